@@ -1,0 +1,24 @@
+//! stub
+pub mod dlpack;
+mod accepts;
+mod data_type;
+mod device;
+mod element;
+mod error;
+mod host_memory;
+mod host_tools;
+mod layout;
+mod options;
+mod plan;
+mod tensor;
+pub use accepts::*;
+pub use data_type::*;
+pub use device::*;
+pub use element::*;
+pub use error::*;
+pub use host_memory::*;
+pub use host_tools::*;
+pub use layout::*;
+pub use options::*;
+pub use plan::*;
+pub use tensor::*;

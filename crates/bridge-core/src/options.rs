@@ -1,0 +1,114 @@
+//! What a caller may ask of a conversion.
+
+use crate::data_type::DataType;
+use crate::device::Device;
+
+/// When a conversion may copy, as in the array API's `copy` argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Copy {
+    /// Never: the conversion fails where it would have to, and says why.
+    Never,
+    /// Where there is no way without.
+    #[default]
+    IfNeeded,
+    /// Always: the result shares no memory with the source.
+    Always,
+}
+
+/// What a cast does with a value that the new element type cannot hold.
+///
+/// Casting to a float never fails for being out of range under `Saturate`: IEEE types overflow to
+/// infinity, types without infinities stop at their largest value. Rounding is always to nearest,
+/// ties to even, for floats, and toward zero from float to integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Overflow {
+    /// The cast fails and names the element. NaN into an integer is refused too.
+    #[default]
+    Refuse,
+    /// The nearest value the type has. NaN becomes 0 in an integer, as with Rust's `as`.
+    Saturate,
+    /// Integers keep their low bits, as in C and NumPy; floats become infinity, or NaN where the
+    /// type has none.
+    Wrap,
+}
+
+/// What a caller asks of a conversion: device, element type, and whether it may copy.
+///
+/// ```
+/// use bridge_core::{Copy, DataType, Device, Options};
+///
+/// let options = Options::default().on(Device::CPU).cast(DataType::F16).copy(Copy::IfNeeded);
+/// assert_eq!(options.data_type(), Some(DataType::F16));
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Options {
+    device: Option<Device>,
+    data_type: Option<DataType>,
+    overflow: Overflow,
+    copy: Copy,
+    ignore_read_only: bool,
+}
+
+impl Options {
+    /// Asks for the result on `device`. By default it stays where the source is, when the target
+    /// can be there.
+    #[must_use]
+    pub fn on(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// Asks for the elements as `data_type`. By default the element type never changes.
+    #[must_use]
+    pub fn cast(mut self, data_type: DataType) -> Self {
+        self.data_type = Some(data_type);
+        self
+    }
+
+    /// Says what a cast does with values that do not fit; by default it refuses them.
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Says when the conversion may copy.
+    #[must_use]
+    pub fn copy(mut self, copy: Copy) -> Self {
+        self.copy = copy;
+        self
+    }
+
+    /// Lets a read-only array reach, without a copy, a framework that ignores the read-only flag.
+    /// Whoever asks promises that nobody writes to the result.
+    #[must_use]
+    pub fn ignore_read_only(mut self) -> Self {
+        self.ignore_read_only = true;
+        self
+    }
+
+    /// The device asked for.
+    pub fn device(&self) -> Option<Device> {
+        self.device
+    }
+
+    /// The element type asked for.
+    pub fn data_type(&self) -> Option<DataType> {
+        self.data_type
+    }
+
+    /// What a cast does with values that do not fit.
+    pub fn overflow_rule(&self) -> Overflow {
+        self.overflow
+    }
+
+    /// When the conversion may copy.
+    pub fn copy_policy(&self) -> Copy {
+        self.copy
+    }
+
+    /// Whether the read-only flag may be ignored.
+    pub fn ignores_read_only(&self) -> bool {
+        self.ignore_read_only
+    }
+}
