@@ -68,6 +68,7 @@ impl LayoutRule {
 #[derive(Debug, Clone, Copy)]
 pub struct Accepts {
     pub(crate) data_types: &'static [DataType],
+    pub(crate) any_data_type: bool,
     pub(crate) device_kinds: &'static [DeviceKind],
     pub(crate) layout: LayoutRule,
     pub(crate) lowest_rank: usize,
@@ -78,8 +79,12 @@ pub struct Accepts {
 }
 
 /// Memory that the CPU reads through its address.
-const HOST_KINDS: &[DeviceKind] =
-    &[DeviceKind::Cpu, DeviceKind::CudaHost, DeviceKind::RocmHost, DeviceKind::CudaManaged];
+const HOST_KINDS: &[DeviceKind] = &[
+    DeviceKind::Cpu,
+    DeviceKind::CudaHost,
+    DeviceKind::RocmHost,
+    DeviceKind::CudaManaged,
+];
 
 impl Accepts {
     /// Host memory of these element types in any layout, kept alive by any owner, its read-only
@@ -93,6 +98,7 @@ impl Accepts {
     pub const fn on(device_kinds: &'static [DeviceKind], data_types: &'static [DataType]) -> Self {
         Self {
             data_types,
+            any_data_type: false,
             device_kinds,
             layout: LayoutRule::Any,
             lowest_rank: 0,
@@ -100,6 +106,14 @@ impl Accepts {
             alignment: 1,
             only_vectors: false,
             ignores_read_only: false,
+        }
+    }
+
+    /// Takes every tensor there can be.
+    pub const fn anything() -> Self {
+        Self {
+            any_data_type: true,
+            ..Self::on(DeviceKind::ALL, DataType::NAMED)
         }
     }
 
@@ -143,7 +157,7 @@ impl Accepts {
 
     /// Whether elements can be of this type.
     pub fn has(&self, data_type: DataType) -> bool {
-        self.data_types.contains(&data_type)
+        self.any_data_type || self.data_types.contains(&data_type)
     }
 
     /// The element types.

@@ -48,7 +48,8 @@ impl ManagedTensor {
     pub unsafe fn from_dlpack(raw: *mut DLManagedTensorVersioned) -> Result<Self> {
         // SAFETY: the caller owns `raw`; dlpark checks null and the major version, and runs the
         // deleter when it refuses.
-        let managed = unsafe { Managed::from_raw(raw) }.map_err(|error| invalid(error.to_string()))?;
+        let managed =
+            unsafe { Managed::from_raw(raw) }.map_err(|error| invalid(error.to_string()))?;
         let version = managed.version();
         let flags = managed.flags();
         if flags.contains(DlpackFlags::IS_SUBBYTE_TYPE_PADDED) {
@@ -80,7 +81,8 @@ impl ManagedTensor {
     /// As [`from_dlpack`](Self::from_dlpack).
     pub unsafe fn from_dlpack_legacy(raw: *mut DLManagedTensor) -> Result<Self> {
         // SAFETY: the caller owns `raw`; dlpark checks null.
-        let managed = unsafe { Managed::from_raw(raw) }.map_err(|error| invalid(error.to_string()))?;
+        let managed =
+            unsafe { Managed::from_raw(raw) }.map_err(|error| invalid(error.to_string()))?;
         // SAFETY: as the caller promises for `raw`.
         unsafe { take_over(managed, true, Access::Shared) }
     }
@@ -197,7 +199,9 @@ unsafe fn read_layout(tensor: &DLTensor, strides_optional: bool) -> Result<Layou
         unsafe { std::slice::from_raw_parts(values, rank) }
     };
     if rank > 0 && tensor.shape.is_null() {
-        return Err(invalid(format!("its shape is null, but its rank is {rank}")));
+        return Err(invalid(format!(
+            "its shape is null, but its rank is {rank}"
+        )));
     }
     let mut shape = Shape::new();
     if rank > 0 {
@@ -211,10 +215,13 @@ unsafe fn read_layout(tensor: &DLTensor, strides_optional: bool) -> Result<Layou
         what: format!("the byte offset {}", tensor.byte_offset),
     })?;
     if rank > 0 && !tensor.strides.is_null() {
-        let strides: std::result::Result<Strides, _> =
-            read(tensor.strides).iter().map(|&stride| isize::try_from(stride)).collect();
-        let strides = strides
-            .map_err(|_| Error::TooLarge { what: "a stride of the tensor".to_owned() })?;
+        let strides: std::result::Result<Strides, _> = read(tensor.strides)
+            .iter()
+            .map(|&stride| isize::try_from(stride))
+            .collect();
+        let strides = strides.map_err(|_| Error::TooLarge {
+            what: "a stride of the tensor".to_owned(),
+        })?;
         return Layout::new(&shape, &strides, byte_offset);
     }
     if rank > 0 && !strides_optional {
@@ -228,4 +235,3 @@ unsafe fn read_layout(tensor: &DLTensor, strides_optional: bool) -> Result<Layou
 fn invalid(reason: String) -> Error {
     Error::InvalidTensor { reason }
 }
-

@@ -13,10 +13,15 @@ use crate::error::{Error, Result};
 ///
 /// - The type's size is `DATA_TYPE.size_in_bytes()` and its alignment `DATA_TYPE.alignment()`.
 /// - It has no padding bytes.
-/// - `check` fails for every bit pattern that is not a valid value; the default accepts all.
+/// - `check` fails for every bit pattern that is not a valid value; the default accepts all. Where
+///   it can fail, `NEEDS_CHECK` is true and the type is one byte.
 pub unsafe trait Element: Copy + Send + Sync + 'static {
     /// The element type this is in DLPack.
     const DATA_TYPE: DataType;
+
+    /// Whether there are bit patterns that are not a value, which [`check`](Self::check) finds.
+    /// Only types of one byte may need it.
+    const NEEDS_CHECK: bool = false;
 
     /// Fails where one of the `count` elements at `first` is not a valid value of the type.
     ///
@@ -65,6 +70,7 @@ elements! {
 // - Its valid bit patterns are 0 and 1; `check` fails for all others.
 unsafe impl Element for bool {
     const DATA_TYPE: DataType = DataType::BOOL;
+    const NEEDS_CHECK: bool = true;
 
     unsafe fn check(first: *const u8, count: usize) -> Result<()> {
         if count == 0 {

@@ -88,7 +88,9 @@ pub enum Error {
     },
 
     /// No such device name.
-    #[error("\"{asked}\" is not a device: write a kind and an ordinal, as in cpu, cuda:0, opencl:1")]
+    #[error(
+        "\"{asked}\" is not a device: write a kind and an ordinal, as in cpu, cuda:0, opencl:1"
+    )]
     UnknownDevice {
         /// The text that was read.
         asked: String,
@@ -131,7 +133,10 @@ pub enum Error {
     },
 
     /// A copy was forbidden and would be needed.
-    #[error("{target} cannot take this array without a copy, and copies are forbidden: {}", reasons(declined))]
+    #[error(
+        "{target} cannot take this array without a copy, and copies are forbidden: {}",
+        reasons(declined)
+    )]
     WouldCopy {
         /// The backend or the array type that was asked.
         target: &'static str,
@@ -266,7 +271,11 @@ fn linked(available: &[&'static str]) -> String {
 fn listed<T: fmt::Display>(items: &[T]) -> String {
     match items {
         [] => "none".to_owned(),
-        _ => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        _ => items
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
@@ -278,7 +287,11 @@ fn cast_advice(remedy: Option<DataType>, supported: &[DataType]) -> String {
 }
 
 fn reasons(declined: &[Declined]) -> String {
-    declined.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    declined
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// A call that refused, with the value it was given: a failed conversion loses nothing.
@@ -316,7 +329,9 @@ impl<T> Refused<T> {
 
 impl<T> fmt::Debug for Refused<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused").field("error", self.error()).finish_non_exhaustive()
+        f.debug_struct("Refused")
+            .field("error", self.error())
+            .finish_non_exhaustive()
     }
 }
 
@@ -340,14 +355,25 @@ mod tests {
 
     #[test]
     fn a_program_without_backends_is_told_how_to_link_one() {
-        let error = Error::UnknownBackend { asked: "torch".to_owned(), available: vec![] };
+        let error = Error::UnknownBackend {
+            asked: "torch".to_owned(),
+            available: vec![],
+        };
         let text = error.to_string();
-        assert!(text.contains("\"torch\"") && text.contains("Cargo feature"), "{text}");
+        assert!(
+            text.contains("\"torch\"") && text.contains("Cargo feature"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_refusal_gives_the_value_back() {
-        let refused = Refused::new(vec![1, 2], Error::UnknownDevice { asked: "x".to_owned() });
+        let refused = Refused::new(
+            vec![1, 2],
+            Error::UnknownDevice {
+                asked: "x".to_owned(),
+            },
+        );
         assert!(refused.to_string().contains("\"x\" is not a device"));
         assert_eq!(refused.map(|v| v.len()).into_value(), 2);
     }

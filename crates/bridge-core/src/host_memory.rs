@@ -47,8 +47,8 @@ impl HostMemory {
         alignment: usize,
         allocator: unsafe fn(AllocLayout) -> *mut u8,
     ) -> Result<Self> {
-        let block = AllocLayout::from_size_align(size, alignment).map_err(|_| {
-            Error::TooLarge { what: format!("{size} bytes aligned to {alignment}") }
+        let block = AllocLayout::from_size_align(size, alignment).map_err(|_| Error::TooLarge {
+            what: format!("{size} bytes aligned to {alignment}"),
         })?;
         let first = if size == 0 {
             dangling(alignment)
@@ -163,15 +163,26 @@ mod tests {
         let memory = unsafe { memory.into_vec::<f32>(11) }.expect_err("too short");
         // SAFETY: three `u32` were written.
         let vec = unsafe { memory.into_vec::<u32>(3) }.unwrap();
-        assert_eq!((vec.as_slice(), vec.as_ptr(), vec.capacity()), (&[1, 2, 3][..], address, 10));
+        assert_eq!(
+            (vec.as_slice(), vec.as_ptr(), vec.capacity()),
+            (&[1, 2, 3][..], address, 10)
+        );
     }
 
     #[test]
     fn impossible_sizes_are_errors_not_aborts() {
-        assert!(matches!(HostMemory::allocate(usize::MAX, 64), Err(Error::TooLarge { .. })));
-        assert!(matches!(HostMemory::allocate(8, 3), Err(Error::TooLarge { .. })));
+        assert!(matches!(
+            HostMemory::allocate(usize::MAX, 64),
+            Err(Error::TooLarge { .. })
+        ));
+        assert!(matches!(
+            HostMemory::allocate(8, 3),
+            Err(Error::TooLarge { .. })
+        ));
         let petabyte = HostMemory::allocate(1 << 50, 64);
-        assert!(matches!(petabyte, Err(Error::OutOfMemory { requested, .. }) if requested == 1 << 50));
+        assert!(
+            matches!(petabyte, Err(Error::OutOfMemory { requested, .. }) if requested == 1 << 50)
+        );
         assert_eq!(HostMemory::zeroed(0, 64).unwrap().size(), 0);
     }
 }

@@ -6,7 +6,12 @@ use crate::tensor::ManagedTensor;
 
 /// Copies and casts between host tensors. `bridge-host` registers the one implementation, so that
 /// this crate stays free of kernels.
-pub trait HostTools: Send + Sync + 'static {
+///
+/// # Safety
+///
+/// Where `copy` or `cast` returns `Ok`, every element of `target` has been written with a valid
+/// value of its element type: the planner hands in memory that is not initialized.
+pub unsafe trait HostTools: Send + Sync + 'static {
     /// Writes the elements of `source` to those of `target`, whatever their strides.
     ///
     /// # Errors

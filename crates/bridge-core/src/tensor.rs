@@ -64,8 +64,8 @@ enum Kept {
     Nothing,
     Host(HostMemory),
     Any(Box<dyn Any + Send>),
-    Foreign(AllocationDeleter),
-    Shared(Arc<ManagedTensor>),
+    Foreign(#[expect(dead_code, reason = "held for its drop")] AllocationDeleter),
+    Shared(#[expect(dead_code, reason = "held for its drop")] Arc<ManagedTensor>),
 }
 
 impl Owner {
@@ -75,9 +75,24 @@ impl Owner {
     }
 
     /// A Rust value that keeps the memory alive until it is dropped, on whichever thread.
-    /// [`ManagedTensor::into_owner`] gives it back to who knows its type.
+    /// [`ManagedTensor::into_owner_if`] gives it back to who knows its type.
     pub fn keep<T: Any + Send>(value: T) -> Self {
         Self(Kept::Any(Box::new(value)))
+    }
+
+    /// The value that [`keep`](Self::keep) was given.
+    ///
+    /// # Errors
+    ///
+    /// The owner itself, where it is not a `T`.
+    pub fn into_kept<T: Any>(self) -> Result<T, Self> {
+        match self.0 {
+            Kept::Any(value) => value
+                .downcast()
+                .map(|value| *value)
+                .map_err(|value| Self(Kept::Any(value))),
+            other => Err(Self(other)),
+        }
     }
 
     pub(crate) fn foreign(deleter: AllocationDeleter) -> Self {
@@ -131,8 +146,8 @@ pub struct ManagedTensor {
 // SAFETY: `from_parts` asks that the memory may be used and the owner dropped on any thread;
 // `Owner::keep` asks its value to be `Send`.
 unsafe impl Send for ManagedTensor {}
-// SAFETY: through a shared reference the owner cannot be reached at all (`into_owner` consumes the
-// tensor), and memory is only read.
+// SAFETY: through a shared reference the owner cannot be reached at all (`into_owner_if` consumes
+// the tensor), and memory is only read.
 unsafe impl Sync for ManagedTensor {}
 
 impl ManagedTensor {
@@ -162,7 +177,10 @@ impl ManagedTensor {
         access: Access,
         owner: Owner,
     ) -> Result<Self, Refused<Owner>> {
-        let TensorSpec { data_type, mut layout } = spec;
+        let TensorSpec {
+            data_type,
+            mut layout,
+        } = spec;
         let checked = layout.span(data_type).and_then(|span| {
             if data.is_null() && !layout.is_empty() {
                 return Err(Error::InvalidTensor {
@@ -183,10 +201,20 @@ impl ManagedTensor {
         let mut data = data;
         if has_addresses(device) && !layout.is_empty() {
             // The lowest element becomes the data pointer, so that no offset is ever negative.
-            data = data.wrapping_byte_add(layout.byte_offset()).wrapping_byte_offset(span.start);
+            data = data
+                .wrapping_byte_add(layout.byte_offset())
+                .wrapping_byte_offset(span.start);
             layout = layout.at_byte_offset(span.start.unsigned_abs());
         }
-        Ok(Self { data, data_type, device, access, stream: None, layout, owner })
+        Ok(Self {
+            data,
+            data_type,
+            device,
+            access,
+            stream: None,
+            layout,
+            owner,
+        })
     }
 
     /// Makes a tensor of a vector, row-major, without copying.
@@ -196,31 +224,134 @@ impl ManagedTensor {
     /// [`Error::InvalidArgument`] where the vector's length is not that of `shape`, and as
     /// [`Layout::row_major`]. The vector comes back.
     pub fn from_vec<T: Element>(vec: Vec<T>, shape: &[usize]) -> Result<Self, Refused<Vec<T>>> {
-        let layout = match Layout::row_major(shape) {
-            Ok(layout) if layout.element_count() == vec.len() => layout,
+        match Layout::row_major(shape) {
+            Ok(layout) if layout.element_count() == vec.len() => {
+                Self::from_vec_with_layout(vec, layout)
+            }
             Ok(layout) => {
                 let error = Error::InvalidArgument {
                     what: "the number of elements",
                     found: vec.len().to_string(),
                     expected: format!("shape {shape:?} has {}", layout.element_count()),
                 };
-                return Err(Refused::new(vec, error));
+                Err(Refused::new(vec, error))
             }
-            Err(error) => return Err(Refused::new(vec, error)),
-        };
-        Ok(Self::from_row_major_vec(vec, layout))
+            Err(error) => Err(Refused::new(vec, error)),
+        }
     }
 
-    fn from_row_major_vec<T: Element>(vec: Vec<T>, layout: Layout) -> Self {
+    /// Makes a tensor of a vector with any layout that starts at the vector's first element,
+    /// without copying.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidLayout`] where the layout reaches outside the vector's elements, and as
+    /// [`Layout::span`]. The vector comes back.
+    pub fn from_vec_with_layout<T: Element>(
+        vec: Vec<T>,
+        layout: Layout,
+    ) -> Result<Self, Refused<Vec<T>>> {
+        let inside = layout.span(T::DATA_TYPE).and_then(|span| {
+            let end = layout.byte_offset().checked_add_signed(span.end);
+            let starts_inside = layout
+                .byte_offset()
+                .checked_add_signed(span.start)
+                .is_some();
+            let aligned = layout.byte_offset().is_multiple_of(size_of::<T>());
+            match end {
+                Some(end) if starts_inside && aligned && end <= size_of_val(vec.as_slice()) => {
+                    Ok(span)
+                }
+                _ if layout.is_empty() => Ok(0..0),
+                _ => Err(Error::InvalidLayout {
+                    reason: format!(
+                        "{layout:?} reaches outside the vector's {} elements",
+                        vec.len()
+                    ),
+                }),
+            }
+        });
+        let span = match inside {
+            Ok(span) => span,
+            Err(error) => return Err(Refused::new(vec, error)),
+        };
         let memory = HostMemory::from_vec(vec);
-        Self {
-            data: memory.as_ptr().cast(),
+        let lowest = layout.byte_offset().wrapping_add_signed(span.start);
+        Ok(Self {
+            data: memory.as_ptr().wrapping_add(lowest).cast(),
             data_type: T::DATA_TYPE,
             device: Device::CPU,
             access: Access::Exclusive,
             stream: None,
-            layout,
+            layout: layout.at_byte_offset(span.start.unsigned_abs()),
             owner: memory.into(),
+        })
+    }
+
+    /// The tensor as the vector it lies in, with the layout of the elements in it: without gaps,
+    /// from the first element on. Nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where the memory is not a vector's, or is not filled from its first
+    /// element on without gaps, and as [`as_slice`](Self::as_slice). The tensor comes back.
+    pub fn into_vec<T: Element>(self) -> Result<(Vec<T>, Layout), Refused<Self>> {
+        let count = self.layout.element_count();
+        match self.typed_first::<T>() {
+            // SAFETY: `typed_first` compared the element type.
+            Ok(_) => unsafe { self.into_vec_of::<T>(count) },
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// As [`into_vec`](Self::into_vec), the elements as raw bytes: for frameworks that store
+    /// packed or opaque elements so. Elements that take whole bytes must take one.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_vec`](Self::into_vec), and [`Error::TooLarge`] where the bytes cannot be counted.
+    pub fn into_byte_vec(self) -> Result<(Vec<u8>, Layout), Refused<Self>> {
+        match self
+            .layout
+            .compact_bytes(self.data_type)
+            .and_then(|n| self.require_host().map(|()| n))
+        {
+            // SAFETY: any initialized bytes are valid `u8`.
+            Ok(bytes) => unsafe { self.into_vec_of::<u8>(bytes) },
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The tensor, where its layout is dense, is `count` initialized elements of `T`.
+    unsafe fn into_vec_of<T: Element>(
+        self,
+        count: usize,
+    ) -> Result<(Vec<T>, Layout), Refused<Self>> {
+        let valid = match self.layout.dense_order() {
+            // SAFETY: the elements lie without gaps from the lowest address on, in host memory.
+            Some(_) => unsafe { T::check(self.data.cast(), count) },
+            None => Err(no_vector()),
+        };
+        if let Err(error) = valid {
+            return Err(Refused::new(self, error));
+        }
+        let fits = match &self.owner.0 {
+            Kept::Host(memory) => memory.is_vec_of(align_of::<T>(), size_of::<T>(), count),
+            _ => false,
+        };
+        if !fits {
+            return Err(Refused::new(self, no_vector()));
+        }
+        let (memory, spec) = self
+            .into_host_memory()
+            .map_err(|tensor| Refused::new(*tensor, no_vector()))?;
+        // SAFETY: `count` elements lie without gaps from the memory's start on, initialized, and
+        // `T::check` found them valid.
+        match unsafe { memory.into_vec::<T>(count) } {
+            Ok(vec) => Ok((vec, spec.layout)),
+            Err(_) => unreachable!("is_vec_of was asked above"),
         }
     }
 
@@ -312,12 +443,17 @@ impl ManagedTensor {
     /// The address of the element whose indices are all zero. On devices that work with handles
     /// it means nothing.
     pub fn first_element(&self) -> *mut u8 {
-        self.data.cast::<u8>().wrapping_add(self.layout.byte_offset())
+        self.data
+            .cast::<u8>()
+            .wrapping_add(self.layout.byte_offset())
     }
 
     /// Element type and layout.
     pub fn spec(&self) -> TensorSpec {
-        TensorSpec { data_type: self.data_type, layout: self.layout.clone() }
+        TensorSpec {
+            data_type: self.data_type,
+            layout: self.layout.clone(),
+        }
     }
 
     /// What a plan needs to know of the tensor.
@@ -337,9 +473,13 @@ impl ManagedTensor {
     }
 
     fn fills_a_vec(&self, memory: &HostMemory) -> bool {
-        let size = self.data_type.size_in_bytes().unwrap_or(1);
         let count = self.layout.element_count();
-        memory.is_vec_of(self.data_type.alignment(), size, count)
+        // Packed elements are kept in a vector of bytes.
+        let (size, length) = match self.data_type.size_in_bytes() {
+            Some(size) => (size, Some(count)),
+            None => (1, self.data_type.bytes_for(count)),
+        };
+        length.is_some_and(|length| memory.is_vec_of(self.data_type.alignment(), size, length))
             && (self.layout.is_empty() || self.data.cast() == memory.as_ptr())
     }
 
@@ -385,7 +525,10 @@ impl ManagedTensor {
         let first = self.typed_first::<T>()?;
         if !self.layout.is_row_major() {
             return Err(Error::InvalidLayout {
-                reason: format!("{:?} is not row-major; copy it first (Copy::Always)", self.layout),
+                reason: format!(
+                    "{:?} is not row-major; copy it first (Copy::Always)",
+                    self.layout
+                ),
             });
         }
         // SAFETY: the elements lie without gaps from `first` on, in host memory, initialized.
@@ -480,7 +623,8 @@ impl ManagedTensor {
     ///
     /// As [`Layout::broadcast_to`]; the tensor comes back.
     pub fn broadcast_to(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
-        self.map_layout(|layout, _| layout.broadcast_to(shape)).map(Self::into_read_only)
+        self.map_layout(|layout, _| layout.broadcast_to(shape))
+            .map(Self::into_read_only)
     }
 
     /// The same elements in the same order under another shape; nothing moves.
@@ -540,35 +684,29 @@ impl ManagedTensor {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] where there is no such axis; the tensor comes back.
-    pub fn unstack(
-        self,
-        axis: usize,
-    ) -> Result<impl ExactSizeIterator<Item = Self> + Send, Refused<Self>> {
-        let parts = (|| {
-            let first = self.layout.selected(axis, 0, self.data_type);
-            match self.layout.shape().get(axis) {
-                Some(0) => Ok((0, Layout::row_major(&[])?, 0)),
-                // Only the last index can be out of range, so only it needs checking.
-                Some(&count) => {
-                    let last = self.layout.selected(axis, count - 1, self.data_type)?;
-                    let first = first?;
-                    let steps = (count - 1).max(1).cast_signed();
-                    let reach = last.byte_offset().wrapping_sub(first.byte_offset()).cast_signed();
-                    Ok((count, first, reach / steps))
-                }
-                None => first.map(|first| (0, first, 0)),
-            }
-        })();
-        let (count, first, step) = match parts {
-            Ok(parts) => parts,
-            Err(error) => return Err(Refused::new(self, error)),
-        };
-        let access = if self.layout.may_overlap() { Access::ReadOnly } else { self.access };
+    pub fn unstack(self, axis: usize) -> Result<Vec<Self>, Refused<Self>> {
+        let count = self.layout.shape().get(axis).copied().unwrap_or(1);
         let shared = self.into_shared();
-        Ok((0..count).map(move |index| {
-            let offset = first.byte_offset().wrapping_add_signed(step * index.cast_signed());
-            Self::part_of(&shared, first.clone().at_byte_offset(offset), access)
-        }))
+        let parts: Result<_> = (0..count)
+            .map(|index| Self::slice_of(&shared, axis, index))
+            .collect();
+        parts.map_err(|error| match Arc::try_unwrap(shared) {
+            Ok(whole) => Refused::new(whole, error),
+            Err(shared) => Refused::new(Self::alias(&shared), error),
+        })
+    }
+
+    /// The part of a shared tensor where index `index` of `axis` is fixed. It is as writable as
+    /// the whole, so the whole must stay out of reach and no index be taken twice while a part
+    /// of it lives.
+    pub(crate) fn slice_of(shared: &Arc<Self>, axis: usize, index: usize) -> Result<Self> {
+        let layout = shared.layout.selected(axis, index, shared.data_type)?;
+        let access = if shared.layout.may_overlap() {
+            Access::ReadOnly
+        } else {
+            shared.access
+        };
+        Ok(Self::part_of(shared, layout, access))
     }
 
     fn part_of(shared: &Arc<Self>, layout: Layout, access: Access) -> Self {
@@ -592,24 +730,32 @@ impl ManagedTensor {
     pub fn into_host_memory(self) -> Result<(HostMemory, TensorSpec), Box<Self>> {
         match self.owner {
             Owner(Kept::Host(ref memory)) if self.fills_a_vec(memory) => {
-                let spec = TensorSpec { data_type: self.data_type, layout: self.layout };
+                let spec = TensorSpec {
+                    data_type: self.data_type,
+                    layout: self.layout,
+                };
                 Ok((self.owner.into_host_memory(), spec))
             }
             _ => Err(Box::new(self)),
         }
     }
 
-    /// The value that [`Owner::keep`] was given, and what the tensor described of it.
+    /// The value that [`Owner::keep`] was given, where it is a `T` and the tensor still describes
+    /// it: `unchanged` compares the two.
     ///
     /// # Errors
     ///
-    /// The tensor itself, where its owner is not a `T`.
-    pub fn into_owner<T: Any>(mut self) -> Result<(T, TensorSpec), Box<Self>> {
+    /// The tensor itself, where its owner is not such a `T`.
+    pub fn into_owner_if<T: Any + Send>(
+        mut self,
+        unchanged: impl FnOnce(&T, &Self) -> bool,
+    ) -> Result<T, Box<Self>> {
         match std::mem::take(&mut self.owner.0) {
             Kept::Any(value) => match value.downcast::<T>() {
+                Ok(value) if unchanged(&value, &self) => Ok(*value),
                 Ok(value) => {
-                    let spec = TensorSpec { data_type: self.data_type, layout: self.layout };
-                    Ok((*value, spec))
+                    self.owner.0 = Kept::Any(value);
+                    Err(Box::new(self))
                 }
                 Err(value) => {
                     self.owner.0 = Kept::Any(value);
@@ -650,10 +796,20 @@ impl fmt::Debug for ManagedTensor {
     }
 }
 
+fn no_vector() -> Error {
+    Error::Unsupported {
+        what: "taking this tensor's memory over as a vector".to_owned(),
+        remedy: "copy it first (Copy::Always)".to_owned(),
+    }
+}
+
 /// Whether data pointers on this device are addresses that offsets can be added to.
 pub(crate) fn has_addresses(device: Device) -> bool {
     use crate::device::DeviceKind as Kind;
-    !matches!(device.kind(), Kind::OpenCl | Kind::Vulkan | Kind::Metal | Kind::WebGpu)
+    !matches!(
+        device.kind(),
+        Kind::OpenCl | Kind::Vulkan | Kind::Metal | Kind::WebGpu
+    )
 }
 
 /// The largest power of two that divides an address, up to a page.

@@ -1,0 +1,246 @@
+//! Typed conversion: `array.convert()`, resolved at compile time.
+
+use std::any::{Any, TypeId};
+use std::marker::PhantomData;
+
+use crate::array::{Array, broken_law};
+use crate::backend::Backend;
+use crate::error::{Refused, Result};
+use crate::native::NativeArray;
+use crate::options::{Copy, Options};
+use crate::plan::{Description, Plan};
+use crate::report::Report;
+use crate::route::{Ends, Lookup, Route};
+use crate::tensor::ManagedTensor;
+
+/// Converts an array to an array type of any linked framework.
+///
+/// `A` and `B` are the two backends; the compiler finds them from the types.
+///
+/// ```ignore
+/// use arraybridge::{Convert, DataType, Options};
+///
+/// let tensor: candle_core::Tensor = array.convert()?;
+/// let halves = array.convert_to::<candle_core::Tensor>(Options::default().cast(DataType::F16))?;
+/// ```
+pub trait Convert<A, B: Backend>: Sized {
+    /// Converts, copying only where there is no way without.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::new`], out of memory, or what the frameworks report. The array comes back inside
+    /// the error.
+    fn convert<T: NativeArray<B>>(self) -> Result<T, Refused<Self>> {
+        self.convert_to(Options::default())
+    }
+
+    /// Converts under `options`.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`](Self::convert).
+    fn convert_to<T: NativeArray<B>>(self, options: Options) -> Result<T, Refused<Self>> {
+        self.convert_reported(options).map(|(array, _)| array)
+    }
+
+    /// Converts under `options` and says what was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`](Self::convert).
+    fn convert_reported<T: NativeArray<B>>(
+        self,
+        options: Options,
+    ) -> Result<(T, Report), Refused<Self>>;
+
+    /// What a conversion to `T` would do. Nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::new`].
+    fn plan_to<T: NativeArray<B>>(&self, options: &Options) -> Result<Plan>;
+}
+
+impl<S: NativeArray<A>, A: Backend, B: Backend> Convert<A, B> for S {
+    fn convert_reported<T: NativeArray<B>>(
+        self,
+        options: Options,
+    ) -> Result<(T, Report), Refused<Self>> {
+        let ends = Typed::<S, A, T, B>(PhantomData);
+        let route = ends.route(&options);
+        if !(TypeId::of::<S>() == TypeId::of::<T>() && may_stay(&options)) {
+            return route.run(&ends, self);
+        }
+        match self.describe() {
+            Ok(found) if stays(&found, &options) => {
+                let report = Report::of(
+                    Plan::stay(route.source),
+                    found.data_type,
+                    found.layout.shape(),
+                );
+                match same_type(self) {
+                    Ok(array) => Ok((array, report)),
+                    Err(array) => route.run(&ends, array),
+                }
+            }
+            _ => route.run(&ends, self),
+        }
+    }
+
+    fn plan_to<T: NativeArray<B>>(&self, options: &Options) -> Result<Plan> {
+        let found = self.describe()?;
+        let route = Typed::<S, A, T, B>(PhantomData).route(options);
+        if TypeId::of::<S>() == TypeId::of::<T>() && stays(&found, options) {
+            return Ok(Plan::stay(route.source));
+        }
+        route.plan(&found)
+    }
+}
+
+/// The mark of an [`Array`] in [`Convert`]: its backend is known at run time only.
+#[derive(Debug, Clone, Copy)]
+pub struct Erased;
+
+impl<B: Backend> Convert<Erased, B> for Array {
+    fn convert_reported<T: NativeArray<B>>(
+        self,
+        options: Options,
+    ) -> Result<(T, Report), Refused<Self>> {
+        let ends = FromErased::<T, B>(self.native_type(), PhantomData);
+        let route = ends.route(&options);
+        match self.describe() {
+            Ok(found) if self.downcast_ref::<T>().is_some() && stays(&found, &options) => {
+                let plan = Plan::stay(route.source);
+                let report = Report::of(plan, found.data_type, found.layout.shape());
+                self.downcast::<T>().map(|array| (array, report))
+            }
+            _ => route.run(&ends, self),
+        }
+    }
+
+    fn plan_to<T: NativeArray<B>>(&self, options: &Options) -> Result<Plan> {
+        let found = self.describe()?;
+        let route = FromErased::<T, B>(self.native_type(), PhantomData).route(options);
+        if self.downcast_ref::<T>().is_some() && stays(&found, options) {
+            return Ok(Plan::stay(route.source));
+        }
+        route.plan(&found)
+    }
+}
+
+fn may_stay(options: &Options) -> bool {
+    options.copy_policy() != Copy::Always
+}
+
+/// Whether an array already is what the options ask for.
+pub(crate) fn stays(found: &Description, options: &Options) -> bool {
+    may_stay(options)
+        && options.device().is_none_or(|device| device == found.device)
+        && options
+            .data_type()
+            .is_none_or(|data_type| data_type == found.data_type)
+}
+
+/// The value as a `T`, where `S` and `T` are one type.
+fn same_type<S: Any, T: Any>(value: S) -> Result<T, S> {
+    let mut value = Some(value);
+    if let Some(same) = (&mut value as &mut dyn Any).downcast_mut::<Option<T>>() {
+        if let Some(same) = same.take() {
+            return Ok(same);
+        }
+    }
+    // Nothing was taken, so the value is still there.
+    Err(value
+        .take()
+        .unwrap_or_else(|| unreachable!("the value was not taken")))
+}
+
+struct Typed<S, A, T, B>(PhantomData<fn(S, A) -> (T, B)>);
+
+impl<S: NativeArray<A>, A: Backend, T: NativeArray<B>, B: Backend> Typed<S, A, T, B> {
+    fn route<'a>(&self, options: &'a Options) -> Route<'a> {
+        Route {
+            source: S::backend().descriptor().name,
+            target: T::backend().descriptor().name,
+            accepts: const { &T::ACCEPTS },
+            options,
+            lookup: Lookup::Global,
+        }
+    }
+}
+
+impl<S: NativeArray<A>, A: Backend, T: NativeArray<B>, B: Backend> Ends for Typed<S, A, T, B> {
+    type Source = S;
+    type Target = T;
+
+    fn export(&self, source: S) -> Result<ManagedTensor, Refused<S>> {
+        source.export()
+    }
+
+    fn restore(&self, tensor: ManagedTensor) -> S {
+        S::import(tensor)
+            .unwrap_or_else(|refused| broken_law(std::any::type_name::<S>(), refused.error()))
+    }
+
+    fn import(&self, tensor: ManagedTensor) -> Result<T, Refused<ManagedTensor>> {
+        T::import(tensor)
+    }
+
+    fn erase(&self, source: S) -> Array {
+        Array::new(source)
+    }
+
+    fn target_of(&self, array: Array) -> Result<T, Refused<Array>> {
+        array.downcast()
+    }
+
+    fn source_of(&self, array: Array) -> Result<S, Refused<Array>> {
+        array.downcast()
+    }
+}
+
+struct FromErased<T, B>(
+    &'static crate::native::NativeType,
+    PhantomData<fn() -> (T, B)>,
+);
+
+impl<T: NativeArray<B>, B: Backend> FromErased<T, B> {
+    fn route<'a>(&self, options: &'a Options) -> Route<'a> {
+        Route {
+            source: self.0.backend().name(),
+            target: T::backend().descriptor().name,
+            accepts: const { &T::ACCEPTS },
+            options,
+            lookup: Lookup::Global,
+        }
+    }
+}
+
+impl<T: NativeArray<B>, B: Backend> Ends for FromErased<T, B> {
+    type Source = Array;
+    type Target = T;
+
+    fn export(&self, source: Array) -> Result<ManagedTensor, Refused<Array>> {
+        source.export()
+    }
+
+    fn restore(&self, tensor: ManagedTensor) -> Array {
+        Array::restored(tensor, self.0)
+    }
+
+    fn import(&self, tensor: ManagedTensor) -> Result<T, Refused<ManagedTensor>> {
+        T::import(tensor)
+    }
+
+    fn erase(&self, source: Array) -> Array {
+        source
+    }
+
+    fn target_of(&self, array: Array) -> Result<T, Refused<Array>> {
+        array.downcast()
+    }
+
+    fn source_of(&self, array: Array) -> Result<Array, Refused<Array>> {
+        Ok(array)
+    }
+}

@@ -1,0 +1,32 @@
+//! Shortcuts between two backends.
+
+use crate::array::Array;
+use crate::error::Refused;
+use crate::options::Options;
+use crate::plan::Description;
+
+/// A shortcut from one backend to another that beats the general way.
+///
+/// The planner asks it only where the general way would have to copy. What it makes must be equal,
+/// in elements, element type and shape, to what the general way makes, and keep the options.
+pub trait Converter: Send + Sync + 'static {
+    /// The backend converted from.
+    fn source(&self) -> &'static str;
+
+    /// The backend converted to.
+    fn target(&self) -> &'static str;
+
+    /// What it does, in a word or two for plans and reports: "take the slice".
+    fn name(&self) -> &'static str;
+
+    /// Whether it can convert such an array under these options, without copying. No element is
+    /// touched.
+    fn applies(&self, source: &Description, options: &Options) -> bool;
+
+    /// Converts.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot; the array comes back, and the general way is taken.
+    fn convert(&self, array: Array, options: &Options) -> Result<Array, Refused<Array>>;
+}

@@ -1,0 +1,409 @@
+//! The registry: every backend and converter linked into the program.
+
+use std::any::{Any, TypeId, type_name};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use crate::array::Array;
+use crate::backend::Backend;
+use crate::convert::stays;
+use crate::converter::Converter;
+use crate::device::Device;
+use crate::error::{Error, Refused, Result};
+use crate::host_tools::HostTools;
+use crate::native::NativeType;
+use crate::options::Options;
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::route::{Ends, Lookup, Route};
+use crate::tensor::ManagedTensor;
+
+/// One thing a crate adds to the registry when it is linked.
+///
+/// ```ignore
+/// inventory::submit! { Registration::backend(&NDARRAY) }
+/// ```
+#[derive(Clone, Copy)]
+pub struct Registration {
+    what: Registered,
+    id: fn() -> TypeId,
+    type_name: fn() -> &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Registered {
+    Backend(&'static dyn Backend),
+    Converter(&'static dyn Converter),
+    HostTools(&'static dyn HostTools),
+}
+
+inventory::collect!(Registration);
+
+impl Registration {
+    /// Adds a backend.
+    pub const fn backend<B: Backend>(backend: &'static B) -> Self {
+        Self {
+            what: Registered::Backend(backend),
+            id: TypeId::of::<B>,
+            type_name: type_name::<B>,
+        }
+    }
+
+    /// Adds a shortcut between two backends.
+    pub const fn converter<C: Converter>(converter: &'static C) -> Self {
+        Self {
+            what: Registered::Converter(converter),
+            id: TypeId::of::<C>,
+            type_name: type_name::<C>,
+        }
+    }
+
+    /// Adds the tools that copy and cast on the host. `bridge-host` does.
+    pub const fn host_tools<H: HostTools>(tools: &'static H) -> Self {
+        Self {
+            what: Registered::HostTools(tools),
+            id: TypeId::of::<H>,
+            type_name: type_name::<H>,
+        }
+    }
+}
+
+/// What crates registered by hand, where link-time registration does not work.
+static BY_HAND: Mutex<Vec<Registration>> = Mutex::new(Vec::new());
+
+/// Registers by hand what link-time registration cannot: in a Rust static library that a C program
+/// links, the linker drops it. Call it, or a backend crate's `register_all()`, before the first use
+/// of [`Registry::global`]. Registering a thing twice is harmless.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] where the global registry is already in use and lacks it.
+pub fn register_all(registrations: &[Registration]) -> Result<()> {
+    let mut by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Ok(registry)) = LazyLock::get(&GLOBAL) {
+        return match registrations
+            .iter()
+            .find(|new| !registry.ids.contains(&(new.id)()))
+        {
+            None => Ok(()),
+            Some(late) => Err(Error::Unsupported {
+                what: format!(
+                    "registering {} after the registry was used",
+                    (late.type_name)()
+                ),
+                remedy: "call register_all() first thing in the program".to_owned(),
+            }),
+        };
+    }
+    by_hand.extend_from_slice(registrations);
+    Ok(())
+}
+
+static GLOBAL: LazyLock<Result<Registry>> = LazyLock::new(|| {
+    let by_hand = BY_HAND
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    Registry::new(
+        inventory::iter::<Registration>
+            .into_iter()
+            .copied()
+            .chain(by_hand),
+    )
+});
+
+/// Every backend and converter linked into the program, in a fixed order: by priority, then by
+/// name. The conversion matrix is read off it.
+pub struct Registry {
+    backends: Vec<&'static dyn Backend>,
+    converters: Vec<&'static dyn Converter>,
+    host_tools: Option<&'static dyn HostTools>,
+    ids: Vec<TypeId>,
+}
+
+impl Registry {
+    /// The registry of this program: what is linked, and what was registered by hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), at every call.
+    pub fn global() -> Result<&'static Self> {
+        LazyLock::force(&GLOBAL).as_ref().map_err(Clone::clone)
+    }
+
+    /// A registry of these registrations. One that comes twice counts once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DuplicateBackend`] and [`Error::DuplicateConverter`] where two different ones claim
+    /// one place.
+    pub fn new(registrations: impl IntoIterator<Item = Registration>) -> Result<Self> {
+        let mut registry = Self {
+            backends: Vec::new(),
+            converters: Vec::new(),
+            host_tools: None,
+            ids: Vec::new(),
+        };
+        let mut type_names: Vec<(&'static dyn Backend, &'static str)> = Vec::new();
+        for Registration {
+            what,
+            id,
+            type_name,
+        } in registrations
+        {
+            if registry.ids.contains(&id()) {
+                continue;
+            }
+            registry.ids.push(id());
+            match what {
+                Registered::Backend(backend) => {
+                    let names = std::iter::once(&backend.descriptor().name)
+                        .chain(backend.descriptor().aliases);
+                    for name in names {
+                        let clash = type_names.iter().find(|(other, _)| other.answers_to(name));
+                        if let Some(&(_, first)) = clash {
+                            let second = type_name();
+                            return Err(Error::DuplicateBackend {
+                                name,
+                                first,
+                                second,
+                            });
+                        }
+                    }
+                    type_names.push((backend, type_name()));
+                    registry.backends.push(backend);
+                }
+                Registered::Converter(converter) => {
+                    let (source_name, target_name) = (converter.source(), converter.target());
+                    if registry.converter(source_name, target_name).is_some() {
+                        return Err(Error::DuplicateConverter {
+                            source_name,
+                            target_name,
+                        });
+                    }
+                    registry.converters.push(converter);
+                }
+                Registered::HostTools(tools) => registry.host_tools = Some(tools),
+            }
+        }
+        registry.backends.sort_by_key(|backend| {
+            let descriptor = backend.descriptor();
+            (std::cmp::Reverse(descriptor.priority), descriptor.name)
+        });
+        registry
+            .converters
+            .sort_by_key(|converter| (converter.source(), converter.target()));
+        Ok(registry)
+    }
+
+    /// Every backend, in the fixed order.
+    pub fn backends(&self) -> &[&'static dyn Backend] {
+        &self.backends
+    }
+
+    /// The backends that can run on this machine, in the fixed order.
+    pub fn available(&self) -> impl Iterator<Item = &'static dyn Backend> + '_ {
+        self.backends
+            .iter()
+            .copied()
+            .filter(|backend| backend.availability().is_ready())
+    }
+
+    /// The backend of this name or alias, without regard to case.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownBackend`], listing what is linked.
+    pub fn backend(&self, name: &str) -> Result<&'static dyn Backend> {
+        self.backends
+            .iter()
+            .copied()
+            .find(|backend| backend.answers_to(name))
+            .ok_or_else(|| Error::UnknownBackend {
+                asked: name.to_owned(),
+                available: self.names(),
+            })
+    }
+
+    /// The first backend that manages memory of this kind of device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where none does.
+    pub fn backend_of(&self, device: Device) -> Result<&'static dyn Backend> {
+        let manages = |backend: &&dyn Backend| {
+            backend.descriptor().device_kinds.contains(&device.kind())
+                && backend.availability().is_ready()
+        };
+        self.backends
+            .iter()
+            .copied()
+            .find(manages)
+            .ok_or_else(|| Error::Unsupported {
+                what: format!("memory of {device}"),
+                remedy: format!(
+                    "link a backend for {}, and see that it is available",
+                    device.kind()
+                ),
+            })
+    }
+
+    /// Every shortcut, ordered by source and target.
+    pub fn converters(&self) -> &[&'static dyn Converter] {
+        &self.converters
+    }
+
+    /// The shortcut from one backend to another.
+    pub fn converter(&self, source: &str, target: &str) -> Option<&'static dyn Converter> {
+        let serves = |one: &&dyn Converter| one.source() == source && one.target() == target;
+        self.converters.iter().copied().find(serves)
+    }
+
+    /// The tools that copy and cast on the host.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where `bridge-host` is not linked.
+    pub fn host_tools(&self) -> Result<&'static dyn HostTools> {
+        self.host_tools.ok_or_else(|| Error::Unsupported {
+            what: "copying in host memory".to_owned(),
+            remedy: "link bridge-host, as the package arraybridge does (`use bridge_host as _;`)"
+                .to_owned(),
+        })
+    }
+
+    /// The backend that knows the type of `value`, if one does.
+    pub fn detect(&self, value: &dyn Any) -> Option<&'static dyn Backend> {
+        let knows = |backend: &&dyn Backend| backend.native_type_of(value).is_some();
+        self.backends.iter().copied().find(knows)
+    }
+
+    /// Converts an array to the backend of this name, copying only where `options` allow and there
+    /// is no way without.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::DeviceUnavailable`], as
+    /// [`Plan::new`], out of memory, or what the frameworks report. The array comes back.
+    pub fn convert(
+        &self,
+        array: Array,
+        target: &str,
+        options: Options,
+    ) -> Result<Array, Refused<Array>> {
+        self.convert_reported(array, target, options)
+            .map(|(array, _)| array)
+    }
+
+    /// Converts as [`convert`](Self::convert) and says what was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`](Self::convert).
+    pub fn convert_reported(
+        &self,
+        array: Array,
+        target: &str,
+        options: Options,
+    ) -> Result<(Array, Report), Refused<Array>> {
+        match self.ends(&array, target, &options) {
+            Ok(Meeting::Same(plan, found)) => {
+                let report = Report::of(plan, found.data_type, found.layout.shape());
+                Ok((array, report))
+            }
+            Ok(Meeting::Apart(ends)) => self.route(&ends, &options).run(&ends, array),
+            Err(error) => Err(Refused::new(array, error)),
+        }
+    }
+
+    /// What [`convert`](Self::convert) would do. No device is touched and no byte moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`](Self::convert), but for what only carrying it out shows.
+    pub fn plan(&self, array: &Array, target: &str, options: &Options) -> Result<Plan> {
+        match self.ends(array, target, options)? {
+            Meeting::Same(plan, _) => Ok(plan),
+            Meeting::Apart(ends) => self.route(&ends, options).plan(&array.describe()?),
+        }
+    }
+
+    fn ends(&self, array: &Array, target: &str, options: &Options) -> Result<Meeting> {
+        let backend = self.backend(target)?;
+        let devices = backend.devices()?;
+        if let Some(asked) = options.device() {
+            let kinds = backend.descriptor().device_kinds;
+            if kinds.contains(&asked.kind()) && !devices.contains(&asked) {
+                let available = devices.into_owned();
+                return Err(Error::DeviceUnavailable {
+                    backend: backend.name(),
+                    asked,
+                    available,
+                });
+            }
+        }
+        let source = array.native_type();
+        let found = array.describe()?;
+        if source.backend().name() == backend.name() && stays(&found, options) {
+            return Ok(Meeting::Same(Plan::stay(backend.name()), found));
+        }
+        let data_type = options.data_type().unwrap_or(found.data_type);
+        Ok(Meeting::Apart(ByName {
+            source,
+            target: backend.native_type_for(data_type)?,
+        }))
+    }
+
+    fn route<'a>(&'a self, ends: &ByName, options: &'a Options) -> Route<'a> {
+        Route {
+            source: ends.source.backend().name(),
+            target: ends.target.backend().name(),
+            accepts: ends.target.accepts(),
+            options,
+            lookup: Lookup::In(self),
+        }
+    }
+
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.backends.iter().map(|backend| backend.name()).collect()
+    }
+}
+
+/// Whether source and target are one backend, and nothing has to be done.
+enum Meeting {
+    Same(Plan, crate::plan::Description),
+    Apart(ByName),
+}
+
+struct ByName {
+    source: &'static NativeType,
+    target: &'static NativeType,
+}
+
+impl Ends for ByName {
+    type Source = Array;
+    type Target = Array;
+
+    fn export(&self, source: Array) -> Result<ManagedTensor, Refused<Array>> {
+        source.export()
+    }
+
+    fn restore(&self, tensor: ManagedTensor) -> Array {
+        Array::restored(tensor, self.source)
+    }
+
+    fn import(&self, tensor: ManagedTensor) -> Result<Array, Refused<ManagedTensor>> {
+        self.target.import(tensor)
+    }
+
+    fn erase(&self, source: Array) -> Array {
+        source
+    }
+
+    fn source_of(&self, array: Array) -> Result<Array, Refused<Array>> {
+        Ok(array)
+    }
+
+    fn target_of(&self, array: Array) -> Result<Array, Refused<Array>> {
+        Ok(array)
+    }
+}

@@ -1,0 +1,293 @@
+//! Carrying out a conversion: the one machine under typed and named conversion.
+
+use std::sync::Arc;
+
+use crate::accepts::Accepts;
+use crate::array::Array;
+use crate::error::{Error, Refused, Result};
+use crate::host_memory::HostMemory;
+use crate::observe;
+use crate::options::{Copy, Options};
+use crate::plan::{Declined, Description, Plan, Reason, Step};
+use crate::registry::Registry;
+use crate::report::Report;
+use crate::tensor::{Access, ManagedTensor, TensorSpec};
+
+/// New host memory starts on a cache line, unless a vector must be able to own it.
+const CACHE_LINE: usize = 64;
+
+/// The two ends of a conversion.
+pub(crate) trait Ends {
+    type Source;
+    type Target;
+
+    fn export(&self, source: Self::Source) -> Result<ManagedTensor, Refused<Self::Source>>;
+    fn restore(&self, tensor: ManagedTensor) -> Self::Source;
+    fn import(&self, tensor: ManagedTensor) -> Result<Self::Target, Refused<ManagedTensor>>;
+
+    fn erase(&self, source: Self::Source) -> Array;
+    fn source_of(&self, array: Array) -> Result<Self::Source, Refused<Array>>;
+    fn target_of(&self, array: Array) -> Result<Self::Target, Refused<Array>>;
+}
+
+/// From where to where, and under which options.
+pub(crate) struct Route<'a> {
+    pub(crate) source: &'static str,
+    pub(crate) target: &'static str,
+    pub(crate) accepts: &'static Accepts,
+    pub(crate) options: &'a Options,
+    /// Where host tools, devices and shortcuts are looked up, when one is needed.
+    pub(crate) lookup: Lookup<'a>,
+}
+
+/// The registry a conversion works with.
+#[derive(Clone, Copy)]
+pub(crate) enum Lookup<'a> {
+    /// The program's; made at its first use.
+    Global,
+    /// This one.
+    In(&'a Registry),
+}
+
+impl<'a> Lookup<'a> {
+    fn registry(self) -> Result<&'a Registry> {
+        match self {
+            Self::Global => Registry::global(),
+            Self::In(registry) => Ok(registry),
+        }
+    }
+}
+
+impl Route<'_> {
+    /// What would be done with an array of this description.
+    pub(crate) fn plan(&self, found: &Description) -> Result<Plan> {
+        let plan = Plan::new(
+            (self.source, found),
+            (self.target, self.accepts),
+            self.options,
+        );
+        let copies = match &plan {
+            Ok(plan) => !plan.is_zero_copy(),
+            Err(error) => matches!(error, Error::WouldCopy { .. }),
+        };
+        if copies {
+            if let Some(converter) = self.shortcut(found) {
+                return Ok(Plan {
+                    source: self.source,
+                    target: self.target,
+                    steps: smallvec::smallvec![Step::Shortcut {
+                        name: converter.name()
+                    }],
+                    bytes_copied: 0,
+                    declined: plan.map(|plan| plan.declined).unwrap_or_default(),
+                });
+            }
+        }
+        plan
+    }
+
+    fn shortcut(&self, found: &Description) -> Option<&'static dyn crate::Converter> {
+        let converter = self
+            .lookup
+            .registry()
+            .ok()?
+            .converter(self.source, self.target)?;
+        converter.applies(found, self.options).then_some(converter)
+    }
+
+    /// Converts; where it fails, the source comes back.
+    pub(crate) fn run<E: Ends>(
+        &self,
+        ends: &E,
+        source: E::Source,
+    ) -> Result<(E::Target, Report), Refused<E::Source>> {
+        let started = observe::start();
+        let done = self.run_planned(ends, source)?;
+        observe::finish(started, &done.1);
+        Ok(done)
+    }
+
+    fn run_planned<E: Ends>(
+        &self,
+        ends: &E,
+        source: E::Source,
+    ) -> Result<(E::Target, Report), Refused<E::Source>> {
+        let tensor = ends.export(source)?;
+        let found = tensor.describe();
+        let mut plan = match self.plan(&found) {
+            Ok(plan) => plan,
+            Err(error) => return Err(Refused::new(ends.restore(tensor), error)),
+        };
+        let report = |plan, data_type| Report::of(plan, data_type, found.layout.shape());
+        let wanted = self.options.data_type().unwrap_or(found.data_type);
+
+        let mut tensor = tensor;
+        if let [Step::Shortcut { .. }] = plan.steps.as_slice() {
+            match self.take_shortcut(ends, ends.restore(tensor), &found) {
+                Ok(target) => return Ok((target, report(plan, wanted))),
+                Err(refused) => {
+                    let (source, error) = refused.into_parts();
+                    tensor = ends.export(source)?;
+                    plan = match self.plan_after(&found, "shortcut", &error) {
+                        Ok(plan) => plan,
+                        Err(error) => return Err(Refused::new(ends.restore(tensor), error)),
+                    };
+                }
+            }
+        }
+        if plan.is_zero_copy() {
+            match ends.import(self.handed_over(tensor)) {
+                Ok(target) => return Ok((target, report(plan, wanted))),
+                Err(refused) => {
+                    let (given_back, error) = refused.into_parts();
+                    tensor = match found.access {
+                        Access::ReadOnly => given_back.into_read_only(),
+                        _ => given_back,
+                    };
+                    let way = plan.steps.last().map_or("share", Step::name);
+                    plan = match self.plan_after(&found, way, &error) {
+                        Ok(plan) => plan,
+                        Err(error) => return Err(Refused::new(ends.restore(tensor), error)),
+                    };
+                }
+            }
+        }
+        let source = tensor.into_shared();
+        let made = self
+            .make_copy(&source, &plan)
+            .and_then(|made| ends.import(self.handed_over(made)).map_err(Error::from));
+        match made {
+            Ok(target) => Ok((target, report(plan, wanted))),
+            Err(error) => Err(Refused::new(ends.restore(self.sole(source)), error)),
+        }
+    }
+
+    /// The tensor that all steps only borrowed.
+    fn sole(&self, source: Arc<ManagedTensor>) -> ManagedTensor {
+        Arc::try_unwrap(source).unwrap_or_else(|source| {
+            // A device still reads it: its copy was submitted before a later step failed.
+            let _ = self
+                .lookup
+                .registry()
+                .and_then(|registry| registry.backend_of(source.device()))
+                .and_then(|backend| backend.synchronize(source.device()));
+            Arc::try_unwrap(source).unwrap_or_else(|source| ManagedTensor::alias(&source))
+        })
+    }
+
+    fn handed_over(&self, tensor: ManagedTensor) -> ManagedTensor {
+        if self.accepts.ignores_read_only && self.options.ignores_read_only() {
+            tensor.ignoring_read_only()
+        } else {
+            tensor
+        }
+    }
+
+    fn take_shortcut<E: Ends>(
+        &self,
+        ends: &E,
+        source: E::Source,
+        found: &Description,
+    ) -> Result<E::Target, Refused<E::Source>> {
+        let Some(converter) = self.shortcut(found) else {
+            let error = Error::Unsupported {
+                what: "a shortcut that no longer applies".to_owned(),
+                remedy: "the general way is taken".to_owned(),
+            };
+            return Err(Refused::new(source, error));
+        };
+        let given_back = |refused: Refused<Array>| {
+            refused.map(|array| {
+                ends.source_of(array).unwrap_or_else(|other| {
+                    crate::array::broken_law(converter.name(), other.error())
+                })
+            })
+        };
+        let made = converter
+            .convert(ends.erase(source), self.options)
+            .map_err(given_back)?;
+        ends.target_of(made).map_err(given_back)
+    }
+
+    /// The plan with copies, after the backend refused `way`, which the plan had chosen.
+    fn plan_after(&self, found: &Description, way: &'static str, error: &Error) -> Result<Plan> {
+        let reason = Reason::Refused {
+            message: error.to_string(),
+        };
+        let declined = Declined { way, reason };
+        if self.options.copy_policy() == Copy::Never {
+            return Err(Error::WouldCopy {
+                target: self.target,
+                declined: vec![declined],
+            });
+        }
+        let options = self.options.clone().copy(Copy::Always);
+        let mut plan = Plan::new((self.source, found), (self.target, self.accepts), &options)?;
+        plan.declined = vec![declined];
+        Ok(plan)
+    }
+
+    /// Takes the plan's copying steps.
+    fn make_copy(&self, source: &Arc<ManagedTensor>, plan: &Plan) -> Result<ManagedTensor> {
+        let registry = self.lookup.registry()?;
+        let mut made: Option<ManagedTensor> = None;
+        for step in plan.steps.iter().filter(|step| step.copies()) {
+            let from = made.as_ref().unwrap_or(source);
+            made = Some(match *step {
+                Step::Cast { to, .. } if from.device().kind().is_host_accessible() => {
+                    let mut target = self.new_host_tensor(from, to)?;
+                    let overflow = self.options.overflow_rule();
+                    registry.host_tools()?.cast(from, &mut target, overflow)?;
+                    target
+                }
+                Step::Cast { to, .. } => registry
+                    .backend_of(from.device())?
+                    .cast_on_device(from, to)?,
+                Step::Copy => {
+                    let mut target = self.new_host_tensor(from, from.data_type())?;
+                    registry.host_tools()?.copy(from, &mut target)?;
+                    target
+                }
+                Step::DeviceCopy { on } => registry.backend_of(on)?.copy_on_device(from)?,
+                Step::Upload { to } | Step::PeerCopy { to, .. } => {
+                    let backend = registry.backend_of(to)?;
+                    backend.transfer(
+                        made.take().unwrap_or_else(|| ManagedTensor::alias(source)),
+                        to,
+                    )?
+                }
+                Step::Download { from: device } => {
+                    let backend = registry.backend_of(device)?;
+                    let tensor = made.take().unwrap_or_else(|| ManagedTensor::alias(source));
+                    backend.transfer(tensor, crate::Device::CPU)?
+                }
+                Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share => continue,
+            });
+        }
+        made.ok_or_else(|| Error::Unsupported {
+            what: format!("the plan \"{plan}\", which makes nothing,"),
+            remedy: "report this as a bug of arraybridge".to_owned(),
+        })
+    }
+
+    /// Memory for a copy of `source` that the target can take over. Its elements are not
+    /// initialized: the host tools promise to write them all.
+    fn new_host_tensor(
+        &self,
+        source: &ManagedTensor,
+        data_type: crate::DataType,
+    ) -> Result<ManagedTensor> {
+        let layout = self.accepts.layout.compact(source.shape())?;
+        let bytes = layout.compact_bytes(data_type)?;
+        let alignment = match self.accepts.only_vectors {
+            true => data_type.alignment(),
+            false => self.accepts.alignment_for(data_type).max(CACHE_LINE),
+        };
+        let memory = HostMemory::allocate(bytes, alignment)?;
+        // SAFETY: both callers hand the tensor to `HostTools`, whose safety contract is that every
+        // element is written when it returns `Ok`; when it returns an error the tensor is dropped
+        // unread.
+        unsafe { ManagedTensor::from_host_memory(memory, TensorSpec { data_type, layout }) }
+            .map_err(Error::from)
+    }
+}

@@ -1,0 +1,390 @@
+//! Stacking arrays along a new axis, taking stacks apart, and mapping over the slices.
+
+use std::sync::Arc;
+
+use crate::array::Array;
+use crate::data_type::DataType;
+use crate::device::Device;
+use crate::error::{Error, Refused, Result};
+use crate::host_memory::HostMemory;
+use crate::layout::Shape;
+use crate::options::Options;
+use crate::plan::Description;
+use crate::registry::Registry;
+use crate::tensor::{ManagedTensor, TensorSpec};
+
+/// Stacks arrays of one shape and element type, from any backends, along a new axis, and hands the
+/// result to the backend `target`.
+///
+/// The result has one axis more than the arrays: `axis` is its place, `arrays.len()` its extent.
+/// The elements are copied once, into host memory, and from there to `target`, which can be
+/// without a copy. Nothing is broadcast and no element type is changed, unless `options` ask for
+/// a cast of the result.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] for no arrays or an axis out of range, [`Error::Mismatch`] where shape,
+/// element type or device differ, and as [`Registry::convert`]. All arrays come back.
+pub fn stack(
+    registry: &Registry,
+    arrays: Vec<Array>,
+    axis: usize,
+    target: &str,
+    options: Options,
+) -> Result<Array, Refused<Vec<Array>>> {
+    let ready: Result<()> = (|| {
+        check_alike(&arrays)?;
+        registry.backend(target)?.devices()?;
+        Ok(())
+    })();
+    if let Err(error) = ready {
+        return Err(Refused::new(arrays, error));
+    }
+    let natives: Vec<_> = arrays.iter().map(Array::native_type).collect();
+    let count = arrays.len();
+    let mut tensors = Vec::with_capacity(count);
+    let mut arrays = arrays.into_iter();
+    let mut failure = None;
+    while let Some(array) = arrays.next() {
+        match array.export() {
+            Ok(tensor) => tensors.push(tensor),
+            Err(refused) => {
+                let (array, error) = refused.into_parts();
+                let rest: Vec<_> = std::iter::once(array).chain(arrays).collect();
+                failure = Some((error, rest));
+                break;
+            }
+        }
+    }
+    let (error, rest) = match failure {
+        Some(failure) => failure,
+        None => {
+            let stacked: Result<_> = (|| {
+                let mut stacker = Stacker::new(registry, count, axis);
+                for tensor in &tensors {
+                    stacker.write(tensor)?;
+                }
+                stacker.finish(target, options)
+            })();
+            match stacked {
+                Ok(array) => return Ok(array),
+                Err(error) => (error, Vec::new()),
+            }
+        }
+    };
+    let restored = tensors
+        .into_iter()
+        .zip(natives)
+        .map(|(tensor, native)| Array::restored(tensor, native));
+    Err(Refused::new(restored.chain(rest).collect(), error))
+}
+
+/// Takes an array apart along `axis` and hands the slices, each with one axis fewer, to the
+/// backend `target`.
+///
+/// The slices share the array's memory where `target` can take such a part, and are as writable
+/// as the array was.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] for an axis out of range, and as [`Registry::convert`]. The array
+/// comes back.
+pub fn unstack(
+    registry: &Registry,
+    array: Array,
+    axis: usize,
+    target: &str,
+    options: &Options,
+) -> Result<Vec<Array>, Refused<Array>> {
+    let (whole, count) = Whole::of(array, axis)?;
+    let slices: Result<Vec<Array>> = (0..count)
+        .map(|index| Ok(registry.convert(whole.slice(index)?, target, options.clone())?))
+        .collect();
+    slices.map_err(|error| Refused::new(whole.restored(), error))
+}
+
+/// Calls `map` with every slice of an array along `axis` and stacks what it returns along the same
+/// axis, in the array's own backend. What else `map` returns is collected in order; return `()`
+/// for nothing.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] for an axis that is out of range or empty, what `map` returns, and as
+/// [`stack`]. The array comes back; where `map` kept a slice, as a read-only tensor.
+pub fn map_slices<E>(
+    registry: &Registry,
+    array: Array,
+    axis: usize,
+    mut map: impl FnMut(Array) -> Result<(Array, E)>,
+) -> Result<(Array, Vec<E>), Refused<Array>> {
+    let target = array.backend().name();
+    let (whole, count) = Whole::of(array, axis)?;
+    let mapped: Result<_> = (|| {
+        let mut stacker = Stacker::new(registry, count, axis);
+        let mut extras = Vec::with_capacity(count);
+        for index in 0..count {
+            let slice = registry.convert(whole.slice(index)?, target, Options::default())?;
+            let (slice, extra) = map(slice)?;
+            stacker.push(slice)?;
+            extras.push(extra);
+        }
+        Ok((stacker.finish(target, Options::default())?, extras))
+    })();
+    mapped.map_err(|error| Refused::new(whole.restored(), error))
+}
+
+/// An array that is being taken apart and can be put together again.
+struct Whole {
+    shared: Arc<ManagedTensor>,
+    native: &'static crate::native::NativeType,
+    axis: usize,
+}
+
+impl Whole {
+    fn of(array: Array, axis: usize) -> Result<(Self, usize), Refused<Array>> {
+        let native = array.native_type();
+        let tensor = array.export()?;
+        let Some(&count) = tensor.shape().get(axis) else {
+            let error = no_such_axis(axis, tensor.layout().rank());
+            return Err(Refused::new(Array::restored(tensor, native), error));
+        };
+        Ok((
+            Self {
+                shared: tensor.into_shared(),
+                native,
+                axis,
+            },
+            count,
+        ))
+    }
+
+    fn slice(&self, index: usize) -> Result<Array> {
+        Ok(Array::new(ManagedTensor::slice_of(
+            &self.shared,
+            self.axis,
+            index,
+        )?))
+    }
+
+    fn restored(self) -> Array {
+        match Arc::try_unwrap(self.shared) {
+            Ok(tensor) => Array::restored(tensor, self.native),
+            Err(shared) => Array::new(ManagedTensor::alias(&shared)),
+        }
+    }
+}
+
+/// Stacks arrays that come one after the other, so that no more than one of them and the stack are
+/// in memory.
+///
+/// ```ignore
+/// let mut stacker = Stacker::new(registry, files.len(), 0);
+/// for file in files {
+///     stacker.push(read(file)?)?;
+/// }
+/// let volume = stacker.finish("ndarray", Options::default())?;
+/// ```
+pub struct Stacker<'a> {
+    registry: &'a Registry,
+    count: usize,
+    axis: usize,
+    written: usize,
+    stack: Option<Slots>,
+}
+
+/// The stack's memory, and what every slice must be like.
+struct Slots {
+    whole: Arc<ManagedTensor>,
+    shape: Shape,
+    data_type: DataType,
+}
+
+impl<'a> Stacker<'a> {
+    /// A stack of `count` arrays along a new axis `axis`. Its memory is allocated when the first
+    /// array comes.
+    pub fn new(registry: &'a Registry, count: usize, axis: usize) -> Self {
+        Self {
+            registry,
+            count,
+            axis,
+            written: 0,
+            stack: None,
+        }
+    }
+
+    /// Copies the next array into the stack and drops it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where its shape or element type is not the first one's,
+    /// [`Error::InvalidArgument`] for an axis out of range and beyond `count` arrays,
+    /// [`Error::OutOfMemory`]. The array comes back and the stack is as before.
+    pub fn push(&mut self, array: Array) -> Result<(), Refused<Array>> {
+        let native = array.native_type();
+        let tensor = array.export()?;
+        self.write(&tensor)
+            .map_err(|error| Refused::new(Array::restored(tensor, native), error))
+    }
+
+    fn write(&mut self, tensor: &ManagedTensor) -> Result<()> {
+        if self.written == self.count {
+            return Err(Error::InvalidArgument {
+                what: "the number of arrays",
+                found: (self.count + 1).to_string(),
+                expected: format!("the stack was made for {}", self.count),
+            });
+        }
+        tensor.require_host()?;
+        let tools = self.registry.host_tools()?;
+        if self.stack.is_none() {
+            self.stack = Some(Slots::for_slices_like(tensor, self.count, self.axis)?);
+        }
+        let Some(Slots {
+            whole,
+            shape,
+            data_type,
+        }) = &self.stack
+        else {
+            return Ok(());
+        };
+        if shape.as_slice() != tensor.shape() {
+            return Err(mismatch(
+                self.written,
+                "shape",
+                format!("{shape:?}"),
+                format!("{:?}", tensor.shape()),
+            ));
+        }
+        if *data_type != tensor.data_type() {
+            let found = tensor.data_type().to_string();
+            return Err(mismatch(
+                self.written,
+                "data type",
+                data_type.to_string(),
+                found,
+            ));
+        }
+        let mut slot = ManagedTensor::slice_of(whole, self.axis, self.written)?;
+        tools.copy(tensor, &mut slot)?;
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Hands the stack to the backend `target`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where fewer than `count` arrays were pushed or `count` is zero, and
+    /// as [`Registry::convert`].
+    pub fn finish(self, target: &str, options: Options) -> Result<Array> {
+        let incomplete = || Error::InvalidArgument {
+            what: "the number of arrays",
+            found: self.written.to_string(),
+            expected: format!("the stack needs {}, and at least one", self.count),
+        };
+        let slots = self
+            .stack
+            .filter(|_| self.written == self.count)
+            .ok_or_else(incomplete)?;
+        let whole =
+            Arc::try_unwrap(slots.whole).unwrap_or_else(|shared| ManagedTensor::alias(&shared));
+        Ok(self.registry.convert(Array::new(whole), target, options)?)
+    }
+}
+
+impl Slots {
+    fn for_slices_like(slice: &ManagedTensor, count: usize, axis: usize) -> Result<Self> {
+        let mut shape = Shape::from_slice(slice.shape());
+        if axis > shape.len() {
+            return Err(no_such_axis(axis, shape.len() + 1));
+        }
+        shape.insert(axis, count);
+        let data_type = slice.data_type();
+        let spec = TensorSpec::row_major(data_type, &shape)?;
+        let bytes = spec.layout.compact_bytes(data_type)?;
+        let memory = HostMemory::zeroed(bytes, data_type.alignment())?;
+        // SAFETY: the memory is initialized with zeros, which are valid for every element type.
+        let whole = unsafe { ManagedTensor::from_host_memory(memory, spec) }?;
+        let shape = Shape::from_slice(slice.shape());
+        Ok(Self {
+            whole: whole.into_shared(),
+            shape,
+            data_type,
+        })
+    }
+}
+
+/// Where shape, element type and device of all arrays agree.
+fn check_alike(arrays: &[Array]) -> Result<()> {
+    let mut all = arrays.iter().map(Array::describe);
+    let first = match all.next() {
+        Some(first) => first?,
+        None => {
+            return Err(Error::InvalidArgument {
+                what: "the number of arrays",
+                found: "0".to_owned(),
+                expected: "a stack needs at least one".to_owned(),
+            });
+        }
+    };
+    let host = |device: Device| device.kind().is_host_accessible();
+    for (index, other) in (1..).zip(all) {
+        let Description {
+            data_type,
+            device,
+            layout,
+            ..
+        } = other?;
+        if layout.shape() != first.layout.shape() {
+            let (expected, found) = (first.layout.shape(), layout.shape());
+            return Err(mismatch(
+                index,
+                "shape",
+                format!("{expected:?}"),
+                format!("{found:?}"),
+            ));
+        }
+        if data_type != first.data_type {
+            let (expected, found) = (first.data_type, data_type);
+            return Err(mismatch(
+                index,
+                "data type",
+                expected.to_string(),
+                found.to_string(),
+            ));
+        }
+        if device != first.device && !(host(device) && host(first.device)) {
+            let (expected, found) = (first.device, device);
+            return Err(mismatch(
+                index,
+                "device",
+                expected.to_string(),
+                found.to_string(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn mismatch(index: usize, what: &'static str, expected: String, found: String) -> Error {
+    let remedy = match what {
+        "shape" => "nothing is broadcast: reshape or crop it first",
+        "data type" => "nothing is cast: convert it with Options::cast first",
+        _ => "convert it with Options::on first",
+    };
+    Error::Mismatch {
+        index,
+        what,
+        expected,
+        found,
+        remedy,
+    }
+}
+
+fn no_such_axis(axis: usize, rank: usize) -> Error {
+    Error::InvalidArgument {
+        what: "the axis",
+        found: axis.to_string(),
+        expected: format!("it must be below {rank}"),
+    }
+}

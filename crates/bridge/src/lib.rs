@@ -1,0 +1,68 @@
+//! Hands arrays from one framework to another in one process: without a copy where none is needed,
+//! with a planned and reported copy where one is, and never with a silent change of element type,
+//! device, mutability or ownership.
+//!
+//! # By type
+//!
+#![cfg_attr(all(feature = "ndarray", feature = "candle"), doc = "```")]
+#![cfg_attr(not(all(feature = "ndarray", feature = "candle")), doc = "```ignore")]
+//! use arraybridge::{Convert, DataType, Options};
+//! use arraybridge::ndarray::SharedArray;
+//!
+//! let array = ndarray::arr2(&[[1.0_f32, 2.0], [3.0, 4.0]]);
+//! let tensor: candle_core::Tensor = array.convert()?;             // the vector changes its owner
+//! let shared: SharedArray<f32> = tensor.convert()?;               // read in place
+//! assert_eq!(shared.view()[[1, 0]], 3.0);
+//!
+//! let (halves, report) = shared
+//!     .convert_reported::<candle_core::Tensor>(Options::default().cast(DataType::F16))?;
+//! assert_eq!(halves.dtype(), candle_core::DType::F16);
+//! assert_eq!(report.bytes_copied, 8);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # By name
+//!
+#![cfg_attr(all(feature = "ndarray", feature = "candle"), doc = "```")]
+#![cfg_attr(not(all(feature = "ndarray", feature = "candle")), doc = "```ignore")]
+//! use arraybridge::{Array, Copy, Options, Registry};
+//!
+//! let registry = Registry::global()?;
+//! let array = Array::new(ndarray::arr1(&[1_i64, 2, 3]));
+//! let options = Options::default().copy(Copy::Never);
+//! println!("{}", registry.plan(&array, "candle", &options)?);
+//! let tensor: candle_core::Tensor = registry.convert(array, "candle", options)?.downcast()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Crate features
+//!
+//! A feature adds a backend and changes nothing else.
+//!
+//! - `ndarray` (default): owned arrays and [`ndarray::SharedArray`].
+//! - `candle` (default): `candle_core::Tensor` on the CPU.
+//!
+//! Other crates add backends of their own: see `docs/writing-a-backend.md`.
+
+pub use bridge_core::*;
+
+// Naming a crate links its registrations.
+use bridge_host as _;
+
+#[cfg(feature = "candle")]
+pub use bridge_cpu::candle;
+#[cfg(feature = "ndarray")]
+pub use bridge_cpu::ndarray;
+
+/// Registers every backend of the enabled features by hand: for Rust static libraries that a C
+/// program links, where link-time registration does not work. Call it first thing.
+///
+/// # Errors
+///
+/// As [`bridge_core::register_all`].
+pub fn register_backends() -> Result<()> {
+    bridge_host::register_all()?;
+    #[cfg(any(feature = "ndarray", feature = "candle"))]
+    bridge_cpu::register_all()?;
+    Ok(())
+}
