@@ -1,1 +1,82 @@
-fn main() {}
+//! Every chore of the workspace is a subcommand of `cargo xtask`; there are no shell scripts.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for people: results go to standard output, progress to standard error"
+)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Result;
+use crate::workspace::Workspace;
+
+mod bench;
+mod cargo_deny;
+mod cells;
+mod ci;
+mod command;
+mod failure;
+mod features;
+mod libtest;
+mod nextest;
+mod outcome;
+mod requirement;
+mod run_tests;
+mod setup;
+mod table;
+mod tally;
+mod test_matrix;
+mod workspace;
+
+/// The chores of the arraybridge workspace.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Test every crate, and every backend with each choice of its features
+    TestMatrix(test_matrix::Options),
+    /// Run every check of a change: format, licences, lints, documentation, then the test matrix
+    Ci(ci::Options),
+    /// Run the benchmarks
+    Bench(bench::Options),
+    /// List what the chores need beyond Rust, or install what is named
+    Setup(setup::Options),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().chore) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("\nerror: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: &Chore) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match chore {
+        Chore::TestMatrix(options) => test_matrix::run(&workspace, options),
+        Chore::Ci(options) => ci::run(&workspace, options),
+        Chore::Bench(options) => bench::run(&workspace, options),
+        Chore::Setup(options) => setup::run(&workspace, options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

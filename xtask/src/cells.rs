@@ -1,0 +1,179 @@
+//! The cells of the test matrix: every crate, and every backend with every choice of its features.
+
+use crate::features::{combinations, named};
+use crate::requirement::Requirement;
+use crate::workspace::{Package, Workspace};
+
+/// One row of the matrix.
+pub(crate) struct Cell {
+    pub(crate) name: &'static str,
+    /// The features it runs with, as a person writes them; "-" where there is no choice.
+    pub(crate) features: String,
+    /// What it needs beyond Rust. Their variables are exported for its run.
+    pub(crate) requirements: &'static [&'static Requirement],
+    pub(crate) how: How,
+}
+
+/// How a cell is run.
+pub(crate) enum How {
+    /// With all the others in one build and one run of the workspace, its documentation included.
+    Together { package: &'static str },
+    /// In a run of its own, with exactly these features.
+    Alone {
+        package: &'static str,
+        features: Vec<String>,
+    },
+    /// In a run of its own, from another workspace, into the same target folder.
+    Elsewhere { manifest: &'static str },
+    /// Compiled only, once for every combination of features.
+    EveryCombination { package: &'static str },
+}
+
+/// A crate of backends: each combination of its features is a cell.
+struct BackendCrate {
+    name: &'static str,
+    package: &'static str,
+    requirements: &'static [&'static Requirement],
+}
+
+const BACKENDS: &[BackendCrate] = &[BackendCrate {
+    name: "cpu",
+    package: "bridge-cpu",
+    requirements: &[],
+}];
+
+/// Every cell, in the order of the table.
+pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
+    let mut cells = vec![
+        together("core", "bridge-core"),
+        together("host", "bridge-host"),
+        together("testkit", "bridge-testkit"),
+    ];
+    for backend in BACKENDS {
+        cells.extend(backend_cells(workspace, backend));
+    }
+    cells.extend([
+        Cell {
+            features: "default".to_owned(),
+            ..together("facade", "arraybridge")
+        },
+        cell(
+            "features",
+            "each combination",
+            How::EveryCombination {
+                package: "arraybridge",
+            },
+        ),
+        together("cli", "bridge-cli"),
+        together("cross", "bridge-tests"),
+        cell(
+            "third-party",
+            "-",
+            How::Elsewhere {
+                manifest: "tests/third-party/Cargo.toml",
+            },
+        ),
+        together("xtask", "xtask"),
+    ]);
+    cells
+}
+
+/// The arguments that choose what the cells that run together test: the whole workspace but the
+/// packages in `left_out`, and each backend crate with all its features.
+pub(crate) fn select_together(workspace: &Workspace, left_out: &[&str]) -> Vec<String> {
+    let mut args = vec!["--workspace".to_owned()];
+    for package in left_out {
+        args.extend(["--exclude".to_owned(), (*package).to_owned()]);
+    }
+    let backends = BACKENDS
+        .iter()
+        .filter(|backend| !left_out.contains(&backend.package));
+    let features = backends
+        .filter_map(|backend| workspace.package(backend.package))
+        .flat_map(|package| {
+            let features = package.chosen_features().into_iter();
+            features.map(|feature| format!("{}/{feature}", package.name))
+        });
+    let features = features.collect::<Vec<_>>().join(",");
+    if !features.is_empty() {
+        args.extend(["--features".to_owned(), features]);
+    }
+    args
+}
+
+/// All features run together with the rest of the workspace, the other combinations alone.
+fn backend_cells(workspace: &Workspace, backend: &BackendCrate) -> Vec<Cell> {
+    let &BackendCrate {
+        name,
+        package,
+        requirements,
+    } = backend;
+    let features = workspace.package(package).map(Package::chosen_features);
+    let features = features.unwrap_or_default();
+    let cells = combinations(&features).into_iter().map(|chosen| Cell {
+        name,
+        features: named(&chosen),
+        requirements,
+        how: if chosen.len() == features.len() {
+            How::Together { package }
+        } else {
+            How::Alone {
+                package,
+                features: chosen,
+            }
+        },
+    });
+    cells.collect()
+}
+
+fn together(name: &'static str, package: &'static str) -> Cell {
+    cell(name, "-", How::Together { package })
+}
+
+fn cell(name: &'static str, features: &str, how: How) -> Cell {
+    Cell {
+        name,
+        features: features.to_owned(),
+        requirements: &[],
+        how,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BackendCrate, How, backend_cells, select_together};
+    use crate::workspace::tests::example;
+
+    #[test]
+    fn a_backend_has_a_cell_for_each_combination_and_runs_all_features_together() {
+        let backend = BackendCrate {
+            name: "cpu",
+            package: "arraybridge",
+            requirements: &[],
+        };
+        let cells = backend_cells(&example(), &backend);
+        let names: Vec<_> = cells.iter().map(|cell| cell.features.as_str()).collect();
+        assert_eq!(names, ["none", "candle", "ndarray", "candle+ndarray"]);
+        let together = |cell: &super::Cell| matches!(cell.how, How::Together { .. });
+        assert_eq!(
+            cells.iter().map(together).collect::<Vec<_>>(),
+            [false, false, false, true]
+        );
+    }
+
+    #[test]
+    fn a_backend_crate_that_is_not_there_still_has_its_row() {
+        let backend = BackendCrate {
+            name: "gone",
+            package: "bridge-gone",
+            requirements: &[],
+        };
+        assert_eq!(backend_cells(&example(), &backend).len(), 1);
+    }
+
+    #[test]
+    fn what_is_left_out_is_excluded_from_the_common_run() {
+        let args = select_together(&example(), &["bridge-cli"]);
+        assert_eq!(args, ["--workspace", "--exclude", "bridge-cli"]);
+    }
+}

@@ -1,0 +1,325 @@
+//! `cargo xtask test-matrix`: runs every cell it can, and says of every other one why it cannot.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::cells::{self, Cell, How};
+use crate::command::Environment;
+use crate::failure::Result;
+use crate::features;
+use crate::outcome::{CellReport, Counts, Status, Totals, exit_code};
+use crate::requirement::{Lack, Provider};
+use crate::run_tests::{Runner, TestRun, doc_tests};
+use crate::table::{self, Header, Row, Tone};
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+
+/// Options of `test-matrix`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Options {
+    /// Install what is missing; a cell that is unavailable after that, though it could be
+    /// installed, is a failure
+    #[arg(long)]
+    install: bool,
+    /// Print the table as Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Print the result as JSON, and nothing else, to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Options {
+    /// What CI asks for.
+    pub(crate) fn for_ci() -> Self {
+        Self {
+            install: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// Runs the matrix and prints it. What the tools say goes to standard error as they say it.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let reports = Matrix::new(workspace, options.install).run()?;
+    let totals = Totals::of(&reports);
+    eprintln!();
+    if options.json {
+        println!("{}", json(&reports, totals));
+        return Ok(exit_code(&reports, options.install));
+    }
+    let print = if options.markdown {
+        table::markdown
+    } else {
+        table::text
+    };
+    let rows: Vec<_> = reports.iter().map(row).collect();
+    println!("{}\n", print(&HEADER, &rows));
+    println!("{}", totals.closing_line());
+    Ok(exit_code(&reports, options.install))
+}
+
+struct Matrix<'a> {
+    workspace: &'a Workspace,
+    runner: Runner,
+    cells: Vec<(Cell, std::result::Result<Environment, Lack>)>,
+}
+
+impl<'a> Matrix<'a> {
+    fn new(workspace: &'a Workspace, install: bool) -> Self {
+        let mut provider = Provider::new(workspace, install);
+        let cells = cells::all(workspace).into_iter().map(|cell| {
+            let environment = provider.provide(cell.requirements);
+            (cell, environment)
+        });
+        Self {
+            workspace,
+            cells: cells.collect(),
+            runner: Runner::detect(workspace),
+        }
+    }
+
+    fn run(&self) -> Result<Vec<CellReport>> {
+        let mut together = self.run_together()?;
+        // When nothing ran at all each cell says so itself.
+        let unexplained = !together.ended_well && together.tally.total() != Counts::default();
+        let mut reports = Vec::new();
+        for (cell, environment) in &self.cells {
+            reports.push(match environment {
+                Ok(env) => self.run_cell(cell, env, &mut together)?,
+                Err(lack) => unavailable(cell, lack),
+            });
+        }
+        reports.extend(without_a_cell(together.tally, unexplained));
+        Ok(reports)
+    }
+
+    /// The one run that most cells share, and the documentation's examples after it.
+    fn run_together(&self) -> Result<TestRun> {
+        let mut env = Environment::new();
+        let mut left_out = Vec::new();
+        for (cell, environment) in &self.cells {
+            match (&cell.how, environment) {
+                (How::Together { .. }, Ok(variables)) => env.extend(variables.iter().cloned()),
+                (How::Together { package }, Err(_)) => left_out.push(*package),
+                _ => {}
+            }
+        }
+        let select = cells::select_together(self.workspace, &left_out);
+        let mut run = self.runner.run(self.workspace, &select, &env)?;
+        if !run.broke_down() {
+            let examples = doc_tests(self.workspace, &select, &env)?;
+            run.ended_well = !run.broke_down() && !examples.broke_down();
+            run.tally.merge(examples.tally);
+        }
+        Ok(run)
+    }
+
+    fn run_cell(
+        &self,
+        cell: &Cell,
+        env: &Environment,
+        together: &mut TestRun,
+    ) -> Result<CellReport> {
+        let report = |counts, ended_well, may_be_empty| {
+            CellReport::of_tests(cell.name, &cell.features, counts, ended_well, may_be_empty)
+        };
+        let alone =
+            |select: Vec<String>, env: &Environment| self.runner.run(self.workspace, &select, env);
+        Ok(match &cell.how {
+            How::Together { package }
+            | How::Alone { package, .. }
+            | How::EveryCombination { package }
+                if self.workspace.package(package).is_none() =>
+            {
+                absent(cell, format!("the workspace has no package `{package}`"))
+            }
+            How::Together { package } => {
+                let counts = together.tally.take(package);
+                let broke_down = !together.ended_well && counts == Counts::default();
+                report(counts, !broke_down, false)
+            }
+            How::Alone { package, features } => {
+                let mut select = vec!["--package".to_owned(), (*package).to_owned()];
+                select.extend(features::exactly(features));
+                let run = alone(select, env)?;
+                // With no feature a backend crate has nothing to test: that it compiles is enough.
+                report(run.tally.total(), run.ended_well, features.is_empty())
+            }
+            How::Elsewhere { manifest } => {
+                if !self.workspace.root.join(manifest).is_file() {
+                    return Ok(absent(cell, format!("there is no {manifest}")));
+                }
+                let mut env = env.clone();
+                let target = self.workspace.target.display().to_string();
+                env.push(("CARGO_TARGET_DIR".to_owned(), target));
+                let select = vec!["--manifest-path".to_owned(), (*manifest).to_owned()];
+                let run = alone(select, &env)?;
+                report(run.tally.total(), run.ended_well, false)
+            }
+            How::EveryCombination { package } => {
+                let (counts, broken) = features::check_all(self.workspace, package, env)?;
+                let mut report = report(counts, true, false);
+                if let Status::Failed { reason } = &mut report.status {
+                    *reason = format!("does not compile with: {}", broken.join(", "));
+                }
+                report
+            }
+        })
+    }
+}
+
+/// Tests that ran and belong to no cell, and an end of the common run that no row explains: they
+/// get rows of their own, so that nothing is passed over.
+fn without_a_cell(tally: Tally, unexplained: bool) -> Vec<CellReport> {
+    let mut rows = Vec::new();
+    for (package, counts) in tally.into_packages() {
+        if counts.passed + counts.failed > 0 {
+            rows.push(CellReport::of_tests(&package, "-", counts, true, false));
+        }
+    }
+    if unexplained {
+        let reason = "the common run ended with an error, shown above".to_owned();
+        rows.push(CellReport::without_tests(
+            "workspace",
+            "-",
+            Status::Failed { reason },
+        ));
+    }
+    rows
+}
+
+fn absent(cell: &Cell, reason: String) -> CellReport {
+    CellReport::without_tests(cell.name, &cell.features, Status::Failed { reason })
+}
+
+fn unavailable(cell: &Cell, lack: &Lack) -> CellReport {
+    let Lack {
+        reason,
+        remedy,
+        installable,
+    } = lack.clone();
+    let status = Status::Unavailable {
+        reason,
+        remedy,
+        installable,
+    };
+    CellReport::without_tests(cell.name, &cell.features, status)
+}
+
+const HEADER: Header<'_> = Header {
+    names: &["cell", "features", "status", "tests", "seconds", "note"],
+    numbers: &[3, 4],
+};
+
+fn row(report: &CellReport) -> Row {
+    let (verdict, tone, mut notes) = match &report.status {
+        Status::Passed => ("passed", Tone::Good, vec![]),
+        Status::Failed { reason } => ("failed", Tone::Bad, vec![reason.clone()]),
+        Status::Unavailable { reason, remedy, .. } => (
+            "unavailable",
+            Tone::Missing,
+            vec![reason.clone(), format!("to do: {remedy}")],
+        ),
+    };
+    let counts = report.counts;
+    if counts.ignored > 0 {
+        notes.push(format!("{} ignored", counts.ignored));
+    }
+    let ran = counts.passed + counts.failed;
+    if ran == 0 && report.status == Status::Passed {
+        notes.push("compiles; no test applies".to_owned());
+    }
+    let words = vec![
+        report.cell.clone(),
+        report.features.clone(),
+        verdict.to_owned(),
+        ran.to_string(),
+        format!("{:.2}", counts.seconds),
+        notes.join("; "),
+    ];
+    Row {
+        words,
+        verdict: 2,
+        tone,
+    }
+}
+
+fn json(reports: &[CellReport], totals: Totals) -> String {
+    #[derive(Serialize)]
+    struct Matrix<'a> {
+        cells: &'a [CellReport],
+        #[serde(flatten)]
+        totals: Totals,
+    }
+    let matrix = Matrix {
+        cells: reports,
+        totals,
+    };
+    serde_json::to_string(&matrix).expect("strings, numbers and booleans are always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEADER, json, row, without_a_cell};
+    use crate::outcome::{CellReport, Counts, Status, Totals};
+    use crate::tally::Tally;
+
+    fn unavailable() -> CellReport {
+        let status = Status::Unavailable {
+            reason: "no libtorch".into(),
+            remedy: "install torch".into(),
+            installable: true,
+        };
+        CellReport::without_tests("torch", "-", status)
+    }
+
+    #[test]
+    fn an_unavailable_row_gives_reason_and_remedy() {
+        let words = row(&unavailable()).words;
+        assert_eq!(words.len(), HEADER.names.len());
+        assert_eq!(words[2], "unavailable");
+        assert_eq!(words[5], "no libtorch; to do: install torch");
+    }
+
+    #[test]
+    fn tests_of_an_unlisted_package_get_a_row() {
+        let mut tally = Tally::default();
+        tally.of_mut("bridge-new").passed = 2;
+        tally.of_mut("bridge-idle").ignored = 1;
+        let rows = without_a_cell(tally, false);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (rows[0].cell.as_str(), &rows[0].status),
+            ("bridge-new", &Status::Passed)
+        );
+    }
+
+    #[test]
+    fn an_unexplained_end_is_a_failed_row() {
+        let rows = without_a_cell(Tally::default(), true);
+        assert!(matches!(rows[0].status, Status::Failed { .. }));
+    }
+
+    #[test]
+    fn json_holds_cells_and_totals() {
+        let counts = Counts {
+            passed: 4,
+            ..Counts::default()
+        };
+        let reports = [
+            CellReport::of_tests("core", "-", counts, true, false),
+            unavailable(),
+        ];
+        let value: serde_json::Value =
+            serde_json::from_str(&json(&reports, Totals::of(&reports))).unwrap();
+        assert_eq!(value["cells"][0]["status"], "passed");
+        assert_eq!(value["cells"][1]["reason"], "no libtorch");
+        assert_eq!(
+            (&value["passed"], &value["skipped"]),
+            (&4.into(), &1.into())
+        );
+    }
+}
