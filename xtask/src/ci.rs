@@ -21,46 +21,77 @@ pub(crate) struct Options {
 
 /// Runs the checks and stops at the first that fails; then, unless told not to, the test matrix.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let deny = Provider::new(workspace, true)
-        .provide(&[&CARGO_DENY])
-        .map_err(|lack| {
-            Failure::new(
-                "check the dependencies with cargo-deny",
-                lack.reason,
-                lack.remedy,
-            )
-        })?;
-    for check in checks(workspace, &deny) {
-        check.run()?;
-    }
+    let checks = Checks { workspace };
+    run_each(&checks.format())?;
+    run_each(&checks.dependencies(&cargo_deny(workspace)?))?;
+    run_each(&checks.code())?;
     if options.checks_only {
         return Ok(ExitCode::SUCCESS);
     }
     test_matrix::run(workspace, &test_matrix::Options::for_ci())
 }
 
-/// The checks of this workspace and of the third party's, in the order they run.
-fn checks(workspace: &Workspace, deny: &Environment) -> Vec<Tool> {
-    let cargo = |args: &str| workspace.cargo().args(args.split(' '));
-    let target = workspace.target.display().to_string();
-    let third_party = |command: &str, rest: &str| {
-        let args = format!("{command} --manifest-path tests/third-party/Cargo.toml {rest}");
-        cargo(&args).env("CARGO_TARGET_DIR", &target)
-    };
-    vec![
-        cargo("fmt --all -- --check"),
-        third_party("fmt", "-- --check"),
-        cargo("deny --all-features check bans licenses sources").envs(deny),
+fn run_each(tools: &[Tool]) -> Result<()> {
+    tools.iter().try_for_each(Tool::run)
+}
+
+/// The variables with which cargo finds cargo-deny, installed first when it is missing.
+fn cargo_deny(workspace: &Workspace) -> Result<Environment> {
+    let mut provider = Provider::new(workspace, true);
+    provider.provide(&[&CARGO_DENY]).map_err(|lack| {
+        Failure::new(
+            "check the dependencies with cargo-deny",
+            lack.reason,
+            lack.remedy,
+        )
+    })
+}
+
+/// The checks of this workspace and of the third party's beside it.
+struct Checks<'a> {
+    workspace: &'a Workspace,
+}
+
+impl Checks<'_> {
+    fn format(&self) -> [Tool; 2] {
+        [
+            self.ours("fmt --all -- --check"),
+            self.third_partys("fmt", "-- --check"),
+        ]
+    }
+
+    fn dependencies(&self, deny: &Environment) -> [Tool; 2] {
+        let ours = self.ours("deny --all-features check bans licenses sources");
         // The same rules for a smaller tree: that it does not need some of them is no warning.
-        third_party(
+        let third_partys = self.third_partys(
             "deny",
             "--config deny.toml --all-features check --allow unmatched-skip \
              --allow license-not-encountered --allow license-exception-not-encountered \
              bans licenses sources",
+        );
+        [ours.envs(deny), third_partys.envs(deny)]
+    }
+
+    fn code(&self) -> [Tool; 3] {
+        [
+            self.ours("clippy --workspace --all-targets -- -D warnings"),
+            self.third_partys("clippy", "--all-targets -- -D warnings"),
+            self.ours("doc --workspace --no-deps")
+                .env("RUSTDOCFLAGS", "-Dwarnings"),
+        ]
+    }
+
+    fn ours(&self, args: &str) -> Tool {
+        self.workspace.cargo().args(args.split(' '))
+    }
+
+    fn third_partys(&self, command: &str, args: &str) -> Tool {
+        self.ours(&format!(
+            "{command} --manifest-path tests/third-party/Cargo.toml {args}"
+        ))
+        .env(
+            "CARGO_TARGET_DIR",
+            self.workspace.target.display().to_string(),
         )
-        .envs(deny),
-        cargo("clippy --workspace --all-targets -- -D warnings"),
-        third_party("clippy", "--all-targets -- -D warnings"),
-        cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-Dwarnings"),
-    ]
+    }
 }
