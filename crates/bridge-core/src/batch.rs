@@ -20,31 +20,33 @@ pub fn convert_all(
     arrays: Vec<Array>,
     target: &str,
     options: &Options,
-) -> Result<Vec<Array>, BatchRefused> {
+) -> Result<Vec<Array>, Box<BatchRefused>> {
     for (index, array) in arrays.iter().enumerate() {
         if let Err(error) = registry.plan(array, target, options) {
-            return Err(BatchRefused {
+            let converted = Vec::new();
+            return Err(Box::new(BatchRefused {
                 index,
                 error,
-                converted: Vec::new(),
+                converted,
                 remaining: arrays,
-            });
+            }));
         }
     }
     let mut converted = Vec::with_capacity(arrays.len());
     let mut waiting = arrays.into_iter();
     while let Some(array) = waiting.next() {
-        match registry.convert(array, target, options.clone()) {
+        match registry.convert(array, target, *options) {
             Ok(done) => converted.push(done),
             Err(refused) => {
                 let (array, error) = Refused::into_parts(refused);
                 let remaining = std::iter::once(array).chain(waiting).collect();
-                return Err(BatchRefused {
-                    index: converted.len(),
+                let index = converted.len();
+                return Err(Box::new(BatchRefused {
+                    index,
                     error,
                     converted,
                     remaining,
-                });
+                }));
             }
         }
     }
@@ -72,8 +74,8 @@ impl fmt::Display for BatchRefused {
 
 impl std::error::Error for BatchRefused {}
 
-impl From<BatchRefused> for Error {
-    fn from(refused: BatchRefused) -> Self {
+impl From<Box<BatchRefused>> for Error {
+    fn from(refused: Box<BatchRefused>) -> Self {
         refused.error
     }
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use crate::array::{Array, broken_law};
 use crate::backend::Backend;
 use crate::error::{Refused, Result};
-use crate::native::NativeArray;
+use crate::native::{NativeArray, NativeType};
 use crate::options::{Copy, Options};
 use crate::plan::{Description, Plan};
 use crate::report::Report;
@@ -144,10 +144,10 @@ pub(crate) fn stays(found: &Description, options: &Options) -> bool {
 /// The value as a `T`, where `S` and `T` are one type.
 fn same_type<S: Any, T: Any>(value: S) -> Result<T, S> {
     let mut value = Some(value);
-    if let Some(same) = (&mut value as &mut dyn Any).downcast_mut::<Option<T>>() {
-        if let Some(same) = same.take() {
-            return Ok(same);
-        }
+    if let Some(same) = (&mut value as &mut dyn Any).downcast_mut::<Option<T>>()
+        && let Some(same) = same.take()
+    {
+        return Ok(same);
     }
     // Nothing was taken, so the value is still there.
     Err(value
@@ -155,7 +155,8 @@ fn same_type<S: Any, T: Any>(value: S) -> Result<T, S> {
         .unwrap_or_else(|| unreachable!("the value was not taken")))
 }
 
-struct Typed<S, A, T, B>(PhantomData<fn(S, A) -> (T, B)>);
+/// Both ends known by type.
+struct Typed<S, A, T, B>(PhantomData<(S, A, T, B)>);
 
 impl<S: NativeArray<A>, A: Backend, T: NativeArray<B>, B: Backend> Typed<S, A, T, B> {
     fn route<'a>(&self, options: &'a Options) -> Route<'a> {
@@ -199,10 +200,8 @@ impl<S: NativeArray<A>, A: Backend, T: NativeArray<B>, B: Backend> Ends for Type
     }
 }
 
-struct FromErased<T, B>(
-    &'static crate::native::NativeType,
-    PhantomData<fn() -> (T, B)>,
-);
+/// The source known at run time, the target by type.
+struct FromErased<T, B>(&'static NativeType, PhantomData<(T, B)>);
 
 impl<T: NativeArray<B>, B: Backend> FromErased<T, B> {
     fn route<'a>(&self, options: &'a Options) -> Route<'a> {

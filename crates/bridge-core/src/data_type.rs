@@ -259,7 +259,7 @@ impl DataType {
             _ if bits == 0 => Some("an element of zero bits holds nothing".to_owned()),
             _ if lanes == 0 => Some("an element needs at least one lane".to_owned()),
             Some(fixed) if fixed != bits => Some(format!("{} has {fixed} bits", code.stem())),
-            None if code == TypeCode::Complex && bits % 2 != 0 => {
+            None if code == TypeCode::Complex && !bits.is_multiple_of(2) => {
                 Some("a complex number has two parts of equal width".to_owned())
             }
             _ => None,

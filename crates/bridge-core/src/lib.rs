@@ -63,7 +63,7 @@ pub use native::{NativeArray, NativeType};
 pub use observe::{Count, Counters, Observer, Record, Row, Watching, observe};
 pub use options::{Copy, Options, Overflow};
 pub use plan::{Declined, Description, Ownership, Plan, Reason, Step, Steps};
-pub use registry::{Registration, Registry, register_all};
+pub use registry::{Registration, Registry, register};
 pub use report::Report;
 pub use stack::{Stacker, map_slices, stack, unstack};
 pub use tensor::{Access, ManagedTensor, Owner, Stream, TensorSpec};

@@ -50,6 +50,9 @@ pub trait NativeArray<B: Backend>: Sized + Send + 'static {
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>>;
 }
 
+/// An array whose type is only known to its [`NativeType`].
+pub(crate) type Erased = Box<dyn Any + Send>;
+
 /// An array type without its type: what a [`Backend`] lists.
 pub struct NativeType {
     id: fn() -> TypeId,
@@ -57,7 +60,7 @@ pub struct NativeType {
     backend: fn() -> &'static dyn Backend,
     accepts: &'static Accepts,
     describe: fn(&dyn Any) -> Result<Description>,
-    export: fn(Box<dyn Any + Send>) -> Result<ManagedTensor, Refused<Box<dyn Any + Send>>>,
+    export: fn(Erased) -> Result<ManagedTensor, Refused<Erased>>,
     import: fn(ManagedTensor) -> Result<Array, Refused<ManagedTensor>>,
 }
 
@@ -125,10 +128,7 @@ impl NativeType {
         (self.describe)(value)
     }
 
-    pub(crate) fn export(
-        &self,
-        value: Box<dyn Any + Send>,
-    ) -> Result<ManagedTensor, Refused<Box<dyn Any + Send>>> {
+    pub(crate) fn export(&self, value: Erased) -> Result<ManagedTensor, Refused<Erased>> {
         (self.export)(value)
     }
 }

@@ -40,7 +40,7 @@ pub enum Overflow {
 /// let options = Options::default().on(Device::CPU).cast(DataType::F16).copy(Copy::IfNeeded);
 /// assert_eq!(options.data_type(), Some(DataType::F16));
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Options {
     device: Option<Device>,
     data_type: Option<DataType>,

@@ -1,7 +1,7 @@
 //! The registry: every backend and converter linked into the program.
 
 use std::any::{Any, TypeId, type_name};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::array::Array;
 use crate::backend::Backend;
@@ -12,7 +12,7 @@ use crate::error::{Error, Refused, Result};
 use crate::host_tools::HostTools;
 use crate::native::NativeType;
 use crate::options::Options;
-use crate::plan::Plan;
+use crate::plan::{Description, Plan};
 use crate::report::Report;
 use crate::route::{Ends, Lookup, Route};
 use crate::tensor::ManagedTensor;
@@ -77,9 +77,9 @@ static BY_HAND: Mutex<Vec<Registration>> = Mutex::new(Vec::new());
 /// # Errors
 ///
 /// [`Error::Unsupported`] where the global registry is already in use and lacks it.
-pub fn register_all(registrations: &[Registration]) -> Result<()> {
+pub fn register(registrations: &[Registration]) -> Result<()> {
     let mut by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(Ok(registry)) = LazyLock::get(&GLOBAL) {
+    if let Some(Ok(registry)) = GLOBAL.get() {
         return match registrations
             .iter()
             .find(|new| !registry.ids.contains(&(new.id)()))
@@ -90,7 +90,7 @@ pub fn register_all(registrations: &[Registration]) -> Result<()> {
                     "registering {} after the registry was used",
                     (late.type_name)()
                 ),
-                remedy: "call register_all() first thing in the program".to_owned(),
+                remedy: "call register() first thing in the program".to_owned(),
             }),
         };
     }
@@ -98,18 +98,7 @@ pub fn register_all(registrations: &[Registration]) -> Result<()> {
     Ok(())
 }
 
-static GLOBAL: LazyLock<Result<Registry>> = LazyLock::new(|| {
-    let by_hand = BY_HAND
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    Registry::new(
-        inventory::iter::<Registration>
-            .into_iter()
-            .copied()
-            .chain(by_hand),
-    )
-});
+static GLOBAL: OnceLock<Result<Registry>> = OnceLock::new();
 
 /// Every backend and converter linked into the program, in a fixed order: by priority, then by
 /// name. The conversion matrix is read off it.
@@ -127,7 +116,19 @@ impl Registry {
     ///
     /// As [`new`](Self::new), at every call.
     pub fn global() -> Result<&'static Self> {
-        LazyLock::force(&GLOBAL).as_ref().map_err(Clone::clone)
+        let linked = || {
+            let by_hand = BY_HAND
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
+            Self::new(
+                inventory::iter::<Registration>
+                    .into_iter()
+                    .copied()
+                    .chain(by_hand),
+            )
+        };
+        GLOBAL.get_or_init(linked).as_ref().map_err(Clone::clone)
     }
 
     /// A registry of these registrations. One that comes twice counts once.
@@ -306,7 +307,8 @@ impl Registry {
         options: Options,
     ) -> Result<(Array, Report), Refused<Array>> {
         match self.ends(&array, target, &options) {
-            Ok(Meeting::Same(plan, found)) => {
+            Ok(Meeting::Same(same)) => {
+                let (plan, found) = *same;
                 let report = Report::of(plan, found.data_type, found.layout.shape());
                 Ok((array, report))
             }
@@ -322,7 +324,7 @@ impl Registry {
     /// As [`convert`](Self::convert), but for what only carrying it out shows.
     pub fn plan(&self, array: &Array, target: &str, options: &Options) -> Result<Plan> {
         match self.ends(array, target, options)? {
-            Meeting::Same(plan, _) => Ok(plan),
+            Meeting::Same(same) => Ok(same.0),
             Meeting::Apart(ends) => self.route(&ends, options).plan(&array.describe()?),
         }
     }
@@ -344,7 +346,7 @@ impl Registry {
         let source = array.native_type();
         let found = array.describe()?;
         if source.backend().name() == backend.name() && stays(&found, options) {
-            return Ok(Meeting::Same(Plan::stay(backend.name()), found));
+            return Ok(Meeting::Same(Box::new((Plan::stay(backend.name()), found))));
         }
         let data_type = options.data_type().unwrap_or(found.data_type);
         Ok(Meeting::Apart(ByName {
@@ -370,7 +372,7 @@ impl Registry {
 
 /// Whether source and target are one backend, and nothing has to be done.
 enum Meeting {
-    Same(Plan, crate::plan::Description),
+    Same(Box<(Plan, Description)>),
     Apart(ByName),
 }
 

@@ -70,18 +70,16 @@ impl Route<'_> {
             Ok(plan) => !plan.is_zero_copy(),
             Err(error) => matches!(error, Error::WouldCopy { .. }),
         };
-        if copies {
-            if let Some(converter) = self.shortcut(found) {
-                return Ok(Plan {
-                    source: self.source,
-                    target: self.target,
-                    steps: smallvec::smallvec![Step::Shortcut {
-                        name: converter.name()
-                    }],
-                    bytes_copied: 0,
-                    declined: plan.map(|plan| plan.declined).unwrap_or_default(),
-                });
-            }
+        if copies && let Some(converter) = self.shortcut(found) {
+            return Ok(Plan {
+                source: self.source,
+                target: self.target,
+                steps: smallvec::smallvec![Step::Shortcut {
+                    name: converter.name()
+                }],
+                bytes_copied: 0,
+                declined: plan.map(|plan| plan.declined).unwrap_or_default(),
+            });
         }
         plan
     }
@@ -221,7 +219,7 @@ impl Route<'_> {
                 declined: vec![declined],
             });
         }
-        let options = self.options.clone().copy(Copy::Always);
+        let options = (*self.options).copy(Copy::Always);
         let mut plan = Plan::new((self.source, found), (self.target, self.accepts), &options)?;
         plan.declined = vec![declined];
         Ok(plan)

@@ -98,7 +98,7 @@ pub fn unstack(
 ) -> Result<Vec<Array>, Refused<Array>> {
     let (whole, count) = Whole::of(array, axis)?;
     let slices: Result<Vec<Array>> = (0..count)
-        .map(|index| Ok(registry.convert(whole.slice(index)?, target, options.clone())?))
+        .map(|index| Ok(registry.convert(whole.slice(index)?, target, *options)?))
         .collect();
     slices.map_err(|error| Refused::new(whole.restored(), error))
 }

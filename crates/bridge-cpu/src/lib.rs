@@ -20,9 +20,9 @@ pub mod ndarray;
 ///
 /// # Errors
 ///
-/// As [`bridge_core::register_all`].
+/// As [`bridge_core::register`].
 pub fn register_all() -> bridge_core::Result<()> {
-    bridge_core::register_all(&[
+    bridge_core::register(&[
         #[cfg(feature = "ndarray")]
         bridge_core::Registration::backend(&ndarray::Ndarray),
         #[cfg(feature = "candle")]

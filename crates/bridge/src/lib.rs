@@ -59,8 +59,8 @@ pub use bridge_cpu::ndarray;
 ///
 /// # Errors
 ///
-/// As [`bridge_core::register_all`].
-pub fn register_backends() -> Result<()> {
+/// As [`bridge_core::register`].
+pub fn register_all() -> Result<()> {
     bridge_host::register_all()?;
     #[cfg(any(feature = "ndarray", feature = "candle"))]
     bridge_cpu::register_all()?;

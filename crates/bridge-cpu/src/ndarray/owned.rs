@@ -107,22 +107,19 @@ fn export_kept<T: Element, D: Dimension + Send + 'static>(
         layout,
     };
     let first = array.as_ptr().cast_mut().cast();
+    let owner = Owner::keep(array);
     // SAFETY:
     // - The layout is the array's own: its elements are initialized and live in memory that the
     //   array owns, which moving the array into the owner does not move.
     // - Arrays of elements may be dropped on any thread.
     // - The array is owned and out of reach, so access is exclusive.
-    let owner = Owner::keep(array);
-    match unsafe { ManagedTensor::from_parts(first, spec, Device::CPU, Access::Exclusive, owner) } {
-        Ok(tensor) => Ok(tensor),
-        Err(refused) => {
-            let (owner, error) = refused.into_parts();
-            match owner.into_kept::<Array<T, D>>() {
-                Ok(array) => Err(Refused::new(array, error)),
+    unsafe { ManagedTensor::from_parts(first, spec, Device::CPU, Access::Exclusive, owner) }
+        .map_err(|refused| {
+            refused.map(|owner| match owner.into_kept::<Array<T, D>>() {
+                Ok(array) => array,
                 Err(_) => unreachable!("the owner was made of this array"),
-            }
-        }
-    }
+            })
+        })
 }
 
 /// The array of this shape whose elements lie in `flat` without gaps, the axes from sparsest to
