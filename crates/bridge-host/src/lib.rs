@@ -1,1 +1,40 @@
-//! Host memory tools.
+//! Host memory tools: copying tensors between any two layouts, casting between element types, and
+//! allocating.
+//!
+//! [`HostKernels`] is what a program hands to `bridge-core` as its
+//! [`HostTools`](bridge_core::HostTools); the functions do the same for whoever has tensors at
+//! hand. [`copy_strided`] serves device backends that have pointers.
+//!
+//! ```
+//! use bridge_core::{DataType, ManagedTensor, Overflow};
+//!
+//! let matrix = ManagedTensor::from_vec(vec![1_f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+//! let columns = bridge_host::to_row_major(&matrix.permuted(&[1, 0])?)?;
+//! assert_eq!(columns.as_slice::<f32>()?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+//!
+//! let bytes = bridge_host::to_data_type(&columns, DataType::U8, Overflow::Refuse)?;
+//! assert_eq!(bytes.as_slice::<u8>()?, [1, 4, 2, 5, 3, 6]);
+//! # Ok::<(), bridge_core::Error>(())
+//! ```
+//!
+//! Work of some MiB is shared among threads; [`set_max_threads`] or the environment variable
+//! `ARRAYBRIDGE_THREADS` limits how many.
+
+mod cast;
+mod host_kernels;
+mod loop_nest;
+mod new_tensor;
+mod registration;
+mod small_floats;
+mod strided_copy;
+mod strided_rows;
+mod threads;
+mod transpose;
+#[cfg(target_arch = "x86_64")]
+mod transpose_avx2;
+
+pub use host_kernels::{HostKernels, cast, copy};
+pub use new_tensor::{allocate, to_data_type, to_row_major, zeroed};
+pub use registration::register_all;
+pub use strided_copy::copy_strided;
+pub use threads::{max_threads, set_max_threads};

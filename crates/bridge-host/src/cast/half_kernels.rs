@@ -1,0 +1,238 @@
+//! Loops between `f32` and the two 16-bit floats, with the processor's instructions where it has
+//! them.
+
+use super::kernels::map;
+use crate::small_floats::{self, decode_bf16, decode_f16, encode_bf16};
+use bridge_core::Overflow;
+
+/// Decodes half-precision floats.
+///
+/// # Safety
+///
+/// As [`Kernel`](super::kernels::Kernel), from 2-byte codes to `f32`.
+pub(super) unsafe fn f16_to_f32(source: *const u8, target: *mut u8, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if has_f16c() {
+        // SAFETY: the caller promises the same, and the instructions were detected.
+        return unsafe { f16c::decode(source, target, count) };
+    }
+    // SAFETY: the caller promises the same.
+    unsafe { map(source, target, count, decode_f16) };
+}
+
+/// Encodes half-precision floats, to nearest even; what is too large becomes infinite.
+///
+/// # Safety
+///
+/// As [`Kernel`](super::kernels::Kernel), from `f32` to 2-byte codes.
+pub(super) unsafe fn f32_to_f16(source: *const u8, target: *mut u8, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if has_f16c() {
+        // SAFETY: the caller promises the same, and the instructions were detected.
+        return unsafe { f16c::encode(source, target, count) };
+    }
+    // SAFETY: the caller promises the same.
+    unsafe { f32_to_f16_portable(source, target, count) };
+}
+
+/// As [`f32_to_f16`], on any processor.
+///
+/// # Safety
+///
+/// As [`f32_to_f16`].
+unsafe fn f32_to_f16_portable(source: *const u8, target: *mut u8, count: usize) {
+    let encoder = small_floats::F16.encoder(Overflow::Saturate);
+    // SAFETY: the caller promises the same.
+    unsafe {
+        map(source, target, count, |value: f32| {
+            encoder.encode(value) as u16
+        });
+    };
+}
+
+/// Decodes bfloat16.
+///
+/// # Safety
+///
+/// As [`Kernel`](super::kernels::Kernel), from 2-byte codes to `f32`.
+pub(super) unsafe fn bf16_to_f32(source: *const u8, target: *mut u8, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if has_f16c() {
+        /// # Safety
+        ///
+        /// As [`bf16_to_f32`], and the processor has AVX2.
+        #[target_feature(enable = "avx2")]
+        unsafe fn wide(source: *const u8, target: *mut u8, count: usize) {
+            // SAFETY: the caller promises the same.
+            unsafe { map(source, target, count, decode_bf16) };
+        }
+        // SAFETY: the caller promises the same, and AVX2 was detected.
+        return unsafe { wide(source, target, count) };
+    }
+    // SAFETY: the caller promises the same.
+    unsafe { map(source, target, count, decode_bf16) };
+}
+
+/// Encodes bfloat16, to nearest even; what is too large becomes infinite.
+///
+/// # Safety
+///
+/// As [`Kernel`](super::kernels::Kernel), from `f32` to 2-byte codes.
+pub(super) unsafe fn f32_to_bf16(source: *const u8, target: *mut u8, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if has_f16c() {
+        /// # Safety
+        ///
+        /// As [`f32_to_bf16`], and the processor has AVX2.
+        #[target_feature(enable = "avx2")]
+        unsafe fn wide(source: *const u8, target: *mut u8, count: usize) {
+            // SAFETY: the caller promises the same.
+            unsafe { map(source, target, count, encode_bf16) };
+        }
+        // SAFETY: the caller promises the same, and AVX2 was detected.
+        return unsafe { wide(source, target, count) };
+    }
+    // SAFETY: the caller promises the same.
+    unsafe { map(source, target, count, encode_bf16) };
+}
+
+/// Whether the processor has AVX2 and the half-precision conversions; all that have the one have
+/// the other.
+#[cfg(target_arch = "x86_64")]
+fn has_f16c() -> bool {
+    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("f16c")
+}
+
+#[cfg(target_arch = "x86_64")]
+mod f16c {
+    use std::arch::x86_64::{
+        _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps,
+        _mm256_cvtps_ph, _mm256_loadu_ps, _mm256_storeu_ps,
+    };
+
+    use super::map;
+    use crate::small_floats::decode_f16;
+
+    /// Numbers in a register of `f32`.
+    const WIDE: usize = 8;
+
+    /// # Safety
+    ///
+    /// As [`f16_to_f32`](super::f16_to_f32), and the processor has AVX2 and F16C.
+    #[target_feature(enable = "avx2,f16c")]
+    pub(super) unsafe fn decode(source: *const u8, target: *mut u8, count: usize) {
+        let whole = count - count % WIDE;
+        for place in (0..whole).step_by(WIDE) {
+            // SAFETY: the eight numbers from `place` on are among `count`; the loads and stores
+            // need no alignment.
+            unsafe {
+                let codes = _mm_loadu_si128(source.add(2 * place).cast());
+                _mm256_storeu_ps(target.add(4 * place).cast(), _mm256_cvtph_ps(codes));
+            }
+        }
+        // SAFETY: the numbers from `whole` on are the rest of `count`.
+        unsafe {
+            map(
+                source.add(2 * whole),
+                target.add(4 * whole),
+                count - whole,
+                decode_f16,
+            );
+        };
+    }
+
+    /// # Safety
+    ///
+    /// As [`f32_to_f16`](super::f32_to_f16), and the processor has AVX2 and F16C.
+    #[target_feature(enable = "avx2,f16c")]
+    pub(super) unsafe fn encode(source: *const u8, target: *mut u8, count: usize) {
+        let whole = count - count % WIDE;
+        for place in (0..whole).step_by(WIDE) {
+            // SAFETY: the eight numbers from `place` on are among `count`; the loads and stores
+            // need no alignment.
+            unsafe {
+                let values = _mm256_loadu_ps(source.add(4 * place).cast());
+                let codes = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(values);
+                _mm_storeu_si128(target.add(2 * place).cast(), codes);
+            }
+        }
+        // SAFETY: the numbers from `whole` on are the rest of `count`.
+        unsafe {
+            super::f32_to_f16_portable(source.add(4 * whole), target.add(2 * whole), count - whole);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernels' tails and bodies, and both ways of each, agree with `half`.
+    #[test]
+    fn all_ways_agree_with_half() {
+        let mut values: Vec<f32> = (0..=u16::MAX)
+            .flat_map(|code| {
+                let value = decode_f16(code);
+                let brain = decode_bf16(code);
+                [
+                    value,
+                    value.next_up(),
+                    value.next_down(),
+                    brain,
+                    brain * 1.002,
+                    brain * 1.0039,
+                ]
+            })
+            .collect();
+        values.extend((0..200_000_u32).map(|i| f32::from_bits(i.wrapping_mul(0x9E37_79B9))));
+        let count = values.len() - 3;
+        let source = values.as_ptr().cast::<u8>();
+        type Run = unsafe fn(*const u8, *mut u8, usize);
+        let run = |kernel: Run| {
+            let mut codes = vec![0_u16; count];
+            // SAFETY: `count` numbers can be read and written.
+            unsafe { kernel(source, codes.as_mut_ptr().cast(), count) };
+            codes
+        };
+        for kernel in [f32_to_f16 as Run, f32_to_f16_portable] {
+            for (value, code) in values.iter().zip(run(kernel)) {
+                let (expected, found) = (half::f16::from_f32(*value), half::f16::from_bits(code));
+                assert!(
+                    expected.to_bits() == code || expected.is_nan() && found.is_nan(),
+                    "{value:e}"
+                );
+            }
+        }
+        for (value, code) in values.iter().zip(run(f32_to_bf16)) {
+            let (expected, found) = (half::bf16::from_f32(*value), half::bf16::from_bits(code));
+            assert!(
+                expected.to_bits() == code || expected.is_nan() && found.is_nan(),
+                "{value:e}"
+            );
+        }
+        let codes: Vec<u16> = (0..=u16::MAX).collect();
+        for (kernel, decode) in [
+            (
+                f16_to_f32 as Run,
+                (|code| half::f16::from_bits(code).to_f32()) as fn(u16) -> f32,
+            ),
+            (bf16_to_f32, |code| half::bf16::from_bits(code).to_f32()),
+        ] {
+            let mut found = vec![0_f32; codes.len()];
+            // SAFETY: all 65 536 numbers can be read and written.
+            unsafe {
+                kernel(
+                    codes.as_ptr().cast(),
+                    found.as_mut_ptr().cast(),
+                    codes.len(),
+                );
+            };
+            for (&code, value) in codes.iter().zip(found) {
+                let expected = decode(code);
+                assert!(
+                    expected.to_bits() == value.to_bits() || expected.is_nan() && value.is_nan()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The loops of a cast: each maps a run of numbers to a run of others.
+
+use super::number::{Float, Number, To};
+use super::part::Native;
+use crate::small_floats::{Encoder, Table, encode_scale};
+use bridge_core::Overflow;
+
+/// Maps `count` numbers from the source to the target. Pointers need no alignment.
+///
+/// # Safety
+///
+/// `count` numbers of the type that the kernel is for can be read at the source, as many of its
+/// result type can be written at the target, and the two do not overlap.
+pub(super) type Kernel = unsafe fn(source: *const u8, target: *mut u8, count: usize);
+
+/// Calls `convert` for each of `count` numbers.
+///
+/// # Safety
+///
+/// As [`Kernel`], for the types `S` and `T`, of which every bit pattern of `S` is valid.
+#[inline(always)]
+pub(super) unsafe fn map<S, T>(
+    source: *const u8,
+    target: *mut u8,
+    count: usize,
+    convert: impl Fn(S) -> T,
+) {
+    let (source, target) = (source.cast::<S>(), target.cast::<T>());
+    for place in 0..count {
+        // SAFETY: the caller promises `count` numbers on both sides; the reads and writes need no
+        // alignment.
+        unsafe {
+            let number = source.add(place).read_unaligned();
+            target.add(place).write_unaligned(convert(number));
+        }
+    }
+}
+
+/// Defines kernels that are one `map` each.
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $name:ident<$($bound:ident: $trait:ident$(<$of:ident>)?),*>: $from:ty => $to:ty = $convert:expr;)*) => {
+        $(
+            $(#[$doc])*
+            ///
+            /// # Safety
+            ///
+            /// As [`Kernel`].
+            pub(super) unsafe fn $name<$($bound: $trait$(<$of>)?),*>(
+                source: *const u8,
+                target: *mut u8,
+                count: usize,
+            ) {
+                // SAFETY: the caller promises the same.
+                unsafe { map::<$from, $to>(source, target, count, $convert) };
+            }
+        )*
+    };
+}
+
+/// Any type: what a conversion may lead to.
+pub(super) trait Any {}
+impl<T> Any for T {}
+
+kernels! {
+    /// Converts as Rust's `as`.
+    convert<S: To<T>, T: Any>: S => T = S::to;
+    /// Converts, integers out of range to the nearest value.
+    convert_to_nearest<S: To<T>, T: Any>: S => T = S::to_nearest;
+    /// Whether each number is anything but zero.
+    truth<S: Number>: S => u8 = |number| u8::from(number.is_true());
+    /// Rounds to odd.
+    round_to_odd<S: Number>: S => f32 = S::to_odd_f32;
+    /// The low 64 bits of each float as an integer.
+    low_bits<S: Float>: S => i64 = S::low_bits;
+    /// Makes each number a complex one.
+    make_complex<S: Zero>: S => [S; 2] = |number| [number, S::ZERO];
+}
+
+/// Bits of a number; all zero is the number zero in every type that is part of a complex one.
+pub(super) trait Zero {
+    const ZERO: Self;
+}
+impl Zero for u16 {
+    const ZERO: Self = 0;
+}
+impl Zero for u32 {
+    const ZERO: Self = 0;
+}
+impl Zero for u64 {
+    const ZERO: Self = 0;
+}
+
+/// Looks 8-bit codes up.
+///
+/// # Safety
+///
+/// As [`Kernel`], from bytes to `f32`.
+pub(super) unsafe fn look_up(source: *const u8, target: *mut u8, count: usize, table: &Table) {
+    // SAFETY: the caller promises the same.
+    unsafe { map(source, target, count, |code: u8| table[usize::from(code)]) };
+}
+
+/// Encodes `f32` as 8-bit floats.
+///
+/// # Safety
+///
+/// As [`Kernel`], from `f32` to bytes.
+pub(super) unsafe fn encode_small(
+    source: *const u8,
+    target: *mut u8,
+    count: usize,
+    encoder: &Encoder,
+) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        /// # Safety
+        ///
+        /// As [`encode_small`], and the processor has AVX2.
+        #[target_feature(enable = "avx2")]
+        unsafe fn wide(source: *const u8, target: *mut u8, count: usize, encoder: &Encoder) {
+            // SAFETY: the caller promises the same.
+            unsafe {
+                map(source, target, count, |value: f32| {
+                    encoder.encode(value) as u8
+                });
+            };
+        }
+        // SAFETY: the caller promises the same, and AVX2 was detected.
+        return unsafe { wide(source, target, count, encoder) };
+    }
+    // SAFETY: the caller promises the same.
+    unsafe {
+        map(source, target, count, |value: f32| {
+            encoder.encode(value) as u8
+        });
+    };
+}
+
+/// Encodes `f32` as 8-bit scales.
+///
+/// # Safety
+///
+/// As [`Kernel`], from `f32` to bytes.
+pub(super) unsafe fn encode_scales(
+    source: *const u8,
+    target: *mut u8,
+    count: usize,
+    overflow: Overflow,
+) {
+    // SAFETY: the caller promises the same.
+    unsafe {
+        map(source, target, count, |value: f32| {
+            encode_scale(value, overflow)
+        });
+    };
+}
+
+/// Evaluates an expression with `$type` standing for the Rust type of a [`Native`].
+macro_rules! with_native {
+    ($native:expr, $type:ident => $use:expr) => {
+        with_native!(@ $native, $type => $use;
+            I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64, F32 f32, F64 f64)
+    };
+    (@ $native:expr, $type:ident => $use:expr; $($variant:ident $rust:ident),*) => {
+        match $native {
+            $(Native::$variant => {
+                type $type = $rust;
+                $use
+            })*
+        }
+    };
+}
+pub(super) use with_native;
+
+/// The kernel from one number to another; `saturates` says what integers out of range become.
+pub(super) fn converting(from: Native, to: Native, saturates: bool) -> Kernel {
+    with_native!(from, From => with_native!(to, Into => match saturates {
+        true => convert_to_nearest::<From, Into>,
+        false => convert::<From, Into>,
+    }))
+}

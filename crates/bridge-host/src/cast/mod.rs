@@ -1,0 +1,310 @@
+//! Casting between element types, in any two layouts.
+
+mod check;
+mod describe;
+mod half_kernels;
+mod kernels;
+mod number;
+mod part;
+mod pipeline;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bridge_core::{DataType, Device, Error, Layout, Overflow, Result, TypeCode};
+
+use self::describe::describe;
+use self::part::Numbers;
+use self::pipeline::{Pipeline, Scratch};
+use crate::loop_nest::{Axis, LoopNest, while_each_offset};
+use crate::small_floats::unpack_codes;
+use crate::strided_copy::{Ends, copy_nest, plane_to_transpose};
+use crate::threads::{run_parts, threads_for};
+use crate::transpose::Plane;
+
+/// Elements of a tile along the target's and along the source's densest axis, where they differ.
+const TILE: (usize, usize) = (512, 32);
+
+/// Casts every element of one layout to the element of the same indices of another.
+///
+/// # Errors
+///
+/// [`Error::NoCast`] where no cast leads from one type to the other,
+/// [`Error::ValueOutOfRange`] under [`Overflow::Refuse`], [`Error::OutOfMemory`] where packed
+/// elements cannot be unpacked.
+///
+/// # Safety
+///
+/// - The shapes are equal, and [`Layout::span`] succeeds for both layouts and their types.
+/// - Every element of the source can be read and every element of the target written, from the
+///   elements with all indices zero at `ends` on. Nobody else writes or reads them meanwhile, no
+///   two index tuples lead to the same target element, and none overlaps the source.
+pub(crate) unsafe fn cast_strided(
+    ends: Ends,
+    (from, source): (DataType, &Layout),
+    (to, target): (DataType, &Layout),
+    overflow: Overflow,
+) -> Result<()> {
+    let (source_numbers, target_numbers) = numbers(from, to)?;
+    if source.is_empty() {
+        return Ok(());
+    }
+    let pipeline = Pipeline::new(source_numbers, target_numbers, overflow);
+    if from.size_in_bytes().is_some() {
+        // SAFETY: the caller promises the same.
+        return unsafe { run(&pipeline, ends, (from, source), (to, target)) };
+    }
+    // SAFETY: packed elements are row-major, or `span` would have failed: these bytes hold them.
+    let packed = unsafe {
+        let bytes = from.bytes_for(source.element_count()).unwrap_or(0);
+        std::slice::from_raw_parts(ends.source, bytes)
+    };
+    let mut codes = Vec::new();
+    codes
+        .try_reserve_exact(source.element_count())
+        .map_err(|_| Error::OutOfMemory {
+            device: Device::CPU,
+            requested: source.element_count() as u64,
+        })?;
+    unpack_codes(
+        packed,
+        u32::from(from.bits()),
+        &mut codes,
+        source.element_count(),
+    );
+    let unpacked = Layout::row_major(source.shape())?;
+    let ends = Ends {
+        source: codes.as_ptr(),
+        ..ends
+    };
+    // SAFETY: `codes` has the elements in row-major order, one a byte, and is nobody else's; of
+    // the target the caller promises the same.
+    unsafe { run(&pipeline, ends, (from, &unpacked), (to, target)) }
+}
+
+/// Runs the pipeline over all elements, on several threads where that pays.
+///
+/// # Safety
+///
+/// As [`cast_strided`]; the pipeline goes from the source's type to the target's.
+unsafe fn run(
+    pipeline: &Pipeline,
+    ends: Ends,
+    (from, source): (DataType, &Layout),
+    (to, target): (DataType, &Layout),
+) -> Result<()> {
+    let (source_size, target_size) = pipeline.sizes();
+    let nest = LoopNest::new(source, source_size, target, target_size);
+    let threads = threads_for(nest.count() * source_size.max(target_size));
+    let (axis, parts) = nest.axis_to_share(threads).unwrap_or((0, 1));
+    let all_fit = AtomicBool::new(true);
+    if parts > 1 {
+        run_parts(parts, |part| {
+            // SAFETY: the parts of the nest visit elements of the layouts, each of the target's
+            // in one part only.
+            if !unsafe { cast_nest(pipeline, &nest.part(axis, part, parts), ends) } {
+                all_fit.store(false, Ordering::Relaxed);
+            }
+        });
+    } else {
+        // SAFETY: the nest visits the elements of the layouts.
+        all_fit.store(
+            unsafe { cast_nest(pipeline, &nest, ends) },
+            Ordering::Relaxed,
+        );
+    }
+    if all_fit.into_inner() {
+        return Ok(());
+    }
+    let in_order = LoopNest::in_index_order(source, source_size, target, target_size);
+    // SAFETY: the loops visit the elements of the layouts.
+    let (index, value) = unsafe { first_misfit(pipeline, &in_order, ends, from) };
+    Err(Error::ValueOutOfRange {
+        index,
+        value,
+        from,
+        to,
+    })
+}
+
+/// Casts along the loops of `nest` on the calling thread; whether all elements fit.
+///
+/// # Safety
+///
+/// Every element that the loops visit can be read at the source and written at the target, nobody
+/// else writes or reads them meanwhile, and source and target do not overlap.
+unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> bool {
+    let ends = ends.at(nest.source_start, nest.target_start);
+    let mut scratch = Scratch::new();
+    if let Some((plane, others)) = plane_to_transpose(&nest.axes) {
+        return while_each_offset(&others, |source, target| {
+            // SAFETY: the plane and the other loops together are the loops of the nest.
+            unsafe { cast_plane(pipeline, &plane, ends.at(source, target), &mut scratch) }
+        });
+    }
+    let (inner, outer) = innermost(&nest.axes, pipeline);
+    while_each_offset(outer, |source, target| {
+        // SAFETY: the inner loop and the outer ones together are the loops of the nest.
+        unsafe { pipeline.cast_row(inner, ends.at(source, target), &mut scratch) }.is_none()
+    })
+}
+
+/// Casts a plane whose densest axis differs between source and target, tile by tile: copied into
+/// the target's order first, and cast then. Whether all elements fit.
+///
+/// # Safety
+///
+/// As [`cast_nest`], for the elements of the plane.
+unsafe fn cast_plane(
+    pipeline: &Pipeline,
+    plane: &Plane,
+    ends: Ends,
+    scratch: &mut Scratch,
+) -> bool {
+    let Plane {
+        along_source,
+        along_target,
+    } = *plane;
+    let (item, _) = pipeline.sizes();
+    let mut tile = vec![0_u8; TILE.0 * TILE.1 * item];
+    for first in (0..along_target.extent).step_by(TILE.0) {
+        for line in (0..along_source.extent).step_by(TILE.1) {
+            let row = Axis {
+                extent: TILE.0.min(along_target.extent - first),
+                ..along_target
+            };
+            let lines = TILE.1.min(along_source.extent - line);
+            let (first, line) = (first.cast_signed(), line.cast_signed());
+            let here = ends.at(
+                first * along_target.source + line * along_source.source,
+                first * along_target.target + line * along_source.target,
+            );
+            let pitch = (row.extent * item).cast_signed();
+            let to_tile = LoopNest {
+                axes: vec![
+                    Axis {
+                        extent: lines,
+                        source: along_source.source,
+                        target: pitch,
+                    },
+                    Axis {
+                        target: item.cast_signed(),
+                        ..row
+                    },
+                ],
+                source_start: 0,
+                target_start: 0,
+            };
+            let from_tile = Axis {
+                source: item.cast_signed(),
+                ..row
+            };
+            // SAFETY: the tile's elements are among the plane's, and `tile` has room for them; it
+            // is nobody else's.
+            unsafe {
+                copy_nest(
+                    &to_tile,
+                    item,
+                    Ends {
+                        source: here.source,
+                        target: tile.as_mut_ptr(),
+                    },
+                );
+                for line in 0..lines.cast_signed() {
+                    let row = Ends {
+                        source: tile.as_ptr(),
+                        target: here.target,
+                    }
+                    .at(line * pitch, line * along_source.target);
+                    if pipeline.cast_row(from_tile, row, scratch).is_some() {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+    true
+}
+
+/// The innermost loop and those around it; a single element is a loop of one.
+fn innermost<'a>(axes: &'a [Axis], pipeline: &Pipeline) -> (Axis, &'a [Axis]) {
+    let (source, target) = pipeline.sizes();
+    let one = Axis {
+        extent: 1,
+        source: source.cast_signed(),
+        target: target.cast_signed(),
+    };
+    axes.split_last()
+        .map_or((one, &[]), |(&inner, outer)| (inner, outer))
+}
+
+/// The row-major index and the text of the first element that does not fit, of which there is one.
+///
+/// # Safety
+///
+/// As [`cast_nest`].
+unsafe fn first_misfit(
+    pipeline: &Pipeline,
+    in_order: &LoopNest,
+    ends: Ends,
+    from: DataType,
+) -> (usize, String) {
+    let (inner, outer) = innermost(&in_order.axes, pipeline);
+    let mut scratch = Scratch::new();
+    let mut index = 0;
+    let mut value = String::new();
+    while_each_offset(outer, |source, target| {
+        let here = ends.at(source, target);
+        // SAFETY: the inner loop and the outer ones together are the loops of the nest.
+        match unsafe { pipeline.cast_row(inner, here, &mut scratch) } {
+            None => {
+                index += inner.extent;
+                true
+            }
+            Some(place) => {
+                index += place;
+                let misfit = here.at(place.cast_signed() * inner.source, 0).source;
+                if let Some(numbers) = Numbers::of(from) {
+                    // SAFETY: the element can be read.
+                    value = unsafe { describe(misfit, numbers) };
+                }
+                false
+            }
+        }
+    });
+    (index, value)
+}
+
+/// What numbers the two types are made of.
+fn numbers(from: DataType, to: DataType) -> Result<(Numbers, Numbers)> {
+    let no_cast = |reason: &str| {
+        Err(Error::NoCast {
+            from,
+            to,
+            reason: reason.to_owned(),
+        })
+    };
+    let no_number = |data_type: DataType| match data_type.code() {
+        TypeCode::Opaque => format!("{data_type} is a handle, not a number; copy it"),
+        _ if data_type.lanes() != 1 => format!(
+            "elements of {} lanes are not cast; make the lanes an axis of the shape first",
+            data_type.lanes()
+        ),
+        _ => format!("{data_type} has a width without arithmetic; copy it"),
+    };
+    let Some(source) = Numbers::of(from) else {
+        return no_cast(&no_number(from));
+    };
+    let Some(target) = Numbers::of(to) else {
+        return no_cast(&no_number(to));
+    };
+    if source.complex && !target.complex {
+        return no_cast(
+            "the imaginary part would be lost; view the elements as pairs of real numbers and take \
+             the part you need",
+        );
+    }
+    if to.size_in_bytes().is_none() {
+        return no_cast("packed elements can be cast from, not to; cast to an 8-bit float instead");
+    }
+    Ok((source, target))
+}

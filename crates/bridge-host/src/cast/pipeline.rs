@@ -1,0 +1,273 @@
+//! A cast as a short row of steps, and running them over blocks that stay in the cache.
+
+use std::mem::MaybeUninit;
+
+use bridge_core::Overflow;
+
+use super::check::Check;
+use super::half_kernels::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
+use super::kernels::{
+    Kernel, converting, encode_scales, encode_small, look_up, low_bits, make_complex, round_to_odd,
+    truth, with_native,
+};
+use super::part::{Native, Numbers, Part};
+use crate::loop_nest::Axis;
+use crate::small_floats::{Encoder, Table};
+use crate::strided_copy::Ends;
+use crate::strided_rows::copy_row;
+
+/// Elements of a block; the results of one step are in the first-level cache for the next.
+const BLOCK: usize = 512;
+/// Bytes of the largest element.
+const LARGEST: usize = 16;
+
+#[derive(Clone, Copy)]
+enum Step {
+    Map(Kernel),
+    LookUp(&'static Table),
+    Encode(Encoder),
+    EncodeScale(Overflow),
+    /// Moves nothing: fails where a number does not fit.
+    Check(Check),
+}
+
+/// The steps from one element type to another.
+pub(super) struct Pipeline {
+    steps: Vec<Step>,
+    /// Steps that are not checks.
+    maps: usize,
+    source: Numbers,
+    target: Numbers,
+}
+
+/// Memory for what lies between two steps.
+pub(super) struct Scratch([MaybeUninit<[u8; BLOCK * LARGEST]>; 4]);
+
+impl Scratch {
+    pub(super) fn new() -> Box<Self> {
+        Box::new(Self([MaybeUninit::uninit(); 4]))
+    }
+
+    fn area(&mut self, area: usize) -> *mut u8 {
+        self.0[area].as_mut_ptr().cast()
+    }
+}
+
+/// Areas of the scratch memory: elements packed from a strided source, elements on their way to a
+/// strided target. The other two take turns between steps.
+const PACKED: usize = 2;
+const TO_UNPACK: usize = 3;
+
+impl Pipeline {
+    /// The steps from `source` to `target`, which is complex where the source is.
+    pub(super) fn new(source: Numbers, target: Numbers, overflow: Overflow) -> Self {
+        let mut steps = Vec::new();
+        match source.part {
+            Part::Native(_) => {}
+            Part::Bool => steps.push(Step::Map(truth::<u8>)),
+            Part::F16 => steps.push(Step::Map(f16_to_f32)),
+            Part::BF16 => steps.push(Step::Map(bf16_to_f32)),
+            Part::Small(_, table) | Part::Scale(table) => steps.push(Step::LookUp(table)),
+        }
+        let native = source.part.native();
+        match target.part {
+            Part::Bool => steps.push(Step::Map(with_native!(native, T => truth::<T>))),
+            Part::Native(to) => steps.extend(between_natives(native, to, overflow)),
+            Part::F16 | Part::BF16 | Part::Small(..) | Part::Scale(_) => {
+                if native != Native::F32 {
+                    steps.push(Step::Map(with_native!(native, T => round_to_odd::<T>)));
+                }
+                steps.extend(check(Native::F32, target.part, overflow));
+                steps.push(match target.part {
+                    Part::F16 => Step::Map(f32_to_f16),
+                    Part::Small(format, _) => Step::Encode(format.encoder(overflow)),
+                    Part::Scale(_) => Step::EncodeScale(overflow),
+                    _ => Step::Map(f32_to_bf16),
+                });
+            }
+        }
+        if target.complex && !source.complex {
+            steps.push(Step::Map(match target.part.size() {
+                2 => make_complex::<u16>,
+                4 => make_complex::<u32>,
+                _ => make_complex::<u64>,
+            }));
+        }
+        let maps = steps
+            .iter()
+            .filter(|step| !matches!(step, Step::Check(_)))
+            .count();
+        Self {
+            steps,
+            maps,
+            source,
+            target,
+        }
+    }
+
+    /// Bytes of a source and of a target element.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.source.size(), self.target.size())
+    }
+
+    /// Casts the elements along one axis. Returns the place of the first that does not fit; the
+    /// elements from its block on are not written then.
+    ///
+    /// # Safety
+    ///
+    /// The elements of `axis` can be read at the source and written at the target, nobody else
+    /// writes or reads them meanwhile, and they do not overlap.
+    pub(super) unsafe fn cast_row(
+        &self,
+        axis: Axis,
+        ends: Ends,
+        scratch: &mut Scratch,
+    ) -> Option<usize> {
+        let (source_size, target_size) = self.sizes();
+        let packed = axis.source == source_size.cast_signed();
+        let to_packed = axis.target == target_size.cast_signed();
+        let single = packed && to_packed && self.steps.len() == 1;
+        let block = if single { axis.extent } else { BLOCK };
+        for start in (0..axis.extent).step_by(block) {
+            let count = block.min(axis.extent - start);
+            let place = start.cast_signed();
+            let here = ends.at(place * axis.source, place * axis.target);
+            let source = if packed {
+                here.source
+            } else {
+                scratch.area(PACKED).cast_const()
+            };
+            let target = if to_packed {
+                here.target
+            } else {
+                scratch.area(TO_UNPACK)
+            };
+            // SAFETY:
+            // - The block's elements are among those of the axis. Where they do not lie side by
+            //   side, they are copied to or from an area that has room for `BLOCK` elements of
+            //   any size.
+            // - The areas are different from each other and from source and target.
+            unsafe {
+                if !packed {
+                    let gather = Axis {
+                        extent: count,
+                        source: axis.source,
+                        target: source_size.cast_signed(),
+                    };
+                    let target = scratch.area(PACKED);
+                    copy_row(
+                        gather,
+                        source_size,
+                        Ends {
+                            source: here.source,
+                            target,
+                        },
+                    );
+                }
+                if let Some(misfit) = self.cast_block(source, target, count, scratch) {
+                    return Some(start + misfit);
+                }
+                if !to_packed {
+                    let scatter = Axis {
+                        extent: count,
+                        source: target_size.cast_signed(),
+                        target: axis.target,
+                    };
+                    let source = scratch.area(TO_UNPACK).cast_const();
+                    copy_row(
+                        scatter,
+                        target_size,
+                        Ends {
+                            source,
+                            target: here.target,
+                        },
+                    );
+                }
+            }
+        }
+        None
+    }
+
+    /// Casts `count` elements that lie side by side; at most `BLOCK` where there are several
+    /// steps. Returns the place of the first that does not fit.
+    ///
+    /// # Safety
+    ///
+    /// The elements can be read at `source` and written at `target`; these, and the areas of
+    /// `scratch` that steps take turns in, do not overlap.
+    unsafe fn cast_block(
+        &self,
+        source: *const u8,
+        target: *mut u8,
+        count: usize,
+        scratch: &mut Scratch,
+    ) -> Option<usize> {
+        let numbers = count * self.source.parts();
+        let mut current = source;
+        let mut maps_left = self.maps;
+        for step in &self.steps {
+            if let Step::Check(check) = step {
+                // SAFETY: the numbers before this step are of the type it checks.
+                if let Some(misfit) = unsafe { check.first_misfit(current, numbers) } {
+                    return Some(misfit / self.source.parts());
+                }
+                continue;
+            }
+            maps_left -= 1;
+            let next = if maps_left == 0 {
+                target
+            } else {
+                scratch.area(maps_left % 2)
+            };
+            // SAFETY:
+            // - `new` joins steps so that each reads what the one before it wrote; the first reads
+            //   the source's numbers, the last writes the target's.
+            // - An area holds `BLOCK` elements of the largest size, which is more than a block of
+            //   any step's numbers; steps that follow each other use different areas.
+            unsafe {
+                match step {
+                    Step::Map(kernel) => kernel(current, next, numbers),
+                    Step::LookUp(table) => look_up(current, next, numbers, table),
+                    Step::Encode(encoder) => encode_small(current, next, numbers, encoder),
+                    Step::EncodeScale(overflow) => encode_scales(current, next, numbers, *overflow),
+                    Step::Check(_) => {}
+                }
+            }
+            current = next.cast_const();
+        }
+        None
+    }
+}
+
+/// The steps between two numbers that the processor computes with.
+fn between_natives(from: Native, to: Native, overflow: Overflow) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if from == to {
+        return steps;
+    }
+    steps.extend(check(from, Part::Native(to), overflow));
+    let wraps = overflow == Overflow::Wrap && from.is_float() && !to.is_float();
+    if wraps {
+        steps.push(Step::Map(match from {
+            Native::F32 => low_bits::<f32>,
+            _ => low_bits::<f64>,
+        }));
+        if to.size() < 8 {
+            steps.push(Step::Map(converting(Native::I64, to, false)));
+        }
+    } else {
+        steps.push(Step::Map(converting(
+            from,
+            to,
+            overflow == Overflow::Saturate,
+        )));
+    }
+    steps
+}
+
+fn check(from: Native, to: Part, overflow: Overflow) -> Option<Step> {
+    match overflow {
+        Overflow::Refuse => Check::of(from, to).map(Step::Check),
+        Overflow::Saturate | Overflow::Wrap => None,
+    }
+}

@@ -1,0 +1,83 @@
+//! New host tensors: allocated, copied to row-major order, or cast.
+
+use bridge_core::{DataType, HostMemory, ManagedTensor, Overflow, Result, TensorSpec};
+
+use crate::host_kernels;
+
+/// Allocates host memory for `spec`, all bytes zero, its data pointer on a border of `alignment`
+/// bytes.
+///
+/// An alignment above the element type's own keeps the memory from becoming a `Vec` without a
+/// copy; `spec.data_type.alignment()` allows it.
+///
+/// # Errors
+///
+/// As [`Layout::span`](bridge_core::Layout::span) and [`HostMemory::zeroed`], and
+/// [`Error::InvalidTensor`](bridge_core::Error::InvalidTensor) where an axis of `spec` runs
+/// backwards beyond its byte offset.
+pub fn zeroed(spec: &TensorSpec, alignment: usize) -> Result<ManagedTensor> {
+    let memory = HostMemory::zeroed(bytes_of(spec)?, alignment)?;
+    // SAFETY: all bytes are zero, which is initialized and a valid value of every element type.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }?)
+}
+
+/// Allocates host memory for `spec`, its data pointer on a border of `alignment` bytes, and
+/// leaves it as it is.
+///
+/// # Errors
+///
+/// As [`zeroed`].
+///
+/// # Safety
+///
+/// Every element must be written, through [`ManagedTensor::first_element`] or
+/// [`copy_strided`](crate::copy_strided), before anything reads it; a tensor that safe code can
+/// reach has all of them written.
+pub unsafe fn allocate(spec: &TensorSpec, alignment: usize) -> Result<ManagedTensor> {
+    let memory = HostMemory::allocate(bytes_of(spec)?, alignment)?;
+    // SAFETY: the caller promises that the elements are written before they are read.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }?)
+}
+
+/// Copies a host tensor into new memory in row-major order.
+///
+/// The memory is aligned as the element type needs, so that it can become a `Vec`.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`](bridge_core::Error::Unsupported) where `source` is not in host memory,
+/// and as [`HostMemory::allocate`].
+pub fn to_row_major(source: &ManagedTensor) -> Result<ManagedTensor> {
+    source.require_host()?;
+    let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
+    // SAFETY: the copy below writes every element, or fails and nothing is returned.
+    let mut target = unsafe { allocate(&spec, spec.data_type.alignment()) }?;
+    host_kernels::copy(source, &mut target)?;
+    Ok(target)
+}
+
+/// Casts a host tensor into new memory in row-major order.
+///
+/// The memory is aligned as the element type needs, so that it can become a `Vec`.
+///
+/// # Errors
+///
+/// As [`cast`](crate::cast) and [`HostMemory::allocate`].
+pub fn to_data_type(
+    source: &ManagedTensor,
+    data_type: DataType,
+    overflow: Overflow,
+) -> Result<ManagedTensor> {
+    source.require_host()?;
+    let spec = TensorSpec::row_major(data_type, source.shape())?;
+    // SAFETY: the cast below writes every element, or fails and nothing is returned.
+    let mut target = unsafe { allocate(&spec, data_type.alignment()) }?;
+    host_kernels::cast(source, &mut target, overflow)?;
+    Ok(target)
+}
+
+/// Bytes from the data pointer to the end of the elements.
+fn bytes_of(spec: &TensorSpec) -> Result<usize> {
+    let span = spec.layout.span(spec.data_type)?;
+    Ok(spec.layout.byte_offset().saturating_add_signed(span.end))
+}

@@ -1,0 +1,174 @@
+//! Copying between any two layouts: choosing how.
+
+use bridge_core::{DataType, Layout};
+
+use crate::loop_nest::{Axis, LoopNest, for_each_offset};
+use crate::strided_rows::{copy_plane, copy_run};
+use crate::threads::{run_parts, threads_for};
+use crate::transpose::{self, Plane};
+
+/// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
+const SMALLEST_PLANE: usize = 64;
+
+/// A pair of pointers that threads may share: the threads write to different elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) source: *const u8,
+    pub(crate) target: *mut u8,
+}
+
+// SAFETY: the pointers are used only by the functions of this crate, whose callers promise that
+// the source is readable, that the target is writable and theirs alone, for as long as they run;
+// each thread writes a part of the target that no other thread reads or writes.
+unsafe impl Send for Ends {}
+// SAFETY: as for `Send`; the pair itself is never changed.
+unsafe impl Sync for Ends {}
+
+impl Ends {
+    /// The pair at these offsets in bytes.
+    pub(crate) fn at(self, source: isize, target: isize) -> Self {
+        Self {
+            source: self.source.wrapping_offset(source),
+            target: self.target.wrapping_offset(target),
+        }
+    }
+}
+
+/// Copies every element of one layout to the element of the same indices of another.
+///
+/// For device backends that have pointers and layouts but no tensors. Both pointers lead to the
+/// element whose indices are all zero, the layouts' byte offsets are not added again. Pointers
+/// need no alignment. Large copies are shared among threads, see
+/// [`set_max_threads`](crate::set_max_threads).
+///
+/// Strides count elements. Elements packed below a byte (4-bit and 6-bit floats) are copied as
+/// the whole bytes of a row-major tensor.
+///
+/// # Safety
+///
+/// - The shapes are equal, and [`Layout::span`] succeeds for both layouts and `data_type`.
+/// - Every element of `source_layout` can be read at `source`, and nobody writes it meanwhile.
+/// - Every element of `target_layout` can be written at `target`, nobody else reads or writes it
+///   meanwhile, no two index tuples lead to the same one, and none overlaps the source.
+pub unsafe fn copy_strided(
+    source: *const u8,
+    source_layout: &Layout,
+    target: *mut u8,
+    target_layout: &Layout,
+    data_type: DataType,
+) {
+    debug_assert_eq!(source_layout.shape(), target_layout.shape());
+    if source_layout.is_empty() {
+        return;
+    }
+    let ends = Ends { source, target };
+    let (nest, item) = match data_type.size_in_bytes() {
+        Some(item) => (
+            LoopNest::new(source_layout, item, target_layout, item),
+            item,
+        ),
+        None => {
+            // Row-major, or `span` would have failed: one run of bytes.
+            let bytes = data_type
+                .bytes_for(source_layout.element_count())
+                .unwrap_or(0);
+            let run = Axis {
+                extent: bytes,
+                source: 1,
+                target: 1,
+            };
+            (
+                LoopNest {
+                    axes: vec![run],
+                    source_start: 0,
+                    target_start: 0,
+                },
+                1,
+            )
+        }
+    };
+    let threads = threads_for(nest.count() * item);
+    match nest.axis_to_share(threads) {
+        Some((axis, parts)) if parts > 1 => run_parts(parts, |part| {
+            // SAFETY: the caller's promises hold for every part, and the parts of a nest visit
+            // different elements of the target, which repeats none.
+            unsafe { copy_nest(&nest.part(axis, part, parts), item, ends) };
+        }),
+        // SAFETY: the nest visits exactly the elements of the two layouts, of which the caller
+        // promises what `copy_nest` asks.
+        _ => unsafe { copy_nest(&nest, item, ends) },
+    }
+}
+
+/// Copies elements of `item` bytes along the loops of `nest` on the calling thread.
+///
+/// # Safety
+///
+/// Every element that the loops visit can be read at the source and written at the target, nobody
+/// else writes or reads them meanwhile, and source and target do not overlap.
+pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends) {
+    let ends = ends.at(nest.source_start, nest.target_start);
+    let mut axes = nest.axes.as_slice();
+    let mut item = item;
+    // Elements that lie side by side in both are one larger element.
+    if let Some((last, outer)) = axes.split_last()
+        && (last.source, last.target) == (item.cast_signed(), item.cast_signed())
+    {
+        item *= last.extent;
+        axes = outer;
+    }
+    if item >= 64 {
+        for_each_offset(axes, |source, target| {
+            let Ends { source, target } = ends.at(source, target);
+            // SAFETY: `item` bytes from here on are neighbouring elements that the nest visits.
+            unsafe { copy_run(source, target, item) };
+        });
+        return;
+    }
+    if let Some((plane, others)) = plane_to_transpose(axes) {
+        let bytes = plane.along_source.extent * plane.along_target.extent * item;
+        let mut transposer = transpose::Transposer::new(item, bytes);
+        for_each_offset(&others, |source, target| {
+            // SAFETY: the plane and the other loops together are the loops of the nest.
+            unsafe { transposer.copy(&plane, ends.at(source, target)) };
+        });
+        return;
+    }
+    let point = Axis {
+        extent: 1,
+        source: 0,
+        target: 0,
+    };
+    let (others, outer, inner) = match axes {
+        [] => (&[][..], point, point),
+        [inner] => (&[][..], point, *inner),
+        [others @ .., outer, inner] => (others, *outer, *inner),
+    };
+    for_each_offset(others, |source, target| {
+        // SAFETY: the two inner loops and the others together are the loops of the nest.
+        unsafe { copy_plane(outer, inner, item, ends.at(source, target)) };
+    });
+}
+
+/// The two loops to transpose and the rest, where the target's densest axis is not the source's.
+pub(crate) fn plane_to_transpose(axes: &[Axis]) -> Option<(Plane, Vec<Axis>)> {
+    let (&along_target, outer) = axes.split_last()?;
+    let densest = (0..outer.len())
+        .filter(|&axis| outer[axis].source != 0)
+        .min_by_key(|&axis| outer[axis].source.unsigned_abs())?;
+    let along_source = outer[densest];
+    let pays = along_target.source.unsigned_abs() > along_source.source.unsigned_abs()
+        && along_source.extent * along_target.extent >= SMALLEST_PLANE;
+    if !pays {
+        return None;
+    }
+    let mut others = outer.to_vec();
+    others.remove(densest);
+    Some((
+        Plane {
+            along_source,
+            along_target,
+        },
+        others,
+    ))
+}

@@ -1,0 +1,82 @@
+//! How many threads a large copy or cast may use, and running its parts on them.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Bytes moved below which another thread costs more than it saves.
+const BYTES_PER_THREAD: usize = 2 << 20;
+
+/// What [`set_max_threads`] was given; 0 where it was not called.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+
+/// Limits how many threads one copy or cast uses; 1 keeps the work on the calling thread.
+///
+/// Without a limit, or after `set_max_threads(0)`, the environment variable
+/// `ARRAYBRIDGE_THREADS` decides, read once; without it, the number of cores that the process may
+/// use. Small copies stay on the calling thread in any case.
+pub fn set_max_threads(n: usize) {
+    LIMIT.store(n, Ordering::Relaxed);
+}
+
+/// How many threads one copy or cast may use at most.
+pub fn max_threads() -> usize {
+    static DEFAULT: OnceLock<usize> = OnceLock::new();
+    match LIMIT.load(Ordering::Relaxed) {
+        0 => *DEFAULT.get_or_init(|| {
+            std::env::var("ARRAYBRIDGE_THREADS")
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .filter(|&threads| threads > 0)
+                .or_else(|| thread::available_parallelism().ok().map(usize::from))
+                .unwrap_or(1)
+        }),
+        limit => limit,
+    }
+}
+
+/// How many threads pay off for work that moves `bytes`.
+pub(crate) fn threads_for(bytes: usize) -> usize {
+    match bytes / BYTES_PER_THREAD {
+        0 | 1 => 1,
+        useful => useful.min(max_threads()),
+    }
+}
+
+/// Runs `work(0)` to `work(parts - 1)`, each on a thread of its own, and returns when all are done.
+/// A part for which no thread can be had runs on the calling thread.
+pub(crate) fn run_parts(parts: usize, work: impl Fn(usize) + Sync) {
+    let work = &work;
+    thread::scope(|scope| {
+        for part in 1..parts {
+            let spawned = thread::Builder::new().spawn_scoped(scope, move || work(part));
+            if spawned.is_err() {
+                work(part);
+            }
+        }
+        if parts > 0 {
+            work(0);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_runs_once() {
+        let runs: Vec<AtomicUsize> = (0..5).map(|_| AtomicUsize::new(0)).collect();
+        run_parts(5, |part| {
+            runs[part].fetch_add(1, Ordering::Relaxed);
+        });
+        assert!(runs.iter().all(|run| run.load(Ordering::Relaxed) == 1));
+        run_parts(0, |_| panic!("there is no part"));
+    }
+
+    #[test]
+    fn small_work_stays_on_the_calling_thread() {
+        assert_eq!(threads_for(1 << 20), 1);
+        assert!(threads_for(1 << 40) >= 1);
+    }
+}

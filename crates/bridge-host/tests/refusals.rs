@@ -1,0 +1,145 @@
+//! What copy, cast and allocation refuse, and what they take at the edges.
+
+use std::ptr;
+
+use bridge_core::{
+    Access, DataType, Device, Error, HostTools, Layout, ManagedTensor, Overflow, Owner, TensorSpec,
+};
+use bridge_host::{HostKernels, copy, to_row_major, zeroed};
+
+fn zeros(data_type: DataType, shape: &[usize]) -> ManagedTensor {
+    zeroed(&TensorSpec::row_major(data_type, shape).unwrap(), 64).unwrap()
+}
+
+#[test]
+fn shapes_and_element_types_must_agree() {
+    let source = zeros(DataType::F32, &[2, 3]);
+    let error = copy(&source, &mut zeros(DataType::F32, &[3, 2])).unwrap_err();
+    assert!(
+        matches!(error, Error::Mismatch { what: "shape", .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("[3, 2]") && error.to_string().contains("[2, 3]"));
+    let error = copy(&source, &mut zeros(DataType::F64, &[2, 3])).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Mismatch {
+                what: "data type",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    HostKernels
+        .cast(
+            &source,
+            &mut zeros(DataType::F64, &[2, 3]),
+            Overflow::Refuse,
+        )
+        .unwrap();
+}
+
+#[test]
+fn targets_must_be_exclusively_writable_and_have_each_element_once() {
+    let source = zeros(DataType::F32, &[4]);
+    let mut read_only = zeros(DataType::F32, &[4]).into_read_only();
+    let error = HostKernels.copy(&source, &mut read_only).unwrap_err();
+    assert!(matches!(error, Error::NotWritable { .. }), "{error}");
+
+    let mut memory = [0_f32; 4];
+    let spec = TensorSpec::row_major(DataType::F32, &[4]).unwrap();
+    let data = ptr::from_mut(&mut memory).cast();
+    let part = |layout, access| {
+        let spec = TensorSpec {
+            layout,
+            ..spec.clone()
+        };
+        // SAFETY: `memory` outlives the tensors of this test, which never write to it.
+        unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, access, Owner::nothing()) }
+            .unwrap()
+    };
+    let mut shared = part(Layout::row_major(&[4]).unwrap(), Access::Shared);
+    assert!(matches!(
+        copy(&source, &mut shared),
+        Err(Error::NotWritable { .. })
+    ));
+    let mut repeated = part(Layout::new(&[4], &[0], 0).unwrap(), Access::Exclusive);
+    assert!(matches!(
+        copy(&source, &mut repeated),
+        Err(Error::InvalidLayout { .. })
+    ));
+}
+
+#[test]
+fn memory_of_other_devices_is_refused() {
+    let spec = TensorSpec::row_major(DataType::F32, &[4]).unwrap();
+    let address = ptr::without_provenance_mut(4096);
+    // SAFETY: the address stands for device memory, which nothing here touches.
+    let device = unsafe {
+        ManagedTensor::from_parts(
+            address,
+            spec,
+            Device::cuda(0),
+            Access::Exclusive,
+            Owner::nothing(),
+        )
+    };
+    let mut device = device.unwrap();
+    assert!(matches!(
+        to_row_major(&device),
+        Err(Error::Unsupported { .. })
+    ));
+    let host = zeros(DataType::F32, &[4]);
+    assert!(matches!(
+        copy(&host, &mut device),
+        Err(Error::Unsupported { .. })
+    ));
+}
+
+#[test]
+fn empty_and_scalar_tensors_are_copied_and_cast() {
+    for shape in [&[][..], &[0], &[3, 0, 2], &[1, 1]] {
+        let source = zeros(DataType::F32, shape);
+        assert_eq!(to_row_major(&source).unwrap().shape(), shape);
+        let mut target = zeros(DataType::I8, shape);
+        HostKernels
+            .cast(&source, &mut target, Overflow::Refuse)
+            .unwrap();
+    }
+}
+
+#[test]
+fn zeroed_memory_is_aligned_and_zero() {
+    let spec = TensorSpec::row_major(DataType::F64, &[5]).unwrap();
+    let tensor = zeroed(&spec, 4096).unwrap();
+    assert!(tensor.data().addr().is_multiple_of(4096));
+    assert_eq!(tensor.as_slice::<f64>().unwrap(), [0.0; 5]);
+    let backwards = TensorSpec {
+        layout: Layout::new(&[5], &[-1], 32).unwrap(),
+        ..spec.clone()
+    };
+    assert_eq!(
+        to_row_major(&zeroed(&backwards, 8).unwrap())
+            .unwrap()
+            .shape(),
+        [5]
+    );
+    let before = TensorSpec {
+        layout: Layout::new(&[5], &[-1], 0).unwrap(),
+        ..spec
+    };
+    assert!(zeroed(&before, 8).is_err());
+    let huge = TensorSpec::row_major(DataType::U8, &[1 << 50]).unwrap();
+    assert!(matches!(zeroed(&huge, 8), Err(Error::OutOfMemory { .. })));
+}
+
+#[test]
+fn copies_can_become_vectors() {
+    let matrix = ManagedTensor::from_vec(vec![1_i16, 2, 3, 4, 5, 6], &[2, 3]).unwrap();
+    let turned = to_row_major(&matrix.permuted(&[1, 0]).unwrap()).unwrap();
+    let (memory, spec) = turned.into_host_memory().unwrap();
+    // SAFETY: the copy wrote all six elements.
+    let vec = unsafe { memory.into_vec::<i16>(spec.layout.element_count()) }.unwrap();
+    assert_eq!(vec, [1, 4, 2, 5, 3, 6]);
+}
