@@ -1,6 +1,6 @@
 //! The cells of the test matrix: every crate, and every backend with every choice of its features.
 
-use crate::features::{combinations, named};
+use crate::features::{combinations, named, of_package};
 use crate::requirement::Requirement;
 use crate::workspace::{Package, Workspace};
 
@@ -85,18 +85,16 @@ pub(crate) fn select_together(workspace: &Workspace, left_out: &[&str]) -> Vec<S
     for package in left_out {
         args.extend(["--exclude".to_owned(), (*package).to_owned()]);
     }
-    let backends = BACKENDS
-        .iter()
-        .filter(|backend| !left_out.contains(&backend.package));
-    let features = backends
-        .filter_map(|backend| workspace.package(backend.package))
-        .flat_map(|package| {
-            let features = package.chosen_features().into_iter();
-            features.map(|feature| format!("{}/{feature}", package.name))
-        });
-    let features = features.collect::<Vec<_>>().join(",");
+    let mut features = Vec::new();
+    for BackendCrate { package, .. } in BACKENDS {
+        if let Some(found) = workspace.package(package)
+            && !left_out.contains(package)
+        {
+            features.extend(of_package(package, &found.chosen_features()));
+        }
+    }
     if !features.is_empty() {
-        args.extend(["--features".to_owned(), features]);
+        args.extend(["--features".to_owned(), features.join(",")]);
     }
     args
 }

@@ -34,13 +34,25 @@ pub(crate) fn combinations(features: &[String]) -> Vec<Vec<String>> {
     chosen
 }
 
-/// The arguments that ask cargo for exactly these features.
-pub(crate) fn exactly(features: &[String]) -> Vec<String> {
+/// The arguments that ask cargo for exactly these features of `package`.
+pub(crate) fn exactly(package: &str, features: &[String]) -> Vec<String> {
     let mut args = vec!["--no-default-features".to_owned()];
     if !features.is_empty() {
-        args.extend(["--features".to_owned(), features.join(",")]);
+        args.extend([
+            "--features".to_owned(),
+            of_package(package, features).join(","),
+        ]);
     }
     args
+}
+
+/// The features with the name of their package before them, as cargo takes them for several
+/// packages at once.
+pub(crate) fn of_package(package: &str, features: &[String]) -> Vec<String> {
+    features
+        .iter()
+        .map(|feature| format!("{package}/{feature}"))
+        .collect()
 }
 
 /// A combination as a person writes it.
@@ -70,7 +82,7 @@ pub(crate) fn check_all(
         let check = workspace
             .cargo()
             .args(["check", "--package", package])
-            .args(exactly(&features))
+            .args(exactly(package, &features))
             .envs(env);
         if check.succeeds()? {
             counts.passed += 1;
@@ -130,10 +142,11 @@ mod tests {
 
     #[test]
     fn exactly_none_asks_for_no_feature() {
-        assert_eq!(exactly(&[]), ["--no-default-features"]);
+        assert_eq!(exactly("cpu", &[]), ["--no-default-features"]);
+        let some = exactly("cpu", &features(2));
         assert_eq!(
-            exactly(&features(2)),
-            ["--no-default-features", "--features", "f0,f1"]
+            some,
+            ["--no-default-features", "--features", "cpu/f0,cpu/f1"]
         );
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::command::{Environment, Lines, Tool};
 use crate::failure::Result;
+use crate::features::exactly;
 use crate::libtest::Text;
 use crate::nextest::Events;
 use crate::tally::Tally;
@@ -64,6 +65,43 @@ impl Runner {
             Self::CargoTest => cargo_test(workspace, select, env),
         }
     }
+
+    /// The same for one package with exactly these features.
+    pub(crate) fn run_alone(
+        self,
+        workspace: &Workspace,
+        package: &str,
+        features: &[String],
+        env: &Environment,
+    ) -> Result<TestRun> {
+        self.run(
+            workspace,
+            &choose_alone(self, workspace, package, features),
+            env,
+        )
+    }
+}
+
+/// The arguments that choose `package` with exactly these features.
+///
+/// Cargo compiles a dependency anew for every set of features that the chosen packages ask of it
+/// together, and a run of `package` alone asks for others than a run of the workspace. So
+/// the members that do not depend on it are built along, and only its own tests run.
+fn choose_alone(
+    runner: Runner,
+    workspace: &Workspace,
+    package: &str,
+    features: &[String],
+) -> Vec<String> {
+    let mut args = vec!["--package".to_owned(), package.to_owned()];
+    if let Runner::Nextest = runner {
+        for along in workspace.independent_of(package) {
+            args.extend(["--package".to_owned(), along.to_owned()]);
+        }
+        args.extend(["--filterset".to_owned(), format!("package(={package})")]);
+    }
+    args.extend(exactly(package, features));
+    args
 }
 
 /// Runs the examples in the documentation of the packages that `select` chooses.
@@ -157,7 +195,7 @@ fn test_binary(workspace: &Workspace, line: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TestRun, test_binary};
+    use super::{Runner, TestRun, choose_alone, test_binary};
     use crate::workspace::tests::example;
 
     #[test]
@@ -172,6 +210,24 @@ mod tests {
                 ..TestRun::default()
             }
             .broke_down()
+        );
+    }
+
+    #[test]
+    fn a_package_alone_is_built_along_with_what_does_not_depend_on_it() {
+        let line =
+            |runner| choose_alone(runner, &example(), "arraybridge", &["candle".into()]).join(" ");
+        let features = "--no-default-features --features arraybridge/candle";
+        assert_eq!(
+            line(Runner::CargoTest),
+            format!("--package arraybridge {features}")
+        );
+        assert_eq!(
+            line(Runner::Nextest),
+            format!(
+                "--package arraybridge --package bridge-core \
+                 --filterset package(=arraybridge) {features}"
+            )
         );
     }
 

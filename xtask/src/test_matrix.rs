@@ -126,8 +126,6 @@ impl<'a> Matrix<'a> {
         let report = |counts, ended_well, may_be_empty| {
             CellReport::of_tests(cell.name, &cell.features, counts, ended_well, may_be_empty)
         };
-        let alone =
-            |select: Vec<String>, env: &Environment| self.runner.run(self.workspace, &select, env);
         Ok(match &cell.how {
             How::Together { package }
             | How::Alone { package, .. }
@@ -142,9 +140,9 @@ impl<'a> Matrix<'a> {
                 report(counts, !broke_down, false)
             }
             How::Alone { package, features } => {
-                let mut select = vec!["--package".to_owned(), (*package).to_owned()];
-                select.extend(features::exactly(features));
-                let run = alone(select, env)?;
+                let run = self
+                    .runner
+                    .run_alone(self.workspace, package, features, env)?;
                 // With no feature a backend crate has nothing to test: that it compiles is enough.
                 report(run.tally.total(), run.ended_well, features.is_empty())
             }
@@ -156,7 +154,7 @@ impl<'a> Matrix<'a> {
                 let target = self.workspace.target.display().to_string();
                 env.push(("CARGO_TARGET_DIR".to_owned(), target));
                 let select = vec!["--manifest-path".to_owned(), (*manifest).to_owned()];
-                let run = alone(select, &env)?;
+                let run = self.runner.run(self.workspace, &select, &env)?;
                 report(run.tally.total(), run.ended_well, false)
             }
             How::EveryCombination { package } => {

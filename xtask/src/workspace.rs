@@ -1,6 +1,6 @@
 //! What `cargo metadata` says of this workspace: its folders, packages and features.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -26,7 +26,13 @@ pub(crate) struct Package {
     pub(crate) name: String,
     manifest_path: String,
     features: BTreeMap<String, Vec<String>>,
+    dependencies: Vec<Dependency>,
     targets: Vec<Target>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -72,6 +78,29 @@ impl Workspace {
             .find(|package| package.manifest_path == manifest)
     }
 
+    /// The members that can be built without `package`: those that do not depend on it, be it for
+    /// their tests alone or through others.
+    pub(crate) fn independent_of(&self, package: &str) -> Vec<&str> {
+        let mut dependent = BTreeSet::from([package]);
+        loop {
+            let before = dependent.len();
+            for member in &self.packages {
+                let mut names = member
+                    .dependencies
+                    .iter()
+                    .map(|dependency| &*dependency.name);
+                if names.any(|name| dependent.contains(name)) {
+                    dependent.insert(&member.name);
+                }
+            }
+            if dependent.len() == before {
+                break;
+            }
+        }
+        let names = self.packages.iter().map(|member| member.name.as_str());
+        names.filter(|name| !dependent.contains(name)).collect()
+    }
+
     /// The member whose library goes by this name in Rust code.
     pub(crate) fn package_of_library(&self, library: &str) -> Option<&Package> {
         self.packages
@@ -109,15 +138,20 @@ impl Package {
 pub(crate) mod tests {
     use super::Workspace;
 
-    /// A workspace of two members, as cargo describes it.
+    /// A workspace of three members, as cargo describes it.
     pub(crate) fn example() -> Workspace {
         Workspace::parse(
             r#"{"workspace_root":"/w","target_directory":"/w/target","packages":[
                 {"name":"arraybridge","manifest_path":"/w/crates/bridge/Cargo.toml",
+                 "dependencies":[{"name":"bridge-core"}],
                  "targets":[{"name":"arraybridge","kind":["lib"]}],
                  "features":{"default":["ndarray"],"ndarray":[],"candle":[],"_test":[]}},
-                {"name":"bridge-cli","manifest_path":"/w/crates/bridge-cli/Cargo.toml","features":{},"targets":[
-                    {"name":"arraybridge","kind":["bin"]},{"name":"bridge_cli","kind":["lib"]}]}]}"#,
+                {"name":"bridge-cli","manifest_path":"/w/crates/bridge-cli/Cargo.toml","features":{},
+                 "dependencies":[{"name":"arraybridge"},{"name":"clap"}],"targets":[
+                    {"name":"arraybridge","kind":["bin"]},{"name":"bridge_cli","kind":["lib"]}]},
+                {"name":"bridge-core","manifest_path":"/w/crates/bridge-core/Cargo.toml",
+                 "features":{},"dependencies":[],
+                 "targets":[{"name":"bridge_core","kind":["lib"]}]}]}"#,
         )
         .unwrap()
     }
@@ -139,6 +173,17 @@ pub(crate) mod tests {
         assert_eq!(name("arraybridge").as_deref(), Some("arraybridge"));
         assert_eq!(name("bridge_cli").as_deref(), Some("bridge-cli"));
         assert_eq!(name("absent"), None);
+    }
+
+    #[test]
+    fn dependence_goes_through_others() {
+        let workspace = example();
+        assert_eq!(workspace.independent_of("arraybridge"), ["bridge-core"]);
+        assert_eq!(workspace.independent_of("bridge-core"), [""; 0]);
+        assert_eq!(
+            workspace.independent_of("bridge-cli"),
+            ["arraybridge", "bridge-core"]
+        );
     }
 
     #[test]
