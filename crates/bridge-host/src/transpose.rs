@@ -37,6 +37,12 @@ const STREAMED_BYTES: usize = 4 << 20;
 /// Bytes of a run from which stores may go around the caches.
 const STREAMED_RUN: usize = 256;
 
+/// Planes of so few rows or columns are interleaved without a buffer.
+const FEW: usize = 8;
+/// Elements of a row that are interleaved before the next row's turn: few rows of them fit the
+/// first-level cache.
+const FEW_RUN: usize = 512;
+
 #[repr(align(64))]
 struct Buffer([MaybeUninit<u8>; BUFFER_BYTES]);
 
@@ -75,6 +81,11 @@ impl Transposer {
             along_source,
             along_target,
         } = *plane;
+        if along_source.extent.min(along_target.extent) <= FEW {
+            // SAFETY: the caller promises the same.
+            unsafe { copy_few(*plane, self.item, ends) };
+            return;
+        }
         let width = (SOURCE_BYTES / self.item).max(1).min(along_source.extent);
         // A whole number of the longest vectors, so that only the last tile has a remainder.
         let length = (TILE_BYTES / self.item / width / 32 * 32).max(32);
@@ -231,6 +242,32 @@ impl Transposer {
                 };
                 copy_row(axis, self.item, ends);
             }
+        }
+    }
+}
+
+/// Copies a plane that is short along one axis, such as a picture's channels, a stretch of the long
+/// axis at a time.
+///
+/// # Safety
+///
+/// As [`Transposer::copy`].
+unsafe fn copy_few(plane: Plane, item: usize, ends: Ends) {
+    let Plane {
+        along_source: a,
+        along_target: b,
+    } = plane;
+    let (long, short) = if a.extent > b.extent { (a, b) } else { (b, a) };
+    for piece in pieces(long.extent, FEW_RUN) {
+        let first = piece.start.cast_signed();
+        let here = ends.at(first * long.source, first * long.target);
+        let run = Axis {
+            extent: piece.len(),
+            ..long
+        };
+        for step in 0..short.extent.cast_signed() {
+            // SAFETY: the run at one step of the short axis visits elements of the plane.
+            unsafe { copy_row(run, item, here.at(step * short.source, step * short.target)) };
         }
     }
 }

@@ -11,17 +11,26 @@ pub(super) struct Check {
     bounds: Bounds,
 }
 
+/// The numbers that fit. All bounds are included.
 #[derive(Debug, Clone, Copy)]
 enum Bounds {
-    Integer {
+    Integers {
         lowest: i128,
         highest: i128,
     },
-    Float {
+    /// Floats between the bounds; NaN and infinities do not fit.
+    Floats {
         lowest: f64,
         highest: f64,
-        infinite: bool,
-        nan: bool,
+    },
+    /// Floats between the bounds, and NaN.
+    FloatsAndNan {
+        lowest: f64,
+        highest: f64,
+    },
+    /// Floats up to a magnitude, infinities, and NaN.
+    FloatsAndSpecials {
+        highest: f64,
     },
 }
 
@@ -29,15 +38,6 @@ impl Check {
     /// What of `native` a number `target` can hold, after rounding; `None` where it is everything.
     /// For the small floats, `native` must be `F32`.
     pub(super) fn of(native: Native, target: Part) -> Option<Self> {
-        let float = |limit: f32, infinite, nan| {
-            let highest = f64::from(limit);
-            Bounds::Float {
-                lowest: -highest,
-                highest,
-                infinite,
-                nan,
-            }
-        };
         let bounds = match (target, native.range()) {
             (Part::Bool, _) | (Part::Native(Native::F64), _) => return None,
             (Part::Native(Native::F32), _) if native != Native::F64 => return None,
@@ -45,34 +45,37 @@ impl Check {
                 // The largest `f64` that rounds to a finite `f32`: the tie goes to infinity.
                 let step = f64::from(f32::MAX) - f64::from(f32::MAX.next_down());
                 let highest = (f64::from(f32::MAX) + step / 2.0).next_down();
-                Bounds::Float {
-                    lowest: -highest,
-                    highest,
-                    infinite: true,
-                    nan: true,
-                }
+                Bounds::FloatsAndSpecials { highest }
             }
             (Part::Native(integer), from) => {
                 let (low, high) = integer.range()?;
                 match from {
                     Some((lowest, highest)) if low <= lowest && highest <= high => return None,
-                    Some(_) => Bounds::Integer {
+                    Some(_) => Bounds::Integers {
                         lowest: low,
                         highest: high,
                     },
                     None => rounding_toward_zero(native, low, high),
                 }
             }
-            (Part::F16, _) => float(F16.limit(), true, true),
-            (Part::BF16, _) => float(BF16_LIMIT, true, true),
+            (Part::F16, _) => Bounds::FloatsAndSpecials {
+                highest: F16.limit().into(),
+            },
+            (Part::BF16, _) => Bounds::FloatsAndSpecials {
+                highest: BF16_LIMIT.into(),
+            },
             (Part::Small(format, _), _) => {
-                float(format.limit(), format.has_infinity(), format.has_nan())
+                let highest = f64::from(format.limit());
+                let lowest = -highest;
+                match (format.has_infinity(), format.has_nan()) {
+                    (true, _) => Bounds::FloatsAndSpecials { highest },
+                    (false, true) => Bounds::FloatsAndNan { lowest, highest },
+                    (false, false) => Bounds::Floats { lowest, highest },
+                }
             }
-            (Part::Scale(_), _) => Bounds::Float {
-                lowest: f64::from(SCALE_LOWEST),
-                highest: f64::from(SCALE_LIMIT),
-                infinite: false,
-                nan: true,
+            (Part::Scale(_), _) => Bounds::FloatsAndNan {
+                lowest: SCALE_LOWEST.into(),
+                highest: SCALE_LIMIT.into(),
             },
         };
         Some(Self { native, bounds })
@@ -86,7 +89,7 @@ impl Check {
     /// need not be aligned.
     pub(super) unsafe fn first_misfit(&self, numbers: *const u8, count: usize) -> Option<usize> {
         // SAFETY: the type is that of the numbers.
-        with_native!(self.native, T => unsafe { first_misfit::<T>(numbers, count, &self.bounds) })
+        with_native!(self.native, T => unsafe { T::first_misfit(numbers, count, &self.bounds) })
     }
 }
 
@@ -110,32 +113,33 @@ fn rounding_toward_zero(native: Native, low: i128, high: i128) -> Bounds {
         };
         (lowest, (above as f64).next_down())
     };
-    Bounds::Float {
-        lowest,
-        highest,
-        infinite: false,
-        nan: false,
-    }
+    Bounds::Floats { lowest, highest }
 }
 
 trait Checked: Copy {
-    /// The test of one number, with the bounds already of its own type.
-    fn fits(bounds: &Bounds) -> impl Fn(Self) -> bool;
+    /// The first of `count` numbers that is out of bounds.
+    ///
+    /// # Safety
+    ///
+    /// As [`Check::first_misfit`], for this type.
+    unsafe fn first_misfit(numbers: *const u8, count: usize, bounds: &Bounds) -> Option<usize>;
 }
 
 macro_rules! checked_integers {
     ($($integer:ident)*) => {
         $(impl Checked for $integer {
-            #[inline(always)]
-            fn fits(bounds: &Bounds) -> impl Fn(Self) -> bool {
-                // Only floats have bounds of floats.
-                let (low, high) = match *bounds {
-                    Bounds::Integer { lowest, highest } => (lowest, highest),
-                    Bounds::Float { .. } => unreachable!("integers are checked against integers"),
+            unsafe fn first_misfit(
+                numbers: *const u8,
+                count: usize,
+                bounds: &Bounds,
+            ) -> Option<usize> {
+                let Bounds::Integers { lowest, highest } = *bounds else {
+                    unreachable!("integers have bounds of integers")
                 };
-                let low = low.max($integer::MIN.into()) as $integer;
-                let high = high.min($integer::MAX.into()) as $integer;
-                move |number| (low <= number) & (number <= high)
+                let low = lowest.max($integer::MIN.into()) as $integer;
+                let high = highest.min($integer::MAX.into()) as $integer;
+                // SAFETY: the caller promises the same.
+                unsafe { first(numbers, count, |n: $integer| (n < low) | (n > high)) }
             }
         })*
     };
@@ -145,18 +149,29 @@ checked_integers!(i8 i16 i32 i64 u8 u16 u32 u64);
 macro_rules! checked_floats {
     ($($float:ident)*) => {
         $(impl Checked for $float {
-            #[inline(always)]
-            fn fits(bounds: &Bounds) -> impl Fn(Self) -> bool {
-                let (low, high, infinite, nan) = match *bounds {
-                    Bounds::Float { lowest, highest, infinite, nan } => {
-                        (lowest as $float, highest as $float, infinite, nan)
+            unsafe fn first_misfit(
+                numbers: *const u8,
+                count: usize,
+                bounds: &Bounds,
+            ) -> Option<usize> {
+                const INFINITY: $float = $float::INFINITY;
+                // SAFETY: the caller promises the same.
+                unsafe {
+                    match *bounds {
+                        Bounds::Floats { lowest, highest } => {
+                            let (low, high) = (lowest as $float, highest as $float);
+                            first(numbers, count, |n: $float| !((low <= n) & (n <= high)))
+                        }
+                        Bounds::FloatsAndNan { lowest, highest } => {
+                            let (low, high) = (lowest as $float, highest as $float);
+                            first(numbers, count, |n: $float| (n < low) | (n > high))
+                        }
+                        Bounds::FloatsAndSpecials { highest } => {
+                            let high = highest as $float;
+                            first(numbers, count, |n: $float| (n.abs() > high) & (n.abs() < INFINITY))
+                        }
+                        Bounds::Integers { .. } => unreachable!("floats have bounds of floats"),
                     }
-                    Bounds::Integer { .. } => unreachable!("floats are checked against floats"),
-                };
-                move |number| {
-                    ((low <= number) & (number <= high))
-                        | (infinite & (number.abs() == $float::INFINITY))
-                        | (nan & number.is_nan())
                 }
             }
         })*
@@ -164,23 +179,55 @@ macro_rules! checked_floats {
 }
 checked_floats!(f32 f64);
 
+/// The first of `count` numbers that `misfits`.
+///
 /// # Safety
 ///
 /// As [`Check::first_misfit`], for the type `T`.
-unsafe fn first_misfit<T: Checked>(
+unsafe fn first<T: Copy>(
     numbers: *const u8,
     count: usize,
-    bounds: &Bounds,
+    misfits: impl Fn(T) -> bool,
 ) -> Option<usize> {
-    let fits = T::fits(bounds);
-    let numbers = numbers.cast::<T>();
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        /// # Safety
+        ///
+        /// As [`first`], and the processor has AVX2.
+        #[target_feature(enable = "avx2")]
+        unsafe fn wide<T: Copy>(
+            numbers: *const T,
+            count: usize,
+            misfits: impl Fn(T) -> bool,
+        ) -> Option<usize> {
+            // SAFETY: the caller promises the same.
+            unsafe { first_on_any(numbers, count, misfits) }
+        }
+        // SAFETY: the caller promises the same, and AVX2 was detected.
+        return unsafe { wide(numbers.cast::<T>(), count, misfits) };
+    }
+    // SAFETY: the caller promises the same.
+    unsafe { first_on_any(numbers.cast::<T>(), count, misfits) }
+}
+
+/// As [`first`], on any processor.
+///
+/// # Safety
+///
+/// As [`first`].
+#[inline(always)]
+unsafe fn first_on_any<T: Copy>(
+    numbers: *const T,
+    count: usize,
+    misfits: impl Fn(T) -> bool,
+) -> Option<usize> {
     // SAFETY: the caller promises `count` numbers; the read needs no alignment.
-    let fits_at = |place: usize| fits(unsafe { numbers.add(place).read_unaligned() });
+    let misfit_at = |place: usize| misfits(unsafe { numbers.add(place).read_unaligned() });
     // Without an early exit the loop can be vectorised; the exact place is sought only on failure.
-    let all_fit = (0..count).fold(true, |fit, place| fit & fits_at(place));
-    if all_fit {
+    let any = (0..count).fold(0_u32, |any, place| any | u32::from(misfit_at(place)));
+    if any == 0 {
         None
     } else {
-        (0..count).find(|&place| !fits_at(place))
+        (0..count).find(|&place| misfit_at(place))
     }
 }

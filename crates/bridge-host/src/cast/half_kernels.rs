@@ -2,7 +2,7 @@
 //! them.
 
 use super::kernels::map;
-use crate::small_floats::{self, decode_bf16, decode_f16, encode_bf16};
+use crate::small_floats::{self, decode_bf16, decode_f16};
 use bridge_core::Overflow;
 
 /// Decodes half-precision floats.
@@ -81,19 +81,11 @@ pub(super) unsafe fn bf16_to_f32(source: *const u8, target: *mut u8, count: usiz
 pub(super) unsafe fn f32_to_bf16(source: *const u8, target: *mut u8, count: usize) {
     #[cfg(target_arch = "x86_64")]
     if has_f16c() {
-        /// # Safety
-        ///
-        /// As [`f32_to_bf16`], and the processor has AVX2.
-        #[target_feature(enable = "avx2")]
-        unsafe fn wide(source: *const u8, target: *mut u8, count: usize) {
-            // SAFETY: the caller promises the same.
-            unsafe { map(source, target, count, encode_bf16) };
-        }
-        // SAFETY: the caller promises the same, and AVX2 was detected.
-        return unsafe { wide(source, target, count) };
+        // SAFETY: the caller promises the same, and the instructions were detected.
+        return unsafe { f16c::encode_bf16(source, target, count) };
     }
     // SAFETY: the caller promises the same.
-    unsafe { map(source, target, count, encode_bf16) };
+    unsafe { map(source, target, count, small_floats::encode_bf16) };
 }
 
 /// Whether the processor has AVX2 and the half-precision conversions; all that have the one have
@@ -106,12 +98,15 @@ fn has_f16c() -> bool {
 #[cfg(target_arch = "x86_64")]
 mod f16c {
     use std::arch::x86_64::{
-        _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps,
-        _mm256_cvtps_ph, _mm256_loadu_ps, _mm256_storeu_ps,
+        __m256, __m256i, _CMP_UNORD_Q, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128,
+        _mm_storeu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_blendv_epi8,
+        _mm256_castps_si256, _mm256_cmp_ps, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_loadu_ps,
+        _mm256_or_si256, _mm256_packus_epi32, _mm256_permute4x64_epi64, _mm256_set1_epi32,
+        _mm256_srli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
     };
 
     use super::map;
-    use crate::small_floats::decode_f16;
+    use crate::small_floats::{self, decode_f16};
 
     /// Numbers in a register of `f32`.
     const WIDE: usize = 8;
@@ -160,6 +155,42 @@ mod f16c {
         unsafe {
             super::f32_to_f16_portable(source.add(4 * whole), target.add(2 * whole), count - whole);
         }
+    }
+
+    /// # Safety
+    ///
+    /// As [`f32_to_bf16`](super::f32_to_bf16), and the processor has AVX2.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn encode_bf16(source: *const u8, target: *mut u8, count: usize) {
+        let whole = count - count % (2 * WIDE);
+        for place in (0..whole).step_by(2 * WIDE) {
+            // SAFETY: the sixteen numbers from `place` on are among `count`; the loads and stores
+            // need no alignment.
+            unsafe {
+                let low = _mm256_loadu_ps(source.add(4 * place).cast());
+                let high = _mm256_loadu_ps(source.add(4 * (place + WIDE)).cast());
+                // Packing works within the halves of a register; the permutation mends the order.
+                let packed = _mm256_packus_epi32(bf16_of(low), bf16_of(high));
+                let codes = _mm256_permute4x64_epi64::<0b11_01_10_00>(packed);
+                _mm256_storeu_si256(target.add(2 * place).cast(), codes);
+            }
+        }
+        // SAFETY: the numbers from `whole` on are the rest of `count`.
+        unsafe {
+            let (source, target) = (source.add(4 * whole), target.add(2 * whole));
+            map(source, target, count - whole, small_floats::encode_bf16);
+        }
+    }
+
+    /// The codes of eight numbers, each in the low half of its place.
+    #[target_feature(enable = "avx2")]
+    fn bf16_of(values: __m256) -> __m256i {
+        let bits = _mm256_castps_si256(values);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+        let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+        let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(values, values));
+        _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan))
     }
 }
 

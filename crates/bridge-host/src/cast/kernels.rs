@@ -76,6 +76,16 @@ kernels! {
     make_complex<S: Zero>: S => [S; 2] = |number| [number, S::ZERO];
 }
 
+/// Converts floats whose integer parts are in range, and any other number.
+///
+/// # Safety
+///
+/// As [`Kernel`]; where `S` is a float and `T` an integer, the integer parts are in range.
+unsafe fn convert_in_range<S: To<T>, T>(source: *const u8, target: *mut u8, count: usize) {
+    // SAFETY: the caller promises the same.
+    unsafe { map(source, target, count, |number: S| number.to_in_range()) };
+}
+
 /// Bits of a number; all zero is the number zero in every type that is part of a complex one.
 pub(super) trait Zero {
     const ZERO: Self;
@@ -111,29 +121,58 @@ pub(super) unsafe fn encode_small(
     count: usize,
     encoder: &Encoder,
 ) {
+    // A copy that no pointer leads to: the loops need not read it again after each store.
+    let encoder = *encoder;
+    // SAFETY: the caller promises the same.
+    unsafe {
+        map_wide(source, target, count, |value: f32| {
+            encoder.encode(value) as u8
+        });
+    };
+}
+
+/// Rounds `f64` to odd.
+///
+/// # Safety
+///
+/// As [`Kernel`], from `f64` to `f32`.
+pub(super) unsafe fn round_f64_to_odd(source: *const u8, target: *mut u8, count: usize) {
+    // SAFETY: the caller promises the same.
+    unsafe { map_wide(source, target, count, f64::to_odd_f32) };
+}
+
+/// As [`map`], in the widest registers that the processor has: for conversions that compute more
+/// than they move.
+///
+/// # Safety
+///
+/// As [`map`].
+unsafe fn map_wide<S, T>(
+    source: *const u8,
+    target: *mut u8,
+    count: usize,
+    convert: impl Fn(S) -> T,
+) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         /// # Safety
         ///
-        /// As [`encode_small`], and the processor has AVX2.
+        /// As [`map`], and the processor has AVX2.
         #[target_feature(enable = "avx2")]
-        unsafe fn wide(source: *const u8, target: *mut u8, count: usize, encoder: &Encoder) {
+        unsafe fn avx2<S, T>(
+            source: *const u8,
+            target: *mut u8,
+            count: usize,
+            convert: impl Fn(S) -> T,
+        ) {
             // SAFETY: the caller promises the same.
-            unsafe {
-                map(source, target, count, |value: f32| {
-                    encoder.encode(value) as u8
-                });
-            };
+            unsafe { map(source, target, count, convert) };
         }
         // SAFETY: the caller promises the same, and AVX2 was detected.
-        return unsafe { wide(source, target, count, encoder) };
+        return unsafe { avx2(source, target, count, convert) };
     }
     // SAFETY: the caller promises the same.
-    unsafe {
-        map(source, target, count, |value: f32| {
-            encoder.encode(value) as u8
-        });
-    };
+    unsafe { map(source, target, count, convert) };
 }
 
 /// Encodes `f32` as 8-bit scales.
@@ -172,10 +211,14 @@ macro_rules! with_native {
 }
 pub(super) use with_native;
 
-/// The kernel from one number to another; `saturates` says what integers out of range become.
-pub(super) fn converting(from: Native, to: Native, saturates: bool) -> Kernel {
-    with_native!(from, From => with_native!(to, Into => match saturates {
-        true => convert_to_nearest::<From, Into>,
-        false => convert::<From, Into>,
+/// The kernel from one number to another.
+///
+/// Under [`Overflow::Refuse`] it may only run on floats that have been checked to be in range: its
+/// safety requirements are that of [`Kernel`] and this.
+pub(super) fn converting(from: Native, to: Native, overflow: Overflow) -> Kernel {
+    with_native!(from, From => with_native!(to, Into => match overflow {
+        Overflow::Refuse => convert_in_range::<From, Into>,
+        Overflow::Saturate => convert_to_nearest::<From, Into>,
+        Overflow::Wrap => convert::<From, Into>,
     }))
 }

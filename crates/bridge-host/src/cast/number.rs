@@ -18,6 +18,15 @@ pub(super) trait To<T>: Number {
 
     /// As [`to`](Self::to), but integers out of range become the nearest value.
     fn to_nearest(self) -> T;
+
+    /// As [`to`](Self::to), for floats whose integer part is known to be in range: a shorter way.
+    ///
+    /// # Safety
+    ///
+    /// Where this is a float and `T` an integer, the integer part is in range, and not NaN.
+    unsafe fn to_in_range(self) -> T {
+        self.to()
+    }
 }
 
 /// A float as an integer.
@@ -69,6 +78,28 @@ macro_rules! floats_to {
     };
 }
 
+macro_rules! floats_to_integers {
+    ($source:ident: $($target:ident)*) => {
+        $(impl To<$target> for $source {
+            #[inline(always)]
+            fn to(self) -> $target {
+                self as $target
+            }
+
+            #[inline(always)]
+            fn to_nearest(self) -> $target {
+                self as $target
+            }
+
+            #[inline(always)]
+            unsafe fn to_in_range(self) -> $target {
+                // SAFETY: the caller promises that the integer part is in range.
+                unsafe { self.to_int_unchecked() }
+            }
+        })*
+    };
+}
+
 macro_rules! integers {
     ($($source:ident: $odd:expr;)*) => {
         $(
@@ -103,8 +134,10 @@ integers! {
     };
     u64: magnitude_to_odd_f32;
 }
-floats_to!(f32: i8 i16 i32 i64 u8 u16 u32 u64 f32 f64);
-floats_to!(f64: i8 i16 i32 i64 u8 u16 u32 u64 f32 f64);
+floats_to!(f32: f32 f64);
+floats_to!(f64: f32 f64);
+floats_to_integers!(f32: i8 i16 i32 i64 u8 u16 u32 u64);
+floats_to_integers!(f64: i8 i16 i32 i64 u8 u16 u32 u64);
 
 /// Keeps the 24 highest bits, the last one set where any other was.
 fn magnitude_to_odd_f32(magnitude: u64) -> f32 {

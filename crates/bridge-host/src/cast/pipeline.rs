@@ -7,8 +7,8 @@ use bridge_core::Overflow;
 use super::check::Check;
 use super::half_kernels::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use super::kernels::{
-    Kernel, converting, encode_scales, encode_small, look_up, low_bits, make_complex, round_to_odd,
-    truth, with_native,
+    Kernel, converting, encode_scales, encode_small, look_up, low_bits, make_complex,
+    round_f64_to_odd, round_to_odd, truth, with_native,
 };
 use super::part::{Native, Numbers, Part};
 use crate::loop_nest::Axis;
@@ -75,9 +75,16 @@ impl Pipeline {
             Part::Native(to) => steps.extend(between_natives(native, to, overflow)),
             Part::F16 | Part::BF16 | Part::Small(..) | Part::Scale(_) => {
                 if native != Native::F32 {
-                    steps.push(Step::Map(with_native!(native, T => round_to_odd::<T>)));
+                    steps.push(Step::Map(match native {
+                        Native::F64 => round_f64_to_odd,
+                        _ => with_native!(native, T => round_to_odd::<T>),
+                    }));
                 }
-                steps.extend(check(Native::F32, target.part, overflow));
+                // Integers of a byte fit all but the smallest formats.
+                let fits = native.size() == 1 && matches!(target.part, Part::F16 | Part::BF16);
+                if !fits {
+                    steps.extend(check(Native::F32, target.part, overflow));
+                }
                 steps.push(match target.part {
                     Part::F16 => Step::Map(f32_to_f16),
                     Part::Small(format, _) => Step::Encode(format.encoder(overflow)),
@@ -220,6 +227,7 @@ impl Pipeline {
                 scratch.area(maps_left % 2)
             };
             // SAFETY:
+            // - Kernels that need numbers in range follow the check of them.
             // - `new` joins steps so that each reads what the one before it wrote; the first reads
             //   the source's numbers, the last writes the target's.
             // - An area holds `BLOCK` elements of the largest size, which is more than a block of
@@ -253,14 +261,11 @@ fn between_natives(from: Native, to: Native, overflow: Overflow) -> Vec<Step> {
             _ => low_bits::<f64>,
         }));
         if to.size() < 8 {
-            steps.push(Step::Map(converting(Native::I64, to, false)));
+            steps.push(Step::Map(converting(Native::I64, to, overflow)));
         }
     } else {
-        steps.push(Step::Map(converting(
-            from,
-            to,
-            overflow == Overflow::Saturate,
-        )));
+        // Under `Refuse`, floats that become integers have just been checked to be in range.
+        steps.push(Step::Map(converting(from, to, overflow)));
     }
     steps
 }
