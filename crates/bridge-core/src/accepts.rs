@@ -79,12 +79,8 @@ pub struct Accepts {
 }
 
 /// Memory that the CPU reads through its address.
-const HOST_KINDS: &[DeviceKind] = &[
-    DeviceKind::Cpu,
-    DeviceKind::CudaHost,
-    DeviceKind::RocmHost,
-    DeviceKind::CudaManaged,
-];
+const HOST_KINDS: &[DeviceKind] =
+    &[DeviceKind::Cpu, DeviceKind::CudaHost, DeviceKind::RocmHost, DeviceKind::CudaManaged];
 
 impl Accepts {
     /// Host memory of these element types in any layout, kept alive by any owner, its read-only
@@ -111,10 +107,7 @@ impl Accepts {
 
     /// Takes every tensor there can be.
     pub const fn anything() -> Self {
-        Self {
-            any_data_type: true,
-            ..Self::on(DeviceKind::ALL, DataType::NAMED)
-        }
+        Self { any_data_type: true, ..Self::on(DeviceKind::ALL, DataType::NAMED) }
     }
 
     /// Takes only layouts that keep `rule` without a copy.

@@ -23,10 +23,7 @@ pub struct Array {
 impl Array {
     /// Erases the type of an array.
     pub fn new<T: NativeArray<B>, B: Backend>(array: T) -> Self {
-        Self {
-            value: Box::new(array),
-            native: const { &NativeType::of::<T, B>() },
-        }
+        Self { value: Box::new(array), native: const { &NativeType::of::<T, B>() } }
     }
 
     /// The backend that understands the array.
@@ -63,10 +60,7 @@ impl Array {
         match self.value.downcast::<T>() {
             Ok(array) => Ok(*array),
             Err(value) => {
-                let error = Error::WrongArrayType {
-                    asked: type_name::<T>(),
-                    found: native.name(),
-                };
+                let error = Error::WrongArrayType { asked: type_name::<T>(), found: native.name() };
                 Err(Refused::new(Self { value, native }, error))
             }
         }
@@ -79,16 +73,12 @@ impl Array {
     /// As [`NativeArray::export`]; the array comes back.
     pub fn export(self) -> Result<ManagedTensor, Refused<Self>> {
         let native = self.native;
-        native
-            .export(self.value)
-            .map_err(|refused| refused.map(|value| Self { value, native }))
+        native.export(self.value).map_err(|refused| refused.map(|value| Self { value, native }))
     }
 
     /// Makes an array of a tensor that came from an array of this type.
     pub(crate) fn restored(tensor: ManagedTensor, native: &'static NativeType) -> Self {
-        native
-            .import(tensor)
-            .unwrap_or_else(|refused| broken_law(native.name(), refused.error()))
+        native.import(tensor).unwrap_or_else(|refused| broken_law(native.name(), refused.error()))
     }
 }
 

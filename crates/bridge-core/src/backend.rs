@@ -46,9 +46,7 @@ pub enum Availability {
 
 impl Availability {
     /// Ready on the host, which needs nothing.
-    pub const HOST: Self = Self::Ready {
-        devices: Cow::Borrowed(&[Device::CPU]),
-    };
+    pub const HOST: Self = Self::Ready { devices: Cow::Borrowed(&[Device::CPU]) };
 
     /// Whether it can run.
     pub fn is_ready(&self) -> bool {
@@ -109,25 +107,20 @@ pub trait Backend: Send + Sync + 'static {
     /// [`Error::UnsupportedDataType`], listing what there is.
     fn native_type_for(&self, data_type: DataType) -> Result<&'static NativeType> {
         let types = self.native_types();
-        types
-            .iter()
-            .find(|native| native.accepts().has(data_type))
-            .ok_or_else(|| {
-                let supported = data_types_of(types);
-                Error::UnsupportedDataType {
-                    target: self.descriptor().name,
-                    data_type,
-                    remedy: data_type.narrowest_holding(&supported),
-                    supported,
-                }
-            })
+        types.iter().find(|native| native.accepts().has(data_type)).ok_or_else(|| {
+            let supported = data_types_of(types);
+            Error::UnsupportedDataType {
+                target: self.descriptor().name,
+                data_type,
+                remedy: data_type.narrowest_holding(&supported),
+                supported,
+            }
+        })
     }
 
     /// The array type whose Rust type is that of `value`.
     fn native_type_of(&self, value: &dyn Any) -> Option<&'static NativeType> {
-        self.native_types()
-            .iter()
-            .find(|native| native.is_type_of(value))
+        self.native_types().iter().find(|native| native.is_type_of(value))
     }
 
     /// Allocates a tensor of zeros.
@@ -218,10 +211,7 @@ impl dyn Backend {
     pub fn answers_to(&self, name: &str) -> bool {
         let descriptor = self.descriptor();
         descriptor.name.eq_ignore_ascii_case(name)
-            || descriptor
-                .aliases
-                .iter()
-                .any(|alias| alias.eq_ignore_ascii_case(name))
+            || descriptor.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
     }
 
     /// The devices it has here.
@@ -232,11 +222,9 @@ impl dyn Backend {
     pub fn devices(&self) -> Result<Cow<'static, [Device]>> {
         match self.availability() {
             Availability::Ready { devices } => Ok(devices),
-            Availability::Unavailable { reason, remedy } => Err(Error::Unavailable {
-                backend: self.name(),
-                reason,
-                remedy,
-            }),
+            Availability::Unavailable { reason, remedy } => {
+                Err(Error::Unavailable { backend: self.name(), reason, remedy })
+            }
         }
     }
 
@@ -272,11 +260,7 @@ impl<B: Backend + ?Sized> Refusals for B {
             Availability::Ready { devices } => devices.into_owned(),
             Availability::Unavailable { .. } => Vec::new(),
         };
-        Error::DeviceUnavailable {
-            backend: self.descriptor().name,
-            asked: device,
-            available,
-        }
+        Error::DeviceUnavailable { backend: self.descriptor().name, asked: device, available }
     }
 }
 

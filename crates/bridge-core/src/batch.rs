@@ -24,12 +24,7 @@ pub fn convert_all(
     for (index, array) in arrays.iter().enumerate() {
         if let Err(error) = registry.plan(array, target, options) {
             let converted = Vec::new();
-            return Err(Box::new(BatchRefused {
-                index,
-                error,
-                converted,
-                remaining: arrays,
-            }));
+            return Err(Box::new(BatchRefused { index, error, converted, remaining: arrays }));
         }
     }
     let mut converted = Vec::with_capacity(arrays.len());
@@ -41,12 +36,7 @@ pub fn convert_all(
                 let (array, error) = Refused::into_parts(refused);
                 let remaining = std::iter::once(array).chain(waiting).collect();
                 let index = converted.len();
-                return Err(Box::new(BatchRefused {
-                    index,
-                    error,
-                    converted,
-                    remaining,
-                }));
+                return Err(Box::new(BatchRefused { index, error, converted, remaining }));
             }
         }
     }

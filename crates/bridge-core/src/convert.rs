@@ -73,11 +73,8 @@ impl<S: NativeArray<A>, A: Backend, B: Backend> Convert<A, B> for S {
         }
         match self.describe() {
             Ok(found) if stays(&found, &options) => {
-                let report = Report::of(
-                    Plan::stay(route.source),
-                    found.data_type,
-                    found.layout.shape(),
-                );
+                let report =
+                    Report::of(Plan::stay(route.source), found.data_type, found.layout.shape());
                 match same_type(self) {
                     Ok(array) => Ok((array, report)),
                     Err(array) => route.run(&ends, array),
@@ -136,9 +133,7 @@ fn may_stay(options: &Options) -> bool {
 pub(crate) fn stays(found: &Description, options: &Options) -> bool {
     may_stay(options)
         && options.device().is_none_or(|device| device == found.device)
-        && options
-            .data_type()
-            .is_none_or(|data_type| data_type == found.data_type)
+        && options.data_type().is_none_or(|data_type| data_type == found.data_type)
 }
 
 /// The value as a `T`, where `S` and `T` are one type.
@@ -150,9 +145,7 @@ fn same_type<S: Any, T: Any>(value: S) -> Result<T, S> {
         return Ok(same);
     }
     // Nothing was taken, so the value is still there.
-    Err(value
-        .take()
-        .unwrap_or_else(|| unreachable!("the value was not taken")))
+    Err(value.take().unwrap_or_else(|| unreachable!("the value was not taken")))
 }
 
 /// Both ends known by type.
@@ -164,6 +157,7 @@ impl<S: NativeArray<A>, A: Backend, T: NativeArray<B>, B: Backend> Typed<S, A, T
             source: S::backend().descriptor().name,
             target: T::backend().descriptor().name,
             accepts: const { &T::ACCEPTS },
+            target_type: TypeId::of::<T>(),
             options,
             lookup: Lookup::Global,
         }
@@ -209,6 +203,7 @@ impl<T: NativeArray<B>, B: Backend> FromErased<T, B> {
             source: self.0.backend().name(),
             target: T::backend().descriptor().name,
             accepts: const { &T::ACCEPTS },
+            target_type: TypeId::of::<T>(),
             options,
             lookup: Lookup::Global,
         }

@@ -74,11 +74,7 @@ impl TypeCode {
 
     /// The code with DLPack's number `code`, or `None` where DLPack 1.3 has none.
     pub const fn from_dlpack(code: u8) -> Option<Self> {
-        if (code as usize) < Self::ALL.len() {
-            Some(Self::ALL[code as usize])
-        } else {
-            None
-        }
+        if (code as usize) < Self::ALL.len() { Some(Self::ALL[code as usize]) } else { None }
     }
 
     /// The one width DLPack gives this code, or `None` where the code comes in several widths.
@@ -241,11 +237,7 @@ named_types! {
 
 impl DataType {
     const fn scalar(code: TypeCode, bits: u8) -> Self {
-        Self {
-            code,
-            bits,
-            lanes: 1,
-        }
+        Self { code, bits, lanes: 1 }
     }
 
     /// Makes a type from its DLPack parts.
@@ -266,12 +258,7 @@ impl DataType {
         };
         match reason {
             None => Ok(Self { code, bits, lanes }),
-            Some(reason) => Err(Error::InvalidDataType {
-                code: code as u8,
-                bits,
-                lanes,
-                reason,
-            }),
+            Some(reason) => Err(Error::InvalidDataType { code: code as u8, bits, lanes, reason }),
         }
     }
 
@@ -325,11 +312,7 @@ impl DataType {
     /// and 6-bit floats).
     pub const fn size_in_bytes(self) -> Option<usize> {
         let bits = self.size_in_bits();
-        if bits.is_multiple_of(8) {
-            Some(bits / 8)
-        } else {
-            None
-        }
+        if bits.is_multiple_of(8) { Some(bits / 8) } else { None }
     }
 
     /// Bytes that `count` packed elements take, the last byte counted whole; `None` where the
@@ -427,11 +410,7 @@ impl DataType {
     /// backend lacks `self`.
     pub fn narrowest_holding(self, offered: &[Self]) -> Option<Self> {
         let family = |wider: &Self| (wider.is_float() != self.is_float(), wider.size_in_bits());
-        offered
-            .iter()
-            .copied()
-            .filter(|wider| self.fits_in(*wider))
-            .min_by_key(family)
+        offered.iter().copied().filter(|wider| self.fits_in(*wider)).min_by_key(family)
     }
 
     /// What numbers the type can hold; `None` where casts do not apply (opaque, odd widths).
@@ -457,18 +436,9 @@ impl DataType {
             negative_zero: true,
             complex: false,
         };
-        let nan_only = |numbers: Numbers| Numbers {
-            special: Special::Nan,
-            ..numbers
-        };
-        let one_zero = |numbers| Numbers {
-            negative_zero: false,
-            ..nan_only(numbers)
-        };
-        let finite = |numbers: Numbers| Numbers {
-            special: Special::None,
-            ..numbers
-        };
+        let nan_only = |numbers: Numbers| Numbers { special: Special::Nan, ..numbers };
+        let one_zero = |numbers| Numbers { negative_zero: false, ..nan_only(numbers) };
+        let finite = |numbers: Numbers| Numbers { special: Special::None, ..numbers };
         Some(match (self.code, self.bits) {
             (C::Bool, 8) => integer(false, 1),
             (C::Int, 8 | 16 | 32 | 64) => integer(true, self.bits),
@@ -479,10 +449,7 @@ impl DataType {
             (C::BFloat, 16) => float(8, 128, -133),
             (C::Complex, 32 | 64 | 128) => {
                 let part = Self::scalar(C::Float, self.bits / 2).numbers()?;
-                Numbers {
-                    complex: true,
-                    ..part
-                }
+                Numbers { complex: true, ..part }
             }
             (C::Float8E3M4, 8) => float(5, 4, -6),
             (C::Float8E4M3, 8) => float(4, 8, -9),
@@ -491,10 +458,7 @@ impl DataType {
             (C::Float8E4M3Fnuz, 8) => one_zero(float(4, 8, -10)),
             (C::Float8E5M2, 8) => float(3, 16, -16),
             (C::Float8E5M2Fnuz, 8) => one_zero(float(3, 16, -17)),
-            (C::Float8E8M0Fnu, 8) => Numbers {
-                signed: false,
-                ..one_zero(float(1, 128, -127))
-            },
+            (C::Float8E8M0Fnu, 8) => Numbers { signed: false, ..one_zero(float(1, 128, -127)) },
             (C::Float6E2M3Fn, 6) => finite(float(4, 3, -3)),
             (C::Float6E3M2Fn, 6) => finite(float(3, 5, -4)),
             (C::Float4E2M1Fn, 4) => finite(float(2, 3, -1)),
@@ -541,9 +505,7 @@ impl FromStr for DataType {
     /// `float4_e2m1fn_x2`.
     fn from_str(text: &str) -> Result<Self> {
         let asked = text.trim().to_ascii_lowercase();
-        let unknown = || Error::UnknownDataType {
-            asked: text.to_owned(),
-        };
+        let unknown = || Error::UnknownDataType { asked: text.to_owned() };
         let (name, lanes) = match asked.rsplit_once("_x") {
             Some((name, lanes)) => (name, lanes.parse().map_err(|_| unknown())?),
             None => (asked.as_str(), 1),
@@ -574,14 +536,8 @@ mod tests {
     #[test]
     fn every_named_type_prints_and_parses_in_both_forms() {
         for &data_type in DataType::NAMED {
-            assert_eq!(
-                data_type.to_string().parse::<DataType>().unwrap(),
-                data_type
-            );
-            assert_eq!(
-                data_type.short_name().parse::<DataType>().unwrap(),
-                data_type
-            );
+            assert_eq!(data_type.to_string().parse::<DataType>().unwrap(), data_type);
+            assert_eq!(data_type.short_name().parse::<DataType>().unwrap(), data_type);
         }
         let pair = DataType::F4E2M1FN.with_lanes(2).unwrap();
         assert_eq!(pair.to_string(), "float4_e2m1fn_x2");
@@ -592,42 +548,21 @@ mod tests {
     #[test]
     fn the_codes_are_dlpacks() {
         let codes = |names: &[DataType]| -> Vec<u8> {
-            names
-                .iter()
-                .map(|data_type| data_type.code() as u8)
-                .collect()
+            names.iter().map(|data_type| data_type.code() as u8).collect()
         };
         use DataType as D;
-        assert_eq!(
-            codes(&[D::I8, D::U8, D::F32, D::BF16, D::C64, D::BOOL]),
-            [0, 1, 2, 4, 5, 6]
-        );
-        assert_eq!(
-            codes(&[D::F8E4M3FN, D::F8E5M2, D::F8E8M0FNU, D::F4E2M1FN]),
-            [10, 12, 14, 17]
-        );
+        assert_eq!(codes(&[D::I8, D::U8, D::F32, D::BF16, D::C64, D::BOOL]), [0, 1, 2, 4, 5, 6]);
+        assert_eq!(codes(&[D::F8E4M3FN, D::F8E5M2, D::F8E8M0FNU, D::F4E2M1FN]), [10, 12, 14, 17]);
         assert!(DataType::from_dlpack(18, 8, 1).is_err());
     }
 
     #[test]
     fn impossible_types_are_refused() {
         for (code, bits, lanes) in [(0, 0, 1), (0, 8, 0), (6, 1, 1), (5, 63, 1), (4, 32, 1)] {
-            assert!(
-                DataType::from_dlpack(code, bits, lanes).is_err(),
-                "{code} {bits} {lanes}"
-            );
+            assert!(DataType::from_dlpack(code, bits, lanes).is_err(), "{code} {bits} {lanes}");
         }
-        for text in [
-            "",
-            "float",
-            "f3x",
-            "int9999",
-            "object",
-            "float32_x",
-            "float32_x0",
-            "i",
-            "32",
-        ] {
+        for text in ["", "float", "f3x", "int9999", "object", "float32_x", "float32_x0", "i", "32"]
+        {
             assert!(text.parse::<DataType>().is_err(), "{text}");
         }
     }
@@ -651,18 +586,12 @@ mod tests {
             assert!(narrow.fits_in(wide), "{narrow} in {wide}");
             assert!(!wide.fits_in(narrow), "{wide} in {narrow}");
         }
-        for (from, to) in [
-            (D::U8, D::I8),
-            (D::F16, D::BF16),
-            (D::I64, D::F64),
-            (D::F8E4M3, D::F8E4M3FN),
-        ] {
+        for (from, to) in
+            [(D::U8, D::I8), (D::F16, D::BF16), (D::I64, D::F64), (D::F8E4M3, D::F8E4M3FN)]
+        {
             assert!(!from.fits_in(to), "{from} in {to}");
         }
-        assert_eq!(
-            D::U16.narrowest_holding(&[D::F32, D::I64, D::U32]),
-            Some(D::U32)
-        );
+        assert_eq!(D::U16.narrowest_holding(&[D::F32, D::I64, D::U32]), Some(D::U32));
         assert_eq!(D::C64.narrowest_holding(&[D::F64]), None);
     }
 

@@ -72,10 +72,7 @@ device_kinds! {
 impl DeviceKind {
     /// Whether the CPU reads and writes this memory through the data pointer.
     pub const fn is_host_accessible(self) -> bool {
-        matches!(
-            self,
-            Self::Cpu | Self::CudaHost | Self::RocmHost | Self::CudaManaged
-        )
+        matches!(self, Self::Cpu | Self::CudaHost | Self::RocmHost | Self::CudaManaged)
     }
 }
 
@@ -103,10 +100,7 @@ pub struct Device {
 
 impl Device {
     /// Ordinary host memory.
-    pub const CPU: Self = Self {
-        kind: DeviceKind::Cpu,
-        ordinal: 0,
-    };
+    pub const CPU: Self = Self { kind: DeviceKind::Cpu, ordinal: 0 };
 
     /// The device of `kind` with this `ordinal`. DLPack's ordinals are `i32`: larger ones cannot
     /// be handed over and are refused where a tensor is made.
@@ -171,9 +165,7 @@ impl FromStr for Device {
 
     /// Reads `cpu`, `cuda` (ordinal 0) or `cuda:1`, without regard to case.
     fn from_str(text: &str) -> Result<Self> {
-        let unknown = || Error::UnknownDevice {
-            asked: text.to_owned(),
-        };
+        let unknown = || Error::UnknownDevice { asked: text.to_owned() };
         let asked = text.trim().to_ascii_lowercase();
         let (name, ordinal) = match asked.split_once(':') {
             Some((name, ordinal)) => (name, ordinal.parse().map_err(|_| unknown())?),
@@ -198,24 +190,13 @@ mod tests {
             let device = Device::new(kind, 3);
             assert_eq!(device.to_string(), format!("{name}:3"));
             assert_eq!(device.to_string().parse::<Device>().unwrap(), device);
-            assert_eq!(
-                name.to_uppercase().parse::<Device>().unwrap(),
-                Device::new(kind, 0)
-            );
+            assert_eq!(name.to_uppercase().parse::<Device>().unwrap(), Device::new(kind, 0));
         }
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in [
-            "",
-            "gpu",
-            "cuda:",
-            "cuda:-1",
-            "cuda:x",
-            "cpu:99999999999",
-            "cuda:0:0",
-        ] {
+        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "cpu:99999999999", "cuda:0:0"] {
             assert!(text.parse::<Device>().is_err(), "{text}");
         }
         assert!(Device::from_dlpack(5, 0).is_err());

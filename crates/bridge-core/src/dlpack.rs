@@ -199,9 +199,7 @@ unsafe fn read_layout(tensor: &DLTensor, strides_optional: bool) -> Result<Layou
         unsafe { std::slice::from_raw_parts(values, rank) }
     };
     if rank > 0 && tensor.shape.is_null() {
-        return Err(invalid(format!(
-            "its shape is null, but its rank is {rank}"
-        )));
+        return Err(invalid(format!("its shape is null, but its rank is {rank}")));
     }
     let mut shape = Shape::new();
     if rank > 0 {
@@ -211,17 +209,13 @@ unsafe fn read_layout(tensor: &DLTensor, strides_optional: bool) -> Result<Layou
             shape.push(extent);
         }
     }
-    let byte_offset = usize::try_from(tensor.byte_offset).map_err(|_| Error::TooLarge {
-        what: format!("the byte offset {}", tensor.byte_offset),
-    })?;
+    let byte_offset = usize::try_from(tensor.byte_offset)
+        .map_err(|_| Error::TooLarge { what: format!("the byte offset {}", tensor.byte_offset) })?;
     if rank > 0 && !tensor.strides.is_null() {
-        let strides: std::result::Result<Strides, _> = read(tensor.strides)
-            .iter()
-            .map(|&stride| isize::try_from(stride))
-            .collect();
-        let strides = strides.map_err(|_| Error::TooLarge {
-            what: "a stride of the tensor".to_owned(),
-        })?;
+        let strides: std::result::Result<Strides, _> =
+            read(tensor.strides).iter().map(|&stride| isize::try_from(stride)).collect();
+        let strides =
+            strides.map_err(|_| Error::TooLarge { what: "a stride of the tensor".to_owned() })?;
         return Layout::new(&shape, &strides, byte_offset);
     }
     if rank > 0 && !strides_optional {

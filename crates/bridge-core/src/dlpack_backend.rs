@@ -40,9 +40,7 @@ impl Backend for Dlpack {
     }
 
     fn availability(&self) -> Availability {
-        Availability::Ready {
-            devices: Cow::Borrowed(&[Device::CPU]),
-        }
+        Availability::Ready { devices: Cow::Borrowed(&[Device::CPU]) }
     }
 
     fn native_types(&self) -> &'static [NativeType] {

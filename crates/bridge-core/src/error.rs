@@ -271,11 +271,7 @@ fn linked(available: &[&'static str]) -> String {
 fn listed<T: fmt::Display>(items: &[T]) -> String {
     match items {
         [] => "none".to_owned(),
-        _ => items
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", "),
+        _ => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     }
 }
 
@@ -287,11 +283,7 @@ fn cast_advice(remedy: Option<DataType>, supported: &[DataType]) -> String {
 }
 
 fn reasons(declined: &[Declined]) -> String {
-    declined
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    declined.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A call that refused, with the value it was given: a failed conversion loses nothing.
@@ -329,9 +321,7 @@ impl<T> Refused<T> {
 
 impl<T> fmt::Debug for Refused<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused")
-            .field("error", self.error())
-            .finish_non_exhaustive()
+        f.debug_struct("Refused").field("error", self.error()).finish_non_exhaustive()
     }
 }
 
@@ -355,25 +345,14 @@ mod tests {
 
     #[test]
     fn a_program_without_backends_is_told_how_to_link_one() {
-        let error = Error::UnknownBackend {
-            asked: "torch".to_owned(),
-            available: vec![],
-        };
+        let error = Error::UnknownBackend { asked: "torch".to_owned(), available: vec![] };
         let text = error.to_string();
-        assert!(
-            text.contains("\"torch\"") && text.contains("Cargo feature"),
-            "{text}"
-        );
+        assert!(text.contains("\"torch\"") && text.contains("Cargo feature"), "{text}");
     }
 
     #[test]
     fn a_refusal_gives_the_value_back() {
-        let refused = Refused::new(
-            vec![1, 2],
-            Error::UnknownDevice {
-                asked: "x".to_owned(),
-            },
-        );
+        let refused = Refused::new(vec![1, 2], Error::UnknownDevice { asked: "x".to_owned() });
         assert!(refused.to_string().contains("\"x\" is not a device"));
         assert_eq!(refused.map(|v| v.len()).into_value(), 2);
     }

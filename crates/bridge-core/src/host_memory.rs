@@ -54,10 +54,8 @@ impl HostMemory {
             dangling(alignment)
         } else {
             // SAFETY: `block` has a size above zero, which is all `alloc` and `alloc_zeroed` ask.
-            NonNull::new(unsafe { allocator(block) }).ok_or(Error::OutOfMemory {
-                device: Device::CPU,
-                requested: size as u64,
-            })?
+            NonNull::new(unsafe { allocator(block) })
+                .ok_or(Error::OutOfMemory { device: Device::CPU, requested: size as u64 })?
         };
         Ok(Self { first, block })
     }
@@ -163,22 +161,13 @@ mod tests {
         let memory = unsafe { memory.into_vec::<f32>(11) }.expect_err("too short");
         // SAFETY: three `u32` were written.
         let vec = unsafe { memory.into_vec::<u32>(3) }.unwrap();
-        assert_eq!(
-            (vec.as_slice(), vec.as_ptr(), vec.capacity()),
-            (&[1, 2, 3][..], address, 10)
-        );
+        assert_eq!((vec.as_slice(), vec.as_ptr(), vec.capacity()), (&[1, 2, 3][..], address, 10));
     }
 
     #[test]
     fn impossible_sizes_are_errors_not_aborts() {
-        assert!(matches!(
-            HostMemory::allocate(usize::MAX, 64),
-            Err(Error::TooLarge { .. })
-        ));
-        assert!(matches!(
-            HostMemory::allocate(8, 3),
-            Err(Error::TooLarge { .. })
-        ));
+        assert!(matches!(HostMemory::allocate(usize::MAX, 64), Err(Error::TooLarge { .. })));
+        assert!(matches!(HostMemory::allocate(8, 3), Err(Error::TooLarge { .. })));
         let petabyte = HostMemory::allocate(1 << 50, 64);
         assert!(
             matches!(petabyte, Err(Error::OutOfMemory { requested, .. }) if requested == 1 << 50)

@@ -79,11 +79,7 @@ impl Layout {
         element_count(shape)?;
         let mut strides: Strides = smallvec![0; shape.len()];
         fill_compact(&mut strides, shape, (0..shape.len()).rev());
-        Ok(Self {
-            shape: Shape::from_slice(shape),
-            strides,
-            byte_offset: 0,
-        })
+        Ok(Self { shape: Shape::from_slice(shape), strides, byte_offset: 0 })
     }
 
     /// The compact layout of `shape` with the first axis densest (Fortran order).
@@ -95,11 +91,7 @@ impl Layout {
         element_count(shape)?;
         let mut strides: Strides = smallvec![0; shape.len()];
         fill_compact(&mut strides, shape, 0..shape.len());
-        Ok(Self {
-            shape: Shape::from_slice(shape),
-            strides,
-            byte_offset: 0,
-        })
+        Ok(Self { shape: Shape::from_slice(shape), strides, byte_offset: 0 })
     }
 
     /// The extents of the axes.
@@ -124,11 +116,7 @@ impl Layout {
 
     /// The number of elements: 1 for rank 0.
     pub fn element_count(&self) -> usize {
-        if self.is_empty() {
-            0
-        } else {
-            self.shape.iter().product()
-        }
+        if self.is_empty() { 0 } else { self.shape.iter().product() }
     }
 
     /// Whether there is no element.
@@ -166,10 +154,7 @@ impl Layout {
             if self.strides[axis] != expected {
                 return false;
             }
-            match isize::try_from(extent)
-                .ok()
-                .and_then(|extent| expected.checked_mul(extent))
-            {
+            match isize::try_from(extent).ok().and_then(|extent| expected.checked_mul(extent)) {
                 Some(next) => expected = next,
                 None => return false,
             }
@@ -209,10 +194,8 @@ impl Layout {
         if self.is_empty() {
             return false;
         }
-        let mut axes: SmallVec<[(usize, usize); INLINE]> = self
-            .moving_axes()
-            .map(|(extent, stride)| (stride.unsigned_abs(), extent))
-            .collect();
+        let mut axes: SmallVec<[(usize, usize); INLINE]> =
+            self.moving_axes().map(|(extent, stride)| (stride.unsigned_abs(), extent)).collect();
         axes.sort_unstable();
         let mut reach = 0_usize;
         for (stride, extent) in axes {
@@ -226,11 +209,7 @@ impl Layout {
 
     /// Extent and stride of the axes whose strides mean something.
     fn moving_axes(&self) -> impl Iterator<Item = (usize, isize)> + '_ {
-        self.shape
-            .iter()
-            .copied()
-            .zip(self.strides.iter().copied())
-            .filter(|&(n, _)| n > 1)
+        self.shape.iter().copied().zip(self.strides.iter().copied()).filter(|&(n, _)| n > 1)
     }
 
     /// The bytes that the elements take, relative to the element whose indices are all zero:
@@ -245,9 +224,7 @@ impl Layout {
         if self.is_empty() {
             return Ok(0..0);
         }
-        let too_large = || Error::TooLarge {
-            what: format!("{self:?} of {data_type}"),
-        };
+        let too_large = || Error::TooLarge { what: format!("{self:?} of {data_type}") };
         let Some(item) = data_type.size_in_bytes() else {
             if !self.is_row_major() {
                 return Err(invalid(format!(
@@ -256,9 +233,7 @@ impl Layout {
                     self.strides, self.shape
                 )));
             }
-            let bytes = data_type
-                .bytes_for(self.element_count())
-                .ok_or_else(too_large)?;
+            let bytes = data_type.bytes_for(self.element_count()).ok_or_else(too_large)?;
             return Ok(0..isize::try_from(bytes).map_err(|_| too_large())?);
         };
         let item = isize::try_from(item).map_err(|_| too_large())?;
@@ -289,9 +264,7 @@ impl Layout {
         data_type
             .bytes_for(self.element_count())
             .filter(|&bytes| isize::try_from(bytes).is_ok())
-            .ok_or_else(|| Error::TooLarge {
-                what: format!("{:?} of {data_type}", self.shape),
-            })
+            .ok_or_else(|| Error::TooLarge { what: format!("{:?} of {data_type}", self.shape) })
     }
 
     /// The axes in another order: axis `i` of the result is axis `axes[i]` of this layout.
@@ -358,9 +331,7 @@ impl Layout {
         }
         let mut sliced = self.clone();
         sliced.shape[axis] = count;
-        let too_large = || Error::TooLarge {
-            what: "the stride of a slice".to_owned(),
-        };
+        let too_large = || Error::TooLarge { what: "the stride of a slice".to_owned() };
         if count > 1 {
             sliced.strides[axis] = self.strides[axis].checked_mul(step).ok_or_else(too_large)?;
         }
@@ -442,11 +413,7 @@ impl Layout {
             expected,
         };
         if element_count(shape)? != self.element_count() {
-            return Err(refusal(format!(
-                "{:?} has {} elements",
-                self.shape,
-                self.element_count()
-            )));
+            return Err(refusal(format!("{:?} has {} elements", self.shape, self.element_count())));
         }
         let offset = self.byte_offset;
         if self.is_empty() || self.is_row_major() {
@@ -506,11 +473,7 @@ impl Layout {
                 }
             }
         }
-        Self {
-            shape,
-            strides,
-            byte_offset: self.byte_offset,
-        }
+        Self { shape, strides, byte_offset: self.byte_offset }
     }
 
     /// Whether both layouts lead every index tuple to the same place: they are equal but for
@@ -523,14 +486,11 @@ impl Layout {
     }
 
     fn extent(&self, axis: usize) -> Result<usize> {
-        self.shape
-            .get(axis)
-            .copied()
-            .ok_or_else(|| Error::InvalidArgument {
-                what: "the axis",
-                found: axis.to_string(),
-                expected: format!("it must be below the rank {}", self.rank()),
-            })
+        self.shape.get(axis).copied().ok_or_else(|| Error::InvalidArgument {
+            what: "the axis",
+            found: axis.to_string(),
+            expected: format!("it must be below the rank {}", self.rank()),
+        })
     }
 
     fn offset_along(&self, axis: usize, index: usize, data_type: DataType) -> Result<usize> {
@@ -538,20 +498,18 @@ impl Layout {
             return Ok(self.byte_offset);
         }
         let item = data_type.size_in_bytes().ok_or_else(|| {
-            invalid(format!(
-                "packed {data_type} cannot be sliced: its elements share bytes"
-            ))
+            invalid(format!("packed {data_type} cannot be sliced: its elements share bytes"))
         })?;
         let bytes = self.strides[axis]
             .checked_mul(index.cast_signed())
             .and_then(|elements| elements.checked_mul(item.cast_signed()));
-        bytes
-            .and_then(|bytes| self.byte_offset.checked_add_signed(bytes))
-            .ok_or_else(|| Error::InvalidArgument {
+        bytes.and_then(|bytes| self.byte_offset.checked_add_signed(bytes)).ok_or_else(|| {
+            Error::InvalidArgument {
                 what: "the slice",
                 found: format!("index {index} of axis {axis}"),
                 expected: "it must not lie before the data pointer".to_owned(),
-            })
+            }
+        })
     }
 }
 
@@ -572,10 +530,7 @@ fn invalid(reason: String) -> Error {
 /// Counts the elements of `shape`: an empty axis makes any shape empty.
 fn element_count(shape: &[usize]) -> Result<usize> {
     if shape.len() > MAX_RANK {
-        return Err(invalid(format!(
-            "rank {} is above the limit {MAX_RANK}",
-            shape.len()
-        )));
+        return Err(invalid(format!("rank {} is above the limit {MAX_RANK}", shape.len())));
     }
     if shape.contains(&0) {
         return Ok(0);
@@ -584,9 +539,7 @@ fn element_count(shape: &[usize]) -> Result<usize> {
         .iter()
         .try_fold(1_usize, |count, &extent| count.checked_mul(extent))
         .filter(|&count| isize::try_from(count).is_ok())
-        .ok_or_else(|| Error::TooLarge {
-            what: format!("the shape {shape:?}"),
-        })
+        .ok_or_else(|| Error::TooLarge { what: format!("the shape {shape:?}") })
 }
 
 /// Writes compact strides along `axes`, densest first. The elements have been counted, so only

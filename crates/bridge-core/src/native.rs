@@ -74,20 +74,15 @@ impl NativeType {
             accepts: const { &T::ACCEPTS },
             describe: |value| match value.downcast_ref::<T>() {
                 Some(array) => array.describe(),
-                None => Err(Error::WrongArrayType {
-                    asked: type_name::<T>(),
-                    found: "other type",
-                }),
+                None => Err(Error::WrongArrayType { asked: type_name::<T>(), found: "other type" }),
             },
             export: |value| match value.downcast::<T>() {
-                Ok(array) => array
-                    .export()
-                    .map_err(|refused| refused.map(|array| Box::new(array) as _)),
+                Ok(array) => {
+                    array.export().map_err(|refused| refused.map(|array| Box::new(array) as _))
+                }
                 Err(other) => {
-                    let error = Error::WrongArrayType {
-                        asked: type_name::<T>(),
-                        found: "other type",
-                    };
+                    let error =
+                        Error::WrongArrayType { asked: type_name::<T>(), found: "other type" };
                     Err(Refused::new(other, error))
                 }
             },
@@ -108,6 +103,10 @@ impl NativeType {
     /// Which tensors it takes.
     pub fn accepts(&self) -> &'static Accepts {
         self.accepts
+    }
+
+    pub(crate) fn type_id(&self) -> TypeId {
+        (self.id)()
     }
 
     /// Whether `value` is of this type.
@@ -135,11 +134,6 @@ impl NativeType {
 
 impl fmt::Debug for NativeType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "NativeType({} of {})",
-            self.name(),
-            self.backend().name()
-        )
+        write!(f, "NativeType({} of {})", self.name(), self.backend().name())
     }
 }

@@ -44,10 +44,7 @@ thread_local! {
 #[must_use = "watching ends when the guard is dropped"]
 pub fn observe(observer: Arc<dyn Observer>) -> Watching {
     OBSERVERS.with_borrow_mut(|observers| observers.push(Arc::clone(&observer)));
-    Watching {
-        observer,
-        _this_thread: std::marker::PhantomData,
-    }
+    Watching { observer, _this_thread: std::marker::PhantomData }
 }
 
 /// Ends an observation when dropped. It stays on the thread it was made on.
@@ -59,9 +56,7 @@ pub struct Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         OBSERVERS.with_borrow_mut(|observers| {
-            let last = observers
-                .iter()
-                .rposition(|other| Arc::ptr_eq(other, &self.observer));
+            let last = observers.iter().rposition(|other| Arc::ptr_eq(other, &self.observer));
             if let Some(index) = last {
                 observers.remove(index);
             }
@@ -76,10 +71,7 @@ pub(crate) fn start() -> Option<Instant> {
 
 pub(crate) fn finish(started: Option<Instant>, report: &Report) {
     let Some(started) = started else { return };
-    let record = Record {
-        report,
-        elapsed: started.elapsed(),
-    };
+    let record = Record { report, elapsed: started.elapsed() };
     // An observer may itself convert or watch, so none is called while the list is borrowed.
     let observers = OBSERVERS.with_borrow(Clone::clone);
     for observer in observers {
@@ -124,24 +116,13 @@ impl Counters {
     pub fn rows(&self) -> Vec<Row> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.iter()
-            .map(|((source, target, way), &count)| Row {
-                source,
-                target,
-                way: way.clone(),
-                count,
-            })
+            .map(|((source, target, way), &count)| Row { source, target, way: way.clone(), count })
             .collect()
     }
 
     /// Adds what `other` counted.
     pub fn merge(&self, other: &Self) {
-        for Row {
-            source,
-            target,
-            way,
-            count,
-        } in other.rows()
-        {
+        for Row { source, target, way, count } in other.rows() {
             self.add((source, target, way), count);
         }
     }
@@ -159,24 +140,14 @@ impl Observer for Counters {
     fn converted(&self, record: &Record<'_>) {
         let Record { report, elapsed } = record;
         let names: Vec<_> = report.steps.iter().map(crate::plan::Step::name).collect();
-        let count = Count {
-            conversions: 1,
-            bytes_copied: report.bytes_copied,
-            elapsed: *elapsed,
-        };
+        let count = Count { conversions: 1, bytes_copied: report.bytes_copied, elapsed: *elapsed };
         self.add((report.source, report.target, names.join("+")), count);
     }
 }
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Row {
-            source,
-            target,
-            way,
-            count,
-        } in self.rows()
-        {
+        for Row { source, target, way, count } in self.rows() {
             writeln!(
                 f,
                 "{source} to {target} by {way}: {} conversions, {} bytes copied, {:?}",

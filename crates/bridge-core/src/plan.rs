@@ -1,5 +1,6 @@
 //! Plans: the steps a conversion will take, known before anything moves.
 
+use std::any::TypeId;
 use std::fmt;
 
 use smallvec::SmallVec;
@@ -36,6 +37,9 @@ pub struct Description {
     pub ownership: Ownership,
     /// The largest power of two that divides the data pointer, up to a page.
     pub alignment: usize,
+    /// The type of the Rust value that keeps the memory, where there is one: an array type takes
+    /// its own value back.
+    pub owner: Option<TypeId>,
 }
 
 /// One step of a conversion.
@@ -105,10 +109,7 @@ impl Step {
 
     /// Whether the step writes the elements to other memory.
     pub fn copies(&self) -> bool {
-        !matches!(
-            self,
-            Self::Stay | Self::Shortcut { .. } | Self::Move | Self::Share
-        )
+        !matches!(self, Self::Stay | Self::Shortcut { .. } | Self::Move | Self::Share)
     }
 }
 
@@ -176,11 +177,7 @@ impl fmt::Display for Reason {
             Self::DataType { from, to } => write!(f, "{from} has to be cast to {to}"),
             Self::Device { from, to } => write!(f, "the memory is on {from}, not on {to}"),
             Self::Layout { rule } => {
-                write!(
-                    f,
-                    "the target needs {}, and the strides are others",
-                    rule.wish()
-                )
+                write!(f, "the target needs {}, and the strides are others", rule.wish())
             }
             Self::Alignment { needed, found } => write!(
                 f,
@@ -258,11 +255,7 @@ impl Plan {
             bytes_copied: 0,
             declined: Vec::new(),
         };
-        let arrival = if accepts.only_vectors {
-            Step::Move
-        } else {
-            Step::Share
-        };
+        let arrival = if accepts.only_vectors { Step::Move } else { Step::Share };
         let way = arrival.name();
         let mut decline = |reason| plan.declined.push(Declined { way, reason });
         if options.copy_policy() == Copy::Always {
@@ -270,29 +263,18 @@ impl Plan {
         }
         let casts = data_type != source.data_type;
         if casts {
-            decline(Reason::DataType {
-                from: source.data_type,
-                to: data_type,
-            });
+            decline(Reason::DataType { from: source.data_type, to: data_type });
         }
         let moves = needs_transfer(source.device, device);
         if moves {
-            decline(Reason::Device {
-                from: source.device,
-                to: device,
-            });
+            decline(Reason::Device { from: source.device, to: device });
         }
         if !accepts.layout.allows(&source.layout) {
-            decline(Reason::Layout {
-                rule: accepts.layout,
-            });
+            decline(Reason::Layout { rule: accepts.layout });
         }
         let needed = accepts.alignment_for(source.data_type);
         if source.alignment < needed && !source.layout.is_empty() {
-            decline(Reason::Alignment {
-                needed,
-                found: source.alignment,
-            });
+            decline(Reason::Alignment { needed, found: source.alignment });
         }
         if accepts.only_vectors && source.ownership != Ownership::Movable {
             decline(Reason::NotAVector);
@@ -304,10 +286,7 @@ impl Plan {
 
         if !plan.declined.is_empty() {
             if options.copy_policy() == Copy::Never {
-                return Err(Error::WouldCopy {
-                    target: target_name,
-                    declined: plan.declined,
-                });
+                return Err(Error::WouldCopy { target: target_name, declined: plan.declined });
             }
             plan.add_copies(source, data_type, device)?;
         }
@@ -350,19 +329,8 @@ impl Plan {
         let carried = if cast_first { after } else { before };
         match (needs_transfer(source.device, device), from_host, to_host) {
             (true, true, false) => add(Step::Upload { to: device }, carried),
-            (true, false, true) => add(
-                Step::Download {
-                    from: source.device,
-                },
-                carried,
-            ),
-            (true, ..) => add(
-                Step::PeerCopy {
-                    from: source.device,
-                    to: device,
-                },
-                carried,
-            ),
+            (true, false, true) => add(Step::Download { from: source.device }, carried),
+            (true, ..) => add(Step::PeerCopy { from: source.device, to: device }, carried),
             (false, true, _) if !casts => add(Step::Copy, before),
             (false, false, _) if !casts => add(Step::DeviceCopy { on: device }, before),
             (false, ..) => {}
@@ -417,14 +385,9 @@ fn target_device(
             remedy: format!("it works on {:?}", accepts.device_kinds),
         }),
         None if holds(source) => Ok(source),
-        None => accepts
-            .device_kinds
-            .first()
-            .map(|&kind| Device::new(kind, 0))
-            .ok_or_else(|| Error::Unsupported {
-                what: format!("{target} on any device"),
-                remedy: String::new(),
-            }),
+        None => accepts.device_kinds.first().map(|&kind| Device::new(kind, 0)).ok_or_else(|| {
+            Error::Unsupported { what: format!("{target} on any device"), remedy: String::new() }
+        }),
     }
 }
 

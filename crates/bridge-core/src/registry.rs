@@ -41,11 +41,7 @@ inventory::collect!(Registration);
 impl Registration {
     /// Adds a backend.
     pub const fn backend<B: Backend>(backend: &'static B) -> Self {
-        Self {
-            what: Registered::Backend(backend),
-            id: TypeId::of::<B>,
-            type_name: type_name::<B>,
-        }
+        Self { what: Registered::Backend(backend), id: TypeId::of::<B>, type_name: type_name::<B> }
     }
 
     /// Adds a shortcut between two backends.
@@ -59,11 +55,7 @@ impl Registration {
 
     /// Adds the tools that copy and cast on the host. `bridge-host` does.
     pub const fn host_tools<H: HostTools>(tools: &'static H) -> Self {
-        Self {
-            what: Registered::HostTools(tools),
-            id: TypeId::of::<H>,
-            type_name: type_name::<H>,
-        }
+        Self { what: Registered::HostTools(tools), id: TypeId::of::<H>, type_name: type_name::<H> }
     }
 }
 
@@ -80,16 +72,10 @@ static BY_HAND: Mutex<Vec<Registration>> = Mutex::new(Vec::new());
 pub fn register(registrations: &[Registration]) -> Result<()> {
     let mut by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(Ok(registry)) = GLOBAL.get() {
-        return match registrations
-            .iter()
-            .find(|new| !registry.ids.contains(&(new.id)()))
-        {
+        return match registrations.iter().find(|new| !registry.ids.contains(&(new.id)())) {
             None => Ok(()),
             Some(late) => Err(Error::Unsupported {
-                what: format!(
-                    "registering {} after the registry was used",
-                    (late.type_name)()
-                ),
+                what: format!("registering {} after the registry was used", (late.type_name)()),
                 remedy: "call register() first thing in the program".to_owned(),
             }),
         };
@@ -117,16 +103,8 @@ impl Registry {
     /// As [`new`](Self::new), at every call.
     pub fn global() -> Result<&'static Self> {
         let linked = || {
-            let by_hand = BY_HAND
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            Self::new(
-                inventory::iter::<Registration>
-                    .into_iter()
-                    .copied()
-                    .chain(by_hand),
-            )
+            let by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            Self::new(inventory::iter::<Registration>.into_iter().copied().chain(by_hand))
         };
         GLOBAL.get_or_init(linked).as_ref().map_err(Clone::clone)
     }
@@ -145,12 +123,7 @@ impl Registry {
             ids: Vec::new(),
         };
         let mut type_names: Vec<(&'static dyn Backend, &'static str)> = Vec::new();
-        for Registration {
-            what,
-            id,
-            type_name,
-        } in registrations
-        {
+        for Registration { what, id, type_name } in registrations {
             if registry.ids.contains(&id()) {
                 continue;
             }
@@ -163,11 +136,7 @@ impl Registry {
                         let clash = type_names.iter().find(|(other, _)| other.answers_to(name));
                         if let Some(&(_, first)) = clash {
                             let second = type_name();
-                            return Err(Error::DuplicateBackend {
-                                name,
-                                first,
-                                second,
-                            });
+                            return Err(Error::DuplicateBackend { name, first, second });
                         }
                     }
                     type_names.push((backend, type_name()));
@@ -176,10 +145,7 @@ impl Registry {
                 Registered::Converter(converter) => {
                     let (source_name, target_name) = (converter.source(), converter.target());
                     if registry.converter(source_name, target_name).is_some() {
-                        return Err(Error::DuplicateConverter {
-                            source_name,
-                            target_name,
-                        });
+                        return Err(Error::DuplicateConverter { source_name, target_name });
                     }
                     registry.converters.push(converter);
                 }
@@ -190,9 +156,7 @@ impl Registry {
             let descriptor = backend.descriptor();
             (std::cmp::Reverse(descriptor.priority), descriptor.name)
         });
-        registry
-            .converters
-            .sort_by_key(|converter| (converter.source(), converter.target()));
+        registry.converters.sort_by_key(|converter| (converter.source(), converter.target()));
         Ok(registry)
     }
 
@@ -203,10 +167,7 @@ impl Registry {
 
     /// The backends that can run on this machine, in the fixed order.
     pub fn available(&self) -> impl Iterator<Item = &'static dyn Backend> + '_ {
-        self.backends
-            .iter()
-            .copied()
-            .filter(|backend| backend.availability().is_ready())
+        self.backends.iter().copied().filter(|backend| backend.availability().is_ready())
     }
 
     /// The backend of this name or alias, without regard to case.
@@ -215,14 +176,9 @@ impl Registry {
     ///
     /// [`Error::UnknownBackend`], listing what is linked.
     pub fn backend(&self, name: &str) -> Result<&'static dyn Backend> {
-        self.backends
-            .iter()
-            .copied()
-            .find(|backend| backend.answers_to(name))
-            .ok_or_else(|| Error::UnknownBackend {
-                asked: name.to_owned(),
-                available: self.names(),
-            })
+        self.backends.iter().copied().find(|backend| backend.answers_to(name)).ok_or_else(|| {
+            Error::UnknownBackend { asked: name.to_owned(), available: self.names() }
+        })
     }
 
     /// The first backend that manages memory of this kind of device.
@@ -235,17 +191,10 @@ impl Registry {
             backend.descriptor().device_kinds.contains(&device.kind())
                 && backend.availability().is_ready()
         };
-        self.backends
-            .iter()
-            .copied()
-            .find(manages)
-            .ok_or_else(|| Error::Unsupported {
-                what: format!("memory of {device}"),
-                remedy: format!(
-                    "link a backend for {}, and see that it is available",
-                    device.kind()
-                ),
-            })
+        self.backends.iter().copied().find(manages).ok_or_else(|| Error::Unsupported {
+            what: format!("memory of {device}"),
+            remedy: format!("link a backend for {}, and see that it is available", device.kind()),
+        })
     }
 
     /// Every shortcut, ordered by source and target.
@@ -291,8 +240,7 @@ impl Registry {
         target: &str,
         options: Options,
     ) -> Result<Array, Refused<Array>> {
-        self.convert_reported(array, target, options)
-            .map(|(array, _)| array)
+        self.convert_reported(array, target, options).map(|(array, _)| array)
     }
 
     /// Converts as [`convert`](Self::convert) and says what was done.
@@ -336,11 +284,7 @@ impl Registry {
             let kinds = backend.descriptor().device_kinds;
             if kinds.contains(&asked.kind()) && !devices.contains(&asked) {
                 let available = devices.into_owned();
-                return Err(Error::DeviceUnavailable {
-                    backend: backend.name(),
-                    asked,
-                    available,
-                });
+                return Err(Error::DeviceUnavailable { backend: backend.name(), asked, available });
             }
         }
         let source = array.native_type();
@@ -349,10 +293,7 @@ impl Registry {
             return Ok(Meeting::Same(Box::new((Plan::stay(backend.name()), found))));
         }
         let data_type = options.data_type().unwrap_or(found.data_type);
-        Ok(Meeting::Apart(ByName {
-            source,
-            target: backend.native_type_for(data_type)?,
-        }))
+        Ok(Meeting::Apart(ByName { source, target: backend.native_type_for(data_type)? }))
     }
 
     fn route<'a>(&'a self, ends: &ByName, options: &'a Options) -> Route<'a> {
@@ -360,6 +301,7 @@ impl Registry {
             source: ends.source.backend().name(),
             target: ends.target.backend().name(),
             accepts: ends.target.accepts(),
+            target_type: ends.target.type_id(),
             options,
             lookup: Lookup::In(self),
         }

@@ -46,11 +46,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} to {}: {} {:?}",
-            self.source, self.target, self.data_type, self.shape
-        )?;
+        write!(f, "{} to {}: {} {:?}", self.source, self.target, self.data_type, self.shape)?;
         for step in &self.steps {
             write!(f, ", {step}")?;
         }

@@ -1,9 +1,11 @@
 //! Carrying out a conversion: the one machine under typed and named conversion.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use crate::accepts::Accepts;
 use crate::array::Array;
+use crate::convert::stays;
 use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::observe;
@@ -35,6 +37,8 @@ pub(crate) struct Route<'a> {
     pub(crate) source: &'static str,
     pub(crate) target: &'static str,
     pub(crate) accepts: &'static Accepts,
+    /// The array type converted to.
+    pub(crate) target_type: TypeId,
     pub(crate) options: &'a Options,
     /// Where host tools, devices and shortcuts are looked up, when one is needed.
     pub(crate) lookup: Lookup<'a>,
@@ -61,11 +65,16 @@ impl<'a> Lookup<'a> {
 impl Route<'_> {
     /// What would be done with an array of this description.
     pub(crate) fn plan(&self, found: &Description) -> Result<Plan> {
-        let plan = Plan::new(
-            (self.source, found),
-            (self.target, self.accepts),
-            self.options,
-        );
+        if found.owner == Some(self.target_type) && stays(found, self.options) {
+            return Ok(Plan {
+                source: self.source,
+                target: self.target,
+                steps: smallvec::smallvec![Step::Share],
+                bytes_copied: 0,
+                declined: Vec::new(),
+            });
+        }
+        let plan = Plan::new((self.source, found), (self.target, self.accepts), self.options);
         let copies = match &plan {
             Ok(plan) => !plan.is_zero_copy(),
             Err(error) => matches!(error, Error::WouldCopy { .. }),
@@ -74,9 +83,7 @@ impl Route<'_> {
             return Ok(Plan {
                 source: self.source,
                 target: self.target,
-                steps: smallvec::smallvec![Step::Shortcut {
-                    name: converter.name()
-                }],
+                steps: smallvec::smallvec![Step::Shortcut { name: converter.name() }],
                 bytes_copied: 0,
                 declined: plan.map(|plan| plan.declined).unwrap_or_default(),
             });
@@ -85,11 +92,7 @@ impl Route<'_> {
     }
 
     fn shortcut(&self, found: &Description) -> Option<&'static dyn crate::Converter> {
-        let converter = self
-            .lookup
-            .registry()
-            .ok()?
-            .converter(self.source, self.target)?;
+        let converter = self.lookup.registry().ok()?.converter(self.source, self.target)?;
         converter.applies(found, self.options).then_some(converter)
     }
 
@@ -201,23 +204,16 @@ impl Route<'_> {
                 })
             })
         };
-        let made = converter
-            .convert(ends.erase(source), self.options)
-            .map_err(given_back)?;
+        let made = converter.convert(ends.erase(source), self.options).map_err(given_back)?;
         ends.target_of(made).map_err(given_back)
     }
 
     /// The plan with copies, after the backend refused `way`, which the plan had chosen.
     fn plan_after(&self, found: &Description, way: &'static str, error: &Error) -> Result<Plan> {
-        let reason = Reason::Refused {
-            message: error.to_string(),
-        };
+        let reason = Reason::Refused { message: error.to_string() };
         let declined = Declined { way, reason };
         if self.options.copy_policy() == Copy::Never {
-            return Err(Error::WouldCopy {
-                target: self.target,
-                declined: vec![declined],
-            });
+            return Err(Error::WouldCopy { target: self.target, declined: vec![declined] });
         }
         let options = (*self.options).copy(Copy::Always);
         let mut plan = Plan::new((self.source, found), (self.target, self.accepts), &options)?;
@@ -238,9 +234,9 @@ impl Route<'_> {
                     registry.host_tools()?.cast(from, &mut target, overflow)?;
                     target
                 }
-                Step::Cast { to, .. } => registry
-                    .backend_of(from.device())?
-                    .cast_on_device(from, to)?,
+                Step::Cast { to, .. } => {
+                    registry.backend_of(from.device())?.cast_on_device(from, to)?
+                }
                 Step::Copy => {
                     let mut target = self.new_host_tensor(from, from.data_type())?;
                     registry.host_tools()?.copy(from, &mut target)?;
@@ -249,10 +245,8 @@ impl Route<'_> {
                 Step::DeviceCopy { on } => registry.backend_of(on)?.copy_on_device(from)?,
                 Step::Upload { to } | Step::PeerCopy { to, .. } => {
                     let backend = registry.backend_of(to)?;
-                    backend.transfer(
-                        made.take().unwrap_or_else(|| ManagedTensor::alias(source)),
-                        to,
-                    )?
+                    backend
+                        .transfer(made.take().unwrap_or_else(|| ManagedTensor::alias(source)), to)?
                 }
                 Step::Download { from: device } => {
                     let backend = registry.backend_of(device)?;

@@ -72,10 +72,8 @@ pub fn stack(
             }
         }
     };
-    let restored = tensors
-        .into_iter()
-        .zip(natives)
-        .map(|(tensor, native)| Array::restored(tensor, native));
+    let restored =
+        tensors.into_iter().zip(natives).map(|(tensor, native)| Array::restored(tensor, native));
     Err(Refused::new(restored.chain(rest).collect(), error))
 }
 
@@ -148,22 +146,11 @@ impl Whole {
             let error = no_such_axis(axis, tensor.layout().rank());
             return Err(Refused::new(Array::restored(tensor, native), error));
         };
-        Ok((
-            Self {
-                shared: tensor.into_shared(),
-                native,
-                axis,
-            },
-            count,
-        ))
+        Ok((Self { shared: tensor.into_shared(), native, axis }, count))
     }
 
     fn slice(&self, index: usize) -> Result<Array> {
-        Ok(Array::new(ManagedTensor::slice_of(
-            &self.shared,
-            self.axis,
-            index,
-        )?))
+        Ok(Array::new(ManagedTensor::slice_of(&self.shared, self.axis, index)?))
     }
 
     fn restored(self) -> Array {
@@ -203,13 +190,7 @@ impl<'a> Stacker<'a> {
     /// A stack of `count` arrays along a new axis `axis`. Its memory is allocated when the first
     /// array comes.
     pub fn new(registry: &'a Registry, count: usize, axis: usize) -> Self {
-        Self {
-            registry,
-            count,
-            axis,
-            written: 0,
-            stack: None,
-        }
+        Self { registry, count, axis, written: 0, stack: None }
     }
 
     /// Copies the next array into the stack and drops it.
@@ -222,8 +203,7 @@ impl<'a> Stacker<'a> {
     pub fn push(&mut self, array: Array) -> Result<(), Refused<Array>> {
         let native = array.native_type();
         let tensor = array.export()?;
-        self.write(&tensor)
-            .map_err(|error| Refused::new(Array::restored(tensor, native), error))
+        self.write(&tensor).map_err(|error| Refused::new(Array::restored(tensor, native), error))
     }
 
     fn write(&mut self, tensor: &ManagedTensor) -> Result<()> {
@@ -239,12 +219,7 @@ impl<'a> Stacker<'a> {
         if self.stack.is_none() {
             self.stack = Some(Slots::for_slices_like(tensor, self.count, self.axis)?);
         }
-        let Some(Slots {
-            whole,
-            shape,
-            data_type,
-        }) = &self.stack
-        else {
+        let Some(Slots { whole, shape, data_type }) = &self.stack else {
             return Ok(());
         };
         if shape.as_slice() != tensor.shape() {
@@ -257,12 +232,7 @@ impl<'a> Stacker<'a> {
         }
         if *data_type != tensor.data_type() {
             let found = tensor.data_type().to_string();
-            return Err(mismatch(
-                self.written,
-                "data type",
-                data_type.to_string(),
-                found,
-            ));
+            return Err(mismatch(self.written, "data type", data_type.to_string(), found));
         }
         let mut slot = ManagedTensor::slice_of(whole, self.axis, self.written)?;
         tools.copy(tensor, &mut slot)?;
@@ -282,10 +252,7 @@ impl<'a> Stacker<'a> {
             found: self.written.to_string(),
             expected: format!("the stack needs {}, and at least one", self.count),
         };
-        let slots = self
-            .stack
-            .filter(|_| self.written == self.count)
-            .ok_or_else(incomplete)?;
+        let slots = self.stack.filter(|_| self.written == self.count).ok_or_else(incomplete)?;
         let whole =
             Arc::try_unwrap(slots.whole).unwrap_or_else(|shared| ManagedTensor::alias(&shared));
         Ok(self.registry.convert(Array::new(whole), target, options)?)
@@ -306,11 +273,7 @@ impl Slots {
         // SAFETY: the memory is initialized with zeros, which are valid for every element type.
         let whole = unsafe { ManagedTensor::from_host_memory(memory, spec) }?;
         let shape = Shape::from_slice(slice.shape());
-        Ok(Self {
-            whole: whole.into_shared(),
-            shape,
-            data_type,
-        })
+        Ok(Self { whole: whole.into_shared(), shape, data_type })
     }
 }
 
@@ -329,38 +292,18 @@ fn check_alike(arrays: &[Array]) -> Result<()> {
     };
     let host = |device: Device| device.kind().is_host_accessible();
     for (index, other) in (1..).zip(all) {
-        let Description {
-            data_type,
-            device,
-            layout,
-            ..
-        } = other?;
+        let Description { data_type, device, layout, .. } = other?;
         if layout.shape() != first.layout.shape() {
             let (expected, found) = (first.layout.shape(), layout.shape());
-            return Err(mismatch(
-                index,
-                "shape",
-                format!("{expected:?}"),
-                format!("{found:?}"),
-            ));
+            return Err(mismatch(index, "shape", format!("{expected:?}"), format!("{found:?}")));
         }
         if data_type != first.data_type {
             let (expected, found) = (first.data_type, data_type);
-            return Err(mismatch(
-                index,
-                "data type",
-                expected.to_string(),
-                found.to_string(),
-            ));
+            return Err(mismatch(index, "data type", expected.to_string(), found.to_string()));
         }
         if device != first.device && !(host(device) && host(first.device)) {
             let (expected, found) = (first.device, device);
-            return Err(mismatch(
-                index,
-                "device",
-                expected.to_string(),
-                found.to_string(),
-            ));
+            return Err(mismatch(index, "device", expected.to_string(), found.to_string()));
         }
     }
     Ok(())
@@ -372,13 +315,7 @@ fn mismatch(index: usize, what: &'static str, expected: String, found: String) -
         "data type" => "nothing is cast: convert it with Options::cast first",
         _ => "convert it with Options::on first",
     };
-    Error::Mismatch {
-        index,
-        what,
-        expected,
-        found,
-        remedy,
-    }
+    Error::Mismatch { index, what, expected, found, remedy }
 }
 
 fn no_such_axis(axis: usize, rank: usize) -> Error {

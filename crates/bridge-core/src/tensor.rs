@@ -87,10 +87,9 @@ impl Owner {
     /// The owner itself, where it is not a `T`.
     pub fn into_kept<T: Any>(self) -> Result<T, Self> {
         match self.0 {
-            Kept::Any(value) => value
-                .downcast()
-                .map(|value| *value)
-                .map_err(|value| Self(Kept::Any(value))),
+            Kept::Any(value) => {
+                value.downcast().map(|value| *value).map_err(|value| Self(Kept::Any(value)))
+            }
             other => Err(Self(other)),
         }
     }
@@ -177,10 +176,7 @@ impl ManagedTensor {
         access: Access,
         owner: Owner,
     ) -> Result<Self, Refused<Owner>> {
-        let TensorSpec {
-            data_type,
-            mut layout,
-        } = spec;
+        let TensorSpec { data_type, layout } = spec;
         let checked = layout.span(data_type).and_then(|span| {
             if data.is_null() && !layout.is_empty() {
                 return Err(Error::InvalidTensor {
@@ -198,23 +194,8 @@ impl ManagedTensor {
             Ok(span) => span,
             Err(error) => return Err(Refused::new(owner, error)),
         };
-        let mut data = data;
-        if has_addresses(device) && !layout.is_empty() {
-            // The lowest element becomes the data pointer, so that no offset is ever negative.
-            data = data
-                .wrapping_byte_add(layout.byte_offset())
-                .wrapping_byte_offset(span.start);
-            layout = layout.at_byte_offset(span.start.unsigned_abs());
-        }
-        Ok(Self {
-            data,
-            data_type,
-            device,
-            access,
-            stream: None,
-            layout,
-            owner,
-        })
+        let (data, layout) = from_lowest(data, layout, span.start, device);
+        Ok(Self { data, data_type, device, access, stream: None, layout, owner })
     }
 
     /// Makes a tensor of a vector, row-major, without copying.
@@ -253,10 +234,7 @@ impl ManagedTensor {
     ) -> Result<Self, Refused<Vec<T>>> {
         let inside = layout.span(T::DATA_TYPE).and_then(|span| {
             let end = layout.byte_offset().checked_add_signed(span.end);
-            let starts_inside = layout
-                .byte_offset()
-                .checked_add_signed(span.start)
-                .is_some();
+            let starts_inside = layout.byte_offset().checked_add_signed(span.start).is_some();
             let aligned = layout.byte_offset().is_multiple_of(size_of::<T>());
             match end {
                 Some(end) if starts_inside && aligned && end <= size_of_val(vec.as_slice()) => {
@@ -344,9 +322,8 @@ impl ManagedTensor {
         if !fits {
             return Err(Refused::new(self, no_vector()));
         }
-        let (memory, spec) = self
-            .into_host_memory()
-            .map_err(|tensor| Refused::new(*tensor, no_vector()))?;
+        let (memory, spec) =
+            self.into_host_memory().map_err(|tensor| Refused::new(*tensor, no_vector()))?;
         // SAFETY: `count` elements lie without gaps from the memory's start on, initialized, and
         // `T::check` found them valid.
         match unsafe { memory.into_vec::<T>(count) } {
@@ -443,17 +420,12 @@ impl ManagedTensor {
     /// The address of the element whose indices are all zero. On devices that work with handles
     /// it means nothing.
     pub fn first_element(&self) -> *mut u8 {
-        self.data
-            .cast::<u8>()
-            .wrapping_add(self.layout.byte_offset())
+        self.data.cast::<u8>().wrapping_add(self.layout.byte_offset())
     }
 
     /// Element type and layout.
     pub fn spec(&self) -> TensorSpec {
-        TensorSpec {
-            data_type: self.data_type,
-            layout: self.layout.clone(),
-        }
+        TensorSpec { data_type: self.data_type, layout: self.layout.clone() }
     }
 
     /// What a plan needs to know of the tensor.
@@ -469,6 +441,10 @@ impl ManagedTensor {
             access: self.access,
             ownership,
             alignment: alignment_of(self.data),
+            owner: match &self.owner.0 {
+                Kept::Any(value) => Some(value.as_ref().type_id()),
+                _ => None,
+            },
         }
     }
 
@@ -525,10 +501,7 @@ impl ManagedTensor {
         let first = self.typed_first::<T>()?;
         if !self.layout.is_row_major() {
             return Err(Error::InvalidLayout {
-                reason: format!(
-                    "{:?} is not row-major; copy it first (Copy::Always)",
-                    self.layout
-                ),
+                reason: format!("{:?} is not row-major; copy it first (Copy::Always)", self.layout),
             });
         }
         // SAFETY: the elements lie without gaps from `first` on, in host memory, initialized.
@@ -623,8 +596,7 @@ impl ManagedTensor {
     ///
     /// As [`Layout::broadcast_to`]; the tensor comes back.
     pub fn broadcast_to(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
-        self.map_layout(|layout, _| layout.broadcast_to(shape))
-            .map(Self::into_read_only)
+        self.map_layout(|layout, _| layout.broadcast_to(shape)).map(Self::into_read_only)
     }
 
     /// The same elements in the same order under another shape; nothing moves.
@@ -641,9 +613,11 @@ impl ManagedTensor {
         mut self,
         change: impl FnOnce(&Layout, DataType) -> Result<Layout>,
     ) -> Result<Self, Refused<Self>> {
-        match change(&self.layout, self.data_type) {
-            Ok(layout) => {
-                self.layout = layout;
+        let changed = change(&self.layout, self.data_type)
+            .and_then(|layout| layout.span(self.data_type).map(|span| (layout, span.start)));
+        match changed {
+            Ok((layout, low)) => {
+                (self.data, self.layout) = from_lowest(self.data, layout, low, self.device);
                 Ok(self)
             }
             Err(error) => Err(Refused::new(self, error)),
@@ -674,7 +648,7 @@ impl ManagedTensor {
     /// Another tensor over the same memory, which it keeps alive; read-only, since there are now
     /// several.
     pub fn alias(shared: &Arc<Self>) -> Self {
-        Self::part_of(shared, shared.layout.clone(), Access::ReadOnly)
+        Self::over(shared, shared.data, shared.layout.clone(), Access::ReadOnly)
     }
 
     /// The tensors along `axis`, one an index, each with one axis fewer. Nothing is copied. They
@@ -687,9 +661,8 @@ impl ManagedTensor {
     pub fn unstack(self, axis: usize) -> Result<Vec<Self>, Refused<Self>> {
         let count = self.layout.shape().get(axis).copied().unwrap_or(1);
         let shared = self.into_shared();
-        let parts: Result<_> = (0..count)
-            .map(|index| Self::slice_of(&shared, axis, index))
-            .collect();
+        let parts: Result<_> =
+            (0..count).map(|index| Self::slice_of(&shared, axis, index)).collect();
         parts.map_err(|error| match Arc::try_unwrap(shared) {
             Ok(whole) => Refused::new(whole, error),
             Err(shared) => Refused::new(Self::alias(&shared), error),
@@ -701,17 +674,16 @@ impl ManagedTensor {
     /// of it lives.
     pub(crate) fn slice_of(shared: &Arc<Self>, axis: usize, index: usize) -> Result<Self> {
         let layout = shared.layout.selected(axis, index, shared.data_type)?;
-        let access = if shared.layout.may_overlap() {
-            Access::ReadOnly
-        } else {
-            shared.access
-        };
-        Ok(Self::part_of(shared, layout, access))
+        let low = layout.span(shared.data_type)?.start;
+        let (data, layout) = from_lowest(shared.data, layout, low, shared.device);
+        let access = if shared.layout.may_overlap() { Access::ReadOnly } else { shared.access };
+        Ok(Self::over(shared, data, layout, access))
     }
 
-    fn part_of(shared: &Arc<Self>, layout: Layout, access: Access) -> Self {
+    /// A tensor of part of a shared tensor's memory.
+    fn over(shared: &Arc<Self>, data: *mut c_void, layout: Layout, access: Access) -> Self {
         Self {
-            data: shared.data,
+            data,
             data_type: shared.data_type,
             device: shared.device,
             access,
@@ -730,10 +702,7 @@ impl ManagedTensor {
     pub fn into_host_memory(self) -> Result<(HostMemory, TensorSpec), Box<Self>> {
         match self.owner {
             Owner(Kept::Host(ref memory)) if self.fills_a_vec(memory) => {
-                let spec = TensorSpec {
-                    data_type: self.data_type,
-                    layout: self.layout,
-                };
+                let spec = TensorSpec { data_type: self.data_type, layout: self.layout };
                 Ok((self.owner.into_host_memory(), spec))
             }
             _ => Err(Box::new(self)),
@@ -746,27 +715,21 @@ impl ManagedTensor {
     /// # Errors
     ///
     /// The tensor itself, where its owner is not such a `T`.
+    #[expect(clippy::result_large_err, reason = "the tensor comes back on the common way")]
     pub fn into_owner_if<T: Any + Send>(
         mut self,
         unchanged: impl FnOnce(&T, &Self) -> bool,
-    ) -> Result<T, Box<Self>> {
-        match std::mem::take(&mut self.owner.0) {
+    ) -> Result<T, Self> {
+        let owner = match std::mem::take(&mut self.owner.0) {
             Kept::Any(value) => match value.downcast::<T>() {
-                Ok(value) if unchanged(&value, &self) => Ok(*value),
-                Ok(value) => {
-                    self.owner.0 = Kept::Any(value);
-                    Err(Box::new(self))
-                }
-                Err(value) => {
-                    self.owner.0 = Kept::Any(value);
-                    Err(Box::new(self))
-                }
+                Ok(value) if unchanged(&value, &self) => return Ok(*value),
+                Ok(value) => Kept::Any(value),
+                Err(value) => Kept::Any(value),
             },
-            other => {
-                self.owner.0 = other;
-                Err(Box::new(self))
-            }
-        }
+            other => other,
+        };
+        self.owner.0 = owner;
+        Err(self)
     }
 
     /// Takes the owner out; the rest of the tensor must not outlive it.
@@ -803,13 +766,25 @@ fn no_vector() -> Error {
     }
 }
 
+/// Data pointer and layout such that the lowest element is at the data pointer, on devices with
+/// addresses: no offset is ever negative there. `low` is the start of the layout's span.
+fn from_lowest(
+    data: *mut c_void,
+    layout: Layout,
+    low: isize,
+    device: Device,
+) -> (*mut c_void, Layout) {
+    if !has_addresses(device) || layout.is_empty() {
+        return (data, layout);
+    }
+    let lowest = data.wrapping_byte_add(layout.byte_offset()).wrapping_byte_offset(low);
+    (lowest, layout.at_byte_offset(low.unsigned_abs()))
+}
+
 /// Whether data pointers on this device are addresses that offsets can be added to.
 pub(crate) fn has_addresses(device: Device) -> bool {
     use crate::device::DeviceKind as Kind;
-    !matches!(
-        device.kind(),
-        Kind::OpenCl | Kind::Vulkan | Kind::Metal | Kind::WebGpu
-    )
+    !matches!(device.kind(), Kind::OpenCl | Kind::Vulkan | Kind::Metal | Kind::WebGpu)
 }
 
 /// The largest power of two that divides an address, up to a page.

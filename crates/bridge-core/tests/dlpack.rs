@@ -27,10 +27,7 @@ fn producer(deleted: &Arc<AtomicUsize>) -> (Box<Producer>, DLTensor) {
     });
     let tensor = DLTensor {
         data: producer.data.as_mut_ptr().cast(),
-        device: DLDevice {
-            device_type: DLDeviceType::CPU,
-            device_id: 0,
-        },
+        device: DLDevice { device_type: DLDeviceType::CPU, device_id: 0 },
         ndim: 2,
         dtype: DLDataType::new(DLDataTypeCode::FLOAT, 32, 1),
         shape: producer.shape.as_mut_ptr(),
@@ -90,11 +87,7 @@ fn refusal(forge: impl FnOnce(&mut DLManagedTensorVersioned)) -> String {
     // SAFETY: the tensor is owned and its memory lives until the deleter runs; forged fields are
     // what is tested: each must be refused before it is followed.
     let error = unsafe { ManagedTensor::from_dlpack(versioned(&deleted, forge)) }.unwrap_err();
-    assert_eq!(
-        deleted.load(Ordering::SeqCst),
-        1,
-        "the deleter of a refused tensor: {error}"
-    );
+    assert_eq!(deleted.load(Ordering::SeqCst), 1, "the deleter of a refused tensor: {error}");
     error.to_string()
 }
 
@@ -112,14 +105,8 @@ fn accepted(
 #[test]
 fn a_tensor_comes_in_and_its_deleter_runs_once_on_another_thread() {
     let (tensor, deleted) = accepted(|_| {});
-    assert_eq!(
-        tensor.as_slice::<f32>().unwrap(),
-        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
-    );
-    assert_eq!(
-        (tensor.device(), tensor.data_type()),
-        (Device::CPU, DataType::F32)
-    );
+    assert_eq!(tensor.as_slice::<f32>().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!((tensor.device(), tensor.data_type()), (Device::CPU, DataType::F32));
     std::thread::spawn(move || drop(tensor)).join().unwrap();
     assert_eq!(deleted.load(Ordering::SeqCst), 1);
 }
@@ -129,11 +116,7 @@ fn class_a_a_round_trip_deletes_once_however_it_ends() {
     for consume in [false, true] {
         let (tensor, deleted) = accepted(|_| {});
         let raw = tensor.into_dlpack();
-        assert_eq!(
-            deleted.load(Ordering::SeqCst),
-            0,
-            "handing over does not delete"
-        );
+        assert_eq!(deleted.load(Ordering::SeqCst), 0, "handing over does not delete");
         if consume {
             // SAFETY: `raw` is owned here and its memory lives until its deleter runs.
             drop(unsafe { ManagedTensor::from_dlpack(raw.as_ptr()) }.unwrap());
@@ -208,10 +191,7 @@ fn class_c_null_strides_are_row_major_up_to_1_1_only() {
         assert_eq!(accepted(null(minor)).0.layout().strides(), [3, 1]);
     }
     for minor in [2, 3, 9] {
-        assert!(
-            refusal(null(minor)).contains("strides are null"),
-            "minor {minor}"
-        );
+        assert!(refusal(null(minor)).contains("strides are null"), "minor {minor}");
     }
     let deleted = Arc::new(AtomicUsize::new(0));
     let raw = legacy(&deleted, |tensor| tensor.strides = std::ptr::null_mut());
@@ -244,11 +224,7 @@ fn class_c_negative_strides_come_in_and_go_out() {
             *header.dl_tensor.strides.add(1) = -1;
         }
     });
-    assert_eq!(
-        tensor.layout().byte_offset(),
-        20,
-        "the lowest element is the data pointer"
-    );
+    assert_eq!(tensor.layout().byte_offset(), 20, "the lowest element is the data pointer");
     let last_row = tensor.selected(0, 1).unwrap();
     let raw = last_row.into_dlpack();
     // SAFETY: `raw` is live; it has one axis.
@@ -313,13 +289,7 @@ fn class_d_misaligned_data_is_kept_but_not_read_as_numbers() {
         // SAFETY: the producer's shape has two values.
         unsafe { *header.dl_tensor.shape = 1 };
     });
-    assert!(
-        tensor
-            .as_slice::<f32>()
-            .unwrap_err()
-            .to_string()
-            .contains("not aligned to 4")
-    );
+    assert!(tensor.as_slice::<f32>().unwrap_err().to_string().contains("not aligned to 4"));
 }
 
 #[test]
@@ -331,11 +301,7 @@ fn class_e_the_flags_say_who_may_write() {
     let both = with(DlpackFlags::READ_ONLY | DlpackFlags::IS_COPIED);
     assert_eq!(both.access(), Access::ReadOnly, "read-only wins");
 
-    for flags in [
-        DlpackFlags::empty(),
-        DlpackFlags::READ_ONLY,
-        DlpackFlags::IS_COPIED,
-    ] {
+    for flags in [DlpackFlags::empty(), DlpackFlags::READ_ONLY, DlpackFlags::IS_COPIED] {
         let raw = with(flags).into_dlpack();
         // SAFETY: `raw` is live, then owned here.
         unsafe {
@@ -344,10 +310,7 @@ fn class_e_the_flags_say_who_may_write() {
         }
     }
     let mut shared = with(DlpackFlags::empty());
-    assert!(matches!(
-        shared.as_mut_slice::<f32>(),
-        Err(Error::NotWritable { .. })
-    ));
+    assert!(matches!(shared.as_mut_slice::<f32>(), Err(Error::NotWritable { .. })));
     let read_only = with(DlpackFlags::READ_ONLY).into_dlpack_legacy();
     assert!(read_only.is_err(), "the legacy struct cannot say read-only");
 }
@@ -367,10 +330,7 @@ fn class_g_every_dtype_survives_the_round_trip() {
         // SAFETY: `raw` is live, then owned here.
         unsafe {
             let dtype = raw.as_ref().dl_tensor.dtype;
-            assert_eq!(
-                (dtype.code.0, dtype.bits),
-                (data_type.code() as u8, data_type.bits())
-            );
+            assert_eq!((dtype.code.0, dtype.bits), (data_type.code() as u8, data_type.bits()));
             drop(ManagedTensor::from_dlpack(raw.as_ptr()));
         }
     }

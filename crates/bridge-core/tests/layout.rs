@@ -8,11 +8,8 @@ fn places(layout: &Layout, item: isize) -> Vec<isize> {
     let mut index = vec![0; layout.rank()];
     let mut places = Vec::new();
     for _ in 0..layout.element_count() {
-        let elements: isize = index
-            .iter()
-            .zip(layout.strides())
-            .map(|(&i, &s): (&usize, _)| i as isize * s)
-            .sum();
+        let elements: isize =
+            index.iter().zip(layout.strides()).map(|(&i, &s): (&usize, _)| i as isize * s).sum();
         places.push(layout.byte_offset() as isize + elements * item);
         for axis in (0..index.len()).rev() {
             index[axis] += 1;
@@ -40,15 +37,9 @@ fn layouts() -> impl Strategy<Value = Layout> {
                 2 if rank > 0 => {
                     let extent = layout.shape()[axis];
                     let start = at.min(extent.saturating_sub(1));
-                    let room = if step >= 0 {
-                        extent - start.min(extent)
-                    } else {
-                        start + 1
-                    };
+                    let room = if step >= 0 { extent - start.min(extent) } else { start + 1 };
                     let count = room.div_ceil(step.unsigned_abs().max(1)).min(extent);
-                    layout
-                        .sliced(axis, start, count, step, DataType::F32)
-                        .unwrap_or(layout)
+                    layout.sliced(axis, start, count, step, DataType::F32).unwrap_or(layout)
                 }
                 3 => {
                     let mut wider = vec![2];
@@ -156,39 +147,19 @@ fn sizes_that_overflow_are_errors() {
     assert!(matches!(forged, Err(Error::TooLarge { .. })));
     // dlpark counts this span in elements and accepts it: in bytes it is beyond `isize::MAX`.
     let wide = Layout::new(&[2], &[isize::MAX / 2], 0).unwrap();
-    assert!(matches!(
-        wide.span(DataType::F64),
-        Err(Error::TooLarge { .. })
-    ));
+    assert!(matches!(wide.span(DataType::F64), Err(Error::TooLarge { .. })));
     let both_ways = Layout::new(&[2, 2], &[isize::MAX / 2, -(isize::MAX / 2)], 0).unwrap();
-    assert!(matches!(
-        both_ways.span(DataType::U16),
-        Err(Error::TooLarge { .. })
-    ));
+    assert!(matches!(both_ways.span(DataType::U16), Err(Error::TooLarge { .. })));
     let far = Layout::row_major(&[2]).unwrap().at_byte_offset(usize::MAX);
-    assert!(matches!(
-        far.span(DataType::U8),
-        Err(Error::TooLarge { .. })
-    ));
+    assert!(matches!(far.span(DataType::U8), Err(Error::TooLarge { .. })));
     // An empty axis makes any shape empty.
-    assert_eq!(
-        Layout::row_major(&[1 << 40, 1 << 40, 0])
-            .unwrap()
-            .element_count(),
-        0
-    );
+    assert_eq!(Layout::row_major(&[1 << 40, 1 << 40, 0]).unwrap().element_count(), 0);
 }
 
 #[test]
 fn shapes_and_strides_must_match_and_be_few() {
-    assert!(matches!(
-        Layout::new(&[1, 2], &[1], 0),
-        Err(Error::InvalidLayout { .. })
-    ));
-    assert!(matches!(
-        Layout::row_major(&[1; 65]),
-        Err(Error::InvalidLayout { .. })
-    ));
+    assert!(matches!(Layout::new(&[1, 2], &[1], 0), Err(Error::InvalidLayout { .. })));
+    assert!(matches!(Layout::row_major(&[1; 65]), Err(Error::InvalidLayout { .. })));
     assert!(Layout::row_major(&[1; 64]).is_ok());
 }
 

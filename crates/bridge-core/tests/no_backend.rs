@@ -9,22 +9,13 @@ fn a_program_without_backends_is_told_how_to_get_one() {
     assert!(registry.detect(&1.0_f32).is_none());
 
     let tensor = ManagedTensor::from_vec(vec![1_u8, 2], &[2]).unwrap();
-    let refused = registry
-        .convert(Array::new(tensor), "torch", Options::default())
-        .unwrap_err();
+    let refused = registry.convert(Array::new(tensor), "torch", Options::default()).unwrap_err();
     let text = refused.to_string();
-    assert!(
-        text.contains("no backend \"torch\"") && text.contains("Cargo feature"),
-        "{text}"
-    );
+    assert!(text.contains("no backend \"torch\"") && text.contains("Cargo feature"), "{text}");
 
     let array = refused.into_value();
     let tensor = array.downcast::<ManagedTensor>().unwrap();
-    assert_eq!(
-        tensor.as_slice::<u8>().unwrap(),
-        [1, 2],
-        "the input comes back"
-    );
+    assert_eq!(tensor.as_slice::<u8>().unwrap(), [1, 2], "the input comes back");
 }
 
 #[test]
@@ -34,10 +25,7 @@ fn a_program_without_host_tools_is_told_so_when_it_copies() {
     let address = tensor.data();
     let options = Options::default().copy(Copy::Always);
     let refused = tensor.convert_to::<ManagedTensor>(options).unwrap_err();
-    assert!(
-        matches!(refused.error(), Error::Unsupported { .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused.error(), Error::Unsupported { .. }), "{refused}");
     assert!(refused.to_string().contains("bridge-host"), "{refused}");
     assert_eq!(refused.into_value().data(), address);
 }

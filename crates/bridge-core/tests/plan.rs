@@ -19,6 +19,7 @@ fn matrix() -> Description {
         access: Access::Exclusive,
         ownership: Ownership::Movable,
         alignment: 64,
+        owner: None,
     }
 }
 
@@ -28,10 +29,7 @@ fn plan(found: &Description, accepts: &Accepts, options: Options) -> bridge_core
 
 fn steps(found: &Description, accepts: &Accepts, options: Options) -> (Vec<&'static str>, u64) {
     let plan = plan(found, accepts, options).unwrap();
-    (
-        plan.steps.iter().map(Step::name).collect(),
-        plan.bytes_copied,
-    )
+    (plan.steps.iter().map(Step::name).collect(), plan.bytes_copied)
 }
 
 /// A change to the matrix, the target, and the word that explains the copy.
@@ -41,42 +39,24 @@ type Case = (fn(&mut Description), Accepts, &'static str);
 fn cases() -> Vec<Case> {
     vec![
         (|d| d.ownership = Ownership::Kept, VECTORS, "another owner"),
-        (
-            |d| d.layout = Layout::new(&[3, 4], &[8, 2], 0).unwrap(),
-            VECTORS,
-            "without gaps",
-        ),
+        (|d| d.layout = Layout::new(&[3, 4], &[8, 2], 0).unwrap(), VECTORS, "without gaps"),
         (
             |d| d.layout = Layout::new(&[3, 4], &[-4, 1], 32).unwrap(),
             ANY.layout(LayoutRule::Forward),
             "not negative",
         ),
-        (
-            |d| d.layout = d.layout.transposed(),
-            ANY.layout(LayoutRule::RowMajor),
-            "row-major",
-        ),
+        (|d| d.layout = d.layout.transposed(), ANY.layout(LayoutRule::RowMajor), "row-major"),
         (|_| {}, ANY.layout(LayoutRule::ColumnMajor), "column-major"),
         (|d| d.alignment = 2, ANY, "border of 4 bytes"),
-        (
-            |d| d.alignment = 16,
-            ANY.aligned_to(64),
-            "border of 64 bytes",
-        ),
+        (|d| d.alignment = 16, ANY.aligned_to(64), "border of 64 bytes"),
         (|d| d.access = Access::ReadOnly, CARELESS, "read-only"),
     ]
 }
 
 #[test]
 fn what_fits_is_shared_or_moved() {
-    assert_eq!(
-        steps(&matrix(), &ANY, Options::default()),
-        (vec!["share"], 0)
-    );
-    assert_eq!(
-        steps(&matrix(), &VECTORS, Options::default()),
-        (vec!["move"], 0)
-    );
+    assert_eq!(steps(&matrix(), &ANY, Options::default()), (vec!["share"], 0));
+    assert_eq!(steps(&matrix(), &VECTORS, Options::default()), (vec!["move"], 0));
     let never = Options::default().copy(Copy::Never);
     assert_eq!(steps(&matrix(), &ANY, never), (vec!["share"], 0));
 }
@@ -104,55 +84,33 @@ fn never_fails_with_the_reason_it_would_have_copied() {
         assert!(error.to_string().contains(word), "{error}");
     }
     let cast = Options::default().copy(Copy::Never).cast(DataType::F64);
-    assert!(matches!(
-        plan(&matrix(), &ANY, cast),
-        Err(Error::WouldCopy { .. })
-    ));
+    assert!(matches!(plan(&matrix(), &ANY, cast), Err(Error::WouldCopy { .. })));
 }
 
 #[test]
 fn always_copies_what_fits() {
     let always = Options::default().copy(Copy::Always);
     assert_eq!(steps(&matrix(), &ANY, always), (vec!["copy", "share"], 48));
-    assert_eq!(
-        steps(&matrix(), &VECTORS, always),
-        (vec!["copy", "move"], 48)
-    );
+    assert_eq!(steps(&matrix(), &VECTORS, always), (vec!["copy", "move"], 48));
 }
 
 #[test]
 fn a_cast_is_the_copy() {
     let double = Options::default().cast(DataType::F64).copy(Copy::Always);
-    assert_eq!(
-        steps(&matrix(), &VECTORS, double),
-        (vec!["cast", "move"], 96)
-    );
+    assert_eq!(steps(&matrix(), &VECTORS, double), (vec!["cast", "move"], 96));
     let same = Options::default().cast(DataType::F32);
     assert_eq!(steps(&matrix(), &ANY, same), (vec!["share"], 0));
 }
 
 #[test]
 fn a_missing_data_type_names_the_cast_that_holds_every_value() {
-    let bytes = Description {
-        data_type: DataType::U8,
-        ..matrix()
-    };
+    let bytes = Description { data_type: DataType::U8, ..matrix() };
     let error = plan(&bytes, &ANY, Options::default()).unwrap_err();
-    let Error::UnsupportedDataType { remedy, .. } = error else {
-        panic!("{error}")
-    };
+    let Error::UnsupportedDataType { remedy, .. } = error else { panic!("{error}") };
     assert_eq!(remedy, Some(DataType::I32));
-    let complex = Description {
-        data_type: DataType::C64,
-        ..matrix()
-    };
-    let text = plan(&complex, &ANY, Options::default())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        text.contains("cast to one of float32, float64, int32"),
-        "{text}"
-    );
+    let complex = Description { data_type: DataType::C64, ..matrix() };
+    let text = plan(&complex, &ANY, Options::default()).unwrap_err().to_string();
+    assert!(text.contains("cast to one of float32, float64, int32"), "{text}");
 }
 
 #[test]
@@ -163,44 +121,20 @@ fn a_wrong_rank_is_an_error_as_no_copy_mends_it() {
 
 #[test]
 fn devices_are_reached_by_the_fewest_bytes() {
-    let gpu = |ordinal| Description {
-        device: Device::cuda(ordinal),
-        ..matrix()
-    };
-    assert_eq!(
-        steps(&matrix(), &CUDA, Options::default()),
-        (vec!["upload", "share"], 48)
-    );
-    assert_eq!(
-        steps(&gpu(1), &CUDA, Options::default()),
-        (vec!["share"], 0)
-    );
-    assert_eq!(
-        steps(&gpu(1), &ANY, Options::default()),
-        (vec!["download", "share"], 48)
-    );
+    let gpu = |ordinal| Description { device: Device::cuda(ordinal), ..matrix() };
+    assert_eq!(steps(&matrix(), &CUDA, Options::default()), (vec!["upload", "share"], 48));
+    assert_eq!(steps(&gpu(1), &CUDA, Options::default()), (vec!["share"], 0));
+    assert_eq!(steps(&gpu(1), &ANY, Options::default()), (vec!["download", "share"], 48));
     let second = Options::default().on(Device::cuda(1));
-    assert_eq!(
-        steps(&gpu(0), &CUDA, second),
-        (vec!["peer-copy", "share"], 48)
-    );
+    assert_eq!(steps(&gpu(0), &CUDA, second), (vec!["peer-copy", "share"], 48));
     let always = Options::default().copy(Copy::Always);
-    assert_eq!(
-        steps(&gpu(0), &CUDA, always),
-        (vec!["device-copy", "share"], 48)
-    );
+    assert_eq!(steps(&gpu(0), &CUDA, always), (vec!["device-copy", "share"], 48));
     // Widening happens after the upload, narrowing before it.
     let wide = Options::default().cast(DataType::F64);
     assert_eq!(steps(&matrix(), &CUDA, wide).0, ["upload", "cast", "share"]);
-    let doubles = Description {
-        data_type: DataType::F64,
-        ..matrix()
-    };
+    let doubles = Description { data_type: DataType::F64, ..matrix() };
     let narrow = Options::default().cast(DataType::F32);
-    assert_eq!(
-        steps(&doubles, &CUDA, narrow).0,
-        ["cast", "upload", "share"]
-    );
+    assert_eq!(steps(&doubles, &CUDA, narrow).0, ["cast", "upload", "share"]);
     let elsewhere = Options::default().on(Device::opencl(0));
     assert!(plan(&matrix(), &CUDA, elsewhere).is_err());
 }
@@ -208,44 +142,21 @@ fn devices_are_reached_by_the_fewest_bytes() {
 #[test]
 fn host_memory_is_host_memory_however_it_was_allocated() {
     let pinned = Device::new(DeviceKind::CudaHost, 0);
-    let found = Description {
-        device: pinned,
-        ..matrix()
-    };
+    let found = Description { device: pinned, ..matrix() };
     assert_eq!(steps(&found, &ANY, Options::default()), (vec!["share"], 0));
-    assert_eq!(
-        steps(&found, &ANY, Options::default().on(Device::CPU)),
-        (vec!["share"], 0)
-    );
+    assert_eq!(steps(&found, &ANY, Options::default().on(Device::CPU)), (vec!["share"], 0));
 }
 
 #[test]
 fn read_only_reaches_a_careless_target_by_name_only() {
-    let found = Description {
-        access: Access::ReadOnly,
-        ..matrix()
-    };
-    assert_eq!(
-        steps(&found, &CARELESS, Options::default()).0,
-        ["copy", "share"]
-    );
-    assert_eq!(
-        steps(&found, &CARELESS, Options::default().ignore_read_only()).0,
-        ["share"]
-    );
-    assert_eq!(
-        steps(&found, &ANY, Options::default()).0,
-        ["share"],
-        "this one honours the flag"
-    );
+    let found = Description { access: Access::ReadOnly, ..matrix() };
+    assert_eq!(steps(&found, &CARELESS, Options::default()).0, ["copy", "share"]);
+    assert_eq!(steps(&found, &CARELESS, Options::default().ignore_read_only()).0, ["share"]);
+    assert_eq!(steps(&found, &ANY, Options::default()).0, ["share"], "this one honours the flag");
 }
 
 #[test]
 fn an_empty_array_needs_no_alignment() {
-    let found = Description {
-        layout: Layout::row_major(&[0]).unwrap(),
-        alignment: 1,
-        ..matrix()
-    };
+    let found = Description { layout: Layout::row_major(&[0]).unwrap(), alignment: 1, ..matrix() };
     assert_eq!(steps(&found, &ANY, Options::default()), (vec!["share"], 0));
 }

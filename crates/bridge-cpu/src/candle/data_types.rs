@@ -59,6 +59,6 @@ mod tests {
     #[test]
     fn candles_e4m3_is_dlpacks_e4m3fn() {
         assert_eq!(data_type_of(DType::F8E4M3).unwrap().code() as u8, 10);
-        assert_eq!(float8::F8E4M3::MAX.to_f32(), 448.0);
+        assert_eq!(float8::F8E4M3::from_bits(0x7e).to_f32(), 448.0);
     }
 }

@@ -11,9 +11,8 @@ use super::Candle;
 use super::data_types::{DATA_TYPES, data_type_of};
 
 impl NativeArray<Candle> for Tensor {
-    const ACCEPTS: Accepts = Accepts::host(DATA_TYPES)
-        .layout(LayoutRule::Dense)
-        .only_vectors();
+    const ACCEPTS: Accepts =
+        Accepts::host(DATA_TYPES).layout(LayoutRule::Dense).only_vectors().ignores_read_only();
 
     fn backend() -> &'static Candle {
         &Candle
@@ -28,6 +27,7 @@ impl NativeArray<Candle> for Tensor {
             layout,
             access: Access::ReadOnly,
             ownership: Ownership::Kept,
+            owner: None,
         })
     }
 
@@ -58,7 +58,7 @@ impl NativeArray<Candle> for Tensor {
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
         match tensor.into_owner_if::<Self>(describes) {
             Ok(tensor) => Ok(tensor),
-            Err(tensor) => from_vector(*tensor),
+            Err(tensor) => from_vector(tensor),
         }
     }
 }
@@ -82,11 +82,7 @@ fn first_and_spec(tensor: &Tensor) -> Result<(*mut u8, TensorSpec)> {
         });
     };
     let data_type = data_type_of(tensor.dtype())?;
-    let strides: Strides = layout
-        .stride()
-        .iter()
-        .map(|stride| stride.cast_signed())
-        .collect();
+    let strides: Strides = layout.stride().iter().map(|stride| stride.cast_signed()).collect();
     let strided = Layout::new(layout.dims(), &strides, 0)?;
     let bits = layout.start_offset() * data_type.size_in_bits();
     if !bits.is_multiple_of(8) {
@@ -97,13 +93,7 @@ fn first_and_spec(tensor: &Tensor) -> Result<(*mut u8, TensorSpec)> {
     }
     // A layout that the storage's type cannot express (packed and not row-major) fails here.
     strided.span(data_type)?;
-    Ok((
-        start_of(storage).wrapping_add(bits / 8),
-        TensorSpec {
-            data_type,
-            layout: strided,
-        },
-    ))
+    Ok((start_of(storage).wrapping_add(bits / 8), TensorSpec { data_type, layout: strided }))
 }
 
 fn start_of(storage: &CpuStorage) -> *mut u8 {
@@ -174,9 +164,7 @@ fn moved_bytes(
 
 /// The tensor whose elements lie in `storage` without gaps, as `layout` says.
 fn dense_tensor(storage: CpuStorage, layout: &Layout) -> Tensor {
-    let order = layout
-        .dense_order()
-        .expect("vectors are given out with dense layouts only");
+    let order = layout.dense_order().expect("vectors are given out with dense layouts only");
     let in_memory: Vec<usize> = order.iter().map(|&axis| layout.shape()[axis]).collect();
     let tensor = Tensor::from_storage(Storage::Cpu(storage), in_memory, BackpropOp::none(), false);
     if order.iter().enumerate().all(|(place, &axis)| place == axis) {

@@ -14,7 +14,8 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
     const ACCEPTS: Accepts = {
         let any_rank = Accepts::host(&[T::DATA_TYPE])
             .layout(LayoutRule::Dense)
-            .only_vectors();
+            .only_vectors()
+            .ignores_read_only();
         match D::NDIM {
             Some(rank) => any_rank.ranks(rank, rank),
             None => any_rank,
@@ -40,6 +41,7 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
             access: Access::Exclusive,
             ownership,
             alignment: T::DATA_TYPE.alignment(),
+            owner: None,
         })
     }
 
@@ -70,7 +72,7 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
         let tensor = match tensor.into_owner_if::<Self>(describes) {
             Ok(array) => return Ok(array),
-            Err(tensor) => *tensor,
+            Err(tensor) => tensor,
         };
         let rank = tensor.layout().rank();
         if D::NDIM.is_some_and(|needed| needed != rank) {
@@ -81,9 +83,7 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
             return Err(Refused::new(tensor, error));
         }
         let (vec, layout) = tensor.into_vec::<T>()?;
-        let order = layout
-            .dense_order()
-            .expect("into_vec gives out dense layouts only");
+        let order = layout.dense_order().expect("into_vec gives out dense layouts only");
         Ok(dense_array(Array1::from_vec(vec), layout.shape(), &order))
     }
 }
@@ -93,6 +93,7 @@ fn describes<T: Element, D: Dimension>(array: &Array<T, D>, tensor: &ManagedTens
     let layout = tensor.layout();
     let same_place = array.is_empty() || array.as_ptr().cast() == tensor.first_element();
     same_place
+        && tensor.access() == Access::Exclusive
         && Layout::new(array.shape(), array.strides(), layout.byte_offset())
             .is_ok_and(|own| own.is_same_as(layout))
 }
@@ -102,10 +103,7 @@ fn export_kept<T: Element, D: Dimension + Send + 'static>(
     array: Array<T, D>,
     layout: Layout,
 ) -> Result<ManagedTensor, Refused<Array<T, D>>> {
-    let spec = TensorSpec {
-        data_type: T::DATA_TYPE,
-        layout,
-    };
+    let spec = TensorSpec { data_type: T::DATA_TYPE, layout };
     let first = array.as_ptr().cast_mut().cast();
     let owner = Owner::keep(array);
     // SAFETY:
@@ -138,7 +136,5 @@ fn dense_array<T: Element, D: Dimension>(
         .into_shape_with_order(IxDyn(&in_memory))
         .expect("as many elements as the shape has")
         .permuted_axes(IxDyn(&axes));
-    array
-        .into_dimensionality()
-        .expect("the rank was compared with the array type's")
+    array.into_dimensionality().expect("the rank was compared with the array type's")
 }

@@ -1,15 +1,17 @@
 //! Shared arrays: a view and the owner of its memory.
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bridge_core::{
     Accepts, Access, Convert, Description, Element, Error, Layout, ManagedTensor, NativeArray,
-    Ownership, Refused, Result,
+    Owner, Ownership, Refused, Result, TensorSpec,
 };
 use ndarray::{
-    Array, ArrayD, ArrayViewD, ArrayViewMutD, Axis, Dimension, IxDyn, RawArrayViewMut, ShapeBuilder,
+    Array, ArrayD, ArrayViewD, ArrayViewMutD, Axis, Dimension, IxDyn, RawArrayView,
+    RawArrayViewMut, ShapeBuilder, StrideShape,
 };
 
 use super::Ndarray;
@@ -44,7 +46,7 @@ impl<T: Element> SharedArray<T> {
         // - the memory lives as long as the view: the view borrows `self`, which keeps its owner;
         // - nobody writes meanwhile: `view_mut` takes `self` mutably and refuses when there are
         //   clones, and whoever made a tensor of foreign memory has promised it.
-        unsafe { raw_view::<T>(&self.tensor).deref_into_view() }
+        unsafe { Placement::<T>::of(&self.tensor).view().deref_into_view() }
     }
 
     /// The elements, to be written.
@@ -54,12 +56,7 @@ impl<T: Element> SharedArray<T> {
     /// [`Error::NotWritable`] while there are clones, where the array is read-only or its memory is
     /// held by others, and where elements are repeated by broadcasting.
     pub fn view_mut(&mut self) -> Result<ArrayViewMutD<'_, T>> {
-        let refuse = |reason| {
-            Err(Error::NotWritable {
-                what: "this shared array",
-                reason,
-            })
-        };
+        let refuse = |reason| Err(Error::NotWritable { what: "this shared array", reason });
         let Some(tensor) = Arc::get_mut(&mut self.tensor) else {
             return refuse("it has clones; drop them, or copy it with to_owned()");
         };
@@ -69,7 +66,9 @@ impl<T: Element> SharedArray<T> {
         match tensor.access() {
             // SAFETY: as in `view`, and nobody else reads or writes: access is exclusive, there
             // are no clones, the view borrows `self` mutably, and no two places overlap.
-            Access::Exclusive => Ok(unsafe { raw_view::<T>(tensor).deref_into_view_mut() }),
+            Access::Exclusive => {
+                Ok(unsafe { Placement::<T>::of(tensor).view_mut().deref_into_view_mut() })
+            }
             Access::Shared => refuse("others hold its memory; copy it with to_owned()"),
             Access::ReadOnly => refuse("it is read-only; copy it with to_owned()"),
         }
@@ -92,7 +91,7 @@ impl<T: Element> SharedArray<T> {
             });
         }
         // SAFETY: as in `view`; the caller promises that nobody else reads or writes.
-        Ok(unsafe { raw_view::<T>(&self.tensor).deref_into_view_mut() })
+        Ok(unsafe { Placement::<T>::of(&self.tensor).view_mut().deref_into_view_mut() })
     }
 
     /// A copy that shares nothing.
@@ -132,36 +131,56 @@ impl<T: Element> SharedArray<T> {
     }
 }
 
-/// A raw view of all elements, where `import` has checked them.
-fn raw_view<T: Element>(tensor: &ManagedTensor) -> RawArrayViewMut<T, IxDyn> {
-    let layout = tensor.layout();
-    let mut first = tensor.first_element().cast::<T>();
-    if layout.is_empty() || first.is_null() {
-        first = std::ptr::NonNull::dangling().as_ptr();
-    }
-    let mut backwards = Vec::new();
-    let mut strides = IxDyn::zeros(layout.rank());
-    for (axis, (&extent, &stride)) in layout.shape().iter().zip(layout.strides()).enumerate() {
-        if extent <= 1 || layout.is_empty() {
-            continue;
+/// Where ndarray finds the elements: it wants the lowest address and strides that are not negative,
+/// and turns axes around itself.
+struct Placement<T> {
+    lowest: *mut T,
+    shape: StrideShape<IxDyn>,
+    backwards: Vec<Axis>,
+}
+
+impl<T: Element> Placement<T> {
+    fn of(tensor: &ManagedTensor) -> Self {
+        let layout = tensor.layout();
+        let mut lowest = tensor.first_element().cast::<T>();
+        if layout.is_empty() {
+            lowest = std::ptr::NonNull::dangling().as_ptr();
         }
-        strides[axis] = stride.unsigned_abs();
-        if stride < 0 {
-            // ndarray wants the lowest address and turns the axis around itself.
-            first = first.wrapping_offset(stride.wrapping_mul((extent - 1).cast_signed()));
-            backwards.push(Axis(axis));
+        let mut backwards = Vec::new();
+        let mut strides = IxDyn::zeros(layout.rank());
+        for (axis, (&extent, &stride)) in layout.shape().iter().zip(layout.strides()).enumerate() {
+            if extent <= 1 || layout.is_empty() {
+                continue;
+            }
+            strides[axis] = stride.unsigned_abs();
+            if stride < 0 {
+                lowest = lowest.wrapping_offset(stride.wrapping_mul((extent - 1).cast_signed()));
+                backwards.push(Axis(axis));
+            }
         }
+        Self { lowest, shape: IxDyn(layout.shape()).strides(strides), backwards }
     }
-    // SAFETY: `from_shape_ptr` asks that the pointer is not null and aligned (an imported tensor's
-    // is, or it dangles where there are no elements), that strides are not negative, that all
-    // elements lie in one allocation, and that their span is at most `isize::MAX` bytes (a checked
-    // layout's is).
-    let mut view =
-        unsafe { RawArrayViewMut::from_shape_ptr(IxDyn(layout.shape()).strides(strides), first) };
-    for axis in backwards {
-        view.invert_axis(axis);
+
+    fn view(self) -> RawArrayView<T, IxDyn> {
+        // SAFETY: `from_shape_ptr` asks that the pointer is not null and aligned (an imported
+        // tensor's is, or it dangles where there are no elements), that strides are not negative,
+        // that all elements lie in one allocation, and that their span is at most `isize::MAX`
+        // bytes (a checked layout's is).
+        let mut view = unsafe { RawArrayView::from_shape_ptr(self.shape, self.lowest) };
+        for axis in self.backwards {
+            view.invert_axis(axis);
+        }
+        view
     }
-    view
+
+    fn view_mut(self) -> RawArrayViewMut<T, IxDyn> {
+        // SAFETY: as in `view`; callers have seen that no element is repeated.
+        let mut view = unsafe { RawArrayViewMut::from_shape_ptr(self.shape, self.lowest) };
+        for axis in self.backwards {
+            view.invert_axis(axis);
+        }
+        view
+    }
 }
 
 impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
@@ -176,23 +195,44 @@ impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
         if Arc::strong_count(&self.tensor) > 1 {
             description.access = Access::ReadOnly;
             description.ownership = Ownership::Kept;
+            description.owner = Some(TypeId::of::<Self>());
         }
         Ok(description)
     }
 
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
-        Ok(Arc::try_unwrap(self.tensor).unwrap_or_else(|shared| ManagedTensor::alias(&shared)))
+        let shared = match Arc::try_unwrap(self.tensor) {
+            Ok(tensor) => return Ok(tensor),
+            Err(shared) => shared,
+        };
+        // While there are clones the tensor keeps one of them, and nobody may write.
+        let (first, spec) = (shared.first_element().cast(), shared.spec());
+        let spec = TensorSpec { layout: spec.layout.at_byte_offset(0), ..spec };
+        let (device, stream) = (shared.device(), shared.stream());
+        let owner = Owner::keep(Self { tensor: shared, element: PhantomData });
+        // SAFETY: the elements are those of the tensor that the owner keeps; it may be dropped on
+        // any thread; nobody writes, since `view_mut` refuses while there are clones.
+        unsafe { ManagedTensor::from_parts(first, spec, device, Access::ReadOnly, owner) }
+            .map(|tensor| tensor.ready_on(stream))
+            .map_err(|refused| {
+                refused.map(|owner| match owner.into_kept::<Self>() {
+                    Ok(array) => array,
+                    Err(_) => unreachable!("the owner was made of this array"),
+                })
+            })
     }
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
-        match tensor
-            .typed_first::<T>()
-            .and_then(|_| check_values::<T>(&tensor))
-        {
-            Ok(()) => Ok(Self {
-                tensor: tensor.into_shared(),
-                element: PhantomData,
-            }),
+        let unchanged = |own: &Self, tensor: &ManagedTensor| {
+            own.as_ptr().cast() == tensor.first_element()
+                && own.layout().is_same_as(tensor.layout())
+        };
+        let tensor = match tensor.into_owner_if::<Self>(unchanged) {
+            Ok(array) => return Ok(array),
+            Err(tensor) => tensor,
+        };
+        match tensor.typed_first::<T>().and_then(|_| check_values::<T>(&tensor)) {
+            Ok(()) => Ok(Self { tensor: tensor.into_shared(), element: PhantomData }),
             Err(error) => Err(Refused::new(tensor, error)),
         }
     }
@@ -203,7 +243,7 @@ fn check_values<T: Element>(tensor: &ManagedTensor) -> Result<()> {
     if !T::NEEDS_CHECK {
         return Ok(());
     }
-    let bytes = raw_view::<T>(tensor).cast::<u8>();
+    let bytes = Placement::<T>::of(tensor).view().cast::<u8>();
     // SAFETY: elements that need a check are single bytes; each is an initialized `u8`, and nobody
     // writes them meanwhile.
     let bytes = unsafe { bytes.deref_into_view() };
@@ -219,10 +259,7 @@ fn check_values<T: Element>(tensor: &ManagedTensor) -> Result<()> {
 
 impl<T> Clone for SharedArray<T> {
     fn clone(&self) -> Self {
-        Self {
-            tensor: Arc::clone(&self.tensor),
-            element: PhantomData,
-        }
+        Self { tensor: Arc::clone(&self.tensor), element: PhantomData }
     }
 }
 

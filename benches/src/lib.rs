@@ -1,0 +1,8 @@
+//! What the benchmarks share.
+//!
+//! Every group measures one job: the function `ours` is arraybridge, the others are peers, measured
+//! in the same run. `cargo xtask bench` runs them and prints each peer's time as a multiple of ours.
+
+mod python_peer;
+
+pub use python_peer::PythonPeer;

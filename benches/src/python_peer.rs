@@ -1,0 +1,79 @@
+//! A peer that lives in Python, timed by its own clock in the same run.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// A Python process that runs a statement as often as it is told and answers with the time taken.
+pub struct PythonPeer {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+/// Reads a number of repetitions a line, runs the statement so often, prints nanoseconds.
+const LOOP: &str = "
+import sys, time
+for line in sys.stdin:
+    n = int(line)
+    start = time.perf_counter_ns()
+    for _ in range(n):
+        job()
+    print(time.perf_counter_ns() - start, flush=True)
+";
+
+impl PythonPeer {
+    /// Starts Python with `setup`, which defines a function `job`. `None`, said on stderr, where
+    /// there is no Python that can run it: set `ARRAYBRIDGE_PYTHON`, or install the peers with
+    /// `cargo xtask setup python-peers`.
+    pub fn start(name: &str, setup: &str) -> Option<Self> {
+        let python = std::env::var("ARRAYBRIDGE_PYTHON").unwrap_or_else(|_| {
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/python").to_owned()
+        });
+        let mut process = Command::new(&python)
+            .args(["-c", &format!("{setup}\njob()\nprint('ready', flush=True)\n{LOOP}")])
+            .env("OMP_NUM_THREADS", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| not_measured(name, &python, &error.to_string()))
+            .ok()?;
+        let input = process.stdin.take()?;
+        let mut output = BufReader::new(process.stdout.take()?);
+        let mut ready = String::new();
+        match output.read_line(&mut ready) {
+            Ok(_) if ready.trim() == "ready" => Some(Self { process, input, output }),
+            _ => {
+                not_measured(name, &python, "it lacks the package");
+                let _ = process.kill();
+                let _ = process.wait();
+                None
+            }
+        }
+    }
+
+    /// Runs the statement `times` times and says how long it took.
+    ///
+    /// # Panics
+    ///
+    /// Where Python died in between.
+    pub fn run(&mut self, times: u64) -> Duration {
+        let mut answer = String::new();
+        writeln!(self.input, "{times}").expect("Python reads");
+        self.output.read_line(&mut answer).expect("Python answers");
+        Duration::from_nanos(answer.trim().parse().expect("Python answers with nanoseconds"))
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a benchmark says what it could not measure")]
+fn not_measured(name: &str, python: &str, reason: &str) {
+    eprintln!("{name}: not measured, {python}: {reason} (cargo xtask setup python-peers)");
+}
+
+impl Drop for PythonPeer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

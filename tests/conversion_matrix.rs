@@ -1,0 +1,113 @@
+//! Every pair of linked backends: every element type both have, in every layout, by value.
+
+use arraybridge::{Array, Backend, Convert, Copy, DataType, ManagedTensor, Options};
+use bridge_tests::{address, counting, registry};
+
+/// The ways a tensor can lie.
+fn layouts(tensor: ManagedTensor) -> Vec<(&'static str, ManagedTensor)> {
+    let data_type = tensor.data_type();
+    let again = || counting(data_type);
+    vec![
+        ("row-major", tensor),
+        ("transposed", again().permuted(&[1, 0]).unwrap()),
+        ("stepped", again().sliced(1, 1, 3, 2).unwrap()),
+        ("reversed", again().sliced(0, 3, 4, -1).unwrap()),
+        ("one column", again().selected(1, 5).unwrap()),
+        ("one element", again().selected(1, 5).unwrap().selected(0, 3).unwrap()),
+        ("empty", again().sliced(0, 0, 0, 1).unwrap()),
+        ("broadcast", again().broadcast_to(&[2, 4, 6]).unwrap()),
+        ("reshaped", again().reshaped(&[2, 2, 1, 6, 1]).unwrap()),
+    ]
+}
+
+fn row_major_bytes(tensor: &ManagedTensor) -> (Vec<usize>, Vec<u8>) {
+    let packed = bridge_host::to_row_major(tensor).unwrap();
+    let bytes = packed.layout().compact_bytes(packed.data_type()).unwrap();
+    // SAFETY: a row-major tensor has these initialized bytes from its first element on.
+    let bytes = unsafe { std::slice::from_raw_parts(packed.first_element(), bytes) };
+    (tensor.shape().to_vec(), bytes.to_vec())
+}
+
+fn shared_types(source: &dyn Backend, target: &dyn Backend) -> Vec<DataType> {
+    let simple =
+        |data_type: &DataType| !data_type.is_complex() && data_type.size_in_bytes().is_some();
+    let target = target.data_types();
+    source.data_types().into_iter().filter(|t| target.contains(t) && simple(t)).collect()
+}
+
+#[test]
+fn every_pair_keeps_every_value() {
+    let mut cells = 0;
+    for &source in registry().backends() {
+        for &target in registry().backends() {
+            for data_type in shared_types(source, target) {
+                for (layout, tensor) in layouts(counting(data_type)) {
+                    let cell =
+                        format!("{} to {}, {data_type}, {layout}", source.name(), target.name());
+                    let expected = row_major_bytes(&tensor);
+                    let array = Array::new(tensor);
+                    let array =
+                        registry().convert(array, source.name(), Options::default()).unwrap();
+                    let array =
+                        registry().convert(array, target.name(), Options::default()).unwrap();
+                    assert_eq!(array.backend().name(), target.name(), "{cell}");
+                    let tensor: ManagedTensor = array.convert().unwrap();
+                    assert_eq!(row_major_bytes(&tensor), expected, "{cell}");
+                    assert_eq!(tensor.data_type(), data_type, "{cell}");
+                    cells += 1;
+                }
+            }
+        }
+    }
+    assert!(cells >= 4 * 9 * 9, "four pairs, at least nine types and layouts: {cells}");
+}
+
+#[test]
+fn a_report_is_true_about_the_pointer() {
+    for &source in registry().backends() {
+        for &target in registry().backends() {
+            for (layout, tensor) in layouts(counting(DataType::F32)) {
+                let array = Array::new(tensor);
+                let array = registry().convert(array, source.name(), Options::default()).unwrap();
+                let before = exported_address(&array);
+                let (array, report) =
+                    registry().convert_reported(array, target.name(), Options::default()).unwrap();
+                let after = exported_address(&array);
+                let empty = report.shape.contains(&0);
+                let cell = format!("{report} ({layout})");
+                assert!(empty || report.is_zero_copy() == (before == after), "{cell}");
+            }
+        }
+    }
+}
+
+/// Where the first element lies, without disturbing the array.
+fn exported_address(array: &Array) -> usize {
+    use arraybridge::ndarray::SharedArray;
+    if let Some(shared) = array.downcast_ref::<SharedArray<f32>>() {
+        return shared.as_ptr().addr();
+    }
+    let tensor = array.downcast_ref::<candle_core::Tensor>().unwrap().clone();
+    address(&tensor.convert::<ManagedTensor>().unwrap())
+}
+
+#[test]
+fn copy_always_shares_nothing_and_never_copies_nothing() {
+    for &source in registry().backends() {
+        for &target in registry().backends() {
+            let array = Array::new(counting(DataType::F32));
+            let array = registry().convert(array, source.name(), Options::default()).unwrap();
+            let before = exported_address(&array);
+            let always = Options::default().copy(Copy::Always);
+            let copied = registry().convert(array, target.name(), always).unwrap();
+            assert_ne!(exported_address(&copied), before, "{} to {}", source.name(), target.name());
+
+            let before = exported_address(&copied);
+            let never = Options::default().copy(Copy::Never);
+            match registry().convert(copied, source.name(), never) {
+                Ok(shared) => assert_eq!(exported_address(&shared), before),
+                Err(refused) => assert_eq!(exported_address(&refused.into_value()), before),
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A failed call loses nothing and aborts nothing.
+
+use arraybridge::ndarray::SharedArray;
+use arraybridge::{
+    Array, Convert, Copy, DataType, Device, Error, ManagedTensor, Options, convert_all,
+};
+use bridge_tests::{address, counting, registry};
+use candle_core::Tensor;
+use ndarray::{Array2, ArrayD, array};
+
+/// A tensor that says it has 2⁴⁸ elements, all of them the one byte it has.
+fn giant() -> ManagedTensor {
+    let byte = ManagedTensor::from_vec(vec![7_u8], &[1, 1]).unwrap();
+    byte.broadcast_to(&[1 << 24, 1 << 24]).unwrap()
+}
+
+#[test]
+fn memory_that_cannot_be_had_is_an_error_and_the_source_comes_back() {
+    let source = giant();
+    let before = address(&source);
+    let refused = source.convert::<Tensor>().unwrap_err();
+    assert!(
+        matches!(refused.error(), Error::OutOfMemory { requested, .. } if *requested == 1 << 48),
+        "{refused}"
+    );
+    let source = refused.into_value();
+    assert_eq!((address(&source), source.shape()), (before, &[1 << 24, 1 << 24][..]));
+
+    let wider = Options::default().cast(DataType::F64);
+    let refused = source.convert_to::<ArrayD<f64>>(wider).unwrap_err();
+    assert!(matches!(refused.error(), Error::OutOfMemory { .. }), "{refused}");
+}
+
+#[test]
+fn a_size_beyond_the_address_space_is_an_error() {
+    let byte = ManagedTensor::from_vec(vec![7_u8], &[1, 1]).unwrap();
+    let giant = byte.broadcast_to(&[1 << 31, 1 << 31]).unwrap();
+    let refused = giant.convert_to::<ArrayD<f64>>(Options::default().cast(DataType::F64));
+    assert!(matches!(refused.unwrap_err().error(), Error::TooLarge { .. }));
+}
+
+#[test]
+fn a_refused_owned_array_is_the_same_array() {
+    let array = array![[1_i8, 2], [3, 4]];
+    let before = array.as_ptr();
+    let refused = array.convert::<Tensor>().unwrap_err();
+    assert!(refused.to_string().contains("candle has no int8; cast to int16"), "{refused}");
+    assert_eq!(refused.into_value().as_ptr(), before);
+}
+
+#[test]
+fn a_refused_erased_array_is_the_same_array() {
+    let array = array![1.5_f64, -1.0];
+    let before = array.as_ptr();
+    let unknown = registry().convert(Array::new(array), "tensorflow", Options::default());
+    let refused = unknown.unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("\"tensorflow\": linked are ndarray, candle"), "{text}");
+    let never = Options::default().cast(DataType::F32).copy(Copy::Never);
+    let refused = registry().convert(refused.into_value(), "candle", never).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("float64 has to be cast to float32"), "{text}");
+    let away = Options::default().on(Device::opencl(3));
+    let refused = registry().convert(refused.into_value(), "ndarray", away).unwrap_err();
+    let array: ndarray::Array1<f64> = refused.into_value().downcast().unwrap();
+    assert_eq!(array.as_ptr(), before);
+}
+
+#[test]
+fn a_rank_that_does_not_fit_is_refused() {
+    let refused = array![1.0_f32].convert_to::<Array2<f32>>(Options::default()).unwrap_err();
+    assert!(refused.to_string().contains("rank 1"), "{refused}");
+    assert_eq!(refused.into_value(), array![1.0]);
+}
+
+#[test]
+fn a_batch_is_planned_before_the_first_array_moves() {
+    let good = || Array::new(array![1.0_f32, 2.0]);
+    let bad = Array::new(array![1_u64]);
+    let arrays = vec![good(), good(), bad, good()];
+    let refused = convert_all(registry(), arrays, "candle", &Options::default()).unwrap_err();
+    assert_eq!((refused.index, refused.remaining.len()), (2, 4));
+    assert!(refused.to_string().starts_with("array 2 of the batch: candle has no uint64"));
+    assert!(refused.remaining[0].downcast_ref::<ndarray::Array1<f32>>().is_some());
+
+    let arrays = vec![good(), good()];
+    let tensors = convert_all(registry(), arrays, "candle", &Options::default()).unwrap();
+    assert!(tensors.iter().all(|tensor| tensor.backend().name() == "candle"));
+}
+
+#[test]
+fn a_batch_that_fails_half_way_gives_back_both_halves() {
+    let arrays = vec![Array::new(counting(DataType::F32)), Array::new(giant())];
+    let refused = convert_all(registry(), arrays, "candle", &Options::default()).unwrap_err();
+    assert_eq!((refused.index, refused.converted.len(), refused.remaining.len()), (1, 1, 1));
+    assert_eq!(refused.converted[0].backend().name(), "candle");
+    assert!(refused.remaining[0].downcast_ref::<ManagedTensor>().is_some());
+}
+
+#[test]
+fn misaligned_memory_is_copied_to_aligned_memory() {
+    let bytes: Vec<u8> = std::iter::once(0).chain(2.5_f32.to_ne_bytes()).chain([0; 3]).collect();
+    let first = bytes.as_ptr().wrapping_add(1);
+    let spec = arraybridge::TensorSpec::row_major(DataType::F32, &[1]).unwrap();
+    let owner = arraybridge::Owner::keep(bytes);
+    // SAFETY: the four bytes from the second one on belong to the vector that the owner keeps.
+    let tensor = unsafe {
+        ManagedTensor::from_parts(
+            first.cast_mut().cast(),
+            spec,
+            Device::CPU,
+            arraybridge::Access::Exclusive,
+            owner,
+        )
+    }
+    .unwrap();
+    let (shared, report) = tensor.convert_reported::<SharedArray<f32>>(Options::default()).unwrap();
+    assert!(report.declined[0].to_string().contains("border of 4 bytes"), "{report}");
+    assert_eq!(shared.view(), array![2.5].into_dyn());
+}

@@ -1,0 +1,58 @@
+//! Observers see the conversions of their thread, and only while they watch.
+
+use std::sync::{Arc, Mutex};
+
+use arraybridge::{Convert, Copy, Counters, Observer, Options, Record, observe};
+use candle_core::Tensor;
+use ndarray::array;
+
+#[test]
+fn counters_count_by_pair_and_way() {
+    let counters = Arc::new(Counters::default());
+    let watching = observe(counters.clone());
+    for _ in 0..3 {
+        let _: Tensor = array![1.0_f32, 2.0].convert().unwrap();
+    }
+    let always = Options::default().copy(Copy::Always);
+    let _: Tensor = array![1.0_f32, 2.0].convert_to(always).unwrap();
+    std::thread::spawn(|| {
+        let _: Tensor = array![1.0_f32].convert().unwrap();
+    })
+    .join()
+    .unwrap();
+    drop(watching);
+    let _: Tensor = array![1.0_f32].convert().unwrap();
+
+    let rows = counters.rows();
+    let seen: Vec<_> = rows
+        .iter()
+        .map(|row| (row.way.as_str(), row.count.conversions, row.count.bytes_copied))
+        .collect();
+    assert_eq!(seen, [("copy+move", 1, 8), ("move", 3, 0)]);
+    assert!(counters.to_string().contains("ndarray to candle by move: 3 conversions"));
+
+    let sum = Counters::default();
+    sum.merge(&counters);
+    sum.merge(&counters);
+    assert_eq!(sum.rows()[1].count.conversions, 6);
+}
+
+#[test]
+fn an_observer_may_convert_and_a_refusal_is_not_reported() {
+    struct Converts(Mutex<Vec<String>>);
+    impl Observer for Converts {
+        fn converted(&self, record: &Record<'_>) {
+            self.0.lock().unwrap().push(record.report.to_string());
+            if self.0.lock().unwrap().len() < 2 {
+                let _: Tensor = array![1.0_f32].convert().unwrap();
+            }
+        }
+    }
+    let observer = Arc::new(Converts(Mutex::new(Vec::new())));
+    let _watching = observe(observer.clone());
+    let _: Tensor = array![[1.0_f32, 2.0]].convert().unwrap();
+    assert!(array![1_i8].convert::<Tensor>().is_err());
+    let seen = observer.0.lock().unwrap().clone();
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert_eq!(seen[0], "ndarray to candle: float32 [1, 2], move (zero-copy)");
+}

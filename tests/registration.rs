@@ -1,0 +1,92 @@
+//! What is linked is registered, once, in a fixed order.
+
+use arraybridge::ndarray::{Ndarray, SharedArray};
+use arraybridge::{
+    Availability, Backend, Descriptor, DeviceKind, Error, NativeType, Registration, Registry,
+};
+use bridge_tests::registry;
+
+#[test]
+fn the_facades_features_are_linked_in_order() {
+    let names: Vec<_> = registry().backends().iter().map(|backend| backend.name()).collect();
+    assert_eq!(names, ["ndarray", "candle"]);
+    assert!(registry().available().count() == 2);
+    assert!(registry().host_tools().is_ok());
+}
+
+#[test]
+fn aliases_lead_to_the_backend_without_regard_to_case() {
+    for name in ["candle", "Candle-Core", "CANDLE_CORE"] {
+        assert_eq!(registry().backend(name).unwrap().name(), "candle");
+    }
+}
+
+#[test]
+fn values_are_detected_by_their_type() {
+    let name = |value: &dyn std::any::Any| registry().detect(value).map(|backend| backend.name());
+    assert_eq!(name(&ndarray::array![1.0_f32]), Some("ndarray"));
+    assert_eq!(name(&SharedArray::from(ndarray::array![1_u8])), Some("ndarray"));
+    let tensor = candle_core::Tensor::new(1_u8, &candle_core::Device::Cpu).unwrap();
+    assert_eq!(name(&tensor), Some("candle"));
+    assert_eq!(name(&"text"), None);
+}
+
+#[test]
+fn registering_by_hand_what_is_linked_is_harmless() {
+    arraybridge::register_all().unwrap();
+    assert_eq!(registry().backends().len(), 2);
+    arraybridge::register_all().unwrap();
+}
+
+/// A backend that claims a name or alias.
+struct Claims<const ALIAS: bool>;
+
+static BY_NAME: Descriptor = Descriptor {
+    name: "ndarray",
+    aliases: &[],
+    framework: "a test",
+    priority: 0,
+    device_kinds: &[DeviceKind::Cpu],
+};
+static BY_ALIAS: Descriptor = Descriptor { name: "other", aliases: &["ND"], ..BY_NAME };
+
+impl<const ALIAS: bool> Backend for Claims<ALIAS> {
+    fn descriptor(&self) -> &'static Descriptor {
+        if ALIAS { &BY_ALIAS } else { &BY_NAME }
+    }
+    fn availability(&self) -> Availability {
+        let reason = "it is a test".to_owned();
+        Availability::Unavailable { reason, remedy: "run a real one".to_owned() }
+    }
+    fn native_types(&self) -> &'static [NativeType] {
+        &[]
+    }
+}
+
+#[test]
+fn two_backends_of_one_name_are_refused() {
+    let ndarray = Registration::backend(&Ndarray);
+    for clash in [Registration::backend(&Claims::<false>), Registration::backend(&Claims::<true>)] {
+        let error = Registry::new([ndarray, clash]).err().unwrap();
+        assert!(matches!(error, Error::DuplicateBackend { .. }), "{error}");
+        assert!(error.to_string().contains("Ndarray") && error.to_string().contains("Claims"));
+    }
+    assert!(Registry::new([ndarray, ndarray]).is_ok(), "the same one twice counts once");
+}
+
+#[test]
+fn registering_a_stranger_after_the_first_use_is_an_error() {
+    let _ = registry();
+    let late = arraybridge::register(&[Registration::backend(&Claims::<true>)]).unwrap_err();
+    assert!(late.to_string().contains("first thing in the program"), "{late}");
+}
+
+#[test]
+fn an_unavailable_backend_says_why_and_what_to_do() {
+    let registry = Registry::new([Registration::backend(&Claims::<true>)]).unwrap();
+    let array = arraybridge::Array::new(ndarray::array![1.0_f32]);
+    let refused = registry.convert(array, "other", arraybridge::Options::default()).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.contains("not available: it is a test; run a real one"), "{text}");
+    assert_eq!(registry.available().count(), 0);
+}
