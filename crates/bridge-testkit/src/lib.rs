@@ -1,1 +1,33 @@
-//! stub
+//! The conformance suite for arraybridge backends, and the tools it is made of.
+//!
+//! A backend crate runs the whole suite with one line in an integration test:
+//!
+//! ```ignore
+//! bridge_testkit::conformance!(MyBackend);
+//! ```
+//!
+//! which makes one `#[test]` of every law, so that a broken one is reported by its name. What is
+//! tried is read off what the backend declares: its element types, its [`Accepts`], its devices.
+//! [`conformance::check_all`] runs the same laws and returns what they found.
+//!
+//! - [`samples`]: tensors with known elements in every [`Arrangement`](samples::Arrangement).
+//! - [`bytes_of`] and [`assert_same_elements`]: what the elements of a tensor are, read naively.
+//! - [`DropCounter`] and [`foreign::ForeignTensor`]: counting what must happen once.
+//! - [`fake_accelerator`]: a device without hardware, which fails on demand.
+//!
+//! The suite brings the host tools of `bridge-host` along, so a crate needs `bridge-core` and this
+//! one only. Everything here is for tests, and panics where a test must fail.
+//!
+//! [`Accepts`]: bridge_core::Accepts
+
+pub mod conformance;
+mod counting;
+pub mod fake_accelerator;
+pub mod foreign;
+mod oracle;
+pub mod samples;
+mod values;
+
+pub use counting::{DropCounter, DropToken};
+pub use oracle::{assert_same_elements, bytes_of};
+pub use values::small_number;

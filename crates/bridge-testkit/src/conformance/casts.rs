@@ -1,0 +1,112 @@
+//! Casts: on request, with advice that works, and exact where both types hold the values.
+
+use bridge_core::{Array, DataType, Error, NativeType, Options};
+
+use super::cases::natives_by_name;
+use super::outcome::{Check, Findings, ensure};
+use super::subject::{Subject, exported};
+use crate::samples::small_numbers;
+
+/// What is cast from: one type of each family and width.
+const SOURCES: &[DataType] = &[
+    DataType::U8,
+    DataType::I16,
+    DataType::I32,
+    DataType::U64,
+    DataType::F16,
+    DataType::BF16,
+    DataType::F32,
+    DataType::F64,
+    DataType::BOOL,
+    DataType::C64,
+    DataType::F8E4M3FN,
+];
+
+pub(super) fn casts_happen_on_request_only(subject: &Subject, findings: &mut Findings) {
+    if subject.devices_or_report(findings).is_none() {
+        return;
+    }
+    let supported = subject.backend.data_types();
+    for &lacked in DataType::NAMED.iter().filter(|one| !supported.contains(one)) {
+        findings.case(format!("{lacked}, which it lacks"), || advice_works(subject, lacked));
+    }
+    for (native, to) in natives_by_name(subject) {
+        for &from in SOURCES {
+            findings.case(format!("cast from {from} to {to}"), || cast(subject, native, from, to));
+        }
+    }
+}
+
+/// An array of an element type that the backend lacks is refused with advice, comes back, and
+/// converts when the advice is followed.
+fn advice_works(subject: &Subject, lacked: DataType) -> Check {
+    let Some((array, numbers)) = numbers(subject, lacked, lacked)? else {
+        return Ok(());
+    };
+    let refused = match subject.registry.convert(array, subject.name, Options::default()) {
+        Err(refused) => refused,
+        Ok(array) => {
+            let found = exported(array)?.data_type();
+            return Err(format!("it was taken and silently became {found}"));
+        }
+    };
+    let (array, error) = refused.into_parts();
+    let Error::UnsupportedDataType { remedy, ref supported, .. } = error else {
+        return Err(format!("the error is not UnsupportedDataType: {error}"));
+    };
+    ensure(!supported.is_empty(), || "the error lists no element type".to_owned())?;
+    let Some(remedy) = remedy else { return Ok(()) };
+    ensure(error.to_string().contains(&remedy.to_string()), || {
+        format!("the text does not name the cast to {remedy}: {error}")
+    })?;
+    check_cast(subject, array, remedy, &numbers)
+        .map_err(|found| format!("the advice to cast to {remedy} does not work: {found}"))
+}
+
+fn cast(subject: &Subject, native: &NativeType, from: DataType, to: DataType) -> Check {
+    let (lowest, highest) = native.accepts().rank_limits();
+    ensure(lowest <= highest, || "no rank is allowed".to_owned())?;
+    let to_real = from.is_complex() && !to.is_complex();
+    if to_real || to.lanes() != 1 || crate::small_number(to, 1).is_none() {
+        return Ok(());
+    }
+    let Some((array, numbers)) = numbers(subject, from, to)? else {
+        return Ok(());
+    };
+    check_cast(subject, array, to, &numbers)
+}
+
+/// An array of small numbers that both types hold, and the numbers.
+fn numbers(
+    subject: &Subject,
+    from: DataType,
+    to: DataType,
+) -> Result<Option<(Array, Vec<u8>)>, String> {
+    let is_bool = |data_type| data_type == DataType::BOOL;
+    let some: &[u8] = if is_bool(from) || is_bool(to) { &[1, 0, 0, 1] } else { &[1, 3, 0, 2, 1] };
+    let shape = shape_for(subject, to);
+    Ok(small_numbers(from, &shape, some).map(|tensor| (Array::new(tensor), some.to_vec())))
+}
+
+fn shape_for(subject: &Subject, to: DataType) -> Vec<usize> {
+    let limits = subject.backend.native_type_for(to).or_else(|_| {
+        let first = subject.backend.native_types().first();
+        first.ok_or(())
+    });
+    let (lowest, highest) = limits.map_or((0, 2), |native| native.accepts().rank_limits());
+    vec![3; 2.clamp(lowest, highest)]
+}
+
+fn check_cast(subject: &Subject, array: Array, to: DataType, numbers: &[u8]) -> Check {
+    let array = subject
+        .registry
+        .convert(array, subject.name, Options::default().cast(to))
+        .map_err(|refused| format!("the cast failed: {refused}"))?;
+    let tensor = exported(array)?;
+    ensure(tensor.data_type() == to, || format!("the result is {}", tensor.data_type()))?;
+    let Some(expected) = small_numbers(to, tensor.shape(), numbers) else {
+        return Ok(());
+    };
+    let found = subject.bytes(tensor)?;
+    crate::oracle::compare(&crate::bytes_of(&expected), &found, to.bits())
+}

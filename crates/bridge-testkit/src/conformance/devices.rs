@@ -1,0 +1,99 @@
+//! Devices: routes between them, and those that are not there.
+
+use bridge_core::{Array, Copy, Device, Error, Options};
+
+use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
+use super::outcome::{Check, Findings, ensure};
+use super::subject::{Subject, exported};
+use crate::samples::{Arrangement, Backing};
+
+/// An ordinal that no machine has.
+const NOT_THERE: u32 = 4_096;
+
+pub(super) fn unknown_devices_are_refused(subject: &Subject, findings: &mut Findings) {
+    if subject.devices_or_report(findings).is_none() {
+        return;
+    }
+    let Some(&(native, data_type)) = natives_by_name(subject).first() else {
+        return;
+    };
+    for &kind in bridge_core::DeviceKind::ALL {
+        let asked = Device::new(kind, NOT_THERE);
+        let managed = subject.backend.descriptor().device_kinds.contains(&kind);
+        let accepted = native.accepts().device_kinds().contains(&kind);
+        if accepted && !managed {
+            continue; // Another backend's device, which that backend answers for.
+        }
+        findings.case(format!("a conversion to {asked}"), || {
+            let (lowest, highest) = native.accepts().rank_limits();
+            let arrangement = Arrangement::of_rank(2.clamp(lowest, highest)).swap_remove(0);
+            let Some(sample) = arrangement.sample(data_type, Backing::RustOwner) else {
+                return Ok(());
+            };
+            let expected = Expected::of(&sample);
+            let options = Options::default().on(asked);
+            let array = Array::new(sample.tensor);
+            let (array, error) = match subject.registry.convert(array, subject.name, options) {
+                Ok(_) => return Err("it succeeded".to_owned()),
+                Err(refused) => refused.into_parts(),
+            };
+            match &error {
+                Error::DeviceUnavailable { available, .. } => {
+                    ensure(!available.is_empty(), || "no device is listed".to_owned())?;
+                }
+                Error::Unsupported { .. } if !managed => {}
+                other => return Err(format!("the error is another: {other}")),
+            }
+            expected.check_same(subject, exported(array)?)
+        });
+    }
+}
+
+pub(super) fn device_routes_are_exact(subject: &Subject, findings: &mut Findings) {
+    let Some(devices) = subject.devices_or_report(findings) else {
+        return;
+    };
+    let wanted = Wanted { backings: &[Backing::RustOwner], ..Wanted::ALL };
+    for (native, data_type) in natives_by_name(subject) {
+        let kinds = native.accepts().device_kinds();
+        let own: Vec<Device> =
+            devices.iter().copied().filter(|device| kinds.contains(&device.kind())).collect();
+        for_each_case(&devices, &[native], &wanted, |case| {
+            if case.data_type != data_type {
+                return;
+            }
+            for &from in &own {
+                for &to in &own {
+                    let name = format!("{case}, from the host to {from} to {to} to the host");
+                    findings.case(name, || around(subject, &case, from, to));
+                }
+            }
+        });
+    }
+}
+
+/// From the host to one device, a copy on the other, and back.
+fn around(subject: &Subject, case: &Case, from: Device, to: Device) -> Check {
+    let Some(sample) = case.arrangement.sample(case.data_type, case.backing) else {
+        return Ok(());
+    };
+    let expected = Expected::of(&sample);
+    let mut array = Array::new(sample.tensor);
+    for (device, copy) in [(from, Copy::IfNeeded), (to, Copy::IfNeeded), (to, Copy::Always)] {
+        let before = array.describe().map_err(|error| error.to_string())?.device;
+        let options = Options::default().on(device).copy(copy);
+        let (done, report) = subject
+            .registry
+            .convert_reported(array, subject.name, options)
+            .map_err(|refused| format!("to {device}: {refused}"))?;
+        let tensor = exported(done)?;
+        let on_host = |device: Device| device.kind().is_host_accessible();
+        let arrived = tensor.device() == device || (on_host(tensor.device()) && on_host(device));
+        ensure(arrived, || format!("asked for {device}, it is on {}", tensor.device()))?;
+        let copied = !report.is_zero_copy();
+        let must_copy = copy == Copy::Always || (before != device && !on_host(device));
+        ensure(copied || !must_copy, || format!("no copy was reported: {report}"))?;
+        array = Array::new(tensor);
+    }
+    expected.check(subject, exported(array)?)
+}

@@ -1,0 +1,134 @@
+//! Owners: dropped once, and not before the last reader is done.
+
+use bridge_core::{Array, Copy, Device, DeviceKind, ManagedTensor, Options};
+
+use super::cases::{
+    Case, Expected, Wanted, all_natives, for_each_case, natives_by_name, refusal_reason,
+};
+use super::outcome::{Check, Findings, ensure};
+use super::subject::{Subject, exported};
+use crate::counting::DropCounter;
+use crate::foreign::{ForeignTensor, run_deleter};
+use crate::samples::{Backing, Sample};
+
+const COUNTED: Wanted =
+    Wanted { every_arrangement: true, backings: &[Backing::RustOwner, Backing::ForeignDeleter] };
+
+/// What is done with a tensor, after which its owner must have been dropped.
+type Use = fn(&Subject, &Case, ManagedTensor) -> Check;
+
+const USES: &[(&str, Use)] = &[
+    ("imported and dropped", |_, case, tensor| {
+        drop(case.native.import(tensor));
+        Ok(())
+    }),
+    ("imported and exported", |_, case, tensor| match case.native.import(tensor) {
+        Ok(array) => exported(array).map(drop),
+        Err(_) => Ok(()),
+    }),
+    ("dropped on another thread", |_, case, tensor| {
+        let imported = case.native.import(tensor);
+        let thread = std::thread::spawn(move || drop(imported));
+        thread.join().map_err(|_| "the drop panicked".to_owned())
+    }),
+    ("handed to a C consumer", |_, case, tensor| {
+        let Ok(array) = case.native.import(tensor) else {
+            return Ok(());
+        };
+        let raw = exported(array)?.into_dlpack();
+        // SAFETY: the tensor was just handed out, and this is its only owner.
+        unsafe { run_deleter(raw.as_ptr()) };
+        Ok(())
+    }),
+    ("handed out as DLPack and in again", |_, case, tensor| {
+        let Ok(array) = case.native.import(tensor) else {
+            return Ok(());
+        };
+        let raw = exported(array)?.into_dlpack();
+        // SAFETY: the tensor was just handed out, valid, and this is its only owner.
+        let back = unsafe { ManagedTensor::from_dlpack(raw.as_ptr()) };
+        let back = back.map_err(|error| format!("its DLPack tensor was refused: {error}"))?;
+        drop(case.native.import(back));
+        Ok(())
+    }),
+    ("converted, and the array dropped", |subject, _, tensor| {
+        let converted =
+            subject.registry.convert(Array::new(tensor), subject.name, Options::default());
+        converted.map(drop).map_err(|refused| refused.to_string())
+    }),
+    ("copied", |subject, _, tensor| {
+        let options = Options::default().copy(Copy::Always);
+        let converted = subject.registry.convert(Array::new(tensor), subject.name, options);
+        converted.map(drop).map_err(|refused| refused.to_string())
+    }),
+    ("refused for its device", |subject, _, tensor| {
+        let options = Options::default().on(Device::new(DeviceKind::Hexagon, 77));
+        drop(subject.registry.convert(Array::new(tensor), subject.name, options));
+        Ok(())
+    }),
+    ("refused for a copy, or taken", |subject, _, tensor| {
+        let options = Options::default().copy(Copy::Never);
+        drop(subject.registry.convert(Array::new(tensor), subject.name, options));
+        Ok(())
+    }),
+];
+
+pub(super) fn owners_are_dropped_once(subject: &Subject, findings: &mut Findings) {
+    let Some(devices) = subject.devices_or_report(findings) else {
+        return;
+    };
+    for (native, data_type) in natives_by_name(subject) {
+        for_each_case(&devices, &[native], &COUNTED, |case| {
+            for (name, used) in USES {
+                if case.data_type == data_type {
+                    findings.case(format!("{case}, {name}"), || once(subject, &case, *used));
+                }
+            }
+        });
+    }
+    // Array types that no conversion by name makes.
+    for_each_case(&devices, &all_natives(subject), &COUNTED, |case| {
+        for (name, used) in &USES[..5] {
+            findings.case(format!("{case}, {name}"), || once(subject, &case, *used));
+        }
+    });
+}
+
+fn once(subject: &Subject, case: &Case, used: Use) -> Check {
+    let Some(Sample { tensor, drops: Some(drops), .. }) = case.sample(subject)? else {
+        return Ok(());
+    };
+    used(subject, case, tensor)?;
+    let times = drops.drops();
+    ensure(times == 1, || format!("the owner was dropped {times} times, not once"))
+}
+
+pub(super) fn arrays_outlive_their_source(subject: &Subject, findings: &mut Findings) {
+    let Some(devices) = subject.devices_or_report(findings) else {
+        return;
+    };
+    for_each_case(&devices, &all_natives(subject), &COUNTED, |case| {
+        findings.case(&case, || outlives(subject, &case));
+    });
+}
+
+/// The memory has a second holder, which goes away between import and reading.
+fn outlives(subject: &Subject, case: &Case) -> Check {
+    let Some(sample) = case.sample(subject)? else {
+        return Ok(());
+    };
+    let expected = Expected::of(&sample);
+    let whole = sample.tensor.into_shared();
+    let alias = ManagedTensor::alias(&whole);
+    if refusal_reason(case.native.accepts(), &alias.describe()).is_some() {
+        return Ok(());
+    }
+    let array = case.native.import(alias).map_err(|refused| refused.to_string())?;
+    drop(whole);
+    let dropped = sample.drops.as_ref().map_or(0, DropCounter::drops);
+    ensure(dropped == 0, || "the memory went away while an array holds it".to_owned())?;
+    let through_c = ForeignTensor::of(exported(array)?, &DropCounter::new()).into_managed();
+    expected.check_same(subject, through_c)?;
+    let dropped = sample.drops.as_ref().map_or(1, DropCounter::drops);
+    ensure(dropped == 1, || format!("the owner was dropped {dropped} times, not once"))
+}

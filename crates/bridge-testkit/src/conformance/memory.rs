@@ -1,0 +1,65 @@
+//! The memory of the devices that a backend manages.
+
+use bridge_core::{DataType, Device, Error, TensorSpec};
+
+use super::outcome::{Check, Findings, ensure};
+use super::subject::Subject;
+
+pub(super) fn memory_is_zeroed_and_measured(subject: &Subject, findings: &mut Findings) {
+    let Some(devices) = subject.devices_or_report(findings) else {
+        return;
+    };
+    let kinds = subject.backend.descriptor().device_kinds;
+    for device in devices.into_iter().filter(|device| kinds.contains(&device.kind())) {
+        for data_type in subject.backend.data_types() {
+            for shape in [&[][..], &[3, 5], &[2, 0, 3]] {
+                let name = format!("{data_type} {shape:?} on {device}");
+                findings.case(name, || zeros(subject, data_type, shape, device));
+            }
+        }
+        findings.case(format!("a petabyte on {device}"), || {
+            let spec = TensorSpec::row_major(DataType::U8, &[1 << 50]);
+            let spec = spec.map_err(|error| error.to_string())?;
+            match subject.backend.allocate(&spec, device) {
+                Err(Error::OutOfMemory { .. } | Error::TooLarge { .. }) => Ok(()),
+                Err(other) => Err(format!("the error is not OutOfMemory: {other}")),
+                Ok(_) => Err("it was allocated".to_owned()),
+            }
+        });
+        findings.case(format!("measuring {device}"), || measured(subject, device));
+    }
+    let absent = |kind| Device::new(kind, 4_096);
+    for device in kinds.iter().map(|&kind| absent(kind)) {
+        findings.case(format!("memory of {device}, which is not there"), || {
+            let spec = TensorSpec::row_major(DataType::U8, &[2]).map_err(|e| e.to_string())?;
+            let allocated = subject.backend.allocate(&spec, device);
+            let _ = subject.backend.memory(device);
+            let _ = subject.backend.synchronize(device);
+            let _ = subject.backend.release_cached(device);
+            ensure(allocated.is_err(), || "it was allocated".to_owned())
+        });
+    }
+}
+
+fn zeros(subject: &Subject, data_type: DataType, shape: &[usize], device: Device) -> Check {
+    let spec = TensorSpec::row_major(data_type, shape).map_err(|error| error.to_string())?;
+    let tensor = subject.backend.allocate(&spec, device).map_err(|error| error.to_string())?;
+    ensure(tensor.device() == device, || format!("it is on {}", tensor.device()))?;
+    ensure(tensor.shape() == shape, || format!("its shape is {:?}", tensor.shape()))?;
+    ensure(tensor.data_type() == data_type, || format!("it is of {}", tensor.data_type()))?;
+    let bytes = subject.bytes(tensor)?;
+    ensure(bytes.iter().all(|&byte| byte == 0), || "it is not zero".to_owned())
+}
+
+fn measured(subject: &Subject, device: Device) -> Check {
+    match subject.backend.memory(device) {
+        Ok(memory) => ensure(memory.free <= memory.total && memory.total > 0, || {
+            format!("{} of {} bytes are free", memory.free, memory.total)
+        })?,
+        Err(Error::Unsupported { .. }) => {}
+        Err(other) => return Err(other.to_string()),
+    }
+    subject.backend.synchronize(device).map_err(|error| error.to_string())?;
+    subject.backend.release_cached(device).map_err(|error| error.to_string())?;
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! Panics in code that a conversion calls.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bridge_core::{
+    Array, Converter, Copy, Description, Error, Observer, Options, Record, Refused, Registration,
+    Registry, observe,
+};
+
+use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
+use super::outcome::{Check, Findings, ensure};
+use super::subject::{Subject, exported};
+use crate::samples::{Backing, Sample};
+
+const COUNTED: Wanted =
+    Wanted { every_arrangement: false, backings: &[Backing::RustOwner, Backing::ForeignDeleter] };
+
+pub(super) fn panics_drop_owners_once(subject: &Subject, findings: &mut Findings) {
+    let Some(devices) = subject.devices_or_report(findings) else {
+        return;
+    };
+    for (native, data_type) in natives_by_name(subject) {
+        for_each_case(&devices, &[native], &COUNTED, |case| {
+            if case.data_type != data_type {
+                return;
+            }
+            findings.case(format!("{case}, an observer panics"), || {
+                let watching = observe(Arc::new(PanickingObserver));
+                let checked = panicking(subject, &case, &subject.registry, Copy::IfNeeded);
+                drop(watching);
+                checked
+            });
+            findings.case(format!("{case}, a converter panics"), || {
+                let registry = subject.registry_with(shortcut(subject, Mood::Panics))?;
+                panicking(subject, &case, &registry, Copy::Always)
+            });
+            findings.case(format!("{case}, a converter refuses"), || {
+                let registry = subject.registry_with(shortcut(subject, Mood::Refuses))?;
+                general_way(subject, &case, &registry)
+            });
+        });
+    }
+}
+
+struct PanickingObserver;
+
+impl Observer for PanickingObserver {
+    fn converted(&self, _: &Record<'_>) {
+        std::panic::resume_unwind(Box::new("an observer's panic"));
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Panics,
+    Refuses,
+}
+
+/// A shortcut from a plain tensor to the backend that does not work.
+struct Shortcut {
+    target: &'static str,
+    mood: Mood,
+}
+
+fn shortcut(subject: &Subject, mood: Mood) -> Registration {
+    // A registry holds converters for the life of the program; this one is a few bytes.
+    Registration::converter(Box::leak(Box::new(Shortcut { target: subject.name, mood })))
+}
+
+impl Converter for Shortcut {
+    fn source(&self) -> &'static str {
+        "dlpack"
+    }
+
+    fn target(&self) -> &'static str {
+        self.target
+    }
+
+    fn name(&self) -> &'static str {
+        "a shortcut that fails"
+    }
+
+    fn applies(&self, _: &Description, _: &Options) -> bool {
+        true
+    }
+
+    fn convert(&self, array: Array, _: &Options) -> Result<Array, Refused<Array>> {
+        if self.mood == Mood::Panics {
+            // Unwinds without the panic hook, which would print.
+            std::panic::resume_unwind(Box::new("a converter's panic"));
+        }
+        let error = Error::Unsupported { what: "this shortcut".to_owned(), remedy: String::new() };
+        Err(Refused::new(array, error))
+    }
+}
+
+fn panicking(subject: &Subject, case: &Case, registry: &Registry, copy: Copy) -> Check {
+    let Some(Sample { tensor, drops: Some(drops), .. }) = case.sample(subject)? else {
+        return Ok(());
+    };
+    let array = Array::new(tensor);
+    let options = Options::default().copy(copy);
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        drop(registry.convert(array, subject.name, options));
+    }));
+    ensure(unwound.is_err(), || "the panic was swallowed".to_owned())?;
+    let times = drops.drops();
+    ensure(times == 1, || format!("the owner was dropped {times} times, not once"))
+}
+
+fn general_way(subject: &Subject, case: &Case, registry: &Registry) -> Check {
+    let Some(sample) = case.sample(subject)? else {
+        return Ok(());
+    };
+    let expected = Expected::of(&sample);
+    let options = Options::default().copy(Copy::Always);
+    let array = registry
+        .convert(Array::new(sample.tensor), subject.name, options)
+        .map_err(|refused| format!("the general way was not taken: {refused}"))?;
+    expected.check(subject, exported(array)?)?;
+    let times = sample.drops.map_or(1, |drops| drops.drops());
+    ensure(times == 1, || format!("the owner was dropped {times} times, not once"))
+}

@@ -1,0 +1,109 @@
+//! Conversions by name under each copy policy.
+
+use bridge_core::{Array, Copy, Error, Options};
+
+use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name, refusal_reason};
+use super::outcome::{Check, Findings, ensure};
+use super::subject::{Place, Subject, exported};
+
+/// Every case that a conversion by name leads to.
+fn for_each_named_case(
+    subject: &Subject,
+    findings: &mut Findings,
+    check: fn(&Subject, &Case) -> Check,
+) {
+    let Some(devices) = subject.devices_or_report(findings) else {
+        return;
+    };
+    for (native, data_type) in natives_by_name(subject) {
+        for_each_case(&devices, &[native], &Wanted::ALL, |case| {
+            if case.data_type == data_type {
+                findings.case(&case, || check(subject, &case));
+            }
+        });
+    }
+}
+
+pub(super) fn conversions_keep_every_bit(subject: &Subject, findings: &mut Findings) {
+    for_each_named_case(subject, findings, |subject, case| {
+        let Some(sample) = case.sample(subject)? else {
+            return Ok(());
+        };
+        let expected = Expected::of(&sample);
+        let copied = refusal_reason(case.native.accepts(), &sample.tensor.describe());
+        let array = Array::new(sample.tensor);
+        let (array, report) = subject
+            .registry
+            .convert_reported(array, subject.name, Options::default())
+            .map_err(|refused| format!("the conversion failed: {refused}"))?;
+        let backend = array.backend().name();
+        ensure(backend == subject.name, || format!("the result belongs to \"{backend}\""))?;
+        let tensor = exported(array)?;
+        let shared = Place::of(&tensor) == expected.place;
+        if !expected.bytes.is_empty() {
+            ensure(report.is_zero_copy() == shared, || {
+                format!("the report \"{report}\" is wrong: memory shared is {shared}")
+            })?;
+            ensure(shared == copied.is_none(), || match copied {
+                Some(why) => format!("it was shared although ACCEPTS excludes {why}"),
+                None => format!("it keeps ACCEPTS and was copied: {report}"),
+            })?;
+        }
+        expected.check(subject, tensor)
+    });
+}
+
+pub(super) fn copy_never_shares_or_gives_back(subject: &Subject, findings: &mut Findings) {
+    for_each_named_case(subject, findings, |subject, case| {
+        let Some(sample) = case.sample(subject)? else {
+            return Ok(());
+        };
+        let expected = Expected::of(&sample);
+        let why = refusal_reason(case.native.accepts(), &sample.tensor.describe());
+        let options = Options::default().copy(Copy::Never);
+        let array = Array::new(sample.tensor);
+        let tensor = match subject.registry.convert(array, subject.name, options) {
+            Ok(array) => exported(array)?,
+            Err(refused) => {
+                let (array, error) = refused.into_parts();
+                ensure(why.is_some(), || format!("it keeps ACCEPTS and was refused: {error}"))?;
+                ensure(matches!(error, Error::WouldCopy { .. }), || {
+                    format!("the error is not WouldCopy: {error}")
+                })?;
+                let dropped = sample.drops.as_ref().is_some_and(|drops| drops.drops() > 0);
+                ensure(!dropped, || "the owner was dropped by a refused conversion".to_owned())?;
+                exported(array)?
+            }
+        };
+        expected.check_same(subject, tensor)
+    });
+}
+
+pub(super) fn copy_always_shares_nothing(subject: &Subject, findings: &mut Findings) {
+    for_each_named_case(subject, findings, |subject, case| {
+        let Some(sample) = case.sample(subject)? else {
+            return Ok(());
+        };
+        let expected = Expected::of(&sample);
+        let options = Options::default().copy(Copy::Always);
+        let array = Array::new(sample.tensor);
+        let array = subject
+            .registry
+            .convert(array, subject.name, options)
+            .map_err(|refused| format!("the conversion failed: {refused}"))?;
+        if let Some(drops) = &sample.drops {
+            let times = drops.drops();
+            ensure(times == 1, || {
+                format!("the copy's source was dropped {times} times, not once")
+            })?;
+        }
+        let tensor = exported(array)?;
+        let empty = expected.bytes.is_empty();
+        // Freed memory may be had again at once, so only memory that is still held can be compared.
+        if let (Some(again), false) = (case.sample(subject)?, empty) {
+            let place = Place::of(&again.tensor);
+            ensure(Place::of(&tensor) != place, || "two arrays have one memory".to_owned())?;
+        }
+        expected.check(subject, tensor)
+    })
+}

@@ -1,0 +1,135 @@
+//! A device that is none: memory of an accelerator, held in host buffers, for testing routes over
+//! devices without hardware.
+//!
+//! [`FakeAccelerator`] has two devices of kind [`DeviceKind::Extension`], "extension:0" and
+//! "extension:1". `bridge-core` takes their memory for a device's, so every way to and from it is a
+//! transfer: upload, download, peer copy, copy and cast on the device. What it did is counted and
+//! what it shall fail at is set [for one thread](Faults), so that tests run side by side.
+//!
+//! It is not in the registry; a test makes one with it:
+//!
+//! ```
+//! use bridge_core::{Array, DataType, Device, DeviceKind, Options, Registration, Registry};
+//! use bridge_testkit::fake_accelerator::{FakeAccelerator, Faults};
+//!
+//! let registry = Registry::new([
+//!     Registration::backend(&FakeAccelerator),
+//!     Registration::host_tools(&bridge_host::HostKernels),
+//! ])?;
+//! let array = Array::new(bridge_core::ManagedTensor::from_vec(vec![1_u8, 2, 3], &[3])?);
+//! let failing = Faults::out_of_memory_at(0).install();
+//! let refused = registry.convert(array, "fake-accelerator", Options::default()).unwrap_err();
+//! drop(failing);
+//! let array = refused.into_value(); // unharmed
+//! assert!(registry.convert(array, "fake-accelerator", Options::default()).is_ok());
+//! # Ok::<(), bridge_core::Error>(())
+//! ```
+
+mod array;
+mod block;
+mod faults;
+
+use std::borrow::Cow;
+
+use bridge_core::{
+    Availability, Backend, DataType, Descriptor, Device, DeviceKind, DeviceMemory, Error,
+    ManagedTensor, NativeType, Overflow, Refused, Result, TensorSpec,
+};
+
+pub use array::FakeArray;
+pub use faults::{Faults, FaultsInstalled, Transfers, transfers};
+
+use block::{DeviceBlock, MEMORY, live_bytes};
+
+/// The backend of the fake devices.
+#[derive(Debug, Clone, Copy)]
+pub struct FakeAccelerator;
+
+/// The fake devices.
+pub const DEVICES: &[Device] =
+    &[Device::new(DeviceKind::Extension, 0), Device::new(DeviceKind::Extension, 1)];
+
+static DESCRIPTOR: Descriptor = Descriptor {
+    name: "fake-accelerator",
+    aliases: &["fake"],
+    framework: "no framework: bridge-testkit's fake accelerator",
+    priority: -1000,
+    device_kinds: &[DeviceKind::Extension],
+};
+
+impl Backend for FakeAccelerator {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    fn availability(&self) -> Availability {
+        Availability::Ready { devices: Cow::Borrowed(DEVICES) }
+    }
+
+    fn native_types(&self) -> &'static [NativeType] {
+        const { &[NativeType::of::<FakeArray, FakeAccelerator>()] }
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        let compact = TensorSpec::row_major(spec.data_type, spec.layout.shape())?;
+        if device.kind() == DeviceKind::Cpu {
+            return bridge_host::zeroed(&compact, compact.data_type.alignment());
+        }
+        DeviceBlock::allocate(&compact, existing(device)?)
+    }
+
+    fn transfer(
+        &self,
+        tensor: ManagedTensor,
+        to: Device,
+    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        let copied = self.copied_to(&tensor, to);
+        copied.map_err(|error| Refused::new(tensor, error))
+    }
+
+    fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
+        self.copied_to(tensor, tensor.device())
+    }
+
+    fn cast_on_device(&self, tensor: &ManagedTensor, to: DataType) -> Result<ManagedTensor> {
+        let on_host = block::host_copy(tensor)?;
+        let cast = bridge_host::to_data_type(&on_host, to, Overflow::Saturate)?;
+        DeviceBlock::filled(&cast, existing(tensor.device())?)
+    }
+
+    fn memory(&self, device: Device) -> Result<DeviceMemory> {
+        let live = live_bytes(existing(device)?);
+        Ok(DeviceMemory { total: MEMORY, free: MEMORY.saturating_sub(live) })
+    }
+}
+
+impl FakeAccelerator {
+    fn copied_to(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
+        let from = tensor.device();
+        let on_host = block::host_copy(tensor)?;
+        let copy = match to.kind() {
+            DeviceKind::Extension => DeviceBlock::filled(&on_host, existing(to)?)?,
+            DeviceKind::Cpu => on_host,
+            _ => {
+                return Err(Error::Unsupported {
+                    what: format!("moving fake memory to {to}"),
+                    remedy: "move it to the host first".to_owned(),
+                });
+            }
+        };
+        faults::count(from, to);
+        Ok(copy)
+    }
+}
+
+/// The device, where there is one.
+fn existing(device: Device) -> Result<Device> {
+    if DEVICES.contains(&device) {
+        return Ok(device);
+    }
+    Err(Error::DeviceUnavailable {
+        backend: DESCRIPTOR.name,
+        asked: device,
+        available: DEVICES.to_vec(),
+    })
+}

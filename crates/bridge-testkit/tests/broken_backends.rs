@@ -1,0 +1,73 @@
+//! Backends with one mistake each: the suite must find it, and find none in the backend without.
+
+mod mistakes;
+
+use bridge_testkit::conformance::{self, Outcome};
+use mistakes::{Backend, Mistake};
+
+fn outcome<M: Mistake>(backend: &'static Backend<M>) -> Outcome {
+    conformance::check_all(backend)
+}
+
+macro_rules! mistakes_are_found {
+    ($($test:ident: $mistake:ident breaks $($law:literal),+;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                static BACKEND: Backend<mistakes::$mistake> = Backend::new();
+                let outcome = outcome(&BACKEND);
+                let broken: Vec<_> = outcome.broken().collect();
+                for law in [$($law),+] {
+                    assert!(broken.contains(&law), "{law} did not find it, only {broken:?} did");
+                }
+            }
+        )*
+    };
+}
+
+mistakes_are_found! {
+    copying_is_found: Copies breaks
+        "accepted_tensors_are_taken_without_a_copy", "exports_are_taken_back",
+        "conversions_keep_every_bit";
+    leaking_is_found: Leaks breaks "owners_are_dropped_once", "panics_drop_owners_once";
+    dropped_strides_are_found: DropsStrides breaks
+        "accepted_tensors_are_taken_without_a_copy", "conversions_keep_every_bit";
+    an_ignored_offset_is_found: IgnoresOffset breaks
+        "accepted_tensors_are_taken_without_a_copy", "conversions_keep_every_bit";
+    a_changed_element_type_is_found: ChangesDataType breaks
+        "accepted_tensors_are_taken_without_a_copy", "describe_says_what_export_gives";
+    writable_read_only_memory_is_found: MakesWritable breaks
+        "read_only_stays_read_only", "shared_memory_is_never_called_exclusive";
+    a_dropped_refusal_is_found: SwapsRefused breaks "other_tensors_come_back_unharmed";
+    taking_what_it_does_not_accept_is_found: TakesEverything breaks
+        "other_tensors_come_back_unharmed";
+    refusing_what_it_accepts_is_found: RefusesColumnMajor breaks
+        "accepted_tensors_are_taken_without_a_copy", "copy_never_shares_or_gives_back";
+    refusing_its_own_export_is_found: RefusesOwnExport breaks "exports_are_taken_back";
+    a_wrong_description_is_found: DescribesRowMajor breaks "describe_says_what_export_gives";
+    a_bad_name_is_found: BadName breaks "descriptor_is_sane";
+    a_changing_availability_is_found: ChangesItsMind breaks "availability_is_quick_and_stable";
+    an_empty_remedy_is_found: NoRemedy breaks "availability_is_quick_and_stable";
+    a_panicking_memory_query_is_found: PanicsOnMemory breaks "memory_is_zeroed_and_measured";
+    dirty_memory_is_found: DirtyMemory breaks "memory_is_zeroed_and_measured";
+}
+
+#[test]
+fn a_backend_without_mistakes_keeps_every_law() {
+    static BACKEND: Backend<mistakes::None> = Backend::new();
+    let outcome = outcome(&BACKEND);
+    assert!(outcome.is_conformant(), "{outcome}");
+}
+
+#[test]
+fn an_unavailable_backend_is_reported_and_not_skipped() {
+    static BACKEND: Backend<mistakes::Unavailable> = Backend::new();
+    let outcome = outcome(&BACKEND);
+    assert!(outcome.is_conformant(), "{outcome}");
+    let reported = outcome
+        .verdicts
+        .iter()
+        .filter(|(_, verdict)| matches!(verdict, conformance::Verdict::Unavailable { .. }));
+    assert_eq!(reported.count(), conformance::law_names().count() - 3, "{outcome}");
+    assert!(outcome.to_string().contains("no driver"), "{outcome}");
+}

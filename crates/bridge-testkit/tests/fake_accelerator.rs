@@ -1,0 +1,131 @@
+//! The suite on the fake accelerator, and what its faults and counters show of the planner.
+
+use bridge_core::{
+    Array, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, Options, Registration,
+    Registry,
+};
+use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, Faults, Transfers, transfers};
+use bridge_testkit::samples::{Arrangement, Backing};
+
+bridge_testkit::conformance!(FakeAccelerator);
+
+const NAME: &str = "fake-accelerator";
+
+fn registry() -> Registry {
+    Registry::new([
+        Registration::backend(&FakeAccelerator),
+        Registration::host_tools(&bridge_host::HostKernels),
+    ])
+    .unwrap()
+}
+
+fn on_host() -> Array {
+    Array::new(ManagedTensor::from_vec(vec![1_f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]).unwrap())
+}
+
+fn steps(array: Array, options: Options) -> (Array, Vec<&'static str>, Transfers) {
+    transfers();
+    let (array, report) = registry().convert_reported(array, NAME, options).unwrap();
+    let steps = report.steps.iter().map(bridge_core::Step::name).collect();
+    (array, steps, transfers())
+}
+
+#[test]
+fn each_route_is_planned_and_taken_once() {
+    let (array, names, counts) = steps(on_host(), Options::default());
+    assert_eq!(names, ["upload", "share"]);
+    assert_eq!(counts, Transfers { uploads: 1, ..Transfers::default() });
+
+    let (array, names, counts) = steps(array, Options::default().on(DEVICES[1]));
+    assert_eq!(names, ["peer-copy", "share"]);
+    assert_eq!(counts, Transfers { peer_copies: 1, ..Transfers::default() });
+
+    let (array, names, counts) = steps(array, Options::default().copy(Copy::Always));
+    assert_eq!(names, ["device-copy", "share"]);
+    assert_eq!(counts, Transfers { device_copies: 1, ..Transfers::default() });
+    assert_eq!(array.describe().unwrap().device, DEVICES[1]);
+
+    let (array, names, counts) = steps(array, Options::default());
+    assert_eq!((names, counts), (vec!["stay"], Transfers::default()));
+
+    let (array, names, _) = steps(array, Options::default().cast(DataType::F64));
+    assert_eq!(names, ["cast", "share"]);
+
+    // A narrowing cast is done before the transfer, a widening one after it.
+    let (_, names, _) = steps(on_host(), Options::default().cast(DataType::F16));
+    assert_eq!(names, ["cast", "upload", "share"]);
+    let (_, names, _) = steps(on_host(), Options::default().cast(DataType::F64));
+    assert_eq!(names, ["upload", "cast", "share"]);
+
+    // Back on the host: what a typed conversion to a plain tensor does.
+    assert_eq!(array.describe().unwrap().device, DEVICES[1]);
+}
+
+/// Every allocation of a conversion fails once; each time the array comes back unharmed, and the
+/// conversion succeeds when it is tried again.
+#[test]
+fn out_of_memory_loses_nothing() {
+    let ways = [
+        (Device::CPU, Options::default()),
+        (Device::CPU, Options::default().cast(DataType::F64)),
+        (DEVICES[0], Options::default().on(DEVICES[1])),
+        (DEVICES[0], Options::default().copy(Copy::Always)),
+        (DEVICES[0], Options::default().cast(DataType::F64).on(DEVICES[1])),
+    ];
+    for (from, options) in ways {
+        for nth in 0.. {
+            let sample = Arrangement::row_major(&[2, 3])
+                .sample_with(
+                    DataType::F32,
+                    Backing::RustOwner,
+                    bridge_core::Access::Exclusive,
+                    |base| {
+                        if from == Device::CPU {
+                            return Ok::<_, ()>(base);
+                        }
+                        use bridge_core::Backend;
+                        Ok(FakeAccelerator.transfer(base, from).unwrap())
+                    },
+                )
+                .unwrap()
+                .unwrap();
+            let (before, drops) = (sample.tensor.describe(), sample.drops.unwrap());
+            let failing = Faults::out_of_memory_at(nth).install();
+            let converted = registry().convert(Array::new(sample.tensor), NAME, options);
+            drop(failing);
+            let Err(refused) = converted else {
+                assert!(nth > 0, "no allocation was made");
+                break;
+            };
+            assert!(matches!(refused.error(), Error::OutOfMemory { .. }), "{refused}");
+            assert_eq!(drops.drops(), 0);
+            let array = refused.into_value();
+            let after = array.describe().unwrap();
+            assert_eq!((before.layout, before.device), (after.layout, after.device));
+            registry().convert(array, NAME, options).unwrap();
+            assert_eq!(drops.drops(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_refused_import_gives_the_source_back() {
+    let array = on_host();
+    let refusing = Faults::refused_imports().install();
+    let refused = registry().convert(array, NAME, Options::default()).unwrap_err();
+    drop(refusing);
+    assert!(refused.to_string().contains("told to refuse"), "{refused}");
+    let tensor = refused.into_value().export().unwrap();
+    assert_eq!(tensor.as_slice::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    assert_eq!(tensor.access(), bridge_core::Access::Exclusive);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named() {
+    let absent = Device::new(DeviceKind::Extension, 7);
+    let refused = registry().convert(on_host(), NAME, Options::default().on(absent)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "\"fake-accelerator\" has no device extension:7; it has extension:0, extension:1"
+    );
+}

@@ -1,0 +1,321 @@
+//! A small backend over host memory, and the mistakes it can make.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bridge_core::{
+    Accepts, Access, Availability, DataType, Description, Descriptor, Device, DeviceKind,
+    DeviceMemory, Error, Layout, LayoutRule, ManagedTensor, NativeArray, NativeType, Owner,
+    Refused, Result, TensorSpec,
+};
+
+/// One way to go wrong; every method without it is right.
+pub(crate) trait Mistake: Send + Sync + 'static {
+    const ACCEPTS: Accepts = Accepts::host(TYPES).layout(LayoutRule::Forward);
+    const NAME: &'static str = "mistaken";
+
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        Ok(tensor)
+    }
+
+    /// What to do with a tensor that does not keep `ACCEPTS`.
+    fn refuse(
+        tensor: ManagedTensor,
+        error: Error,
+    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        Err(Refused::new(tensor, error))
+    }
+
+    fn describe(tensor: &ManagedTensor) -> Description {
+        tensor.describe()
+    }
+
+    fn export(tensor: ManagedTensor) -> ManagedTensor {
+        tensor
+    }
+
+    fn availability() -> Availability {
+        Availability::HOST
+    }
+
+    fn memory() -> Result<DeviceMemory> {
+        Ok(DeviceMemory { total: 2, free: 1 })
+    }
+
+    fn allocated(tensor: ManagedTensor) -> ManagedTensor {
+        tensor
+    }
+}
+
+const TYPES: &[DataType] = &[DataType::F32, DataType::I32, DataType::U8, DataType::BOOL];
+
+/// The backend that makes the mistake `M`.
+pub(crate) struct Backend<M>(PhantomData<M>);
+
+impl<M> Backend<M> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// Its array type.
+pub(crate) struct MistakenArray<M> {
+    tensor: ManagedTensor,
+    mistake: PhantomData<M>,
+}
+
+impl<M: Mistake> Backend<M> {
+    const DESCRIPTOR: Descriptor = Descriptor {
+        name: M::NAME,
+        aliases: &["oops"],
+        framework: "mistakes 1.0",
+        priority: 0,
+        device_kinds: &[DeviceKind::Cpu],
+    };
+}
+
+impl<M: Mistake> bridge_core::Backend for Backend<M> {
+    fn descriptor(&self) -> &'static Descriptor {
+        const { &Self::DESCRIPTOR }
+    }
+
+    fn availability(&self) -> Availability {
+        M::availability()
+    }
+
+    fn native_types(&self) -> &'static [NativeType] {
+        const { &[NativeType::of::<MistakenArray<M>, Self>()] }
+    }
+
+    fn memory(&self, _: Device) -> Result<DeviceMemory> {
+        M::memory()
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        if device != Device::CPU {
+            let available = vec![Device::CPU];
+            return Err(Error::DeviceUnavailable { backend: M::NAME, asked: device, available });
+        }
+        bridge_host::zeroed(spec, spec.data_type.alignment()).map(M::allocated)
+    }
+}
+
+impl<M: Mistake> NativeArray<Backend<M>> for MistakenArray<M> {
+    const ACCEPTS: Accepts = M::ACCEPTS;
+
+    fn backend() -> &'static Backend<M> {
+        const { &Backend::new() }
+    }
+
+    fn describe(&self) -> Result<Description> {
+        Ok(M::describe(&self.tensor))
+    }
+
+    fn export(self) -> Result<ManagedTensor, Refused<Self>> {
+        Ok(M::export(self.tensor))
+    }
+
+    fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
+        let found = tensor.describe();
+        let aligned = found.alignment >= found.data_type.alignment() || found.layout.is_empty();
+        let taken = Self::ACCEPTS.has(found.data_type)
+            && Self::ACCEPTS.layout_rule().allows(&found.layout)
+            && found.device.kind().is_host_accessible()
+            && aligned;
+        let tensor = if taken {
+            M::import(tensor)
+        } else {
+            let (what, remedy) = ("this tensor".to_owned(), "copy it".to_owned());
+            M::refuse(tensor, Error::Unsupported { what, remedy })
+        };
+        tensor.map(|tensor| Self { tensor, mistake: PhantomData })
+    }
+}
+
+/// Another tensor over the memory of `tensor`, which it keeps.
+fn rewrapped(
+    tensor: ManagedTensor,
+    data_type: DataType,
+    layout: Layout,
+    access: Access,
+) -> ManagedTensor {
+    let (data, device) = (tensor.data(), tensor.device());
+    let spec = TensorSpec { data_type, layout };
+    // SAFETY: every caller makes a mistake about the elements that stays within the memory, and
+    // the suite reads them through pointers only.
+    unsafe { ManagedTensor::from_parts(data, spec, device, access, Owner::keep(tensor)) }.unwrap()
+}
+
+fn copied(tensor: &ManagedTensor) -> ManagedTensor {
+    bridge_host::to_row_major(tensor).unwrap()
+}
+
+pub(crate) struct None;
+impl Mistake for None {}
+
+pub(crate) struct Copies;
+impl Mistake for Copies {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        Ok(copied(&tensor))
+    }
+}
+
+pub(crate) struct Leaks;
+impl Mistake for Leaks {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        let copy = copied(&tensor);
+        std::mem::forget(tensor);
+        Ok(copy)
+    }
+}
+
+pub(crate) struct DropsStrides;
+impl Mistake for DropsStrides {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        let layout = Layout::row_major(tensor.shape()).unwrap();
+        // A repeated axis has less memory than its shape says.
+        if tensor.layout().may_overlap() {
+            return Ok(tensor);
+        }
+        let (data_type, access) = (tensor.data_type(), tensor.access());
+        Ok(rewrapped(tensor, data_type, layout, access))
+    }
+}
+
+/// Takes the middle of a longer buffer for the start of one: reads one element too far ahead.
+pub(crate) struct IgnoresOffset;
+impl Mistake for IgnoresOffset {
+    const ACCEPTS: Accepts = Accepts::host(TYPES);
+
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        let layout = tensor.layout();
+        if layout.byte_offset() == 0 || layout.rank() != 1 {
+            return Ok(tensor);
+        }
+        let layout = Layout::row_major(layout.shape()).unwrap();
+        let (data_type, access) = (tensor.data_type(), tensor.access());
+        Ok(rewrapped(tensor, data_type, layout, access))
+    }
+}
+
+pub(crate) struct ChangesDataType;
+impl Mistake for ChangesDataType {
+    fn export(tensor: ManagedTensor) -> ManagedTensor {
+        if tensor.data_type() != DataType::F32 {
+            return tensor;
+        }
+        let (layout, access) = (tensor.layout().clone(), tensor.access());
+        rewrapped(tensor, DataType::I32, layout.at_byte_offset(0), access)
+    }
+}
+
+pub(crate) struct MakesWritable;
+impl Mistake for MakesWritable {
+    fn export(tensor: ManagedTensor) -> ManagedTensor {
+        let (data_type, layout) = (tensor.data_type(), tensor.layout().clone());
+        rewrapped(tensor, data_type, layout, Access::Exclusive)
+    }
+}
+
+pub(crate) struct SwapsRefused;
+impl Mistake for SwapsRefused {
+    fn refuse(
+        tensor: ManagedTensor,
+        error: Error,
+    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        Err(Refused::new(copied(&tensor), error))
+    }
+}
+
+pub(crate) struct TakesEverything;
+impl Mistake for TakesEverything {
+    fn refuse(tensor: ManagedTensor, _: Error) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        Ok(tensor)
+    }
+}
+
+pub(crate) struct RefusesColumnMajor;
+impl Mistake for RefusesColumnMajor {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        if tensor.layout().is_row_major() {
+            return Ok(tensor);
+        }
+        let (what, remedy) = ("these strides".to_owned(), "copy it".to_owned());
+        Err(Refused::new(tensor, Error::Unsupported { what, remedy }))
+    }
+}
+
+/// Exports an integer type that it does not take.
+pub(crate) struct RefusesOwnExport;
+impl Mistake for RefusesOwnExport {
+    fn export(tensor: ManagedTensor) -> ManagedTensor {
+        if tensor.data_type() != DataType::I32 {
+            return tensor;
+        }
+        let (layout, access) = (tensor.layout().clone(), tensor.access());
+        rewrapped(tensor, DataType::U32, layout, access)
+    }
+}
+
+pub(crate) struct DescribesRowMajor;
+impl Mistake for DescribesRowMajor {
+    fn describe(tensor: &ManagedTensor) -> Description {
+        let layout = Layout::row_major(tensor.shape()).unwrap();
+        Description { layout, ..tensor.describe() }
+    }
+}
+
+pub(crate) struct BadName;
+impl Mistake for BadName {
+    const NAME: &'static str = "Bad Name";
+}
+
+pub(crate) struct ChangesItsMind;
+impl Mistake for ChangesItsMind {
+    fn availability() -> Availability {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let more = ASKED.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        let devices = if more {
+            vec![Device::CPU]
+        } else {
+            vec![Device::CPU, Device::new(DeviceKind::Cpu, 1)]
+        };
+        Availability::Ready { devices: Cow::Owned(devices) }
+    }
+}
+
+pub(crate) struct NoRemedy;
+impl Mistake for NoRemedy {
+    fn availability() -> Availability {
+        Availability::Unavailable { reason: "no driver".to_owned(), remedy: " ".to_owned() }
+    }
+}
+
+pub(crate) struct Unavailable;
+impl Mistake for Unavailable {
+    fn availability() -> Availability {
+        Availability::Unavailable {
+            reason: "there is no driver".to_owned(),
+            remedy: "install one".to_owned(),
+        }
+    }
+}
+
+pub(crate) struct PanicsOnMemory;
+impl Mistake for PanicsOnMemory {
+    fn memory() -> Result<DeviceMemory> {
+        panic!("no driver was loaded");
+    }
+}
+
+pub(crate) struct DirtyMemory;
+impl Mistake for DirtyMemory {
+    fn allocated(tensor: ManagedTensor) -> ManagedTensor {
+        if !tensor.layout().is_empty() {
+            // SAFETY: the tensor has an element, and is new.
+            unsafe { tensor.first_element().write(1) };
+        }
+        tensor
+    }
+}
