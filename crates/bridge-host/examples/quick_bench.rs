@@ -33,18 +33,12 @@ fn bench(
     target: &mut ManagedTensor,
     memory: &mut [Vec<u8>; 2],
 ) {
-    let chosen = std::env::args()
-        .nth(1)
-        .is_none_or(|part| name.contains(&part));
+    let chosen = std::env::args().nth(1).is_none_or(|part| name.contains(&part));
     if !chosen {
         return;
     }
-    let bytes_of = |tensor: &ManagedTensor| {
-        tensor
-            .layout()
-            .compact_bytes(tensor.data_type())
-            .unwrap_or(0)
-    };
+    let bytes_of =
+        |tensor: &ManagedTensor| tensor.layout().compact_bytes(tensor.data_type()).unwrap_or(0);
     let bytes = bytes_of(source).max(bytes_of(target));
     let [from, to] = memory;
     let (from, to) = (&from[..bytes], &mut to[..bytes]);
@@ -60,10 +54,7 @@ fn bench(
         || to.copy_from_slice(black_box(from)),
     );
     let (ours, memcpy) = (bytes as f64 / ours / 1e9, bytes as f64 / memcpy / 1e9);
-    println!(
-        "{name:40} {ours:7.2} GB/s, memcpy {memcpy:7.2}, ratio {:.2}",
-        ours / memcpy
-    );
+    println!("{name:40} {ours:7.2} GB/s, memcpy {memcpy:7.2}, ratio {:.2}", ours / memcpy);
 }
 
 fn ones(data_type: DataType, shape: &[usize]) -> Result<ManagedTensor, bridge_core::Error> {
@@ -82,74 +73,34 @@ fn main() -> Result<(), bridge_core::Error> {
     }
     use DataType as D;
     let memory = &mut [vec![1_u8; 260 << 20], vec![2_u8; 260 << 20]];
-    for (rows, columns) in [
-        (64, 64),
-        (512, 512),
-        (2048, 2048),
-        (4096, 4096),
-        (4097, 4097),
-        (8192, 8192),
-    ] {
+    for (rows, columns) in
+        [(64, 64), (512, 512), (2048, 2048), (4096, 4096), (4097, 4097), (8192, 8192)]
+    {
         let source = ones(D::F32, &[rows, columns])?.permuted(&[1, 0])?;
         let mut target = ones(D::F32, &[columns, rows])?;
-        bench(
-            &format!("transpose {rows}x{columns} float32"),
-            &source,
-            &mut target,
-            memory,
-        );
+        bench(&format!("transpose {rows}x{columns} float32"), &source, &mut target, memory);
     }
     for data_type in [D::U8, D::F16, D::F64, D::C128] {
         for rows in [2048, 4096, 4097] {
             let source = ones(data_type, &[rows, rows])?.permuted(&[1, 0])?;
             let mut target = ones(data_type, &[rows, rows])?;
-            bench(
-                &format!("transpose {rows}x{rows} {data_type}"),
-                &source,
-                &mut target,
-                memory,
-            );
+            bench(&format!("transpose {rows}x{rows} {data_type}"), &source, &mut target, memory);
         }
     }
     for n in [1024, 2048, 4096] {
         let shape = [n, n];
         let mut target = ones(D::F32, &shape)?;
-        bench(
-            &format!("contiguous {n}"),
-            &ones(D::F32, &shape)?,
-            &mut target,
-            memory,
-        );
+        bench(&format!("contiguous {n}"), &ones(D::F32, &shape)?, &mut target, memory);
         let reversed = ones(D::F32, &shape)?.sliced(0, n - 1, n, -1)?;
-        bench(
-            &format!("reversed rows {n}"),
-            &reversed,
-            &mut target,
-            memory,
-        );
+        bench(&format!("reversed rows {n}"), &reversed, &mut target, memory);
         let mirrored = ones(D::F32, &shape)?.sliced(1, n - 1, n, -1)?;
-        bench(
-            &format!("reversed columns {n}"),
-            &mirrored,
-            &mut target,
-            memory,
-        );
+        bench(&format!("reversed columns {n}"), &mirrored, &mut target, memory);
         let second = ones(D::F32, &[n, 2 * n])?.sliced(1, 0, n, 2)?;
-        bench(
-            &format!("every second column {n}"),
-            &second,
-            &mut target,
-            memory,
-        );
+        bench(&format!("every second column {n}"), &second, &mut target, memory);
         let row = ones(D::F32, &[1, n])?.broadcast_to(&shape)?;
         bench(&format!("broadcast rows {n}"), &row, &mut target, memory);
         let column = ones(D::F32, &[n, 1])?.broadcast_to(&shape)?;
-        bench(
-            &format!("broadcast columns {n}"),
-            &column,
-            &mut target,
-            memory,
-        );
+        bench(&format!("broadcast columns {n}"), &column, &mut target, memory);
         let mut scattered = ones(D::F32, &[n, 2 * n])?.sliced(1, 0, n, 2)?;
         bench(
             &format!("into every second column {n}"),
@@ -182,19 +133,9 @@ fn main() -> Result<(), bridge_core::Error> {
         );
     }
     let heads = ones(D::F32, &[16, 128, 16, 64])?.permuted(&[0, 2, 1, 3])?;
-    bench(
-        "attention heads",
-        &heads,
-        &mut ones(D::F32, &[16, 16, 128, 64])?,
-        memory,
-    );
+    bench("attention heads", &heads, &mut ones(D::F32, &[16, 16, 128, 64])?, memory);
     let volume = ones(D::F32, &[160, 160, 160])?.permuted(&[2, 1, 0])?;
-    bench(
-        "volume reversed axes",
-        &volume,
-        &mut ones(D::F32, &[160, 160, 160])?,
-        memory,
-    );
+    bench("volume reversed axes", &volume, &mut ones(D::F32, &[160, 160, 160])?, memory);
 
     let pairs = [
         (D::F32, D::F16),
@@ -219,21 +160,11 @@ fn main() -> Result<(), bridge_core::Error> {
     for n in [128, 1024, 2048, 4096] {
         for (from, to) in pairs {
             let source = ones(from, &[n, n])?;
-            bench(
-                &format!("cast {from} to {to} {n}"),
-                &source,
-                &mut ones(to, &[n, n])?,
-                memory,
-            );
+            bench(&format!("cast {from} to {to} {n}"), &source, &mut ones(to, &[n, n])?, memory);
         }
     }
     let source = ones(D::F32, &[2048, 2048])?.permuted(&[1, 0])?;
-    bench(
-        "cast transposed float32 to float16",
-        &source,
-        &mut ones(D::F16, &[2048, 2048])?,
-        memory,
-    );
+    bench("cast transposed float32 to float16", &source, &mut ones(D::F16, &[2048, 2048])?, memory);
     let _ = Layout::row_major(&[]);
     Ok(())
 }

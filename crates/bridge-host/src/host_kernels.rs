@@ -87,10 +87,7 @@ pub fn cast(source: &ManagedTensor, target: &mut ManagedTensor, overflow: Overfl
         return copy(source, target);
     }
     require_writable_like(source, target)?;
-    let ends = Ends {
-        source: source.first_element(),
-        target: target.first_element(),
-    };
+    let ends = Ends { source: source.first_element(), target: target.first_element() };
     // SAFETY: as in `copy`.
     unsafe {
         cast_strided(
@@ -115,12 +112,7 @@ fn require_writable_like(source: &ManagedTensor, target: &ManagedTensor) -> Resu
     }
     source.require_host()?;
     target.require_host()?;
-    let not_writable = |reason| {
-        Err(Error::NotWritable {
-            what: "the target",
-            reason,
-        })
-    };
+    let not_writable = |reason| Err(Error::NotWritable { what: "the target", reason });
     match target.access() {
         Access::Exclusive => {}
         Access::Shared => {

@@ -56,22 +56,14 @@ impl LoopNest {
     ) -> Self {
         // The products fit: a layout with elements spans at most `isize::MAX` bytes, and its axes
         // of extent 1, whose strides may be anything, are left out.
-        let axes = source
-            .shape()
-            .iter()
-            .zip(source.strides())
-            .zip(target.strides());
+        let axes = source.shape().iter().zip(source.strides()).zip(target.strides());
         let axes = axes.filter(|((extent, _), _)| **extent > 1);
         let axes = axes.map(|((&extent, &from), &to)| Axis {
             extent,
             source: from * source_item.cast_signed(),
             target: to * target_item.cast_signed(),
         });
-        Self {
-            axes: axes.collect(),
-            source_start: 0,
-            target_start: 0,
-        }
+        Self { axes: axes.collect(), source_start: 0, target_start: 0 }
     }
 
     fn join_neighbours(&mut self) {
@@ -83,10 +75,7 @@ impl LoopNest {
                     if outer.source == inner.source * extent
                         && outer.target == inner.target * extent =>
                 {
-                    *outer = Axis {
-                        extent: outer.extent * inner.extent,
-                        ..inner
-                    };
+                    *outer = Axis { extent: outer.extent * inner.extent, ..inner };
                 }
                 _ => joined.push(inner),
             }
@@ -114,11 +103,7 @@ impl LoopNest {
     /// Part `part` of `parts` parts along `axis`, which has at least `parts` elements.
     pub(crate) fn part(&self, axis: usize, part: usize, parts: usize) -> Self {
         let mut nest = self.clone();
-        let Axis {
-            extent,
-            source,
-            target,
-        } = self.axes[axis];
+        let Axis { extent, source, target } = self.axes[axis];
         let (size, longer) = (extent / parts, extent % parts);
         let first = (part * size + part.min(longer)).cast_signed();
         nest.axes[axis].extent = size + usize::from(part < longer);
@@ -182,38 +167,15 @@ mod tests {
     #[test]
     fn compact_layouts_are_one_loop() {
         let nest = nest(&[5, 1, 7, 3], &[21, 99, 3, 1], &[21, -7, 3, 1]);
-        assert_eq!(
-            nest.axes,
-            [Axis {
-                extent: 105,
-                source: 4,
-                target: 4
-            }]
-        );
+        assert_eq!(nest.axes, [Axis { extent: 105, source: 4, target: 4 }]);
     }
 
     #[test]
     fn loops_follow_the_target_and_run_forward_in_it() {
         let nest = nest(&[5, 7], &[7, 1], &[1, -5]);
-        let [outer, inner] = nest.axes[..] else {
-            panic!("{nest:?}")
-        };
-        assert_eq!(
-            outer,
-            Axis {
-                extent: 7,
-                source: -4,
-                target: 20
-            }
-        );
-        assert_eq!(
-            inner,
-            Axis {
-                extent: 5,
-                source: 28,
-                target: 4
-            }
-        );
+        let [outer, inner] = nest.axes[..] else { panic!("{nest:?}") };
+        assert_eq!(outer, Axis { extent: 7, source: -4, target: 20 });
+        assert_eq!(inner, Axis { extent: 5, source: 28, target: 4 });
         assert_eq!((nest.source_start, nest.target_start), (24, -120));
     }
 

@@ -34,12 +34,7 @@ const fn format(
     bias: i32,
     specials: Specials,
 ) -> SmallFloat {
-    SmallFloat {
-        exponent_bits,
-        mantissa_bits,
-        bias,
-        specials,
-    }
+    SmallFloat { exponent_bits, mantissa_bits, bias, specials }
 }
 
 pub(crate) const F16: SmallFloat = format(5, 10, 15, Specials::Ieee);
@@ -140,12 +135,7 @@ impl SmallFloat {
 
     /// How to encode under `overflow`.
     pub(crate) fn encoder(self, overflow: Overflow) -> Encoder {
-        let Self {
-            exponent_bits,
-            mantissa_bits,
-            bias,
-            specials,
-        } = self;
+        let Self { exponent_bits, mantissa_bits, bias, specials } = self;
         let all_ones = (1 << self.magnitude_bits()) - 1;
         let nan = match specials {
             Specials::Ieee => {
@@ -206,27 +196,11 @@ impl Encoder {
         let normal = (rounded >> self.shift).wrapping_sub(self.rebias);
         let aligned = f32::from_bits(magnitude) + f32::from_bits(self.aligner);
         let subnormal = aligned.to_bits().wrapping_sub(self.aligner);
-        let code = if magnitude < self.smallest_normal {
-            subnormal
-        } else {
-            normal
-        };
-        let code = if code > self.largest {
-            self.beyond
-        } else {
-            code
-        };
-        let code = if magnitude > F32_INFINITY {
-            self.nan
-        } else {
-            code
-        };
+        let code = if magnitude < self.smallest_normal { subnormal } else { normal };
+        let code = if code > self.largest { self.beyond } else { code };
+        let code = if magnitude > F32_INFINITY { self.nan } else { code };
         let sign = (bits & 0x8000_0000) >> self.sign_shift;
-        if self.negative_zero || code != 0 {
-            code | sign
-        } else {
-            code
-        }
+        if self.negative_zero || code != 0 { code | sign } else { code }
     }
 }
 
@@ -238,11 +212,7 @@ pub(crate) const BF16_LIMIT: f32 = f32::from_bits(0x7F7F_7FFF);
 pub(crate) fn encode_bf16(value: f32) -> u16 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1));
-    let kept = if bits & 0x7FFF_FFFF > F32_INFINITY {
-        bits | 0x0040_0000
-    } else {
-        rounded
-    };
+    let kept = if bits & 0x7FFF_FFFF > F32_INFINITY { bits | 0x0040_0000 } else { rounded };
     (kept >> 16) as u16
 }
 
@@ -259,11 +229,7 @@ pub(crate) fn decode_f16(code: u16) -> f32 {
     let magnitude = u32::from(code & 0x7FFF);
     let finite = f32::from_bits(magnitude << 13) * REBIAS;
     let special = F32_INFINITY | magnitude << 13;
-    let bits = if magnitude < 0x7C00 {
-        finite.to_bits()
-    } else {
-        special
-    };
+    let bits = if magnitude < 0x7C00 { finite.to_bits() } else { special };
     f32::from_bits(bits | u32::from(code & 0x8000) << 16)
 }
 
@@ -336,24 +302,12 @@ pub(crate) fn unpack_codes(packed: &[u8], bits: u32, codes: &mut Vec<u8>, count:
 mod tests {
     use super::*;
 
-    const EIGHT_BITS: [SmallFloat; 7] = [
-        F8E3M4,
-        F8E4M3,
-        F8E4M3B11FNUZ,
-        F8E4M3FN,
-        F8E4M3FNUZ,
-        F8E5M2,
-        F8E5M2FNUZ,
-    ];
+    const EIGHT_BITS: [SmallFloat; 7] =
+        [F8E3M4, F8E4M3, F8E4M3B11FNUZ, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ];
 
     /// The value of a code by the textbook formula, in `f64`; `None` for NaN.
     fn textbook(format: SmallFloat, code: u32) -> Option<f64> {
-        let SmallFloat {
-            exponent_bits,
-            mantissa_bits,
-            bias,
-            specials,
-        } = format;
+        let SmallFloat { exponent_bits, mantissa_bits, bias, specials } = format;
         let negative = code >> (exponent_bits + mantissa_bits) & 1 == 1;
         let exponent = (code >> mantissa_bits & ((1 << exponent_bits) - 1)) as i32;
         let mantissa = f64::from(code & ((1 << mantissa_bits) - 1));
@@ -394,10 +348,7 @@ mod tests {
                 assert_eq!(Some(f64::from(format.decode(code))), textbook(format, code));
             }
         }
-        assert_eq!(
-            F4E2M1FN.table()[..8],
-            [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]
-        );
+        assert_eq!(F4E2M1FN.table()[..8], [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]);
         assert_eq!((F6E2M3FN.decode(31), F6E3M2FN.decode(31)), (7.5, 28.0));
     }
 
@@ -465,16 +416,8 @@ mod tests {
             let largest = format.decode(format.largest());
             assert_eq!(code(Overflow::Saturate, format.limit()), largest);
             for value in [format.limit().next_up(), f32::MAX, f32::INFINITY] {
-                let saturated = if format.has_infinity() {
-                    f32::INFINITY
-                } else {
-                    largest
-                };
-                assert_eq!(
-                    code(Overflow::Saturate, value),
-                    saturated,
-                    "{format:?} {value}"
-                );
+                let saturated = if format.has_infinity() { f32::INFINITY } else { largest };
+                assert_eq!(code(Overflow::Saturate, value), saturated, "{format:?} {value}");
                 assert_eq!(code(Overflow::Saturate, -value), -saturated);
                 let wrapped = code(Overflow::Wrap, -value);
                 assert!(wrapped == f32::NEG_INFINITY || !format.has_infinity() && wrapped.is_nan());
@@ -487,28 +430,15 @@ mod tests {
     #[test]
     fn scales_are_rounded_powers_of_two() {
         use Overflow::{Saturate, Wrap};
-        let golden = [
-            (1.0, 127),
-            (1.4, 127),
-            (1.5, 128),
-            (3.0, 128),
-            (3.1, 129),
-            (1.7e38, 254),
-        ];
+        let golden = [(1.0, 127), (1.4, 127), (1.5, 128), (3.0, 128), (3.1, 129), (1.7e38, 254)];
         for (value, code) in golden {
             assert_eq!(encode_scale(value, Saturate), code, "{value}");
         }
         for below in [0.0, -0.0, -1.0, f32::NEG_INFINITY, SCALE_LOWEST.next_down()] {
-            assert_eq!(
-                (encode_scale(below, Saturate), encode_scale(below, Wrap)),
-                (0, 255)
-            );
+            assert_eq!((encode_scale(below, Saturate), encode_scale(below, Wrap)), (0, 255));
         }
         for above in [f32::INFINITY, f32::MAX, SCALE_LIMIT.next_up()] {
-            assert_eq!(
-                (encode_scale(above, Saturate), encode_scale(above, Wrap)),
-                (254, 255)
-            );
+            assert_eq!((encode_scale(above, Saturate), encode_scale(above, Wrap)), (254, 255));
         }
         assert_eq!(encode_scale(SCALE_LIMIT, Wrap), 254);
         assert_eq!(encode_scale(f32::NAN, Saturate), 255);

@@ -63,28 +63,12 @@ pub unsafe fn copy_strided(
     }
     let ends = Ends { source, target };
     let (nest, item) = match data_type.size_in_bytes() {
-        Some(item) => (
-            LoopNest::new(source_layout, item, target_layout, item),
-            item,
-        ),
+        Some(item) => (LoopNest::new(source_layout, item, target_layout, item), item),
         None => {
             // Row-major, or `span` would have failed: one run of bytes.
-            let bytes = data_type
-                .bytes_for(source_layout.element_count())
-                .unwrap_or(0);
-            let run = Axis {
-                extent: bytes,
-                source: 1,
-                target: 1,
-            };
-            (
-                LoopNest {
-                    axes: vec![run],
-                    source_start: 0,
-                    target_start: 0,
-                },
-                1,
-            )
+            let bytes = data_type.bytes_for(source_layout.element_count()).unwrap_or(0);
+            let run = Axis { extent: bytes, source: 1, target: 1 };
+            (LoopNest { axes: vec![run], source_start: 0, target_start: 0 }, 1)
         }
     };
     let threads = threads_for(nest.count() * item);
@@ -134,11 +118,7 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends) {
         });
         return;
     }
-    let point = Axis {
-        extent: 1,
-        source: 0,
-        target: 0,
-    };
+    let point = Axis { extent: 1, source: 0, target: 0 };
     let (others, outer, inner) = match axes {
         [] => (&[][..], point, point),
         [inner] => (&[][..], point, *inner),
@@ -164,11 +144,5 @@ pub(crate) fn plane_to_transpose(axes: &[Axis]) -> Option<(Plane, Vec<Axis>)> {
     }
     let mut others = outer.to_vec();
     others.remove(densest);
-    Some((
-        Plane {
-            along_source,
-            along_target,
-        },
-        others,
-    ))
+    Some((Plane { along_source, along_target }, others))
 }

@@ -62,11 +62,7 @@ pub(crate) unsafe fn copy_row(axis: Axis, item: usize, ends: Ends) {
 ///
 /// As [`copy_plane`].
 unsafe fn copy_row_of<const ITEM: usize>(axis: Axis, ends: Ends) {
-    let Axis {
-        extent,
-        source: from,
-        target: to,
-    } = axis;
+    let Axis { extent, source: from, target: to } = axis;
     let item = ITEM.cast_signed();
     // SAFETY: with or without constant strides, the loops visit the elements of `axis`.
     unsafe {
@@ -98,10 +94,7 @@ unsafe fn copy_steps<const ITEM: usize>(count: usize, from: isize, to: isize, en
         // do not overlap, and byte pointers are always aligned.
         unsafe {
             let element = ends.source.offset(step * from).cast::<[u8; ITEM]>().read();
-            ends.target
-                .offset(step * to)
-                .cast::<[u8; ITEM]>()
-                .write(element);
+            ends.target.offset(step * to).cast::<[u8; ITEM]>().write(element);
         }
     }
 }
@@ -116,10 +109,7 @@ unsafe fn fill_row<const ITEM: usize>(count: usize, ends: Ends) {
     unsafe {
         let element = ends.source.cast::<[u8; ITEM]>().read();
         for step in 0..count {
-            ends.target
-                .add(step * ITEM)
-                .cast::<[u8; ITEM]>()
-                .write(element);
+            ends.target.add(step * ITEM).cast::<[u8; ITEM]>().write(element);
         }
     }
 }

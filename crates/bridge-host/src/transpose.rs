@@ -62,12 +62,7 @@ impl Transposer {
         #[cfg(not(target_arch = "x86_64"))]
         let avx2 = false;
         let buffer = Box::new(Buffer([MaybeUninit::uninit(); BUFFER_BYTES]));
-        Self {
-            item,
-            avx2,
-            streams: avx2 && bytes >= STREAMED_BYTES,
-            buffer,
-        }
+        Self { item, avx2, streams: avx2 && bytes >= STREAMED_BYTES, buffer }
     }
 
     /// Copies the elements of `plane`.
@@ -77,10 +72,7 @@ impl Transposer {
     /// Every element that the plane visits can be read at the source and written at the target,
     /// nobody else writes or reads them meanwhile, and source and target do not overlap.
     pub(crate) unsafe fn copy(&mut self, plane: &Plane, ends: Ends) {
-        let Plane {
-            along_source,
-            along_target,
-        } = *plane;
+        let Plane { along_source, along_target } = *plane;
         if along_source.extent.min(along_target.extent) <= FEW {
             // SAFETY: the caller promises the same.
             unsafe { copy_few(*plane, self.item, ends) };
@@ -97,14 +89,8 @@ impl Transposer {
                     column * along_source.target + row * along_target.target,
                 );
                 let tile = Plane {
-                    along_source: Axis {
-                        extent: columns.len(),
-                        ..along_source
-                    },
-                    along_target: Axis {
-                        extent: rows.len(),
-                        ..along_target
-                    },
+                    along_source: Axis { extent: columns.len(), ..along_source },
+                    along_target: Axis { extent: rows.len(), ..along_target },
                 };
                 // SAFETY: a tile visits elements of the plane.
                 unsafe { self.copy_tile(&tile, here) };
@@ -124,17 +110,11 @@ impl Transposer {
     ///
     /// As [`copy`](Self::copy); the rows of the tile, padded, fit the buffer.
     unsafe fn copy_tile(&mut self, tile: &Plane, ends: Ends) {
-        let Plane {
-            along_source,
-            along_target,
-        } = *tile;
+        let Plane { along_source, along_target } = *tile;
         let item = self.item;
         let run = along_target.extent * item;
         let pitch = run.next_multiple_of(64) + PADDING / 2;
-        assert!(
-            along_source.extent * pitch <= BUFFER_BYTES,
-            "{tile:?} does not fit the buffer"
-        );
+        assert!(along_source.extent * pitch <= BUFFER_BYTES, "{tile:?} does not fit the buffer");
         let buffer = self.buffer.0.as_mut_ptr().cast::<u8>();
         // SAFETY:
         // - The tile's elements can be read and written, the caller promises.
@@ -144,22 +124,10 @@ impl Transposer {
             self.fill(tile, ends.source, buffer, pitch);
             for column in 0..along_source.extent {
                 let from = buffer.add(column * pitch).cast_const();
-                let to = ends
-                    .target
-                    .wrapping_offset(column.cast_signed() * along_source.target);
+                let to = ends.target.wrapping_offset(column.cast_signed() * along_source.target);
                 if along_target.target != item.cast_signed() {
-                    let row = Axis {
-                        source: item.cast_signed(),
-                        ..along_target
-                    };
-                    copy_row(
-                        row,
-                        item,
-                        Ends {
-                            source: from,
-                            target: to,
-                        },
-                    );
+                    let row = Axis { source: item.cast_signed(), ..along_target };
+                    copy_row(row, item, Ends { source: from, target: to });
                     continue;
                 }
                 #[cfg(target_arch = "x86_64")]
@@ -178,10 +146,7 @@ impl Transposer {
     ///
     /// As [`copy_tile`](Self::copy_tile).
     unsafe fn fill(&self, tile: &Plane, source: *const u8, buffer: *mut u8, pitch: usize) {
-        let Plane {
-            along_source,
-            along_target,
-        } = *tile;
+        let Plane { along_source, along_target } = *tile;
         let (columns, rows) = (along_source.extent, along_target.extent);
         let item = self.item.cast_signed();
         let mut done = (0, 0);
@@ -214,14 +179,8 @@ impl Transposer {
         unsafe {
             if few_columns {
                 for column in 0..columns {
-                    let axis = Axis {
-                        target: item,
-                        ..along_target
-                    };
-                    let ends = Ends {
-                        source: from(column, 0),
-                        target: to(column, 0),
-                    };
+                    let axis = Axis { target: item, ..along_target };
+                    let ends = Ends { source: from(column, 0), target: to(column, 0) };
                     copy_row(axis, self.item, ends);
                 }
                 return;
@@ -236,10 +195,7 @@ impl Transposer {
                     source: along_source.source,
                     target: pitch.cast_signed(),
                 };
-                let ends = Ends {
-                    source: from(first, row),
-                    target: to(first, row),
-                };
+                let ends = Ends { source: from(first, row), target: to(first, row) };
                 copy_row(axis, self.item, ends);
             }
         }
@@ -253,18 +209,12 @@ impl Transposer {
 ///
 /// As [`Transposer::copy`].
 unsafe fn copy_few(plane: Plane, item: usize, ends: Ends) {
-    let Plane {
-        along_source: a,
-        along_target: b,
-    } = plane;
+    let Plane { along_source: a, along_target: b } = plane;
     let (long, short) = if a.extent > b.extent { (a, b) } else { (b, a) };
     for piece in pieces(long.extent, FEW_RUN) {
         let first = piece.start.cast_signed();
         let here = ends.at(first * long.source, first * long.target);
-        let run = Axis {
-            extent: piece.len(),
-            ..long
-        };
+        let run = Axis { extent: piece.len(), ..long };
         for step in 0..short.extent.cast_signed() {
             // SAFETY: the run at one step of the short axis visits elements of the plane.
             unsafe { copy_row(run, item, here.at(step * short.source, step * short.target)) };
@@ -274,7 +224,5 @@ unsafe fn copy_few(plane: Plane, item: usize, ends: Ends) {
 
 /// Cuts `0..extent` into pieces of `size`, the last one shorter.
 fn pieces(extent: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..extent)
-        .step_by(size)
-        .map(move |start| start..extent.min(start + size))
+    (0..extent).step_by(size).map(move |start| start..extent.min(start + size))
 }

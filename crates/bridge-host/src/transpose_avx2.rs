@@ -42,9 +42,8 @@ pub(crate) unsafe fn transpose_blocks(
     let (columns, rows) = (columns - columns % width, rows - rows % height);
     for row in (0..rows).step_by(height) {
         for row in row..row + height {
-            let next = source
-                .wrapping_offset(row.cast_signed() * stride)
-                .wrapping_add(columns * item);
+            let next =
+                source.wrapping_offset(row.cast_signed() * stride).wrapping_add(columns * item);
             for line in (0..columns * item).step_by(64) {
                 #[allow(unused_unsafe)] // the call is unsafe in Rust 1.88 and safe in later ones
                 // SAFETY: fetching into the cache reads nothing; any address will do.
@@ -54,9 +53,8 @@ pub(crate) unsafe fn transpose_blocks(
             }
         }
         for column in (0..columns).step_by(width) {
-            let from = source
-                .wrapping_offset(row.cast_signed() * stride)
-                .wrapping_add(column * item);
+            let from =
+                source.wrapping_offset(row.cast_signed() * stride).wrapping_add(column * item);
             let to = buffer.wrapping_add(column * pitch + row * item);
             // SAFETY: the block's `width` columns and `height` rows are among the caller's.
             unsafe { block(from, stride, to, pitch) };
@@ -107,30 +105,10 @@ macro_rules! transpose_16_bytes {
     };
 }
 
-transpose_16_bytes!(
-    transpose_16_bytes_of_1,
-    16,
-    _mm256_unpacklo_epi8,
-    _mm256_unpackhi_epi8
-);
-transpose_16_bytes!(
-    transpose_16_bytes_of_2,
-    8,
-    _mm256_unpacklo_epi16,
-    _mm256_unpackhi_epi16
-);
-transpose_16_bytes!(
-    transpose_16_bytes_of_4,
-    4,
-    _mm256_unpacklo_epi32,
-    _mm256_unpackhi_epi32
-);
-transpose_16_bytes!(
-    transpose_16_bytes_of_8,
-    2,
-    _mm256_unpacklo_epi64,
-    _mm256_unpackhi_epi64
-);
+transpose_16_bytes!(transpose_16_bytes_of_1, 16, _mm256_unpacklo_epi8, _mm256_unpackhi_epi8);
+transpose_16_bytes!(transpose_16_bytes_of_2, 8, _mm256_unpacklo_epi16, _mm256_unpackhi_epi16);
+transpose_16_bytes!(transpose_16_bytes_of_4, 4, _mm256_unpacklo_epi32, _mm256_unpackhi_epi32);
+transpose_16_bytes!(transpose_16_bytes_of_8, 2, _mm256_unpacklo_epi64, _mm256_unpackhi_epi64);
 
 /// Copies `bytes` bytes; whole cache lines of the target are written around the caches.
 /// [`finish_streams`] must follow before another thread may read them.

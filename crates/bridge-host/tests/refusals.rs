@@ -15,29 +15,11 @@ fn zeros(data_type: DataType, shape: &[usize]) -> ManagedTensor {
 fn shapes_and_element_types_must_agree() {
     let source = zeros(DataType::F32, &[2, 3]);
     let error = copy(&source, &mut zeros(DataType::F32, &[3, 2])).unwrap_err();
-    assert!(
-        matches!(error, Error::Mismatch { what: "shape", .. }),
-        "{error}"
-    );
+    assert!(matches!(error, Error::Mismatch { what: "shape", .. }), "{error}");
     assert!(error.to_string().contains("[3, 2]") && error.to_string().contains("[2, 3]"));
     let error = copy(&source, &mut zeros(DataType::F64, &[2, 3])).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Mismatch {
-                what: "data type",
-                ..
-            }
-        ),
-        "{error}"
-    );
-    HostKernels
-        .cast(
-            &source,
-            &mut zeros(DataType::F64, &[2, 3]),
-            Overflow::Refuse,
-        )
-        .unwrap();
+    assert!(matches!(error, Error::Mismatch { what: "data type", .. }), "{error}");
+    HostKernels.cast(&source, &mut zeros(DataType::F64, &[2, 3]), Overflow::Refuse).unwrap();
 }
 
 #[test]
@@ -51,24 +33,15 @@ fn targets_must_be_exclusively_writable_and_have_each_element_once() {
     let spec = TensorSpec::row_major(DataType::F32, &[4]).unwrap();
     let data = ptr::from_mut(&mut memory).cast();
     let part = |layout, access| {
-        let spec = TensorSpec {
-            layout,
-            ..spec.clone()
-        };
+        let spec = TensorSpec { layout, ..spec.clone() };
         // SAFETY: `memory` outlives the tensors of this test, which never write to it.
         unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, access, Owner::nothing()) }
             .unwrap()
     };
     let mut shared = part(Layout::row_major(&[4]).unwrap(), Access::Shared);
-    assert!(matches!(
-        copy(&source, &mut shared),
-        Err(Error::NotWritable { .. })
-    ));
+    assert!(matches!(copy(&source, &mut shared), Err(Error::NotWritable { .. })));
     let mut repeated = part(Layout::new(&[4], &[0], 0).unwrap(), Access::Exclusive);
-    assert!(matches!(
-        copy(&source, &mut repeated),
-        Err(Error::InvalidLayout { .. })
-    ));
+    assert!(matches!(copy(&source, &mut repeated), Err(Error::InvalidLayout { .. })));
 }
 
 #[test]
@@ -86,15 +59,9 @@ fn memory_of_other_devices_is_refused() {
         )
     };
     let mut device = device.unwrap();
-    assert!(matches!(
-        to_row_major(&device),
-        Err(Error::Unsupported { .. })
-    ));
+    assert!(matches!(to_row_major(&device), Err(Error::Unsupported { .. })));
     let host = zeros(DataType::F32, &[4]);
-    assert!(matches!(
-        copy(&host, &mut device),
-        Err(Error::Unsupported { .. })
-    ));
+    assert!(matches!(copy(&host, &mut device), Err(Error::Unsupported { .. })));
 }
 
 #[test]
@@ -103,9 +70,7 @@ fn empty_and_scalar_tensors_are_copied_and_cast() {
         let source = zeros(DataType::F32, shape);
         assert_eq!(to_row_major(&source).unwrap().shape(), shape);
         let mut target = zeros(DataType::I8, shape);
-        HostKernels
-            .cast(&source, &mut target, Overflow::Refuse)
-            .unwrap();
+        HostKernels.cast(&source, &mut target, Overflow::Refuse).unwrap();
     }
 }
 
@@ -115,20 +80,9 @@ fn zeroed_memory_is_aligned_and_zero() {
     let tensor = zeroed(&spec, 4096).unwrap();
     assert!(tensor.data().addr().is_multiple_of(4096));
     assert_eq!(tensor.as_slice::<f64>().unwrap(), [0.0; 5]);
-    let backwards = TensorSpec {
-        layout: Layout::new(&[5], &[-1], 32).unwrap(),
-        ..spec.clone()
-    };
-    assert_eq!(
-        to_row_major(&zeroed(&backwards, 8).unwrap())
-            .unwrap()
-            .shape(),
-        [5]
-    );
-    let before = TensorSpec {
-        layout: Layout::new(&[5], &[-1], 0).unwrap(),
-        ..spec
-    };
+    let backwards = TensorSpec { layout: Layout::new(&[5], &[-1], 32).unwrap(), ..spec.clone() };
+    assert_eq!(to_row_major(&zeroed(&backwards, 8).unwrap()).unwrap().shape(), [5]);
+    let before = TensorSpec { layout: Layout::new(&[5], &[-1], 0).unwrap(), ..spec };
     assert!(zeroed(&before, 8).is_err());
     let huge = TensorSpec::row_major(DataType::U8, &[1 << 50]).unwrap();
     assert!(matches!(zeroed(&huge, 8), Err(Error::OutOfMemory { .. })));

@@ -29,16 +29,14 @@ fn axis(extents: impl Strategy<Value = usize>) -> impl Strategy<Value = AxisPlan
         any::<[u32; 2]>(),
         any::<i32>(),
     )
-        .prop_map(
-            |(extent, gaps, backwards, broadcast, density, scrambled)| AxisPlan {
-                extent,
-                gaps,
-                backwards,
-                broadcast,
-                density,
-                scrambled: scrambled as isize,
-            },
-        )
+        .prop_map(|(extent, gaps, backwards, broadcast, density, scrambled)| AxisPlan {
+            extent,
+            gaps,
+            backwards,
+            broadcast,
+            density,
+            scrambled: scrambled as isize,
+        })
 }
 
 /// The layout on one side (0 source, 1 target), and the bytes of memory it needs.
@@ -63,18 +61,13 @@ fn layout(axes: &[AxisPlan], side: usize, item: usize) -> (Layout, usize) {
         }
     }
     let shape: Vec<usize> = axes.iter().map(|plan| plan.extent).collect();
-    (
-        Layout::new(&shape, &strides, offset * item).unwrap(),
-        reach * item,
-    )
+    (Layout::new(&shape, &strides, offset * item).unwrap(), reach * item)
 }
 
 fn naive(source: &[u8], from: &Layout, target: &mut [u8], to: &Layout, item: usize) {
     let place = |layout: &Layout, index: &[usize]| {
         let steps = index.iter().zip(layout.strides()).zip(layout.shape());
-        let elements = steps
-            .filter(|(_, n)| **n > 1)
-            .map(|((&i, &s), _)| i as isize * s);
+        let elements = steps.filter(|(_, n)| **n > 1).map(|((&i, &s), _)| i as isize * s);
         (layout.byte_offset() as isize + elements.sum::<isize>() * item as isize) as usize
     };
     let shape = from.shape();
@@ -96,18 +89,11 @@ fn check(axes: &[AxisPlan], data_type: DataType, misalign: usize) {
     let item = data_type.size_in_bytes().unwrap();
     let (from, from_bytes) = layout(axes, 0, item);
     let (to, to_bytes) = layout(axes, 1, item);
-    let source: Vec<u8> = (0..from_bytes + misalign)
-        .map(|i| (i * 7 + (i >> 8) * 13 + 1) as u8)
-        .collect();
+    let source: Vec<u8> =
+        (0..from_bytes + misalign).map(|i| (i * 7 + (i >> 8) * 13 + 1) as u8).collect();
     let mut target = vec![0xEE_u8; to_bytes + misalign];
     let mut expected = target.clone();
-    naive(
-        &source[misalign..],
-        &from,
-        &mut expected[misalign..],
-        &to,
-        item,
-    );
+    naive(&source[misalign..], &from, &mut expected[misalign..], &to, item);
     // SAFETY: `layout` has counted the bytes that both layouts reach, target elements differ, and
     // the vectors do not overlap.
     unsafe {
@@ -194,13 +180,7 @@ fn packed_elements_are_copied_as_bytes() {
     let (source, mut target) = ([1_u8, 2, 3, 4, 5], [0_u8; 5]);
     // SAFETY: nine elements of 4 bits are 5 bytes, which both arrays have.
     unsafe {
-        copy_strided(
-            source.as_ptr(),
-            &shape,
-            target.as_mut_ptr(),
-            &shape,
-            DataType::F4E2M1FN,
-        );
+        copy_strided(source.as_ptr(), &shape, target.as_mut_ptr(), &shape, DataType::F4E2M1FN);
     }
     assert_eq!(source, target);
 }
@@ -219,24 +199,11 @@ fn large_copies_on_one_and_on_several_threads() {
     };
     for threads in [1, 3] {
         set_max_threads(threads);
-        for data_type in [
-            DataType::U8,
-            DataType::F16,
-            DataType::F32,
-            DataType::F64,
-            DataType::C128,
-        ] {
+        for data_type in [DataType::U8, DataType::F16, DataType::F32, DataType::F64, DataType::C128]
+        {
             let item = data_type.size_in_bytes().unwrap();
-            check(
-                &[plan(1024, [0, 1]), plan((8 << 10) / item, [1, 0])],
-                data_type,
-                0,
-            );
-            check(
-                &[plan(1031, [0, 1]), plan((9 << 10) / item + 1, [1, 0])],
-                data_type,
-                3,
-            );
+            check(&[plan(1024, [0, 1]), plan((8 << 10) / item, [1, 0])], data_type, 0);
+            check(&[plan(1031, [0, 1]), plan((9 << 10) / item + 1, [1, 0])], data_type, 3);
             check(&[plan((6 << 20) / item, [0, 0])], data_type, 1);
             let mut backwards = plan(1001, [1, 1]);
             backwards.backwards = [true, false];

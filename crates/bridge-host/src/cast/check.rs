@@ -51,19 +51,12 @@ impl Check {
                 let (low, high) = integer.range()?;
                 match from {
                     Some((lowest, highest)) if low <= lowest && highest <= high => return None,
-                    Some(_) => Bounds::Integers {
-                        lowest: low,
-                        highest: high,
-                    },
+                    Some(_) => Bounds::Integers { lowest: low, highest: high },
                     None => rounding_toward_zero(native, low, high),
                 }
             }
-            (Part::F16, _) => Bounds::FloatsAndSpecials {
-                highest: F16.limit().into(),
-            },
-            (Part::BF16, _) => Bounds::FloatsAndSpecials {
-                highest: BF16_LIMIT.into(),
-            },
+            (Part::F16, _) => Bounds::FloatsAndSpecials { highest: F16.limit().into() },
+            (Part::BF16, _) => Bounds::FloatsAndSpecials { highest: BF16_LIMIT.into() },
             (Part::Small(format, _), _) => {
                 let highest = f64::from(format.limit());
                 let lowest = -highest;
@@ -73,10 +66,9 @@ impl Check {
                     (false, false) => Bounds::Floats { lowest, highest },
                 }
             }
-            (Part::Scale(_), _) => Bounds::FloatsAndNan {
-                lowest: SCALE_LOWEST.into(),
-                highest: SCALE_LIMIT.into(),
-            },
+            (Part::Scale(_), _) => {
+                Bounds::FloatsAndNan { lowest: SCALE_LOWEST.into(), highest: SCALE_LIMIT.into() }
+            }
         };
         Some(Self { native, bounds })
     }
@@ -99,18 +91,12 @@ fn rounding_toward_zero(native: Native, low: i128, high: i128) -> Bounds {
     // `low - 1` may be inexact, and then rounds to `low`, which fits.
     let (below, above) = (low - 1, high + 1);
     let (lowest, highest) = if native == Native::F32 {
-        let lowest = if below as f32 as i128 == below {
-            (below as f32).next_up()
-        } else {
-            low as f32
-        };
+        let lowest =
+            if below as f32 as i128 == below { (below as f32).next_up() } else { low as f32 };
         (f64::from(lowest), f64::from((above as f32).next_down()))
     } else {
-        let lowest = if below as f64 as i128 == below {
-            (below as f64).next_up()
-        } else {
-            low as f64
-        };
+        let lowest =
+            if below as f64 as i128 == below { (below as f64).next_up() } else { low as f64 };
         (lowest, (above as f64).next_down())
     };
     Bounds::Floats { lowest, highest }
@@ -225,9 +211,5 @@ unsafe fn first_on_any<T: Copy>(
     let misfit_at = |place: usize| misfits(unsafe { numbers.add(place).read_unaligned() });
     // Without an early exit the loop can be vectorised; the exact place is sought only on failure.
     let any = (0..count).fold(0_u32, |any, place| any | u32::from(misfit_at(place)));
-    if any == 0 {
-        None
-    } else {
-        (0..count).find(|&place| misfit_at(place))
-    }
+    if any == 0 { None } else { (0..count).find(|&place| misfit_at(place)) }
 }

@@ -44,9 +44,7 @@ unsafe fn f32_to_f16_portable(source: *const u8, target: *mut u8, count: usize) 
     let encoder = small_floats::F16.encoder(Overflow::Saturate);
     // SAFETY: the caller promises the same.
     unsafe {
-        map(source, target, count, |value: f32| {
-            encoder.encode(value) as u16
-        });
+        map(source, target, count, |value: f32| encoder.encode(value) as u16);
     };
 }
 
@@ -127,12 +125,7 @@ mod f16c {
         }
         // SAFETY: the numbers from `whole` on are the rest of `count`.
         unsafe {
-            map(
-                source.add(2 * whole),
-                target.add(4 * whole),
-                count - whole,
-                decode_f16,
-            );
+            map(source.add(2 * whole), target.add(4 * whole), count - whole, decode_f16);
         };
     }
 
@@ -205,14 +198,7 @@ mod tests {
             .flat_map(|code| {
                 let value = decode_f16(code);
                 let brain = decode_bf16(code);
-                [
-                    value,
-                    value.next_up(),
-                    value.next_down(),
-                    brain,
-                    brain * 1.002,
-                    brain * 1.0039,
-                ]
+                [value, value.next_up(), value.next_down(), brain, brain * 1.002, brain * 1.0039]
             })
             .collect();
         values.extend((0..200_000_u32).map(|i| f32::from_bits(i.wrapping_mul(0x9E37_79B9))));
@@ -236,27 +222,17 @@ mod tests {
         }
         for (value, code) in values.iter().zip(run(f32_to_bf16)) {
             let (expected, found) = (half::bf16::from_f32(*value), half::bf16::from_bits(code));
-            assert!(
-                expected.to_bits() == code || expected.is_nan() && found.is_nan(),
-                "{value:e}"
-            );
+            assert!(expected.to_bits() == code || expected.is_nan() && found.is_nan(), "{value:e}");
         }
         let codes: Vec<u16> = (0..=u16::MAX).collect();
         for (kernel, decode) in [
-            (
-                f16_to_f32 as Run,
-                (|code| half::f16::from_bits(code).to_f32()) as fn(u16) -> f32,
-            ),
+            (f16_to_f32 as Run, (|code| half::f16::from_bits(code).to_f32()) as fn(u16) -> f32),
             (bf16_to_f32, |code| half::bf16::from_bits(code).to_f32()),
         ] {
             let mut found = vec![0_f32; codes.len()];
             // SAFETY: all 65 536 numbers can be read and written.
             unsafe {
-                kernel(
-                    codes.as_ptr().cast(),
-                    found.as_mut_ptr().cast(),
-                    codes.len(),
-                );
+                kernel(codes.as_ptr().cast(), found.as_mut_ptr().cast(), codes.len());
             };
             for (&code, value) in codes.iter().zip(found) {
                 let expected = decode(code);

@@ -125,9 +125,7 @@ pub(super) unsafe fn encode_small(
     let encoder = *encoder;
     // SAFETY: the caller promises the same.
     unsafe {
-        map_wide(source, target, count, |value: f32| {
-            encoder.encode(value) as u8
-        });
+        map_wide(source, target, count, |value: f32| encoder.encode(value) as u8);
     };
 }
 
@@ -188,9 +186,7 @@ pub(super) unsafe fn encode_scales(
 ) {
     // SAFETY: the caller promises the same.
     unsafe {
-        map(source, target, count, |value: f32| {
-            encode_scale(value, overflow)
-        });
+        map(source, target, count, |value: f32| encode_scale(value, overflow));
     };
 }
 

@@ -59,23 +59,13 @@ pub(crate) unsafe fn cast_strided(
         std::slice::from_raw_parts(ends.source, bytes)
     };
     let mut codes = Vec::new();
-    codes
-        .try_reserve_exact(source.element_count())
-        .map_err(|_| Error::OutOfMemory {
-            device: Device::CPU,
-            requested: source.element_count() as u64,
-        })?;
-    unpack_codes(
-        packed,
-        u32::from(from.bits()),
-        &mut codes,
-        source.element_count(),
-    );
+    codes.try_reserve_exact(source.element_count()).map_err(|_| Error::OutOfMemory {
+        device: Device::CPU,
+        requested: source.element_count() as u64,
+    })?;
+    unpack_codes(packed, u32::from(from.bits()), &mut codes, source.element_count());
     let unpacked = Layout::row_major(source.shape())?;
-    let ends = Ends {
-        source: codes.as_ptr(),
-        ..ends
-    };
+    let ends = Ends { source: codes.as_ptr(), ..ends };
     // SAFETY: `codes` has the elements in row-major order, one a byte, and is nobody else's; of
     // the target the caller promises the same.
     unsafe { run(&pipeline, ends, (from, &unpacked), (to, target)) }
@@ -107,10 +97,7 @@ unsafe fn run(
         });
     } else {
         // SAFETY: the nest visits the elements of the layouts.
-        all_fit.store(
-            unsafe { cast_nest(pipeline, &nest, ends) },
-            Ordering::Relaxed,
-        );
+        all_fit.store(unsafe { cast_nest(pipeline, &nest, ends) }, Ordering::Relaxed);
     }
     if all_fit.into_inner() {
         return Ok(());
@@ -118,12 +105,7 @@ unsafe fn run(
     let in_order = LoopNest::in_index_order(source, source_size, target, target_size);
     // SAFETY: the loops visit the elements of the layouts.
     let (index, value) = unsafe { first_misfit(pipeline, &in_order, ends, from) };
-    Err(Error::ValueOutOfRange {
-        index,
-        value,
-        from,
-        to,
-    })
+    Err(Error::ValueOutOfRange { index, value, from, to })
 }
 
 /// Casts along the loops of `nest` on the calling thread; whether all elements fit.
@@ -160,18 +142,12 @@ unsafe fn cast_plane(
     ends: Ends,
     scratch: &mut Scratch,
 ) -> bool {
-    let Plane {
-        along_source,
-        along_target,
-    } = *plane;
+    let Plane { along_source, along_target } = *plane;
     let (item, _) = pipeline.sizes();
     let mut tile = vec![0_u8; TILE.0 * TILE.1 * item];
     for first in (0..along_target.extent).step_by(TILE.0) {
         for line in (0..along_source.extent).step_by(TILE.1) {
-            let row = Axis {
-                extent: TILE.0.min(along_target.extent - first),
-                ..along_target
-            };
+            let row = Axis { extent: TILE.0.min(along_target.extent - first), ..along_target };
             let lines = TILE.1.min(along_source.extent - line);
             let (first, line) = (first.cast_signed(), line.cast_signed());
             let here = ends.at(
@@ -181,40 +157,20 @@ unsafe fn cast_plane(
             let pitch = (row.extent * item).cast_signed();
             let to_tile = LoopNest {
                 axes: vec![
-                    Axis {
-                        extent: lines,
-                        source: along_source.source,
-                        target: pitch,
-                    },
-                    Axis {
-                        target: item.cast_signed(),
-                        ..row
-                    },
+                    Axis { extent: lines, source: along_source.source, target: pitch },
+                    Axis { target: item.cast_signed(), ..row },
                 ],
                 source_start: 0,
                 target_start: 0,
             };
-            let from_tile = Axis {
-                source: item.cast_signed(),
-                ..row
-            };
+            let from_tile = Axis { source: item.cast_signed(), ..row };
             // SAFETY: the tile's elements are among the plane's, and `tile` has room for them; it
             // is nobody else's.
             unsafe {
-                copy_nest(
-                    &to_tile,
-                    item,
-                    Ends {
-                        source: here.source,
-                        target: tile.as_mut_ptr(),
-                    },
-                );
+                copy_nest(&to_tile, item, Ends { source: here.source, target: tile.as_mut_ptr() });
                 for line in 0..lines.cast_signed() {
-                    let row = Ends {
-                        source: tile.as_ptr(),
-                        target: here.target,
-                    }
-                    .at(line * pitch, line * along_source.target);
+                    let row = Ends { source: tile.as_ptr(), target: here.target }
+                        .at(line * pitch, line * along_source.target);
                     if pipeline.cast_row(from_tile, row, scratch).is_some() {
                         return false;
                     }
@@ -228,13 +184,8 @@ unsafe fn cast_plane(
 /// The innermost loop and those around it; a single element is a loop of one.
 fn innermost<'a>(axes: &'a [Axis], pipeline: &Pipeline) -> (Axis, &'a [Axis]) {
     let (source, target) = pipeline.sizes();
-    let one = Axis {
-        extent: 1,
-        source: source.cast_signed(),
-        target: target.cast_signed(),
-    };
-    axes.split_last()
-        .map_or((one, &[]), |(&inner, outer)| (inner, outer))
+    let one = Axis { extent: 1, source: source.cast_signed(), target: target.cast_signed() };
+    axes.split_last().map_or((one, &[]), |(&inner, outer)| (inner, outer))
 }
 
 /// The row-major index and the text of the first element that does not fit, of which there is one.
@@ -276,13 +227,7 @@ unsafe fn first_misfit(
 
 /// What numbers the two types are made of.
 fn numbers(from: DataType, to: DataType) -> Result<(Numbers, Numbers)> {
-    let no_cast = |reason: &str| {
-        Err(Error::NoCast {
-            from,
-            to,
-            reason: reason.to_owned(),
-        })
-    };
+    let no_cast = |reason: &str| Err(Error::NoCast { from, to, reason: reason.to_owned() });
     let no_number = |data_type: DataType| match data_type.code() {
         TypeCode::Opaque => format!("{data_type} is a handle, not a number; copy it"),
         _ if data_type.lanes() != 1 => format!(

@@ -196,15 +196,8 @@ impl Float for f64 {
         let mantissa = (bits & ((1 << 52) - 1)) | 1 << 52;
         // At least 2^63, the mantissa is shifted up by 11 or more; from 64 on, infinity and NaN
         // included, no low bit is left.
-        let magnitude = mantissa
-            .checked_shl(exponent - 1075)
-            .unwrap_or(0)
-            .cast_signed();
-        if self.is_sign_negative() {
-            magnitude.wrapping_neg()
-        } else {
-            magnitude
-        }
+        let magnitude = mantissa.checked_shl(exponent - 1075).unwrap_or(0).cast_signed();
+        if self.is_sign_negative() { magnitude.wrapping_neg() } else { magnitude }
     }
 }
 
@@ -224,20 +217,11 @@ mod tests {
         assert!(f64::NAN.to_odd_f32().is_nan());
         assert_eq!((-0.0_f64).to_odd_f32().to_bits(), (-0.0_f32).to_bits());
 
-        assert_eq!(
-            u64::MAX.to_odd_f32(),
-            18_446_744_073_709_551_616_f32.next_down()
-        );
+        assert_eq!(u64::MAX.to_odd_f32(), 18_446_744_073_709_551_616_f32.next_down());
         assert_eq!(i64::MIN.to_odd_f32(), -9_223_372_036_854_775_808_f32);
-        assert_eq!(
-            ((1_i64 << 40) + 1).to_odd_f32(),
-            1_099_511_627_776_f32.next_up()
-        );
+        assert_eq!(((1_i64 << 40) + 1).to_odd_f32(), 1_099_511_627_776_f32.next_up());
         assert_eq!((-(1_i64 << 24)).to_odd_f32(), -16_777_216.0);
-        assert_eq!(
-            (16_777_217_i32).to_odd_f32(),
-            16_777_216_f32.next_up().next_down() + 0.0 + 2.0
-        );
+        assert_eq!((16_777_217_i32).to_odd_f32(), 16_777_216_f32.next_up().next_down() + 0.0 + 2.0);
         assert_eq!(0_u64.to_odd_f32(), 0.0);
     }
 
@@ -249,10 +233,7 @@ mod tests {
             (9_223_372_036_854_775_808.0, i64::MIN),
             (-9_223_372_036_854_775_808.0, i64::MIN),
             (18_446_744_073_709_551_616.0, 0),
-            (
-                13_835_058_055_282_163_712.0,
-                0xC000_0000_0000_0000_u64 as i64,
-            ),
+            (13_835_058_055_282_163_712.0, 0xC000_0000_0000_0000_u64 as i64),
             (-27_670_116_110_564_327_424.0, 1_i64 << 63),
             (1e300, 0),
             (f64::INFINITY, 0),

@@ -56,11 +56,7 @@ impl Numbers {
             return None;
         }
         let complex = data_type.is_complex();
-        let bits = if complex {
-            data_type.bits() / 2
-        } else {
-            data_type.bits()
-        };
+        let bits = if complex { data_type.bits() / 2 } else { data_type.bits() };
         let part = match (data_type.code(), bits) {
             (C::Bool, 8) => Part::Bool,
             (C::Int, 8) => Part::Native(Native::I8),

@@ -100,16 +100,8 @@ impl Pipeline {
                 _ => make_complex::<u64>,
             }));
         }
-        let maps = steps
-            .iter()
-            .filter(|step| !matches!(step, Step::Check(_)))
-            .count();
-        Self {
-            steps,
-            maps,
-            source,
-            target,
-        }
+        let maps = steps.iter().filter(|step| !matches!(step, Step::Check(_))).count();
+        Self { steps, maps, source, target }
     }
 
     /// Bytes of a source and of a target element.
@@ -139,16 +131,8 @@ impl Pipeline {
             let count = block.min(axis.extent - start);
             let place = start.cast_signed();
             let here = ends.at(place * axis.source, place * axis.target);
-            let source = if packed {
-                here.source
-            } else {
-                scratch.area(PACKED).cast_const()
-            };
-            let target = if to_packed {
-                here.target
-            } else {
-                scratch.area(TO_UNPACK)
-            };
+            let source = if packed { here.source } else { scratch.area(PACKED).cast_const() };
+            let target = if to_packed { here.target } else { scratch.area(TO_UNPACK) };
             // SAFETY:
             // - The block's elements are among those of the axis. Where they do not lie side by
             //   side, they are copied to or from an area that has room for `BLOCK` elements of
@@ -162,14 +146,7 @@ impl Pipeline {
                         target: source_size.cast_signed(),
                     };
                     let target = scratch.area(PACKED);
-                    copy_row(
-                        gather,
-                        source_size,
-                        Ends {
-                            source: here.source,
-                            target,
-                        },
-                    );
+                    copy_row(gather, source_size, Ends { source: here.source, target });
                 }
                 if let Some(misfit) = self.cast_block(source, target, count, scratch) {
                     return Some(start + misfit);
@@ -181,14 +158,7 @@ impl Pipeline {
                         target: axis.target,
                     };
                     let source = scratch.area(TO_UNPACK).cast_const();
-                    copy_row(
-                        scatter,
-                        target_size,
-                        Ends {
-                            source,
-                            target: here.target,
-                        },
-                    );
+                    copy_row(scatter, target_size, Ends { source, target: here.target });
                 }
             }
         }
@@ -221,11 +191,7 @@ impl Pipeline {
                 continue;
             }
             maps_left -= 1;
-            let next = if maps_left == 0 {
-                target
-            } else {
-                scratch.area(maps_left % 2)
-            };
+            let next = if maps_left == 0 { target } else { scratch.area(maps_left % 2) };
             // SAFETY:
             // - Kernels that need numbers in range follow the check of them.
             // - `new` joins steps so that each reads what the one before it wrote; the first reads
