@@ -92,6 +92,7 @@ pub unsafe fn copy_strided(
 /// else writes or reads them meanwhile, and source and target do not overlap.
 pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends) {
     let ends = ends.at(nest.source_start, nest.target_start);
+    let bytes = nest.count() * item;
     let mut axes = nest.axes.as_slice();
     let mut item = item;
     // Elements that lie side by side in both are one larger element.
@@ -110,7 +111,6 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends) {
         return;
     }
     if let Some((plane, others)) = plane_to_transpose(axes) {
-        let bytes = plane.along_source.extent * plane.along_target.extent * item;
         let mut transposer = transpose::Transposer::new(item, bytes);
         for_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.

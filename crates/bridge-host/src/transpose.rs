@@ -30,8 +30,11 @@ const SOURCE_BYTES: usize = 128;
 const TILE_BYTES: usize = 32 << 10;
 /// Bytes added to the buffer's rows, at most: rows start on whole lines and on different sets.
 const PADDING: usize = 128;
+/// As [`TILE_BYTES`], where target rows begin amid cache lines and stores are streamed: longer runs
+/// have fewer broken lines at their ends.
+const UNALIGNED_TILE_BYTES: usize = 2 * TILE_BYTES;
 /// Bytes of the buffer: a tile has at most `SOURCE_BYTES` rows, each padded.
-const BUFFER_BYTES: usize = TILE_BYTES + SOURCE_BYTES * PADDING;
+const BUFFER_BYTES: usize = UNALIGNED_TILE_BYTES + SOURCE_BYTES * PADDING;
 /// Bytes of a copy from which stores go around the caches.
 const STREAMED_BYTES: usize = 4 << 20;
 /// Bytes of a run from which stores may go around the caches.
@@ -79,8 +82,10 @@ impl Transposer {
             return;
         }
         let width = (SOURCE_BYTES / self.item).max(1).min(along_source.extent);
+        let broken_lines = self.streams && along_source.target % 64 != 0;
+        let bytes = if broken_lines { UNALIGNED_TILE_BYTES } else { TILE_BYTES };
         // A whole number of the longest vectors, so that only the last tile has a remainder.
-        let length = (TILE_BYTES / self.item / width / 32 * 32).max(32);
+        let length = (bytes / self.item / width / 32 * 32).max(32);
         for rows in pieces(along_target.extent, length) {
             for columns in pieces(along_source.extent, width) {
                 let (column, row) = (columns.start.cast_signed(), rows.start.cast_signed());
