@@ -70,3 +70,6 @@ pub use tensor::{Access, ManagedTensor, Owner, Stream, TensorSpec};
 
 /// What a backend crate submits its [`Registration`] with.
 pub use inventory;
+
+/// The crates of the [`Element`] types that are not Rust's own, in the versions that are meant.
+pub use {float8, half, num_complex};

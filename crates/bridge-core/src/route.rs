@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::sync::Arc;
 
-use crate::accepts::Accepts;
+use crate::accepts::{Accepts, LayoutRule};
 use crate::array::Array;
 use crate::convert::stays;
 use crate::error::{Error, Refused, Result};
@@ -225,6 +225,9 @@ impl Route<'_> {
     fn make_copy(&self, source: &Arc<ManagedTensor>, plan: &Plan) -> Result<ManagedTensor> {
         let registry = self.lookup.registry()?;
         let mut made: Option<ManagedTensor> = None;
+        let taken = |made: &mut Option<ManagedTensor>| {
+            made.take().unwrap_or_else(|| ManagedTensor::alias(source))
+        };
         for step in plan.steps.iter().filter(|step| step.copies()) {
             let from = made.as_ref().unwrap_or(source);
             made = Some(match *step {
@@ -235,23 +238,25 @@ impl Route<'_> {
                     target
                 }
                 Step::Cast { to, .. } => {
-                    registry.backend_of(from.device())?.cast_on_device(from, to)?
+                    let backend = registry.backend_of(from.device())?;
+                    self.on_device(taken(&mut made), |from| backend.cast_on_device(&from, to))?
                 }
                 Step::Copy => {
                     let mut target = self.new_host_tensor(from, from.data_type())?;
                     registry.host_tools()?.copy(from, &mut target)?;
                     target
                 }
-                Step::DeviceCopy { on } => registry.backend_of(on)?.copy_on_device(from)?,
+                Step::DeviceCopy { on } => {
+                    let backend = registry.backend_of(on)?;
+                    self.on_device(taken(&mut made), |from| backend.copy_on_device(&from))?
+                }
                 Step::Upload { to } | Step::PeerCopy { to, .. } => {
                     let backend = registry.backend_of(to)?;
-                    backend
-                        .transfer(made.take().unwrap_or_else(|| ManagedTensor::alias(source)), to)?
+                    self.on_device(taken(&mut made), |from| Ok(backend.transfer(from, to)?))?
                 }
                 Step::Download { from: device } => {
-                    let backend = registry.backend_of(device)?;
-                    let tensor = made.take().unwrap_or_else(|| ManagedTensor::alias(source));
-                    backend.transfer(tensor, crate::Device::CPU)?
+                    let (backend, to) = (registry.backend_of(device)?, crate::Device::CPU);
+                    self.on_device(taken(&mut made), |from| Ok(backend.transfer(from, to)?))?
                 }
                 Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share => continue,
             });
@@ -260,6 +265,22 @@ impl Route<'_> {
             what: format!("the plan \"{plan}\", which makes nothing,"),
             remedy: "report this as a bug of arraybridge".to_owned(),
         })
+    }
+
+    /// What a backend makes of `tensor` on a device, which is row-major, in the layout that the
+    /// target takes: for a column-major one the axes are reversed before and after.
+    fn on_device(
+        &self,
+        tensor: ManagedTensor,
+        make: impl FnOnce(ManagedTensor) -> Result<ManagedTensor>,
+    ) -> Result<ManagedTensor> {
+        // Packed elements have row-major strides only.
+        let packed = tensor.data_type().size_in_bytes().is_none();
+        if packed || self.accepts.layout != LayoutRule::ColumnMajor {
+            return make(tensor);
+        }
+        let reversed: Vec<usize> = (0..tensor.layout().rank()).rev().collect();
+        Ok(make(tensor.permuted(&reversed)?)?.permuted(&reversed)?)
     }
 
     /// Memory for a copy of `source` that the target can take over. Its elements are not

@@ -272,7 +272,8 @@ impl ManagedTensor {
     /// # Errors
     ///
     /// [`Error::Unsupported`] where the memory is not a vector's, or is not filled from its first
-    /// element on without gaps, and as [`as_slice`](Self::as_slice). The tensor comes back.
+    /// element on without gaps, [`Error::NotWritable`] where it is read-only, as a vector can be
+    /// written, and as [`as_slice`](Self::as_slice). The tensor comes back.
     pub fn into_vec<T: Element>(self) -> Result<(Vec<T>, Layout), Refused<Self>> {
         let count = self.layout.element_count();
         match self.typed_first::<T>() {
@@ -308,6 +309,10 @@ impl ManagedTensor {
         count: usize,
     ) -> Result<(Vec<T>, Layout), Refused<Self>> {
         let valid = match self.layout.dense_order() {
+            _ if self.access == Access::ReadOnly => Err(Error::NotWritable {
+                what: "a vector of this tensor's memory",
+                reason: "the tensor is read-only; copy it first (Copy::Always)",
+            }),
             // SAFETY: the elements lie without gaps from the lowest address on, in host memory.
             Some(_) => unsafe { T::check(self.data.cast(), count) },
             None => Err(no_vector()),

@@ -211,7 +211,7 @@ impl Arrangement {
     /// A sample in host memory that nobody else holds. Where elements repeat it is read-only.
     ///
     /// `None` where packed elements cannot lie so, and where a vector would have to begin with
-    /// something else than the elements.
+    /// something else than the elements, or to be shared.
     pub fn sample(&self, data_type: DataType, backing: Backing) -> Option<Sample> {
         let access = if self.repeats_elements() { Access::ReadOnly } else { Access::Exclusive };
         self.sample_with(data_type, backing, access, Ok::<_, std::convert::Infallible>).ok()?
@@ -235,12 +235,13 @@ impl Arrangement {
         };
         let memory = self.filled_memory(data_type);
         if backing == Backing::Vector {
-            let cannot_begin_a_vector =
-                self.start > 0 || self.shift > 0 || access != Access::Exclusive;
-            if cannot_begin_a_vector {
+            if self.start > 0 || self.shift > 0 || access == Access::Shared {
                 return Ok(None);
             }
-            let tensor = host_tensor(memory, TensorSpec { data_type, layout });
+            let mut tensor = host_tensor(memory, TensorSpec { data_type, layout });
+            if access == Access::ReadOnly {
+                tensor = tensor.into_read_only();
+            }
             return Ok(Some(Sample { expected: bytes_of(&tensor), tensor, drops: None }));
         }
         let expected = {

@@ -5,20 +5,16 @@ use bridge_core::{Access, Array, Copy, Error, ManagedTensor, Options, Reason};
 use super::cases::{Case, Expected, Wanted, all_natives, for_each_case, natives_by_name};
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Place, Subject, exported};
-use crate::samples::Backing;
-
-const OWNED: Wanted =
-    Wanted { every_arrangement: true, backings: &[Backing::RustOwner, Backing::ForeignDeleter] };
 
 pub(super) fn read_only_stays_read_only(subject: &Subject, findings: &mut Findings) {
     let Some(devices) = subject.devices_or_report(findings) else {
         return;
     };
-    for_each_case(&devices, &all_natives(subject), &OWNED, |case| {
+    for_each_case(&devices, &all_natives(subject), &Wanted::ALL, |case| {
         findings.case(format!("{case}, imported read-only"), || imported(subject, &case));
     });
     for (native, data_type) in natives_by_name(subject) {
-        for_each_case(&devices, &[native], &OWNED, |case| {
+        for_each_case(&devices, &[native], &Wanted::ALL, |case| {
             if case.data_type == data_type {
                 let name = format!("{case}, converted read-only");
                 findings.case(name, || converted(subject, &case));
@@ -95,7 +91,7 @@ pub(super) fn shared_memory_is_never_called_exclusive(subject: &Subject, finding
     let Some(devices) = subject.devices_or_report(findings) else {
         return;
     };
-    for_each_case(&devices, &all_natives(subject), &OWNED, |case| {
+    for_each_case(&devices, &all_natives(subject), &Wanted::ALL, |case| {
         findings.case(format!("{case}, shared"), || {
             let Some(sample) = case.sample_with(subject, Access::Shared)? else {
                 return Ok(());
