@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use arraybridge::{Copy, DataType, Device, Overflow};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::size::parse_size;
+
+/// Converts array files, and explains, measures and verifies conversions between frameworks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "arraybridge",
+    version,
+    after_help = "Exit codes: 0 done, 1 it failed, 2 wrong usage.\n\
+                  Examples:\n  \
+                  arraybridge convert weights.npz weights.safetensors\n  \
+                  arraybridge plan picture.npy --via ndarray,candle\n  \
+                  arraybridge matrix --markdown"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Converts between every pair of linked backends and verifies, measures and lists the results
+    Matrix(MatrixArgs),
+    /// Lists the backends: whether each can run here, and if not, why and what to do
+    Doctor(DoctorArgs),
+    /// Explains what a conversion would do; no element is read
+    Plan(PlanArgs),
+    /// Converts an array file to another format, element type, or through frameworks
+    Convert(ConvertArgs),
+    /// Prints a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    arraybridge matrix\n  \
+    arraybridge matrix --json --dtype bfloat16 --size 1000000")]
+pub(crate) struct MatrixArgs {
+    /// Print a Markdown table
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) markdown: bool,
+    /// Print JSON: {"cells":[...]}
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The element type
+    #[arg(long, value_name = "TYPE", default_value = "float32")]
+    pub(crate) dtype: DataType,
+    /// The number of elements
+    #[arg(long, value_name = "N", default_value_t = 65_536)]
+    pub(crate) size: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print JSON: {"backends":[...]}
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which array to convert, and how: common to `plan` and `convert`.
+#[derive(Debug, Args)]
+pub(crate) struct ConversionArgs {
+    /// Pass every array through these backends, in this order
+    #[arg(long, value_name = "BACKENDS", value_delimiter = ',')]
+    pub(crate) via: Vec<String>,
+    /// Cast the elements to this type, as in float32, f16, bfloat16, int64
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) dtype: Option<DataType>,
+    /// Hold the arrays on this device while they are in the backends, as in cpu, cuda:0
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<Device>,
+    /// When to copy between the file, the backends and the cast
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) copy: CopyArg,
+    /// What a cast does with values that the new type cannot hold
+    #[arg(long, value_name = "RULE", value_enum, default_value_t)]
+    pub(crate) overflow: OverflowArg,
+    /// Convert the array of this name only; of an .npy file, whose array has no name: call it so
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Use no more memory than about this for windows of the file, as in 512MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory_limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    arraybridge plan picture.npy --via candle\n  \
+    arraybridge plan weights.safetensors --dtype float32 --json")]
+pub(crate) struct PlanArgs {
+    /// The file to read: .npy, .npz or .safetensors
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    #[command(flatten)]
+    pub(crate) conversion: ConversionArgs,
+    /// Print JSON: {"arrays":[...]}
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "A file that is there already is replaced, but only once the new one is \
+    complete.\n\
+    Examples:\n  \
+    arraybridge convert picture.npy picture.safetensors\n  \
+    arraybridge convert weights.safetensors weights.npz --dtype float32\n  \
+    arraybridge convert weights.npz bias.npy --name layer1.bias --via ndarray,candle --json\n  \
+    arraybridge convert huge.npy huge.safetensors --memory-limit 512MiB")]
+pub(crate) struct ConvertArgs {
+    /// The file to read: .npy, .npz or .safetensors
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// The file to write: .npy, .npz or .safetensors
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) conversion: ConversionArgs,
+    /// Print the plan before converting
+    #[arg(long)]
+    pub(crate) explain: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Replace OUT where it exists; this is the default and overrides --no-clobber
+    #[arg(long, overrides_with = "no_clobber")]
+    pub(crate) force: bool,
+    /// Fail where OUT exists already
+    #[arg(long, overrides_with = "force")]
+    pub(crate) no_clobber: bool,
+}
+
+#[derive(Debug, Clone, std::marker::Copy, Default, ValueEnum)]
+pub(crate) enum CopyArg {
+    /// Fail where a copy would be needed
+    Never,
+    /// Copy where there is no way without
+    #[default]
+    IfNeeded,
+    /// Copy at every step
+    Always,
+}
+
+impl From<CopyArg> for Copy {
+    fn from(arg: CopyArg) -> Self {
+        match arg {
+            CopyArg::Never => Self::Never,
+            CopyArg::IfNeeded => Self::IfNeeded,
+            CopyArg::Always => Self::Always,
+        }
+    }
+}
+
+#[derive(Debug, Clone, std::marker::Copy, Default, ValueEnum)]
+pub(crate) enum OverflowArg {
+    /// Fail and name the element
+    #[default]
+    Refuse,
+    /// Take the nearest value the type has
+    Saturate,
+    /// Keep the low bits of integers; floats become infinity
+    Wrap,
+}
+
+impl From<OverflowArg> for Overflow {
+    fn from(arg: OverflowArg) -> Self {
+        match arg {
+            OverflowArg::Refuse => Self::Refuse,
+            OverflowArg::Saturate => Self::Saturate,
+            OverflowArg::Wrap => Self::Wrap,
+        }
+    }
+}

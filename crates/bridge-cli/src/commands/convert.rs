@@ -1,0 +1,61 @@
+//! `arraybridge convert`: converts an array file.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use arraybridge::Shape;
+
+use crate::args::ConvertArgs;
+use crate::convert::{Chain, FileReport, Stream, explain, select};
+use crate::failure::Outcome;
+use crate::formats::{ArrayFile, Contents, Format, Outgoing, TargetFile};
+use crate::output;
+
+pub(crate) fn run(args: &ConvertArgs) -> Outcome<ExitCode> {
+    converted(args).map_err(|failure| {
+        failure.asked(|| {
+            let (input, output) = (args.input.display(), args.output.display());
+            format!("convert {input} to {output}")
+        })
+    })
+}
+
+fn converted(args: &ConvertArgs) -> Outcome<ExitCode> {
+    let started = Instant::now();
+    // What can be wrong with the command line comes first, then the input, then the output.
+    Format::of(&args.input)?;
+    let format = Format::of(&args.output)?;
+    let chain = Chain::new(&args.conversion)?;
+    let target = TargetFile::new(&args.output, &args.input, !args.no_clobber)?;
+    let file = ArrayFile::open(&args.input)?;
+    let arrays = select(&file, args.conversion.name.as_deref(), Some(format))?;
+    let outgoing = arrays
+        .iter()
+        .map(|(array, name)| Outgoing {
+            name: (*name).to_owned(),
+            data_type: args.conversion.dtype.unwrap_or(array.spec.data_type),
+            shape: Shape::from_slice(array.spec.layout.shape()),
+            order: format.order_for(&array.spec.layout),
+        })
+        .collect();
+    let contents = Contents::new(format, outgoing, file.notes.as_ref())?;
+    let plan = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
+    if args.explain && !args.json {
+        output::print(&plan.show())?;
+    }
+    let stream = Stream {
+        file: &file,
+        chain: &chain,
+        memory_limit: args.conversion.memory_limit,
+        scratch: target.folder(),
+    };
+    let (reports, bytes) = target.write(|new| stream.run(&arrays, &contents, new))?;
+    let seconds = started.elapsed().as_secs_f64();
+    let report = FileReport::new((&args.input, &args.output), reports, (bytes, seconds));
+    if args.json {
+        output::print_json(&report)?;
+    } else {
+        output::print(&report.show())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

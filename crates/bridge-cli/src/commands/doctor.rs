@@ -1,0 +1,156 @@
+//! `arraybridge doctor`: which backends there are, and whether each can run here.
+
+use std::fs;
+use std::process::ExitCode;
+
+use arraybridge::{Availability, Backend, Registry};
+use serde::Serialize;
+
+use crate::args::DoctorArgs;
+use crate::failure::Outcome;
+use crate::output;
+use crate::size::show_size;
+use crate::tables::table;
+
+#[derive(Debug, Serialize)]
+struct Findings {
+    backends: Vec<Finding>,
+    host: Host,
+}
+
+/// What was found out about one backend.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: &'static str,
+    aliases: Vec<&'static str>,
+    framework: &'static str,
+    status: &'static str,
+    reason: Option<String>,
+    remedy: Option<String>,
+    devices: Vec<String>,
+    memory: Vec<Memory>,
+    dtypes: Vec<String>,
+    array_types: usize,
+}
+
+/// The memory of a device that its backend can measure.
+#[derive(Debug, Serialize)]
+struct Memory {
+    device: String,
+    total: u64,
+    free: u64,
+}
+
+/// The machine's processor and memory.
+#[derive(Debug, Serialize)]
+struct Host {
+    cpus: Option<usize>,
+    memory_total: Option<u64>,
+    memory_available: Option<u64>,
+}
+
+pub(crate) fn run(args: &DoctorArgs) -> Outcome<ExitCode> {
+    let registry = Registry::global()?;
+    let findings = Findings {
+        backends: registry.backends().iter().copied().map(find).collect(),
+        host: Host::find(),
+    };
+    if args.json {
+        output::print_json(&findings)?;
+    } else {
+        output::print(&show(&findings))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn find(backend: &'static dyn Backend) -> Finding {
+    let descriptor = backend.descriptor();
+    let (status, reason, remedy, devices) = match backend.availability() {
+        Availability::Ready { devices } => ("ready", None, None, devices.into_owned()),
+        Availability::Unavailable { reason, remedy } => {
+            ("unavailable", Some(reason), Some(remedy), Vec::new())
+        }
+    };
+    let memory_of = |&device| {
+        let memory = backend.memory(device).ok()?;
+        Some(Memory { device: device.to_string(), total: memory.total, free: memory.free })
+    };
+    Finding {
+        name: descriptor.name,
+        aliases: descriptor.aliases.to_vec(),
+        framework: descriptor.framework,
+        status,
+        reason,
+        remedy,
+        memory: devices.iter().filter_map(memory_of).collect(),
+        devices: devices.iter().map(ToString::to_string).collect(),
+        dtypes: backend.data_types().iter().map(ToString::to_string).collect(),
+        array_types: backend.native_types().len(),
+    }
+}
+
+impl Host {
+    fn find() -> Self {
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let bytes = |field: &str| {
+            let line = meminfo.lines().find_map(|line| line.strip_prefix(field))?;
+            let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+            kilobytes.checked_mul(1024)
+        };
+        Self {
+            cpus: std::thread::available_parallelism().ok().map(usize::from),
+            memory_total: bytes("MemTotal:"),
+            memory_available: bytes("MemAvailable:"),
+        }
+    }
+}
+
+fn show(findings: &Findings) -> String {
+    if findings.backends.is_empty() {
+        return "No backend is linked into this program. Build it with a Cargo feature: \
+                --features ndarray,candle"
+            .to_owned();
+    }
+    let mut table =
+        table(false, &["backend", "framework", "status", "devices and memory", "element types"]);
+    for found in &findings.backends {
+        let status = match (&found.reason, &found.remedy) {
+            (Some(reason), Some(remedy)) => format!("{}: {reason}; {remedy}", found.status),
+            _ => found.status.to_owned(),
+        };
+        table.add_row([
+            found.name.to_owned(),
+            found.framework.to_owned(),
+            status,
+            show_devices(found),
+            found.dtypes.join(", "),
+        ]);
+    }
+    let host = &findings.host;
+    let cpus = host.cpus.map_or("unknown".to_owned(), |cpus| cpus.to_string());
+    let size = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), show_size);
+    format!(
+        "{table}\nhost: {cpus} processors, memory {} ({} available)",
+        size(host.memory_total),
+        size(host.memory_available)
+    )
+}
+
+fn show_devices(found: &Finding) -> String {
+    let shown: Vec<String> = found
+        .devices
+        .iter()
+        .map(|device| {
+            let memory = found.memory.iter().find(|memory| &memory.device == device);
+            match memory {
+                Some(memory) => format!(
+                    "{device} ({} of {} free)",
+                    show_size(memory.free),
+                    show_size(memory.total)
+                ),
+                None => device.clone(),
+            }
+        })
+        .collect();
+    shown.join(", ")
+}

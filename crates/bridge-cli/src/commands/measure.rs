@@ -1,0 +1,138 @@
+//! One cell of the matrix: a conversion that is really done, verified and timed.
+
+use std::time::{Duration, Instant};
+
+use arraybridge::{
+    Array, Backend, Convert, DataType, Device, ManagedTensor, Options, Registry, Report, Step,
+    TensorSpec,
+};
+
+use crate::failure::{Failure, Outcome};
+use crate::formats::{bytes_of, read_tensor};
+
+/// A conversion is repeated up to this often, and the best time counts.
+const REPEATS: u32 = 25;
+
+/// Slow conversions are repeated less often.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What is converted in every cell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) data_type: DataType,
+    pub(super) size: usize,
+}
+
+impl Sample {
+    /// A sample of `size` elements.
+    pub(super) fn new(data_type: DataType, size: usize) -> Outcome<Self> {
+        TensorSpec::row_major(data_type, &[size]).map_err(|error| {
+            Failure::usage(format!("--size {size} is too large for {data_type}"))
+                .why(error)
+                .remedy("give a smaller number of elements")
+        })?;
+        Ok(Self { data_type, size })
+    }
+}
+
+/// What was measured.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) zero_copy: bool,
+    pub(super) steps: Vec<&'static str>,
+    pub(super) nanoseconds: u64,
+}
+
+/// Converts a sample from one backend to another, several times.
+pub(super) fn measure(
+    registry: &'static Registry,
+    (source, target): (&dyn Backend, &dyn Backend),
+    device: Device,
+    sample: Sample,
+) -> Outcome<Measured> {
+    let started = Instant::now();
+    let mut best: Option<Measured> = None;
+    for _ in 0..REPEATS {
+        let now = measure_once(registry, (source, target), device, sample)?;
+        if best.as_ref().is_none_or(|best| now.nanoseconds < best.nanoseconds) {
+            best = Some(now);
+        }
+        if started.elapsed() > PATIENCE {
+            break;
+        }
+    }
+    best.ok_or_else(|| Failure::new("nothing was measured"))
+}
+
+fn measure_once(
+    registry: &'static Registry,
+    (source, target): (&dyn Backend, &dyn Backend),
+    device: Device,
+    sample: Sample,
+) -> Outcome<Measured> {
+    let values = values(sample);
+    let tensor = sample_tensor(&values, sample)?;
+    let array = registry.convert(Array::new(tensor), source.name(), Options::default())?;
+    let (address, array) = address_of(array)?;
+    let options = Options::default().on(device);
+
+    let started = Instant::now();
+    let (converted, report) = registry.convert_reported(array, target.name(), options)?;
+    let nanoseconds = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+
+    let tensor = converted.export()?;
+    let zero_copy = tensor.first_element() == address;
+    require_the_same(zero_copy, &report)?;
+    let on_host: ManagedTensor = tensor.convert_to(Options::default().on(Device::CPU))?;
+    bytes_of(on_host, |found| compare(&values, found))?;
+    Ok(Measured { zero_copy, steps: report.steps.iter().map(Step::name).collect(), nanoseconds })
+}
+
+/// Where the elements are, found out by handing the array over and taking it back.
+fn address_of(array: Array) -> Outcome<(*mut u8, Array)> {
+    let native = array.native_type();
+    let tensor = array.export()?;
+    let address = tensor.first_element();
+    Ok((address, native.import(tensor)?))
+}
+
+/// Bytes without a pattern that a wrong stride could hide in; for booleans zeros and ones.
+fn values(sample: Sample) -> Vec<u8> {
+    let bytes = sample.data_type.bytes_for(sample.size).unwrap_or(0);
+    let mut state = 0x9e37_79b9_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [.., byte] = state.to_le_bytes();
+        if sample.data_type == DataType::BOOL { byte & 1 } else { byte }
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+/// A two-dimensional tensor of these bytes that every framework could take over: a vector's.
+fn sample_tensor(values: &[u8], sample: Sample) -> Outcome<ManagedTensor> {
+    let rows = (1..=64).rev().find(|rows| sample.size.is_multiple_of(*rows)).unwrap_or(1);
+    let shape = [rows, sample.size / rows];
+    let spec = TensorSpec::row_major(sample.data_type, &shape)?;
+    read_tensor(&mut &*values, spec)
+}
+
+fn require_the_same(zero_copy: bool, report: &Report) -> Outcome<()> {
+    if zero_copy == report.is_zero_copy() {
+        return Ok(());
+    }
+    let found = if zero_copy { "are" } else { "are not" };
+    Err(Failure::new(format!(
+        "the report says \"{report}\", but the elements {found} at the same address"
+    )))
+}
+
+fn compare(wanted: &[u8], found: &[u8]) -> Outcome<()> {
+    if wanted == found {
+        return Ok(());
+    }
+    let differs = wanted.iter().zip(found).position(|(one, other)| one != other);
+    Err(Failure::new(match differs {
+        Some(byte) => format!("byte {byte} of the elements came out differently"),
+        None => format!("{} bytes came out, not {}", found.len(), wanted.len()),
+    }))
+}

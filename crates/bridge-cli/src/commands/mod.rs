@@ -1,0 +1,8 @@
+//! The commands, one a file.
+
+pub(crate) mod completions;
+pub(crate) mod convert;
+pub(crate) mod doctor;
+pub(crate) mod matrix;
+mod measure;
+pub(crate) mod plan;

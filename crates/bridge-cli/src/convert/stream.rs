@@ -1,0 +1,136 @@
+//! Streaming: each window of each array passes through the chain and is written.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Instant;
+
+use arraybridge::{DataType, ManagedTensor};
+
+use super::chain::Chain;
+use super::progress::Progress;
+use super::report::ArrayReport;
+use crate::failure::{Failure, Outcome};
+use crate::formats::{Array, ArrayFile, Contents, Elements, Order, Outgoing, Writer, bytes_of};
+
+/// A window of this many bytes keeps disks busy and stays in the processor's cache.
+const WINDOW: usize = 8 << 20;
+
+/// A window that is cut across the order of the file is larger, since every window reads a bit of
+/// all of it.
+const WINDOW_ACROSS: usize = 64 << 20;
+
+/// How many times a window may be in memory: in the file's form, in two backends', and as written.
+const COPIES: u64 = 8;
+
+/// How arrays flow from one file to another.
+pub(crate) struct Stream<'a> {
+    pub(crate) file: &'a ArrayFile,
+    pub(crate) chain: &'a Chain,
+    pub(crate) memory_limit: Option<u64>,
+    /// A folder with room for what has to be expanded.
+    pub(crate) scratch: &'a Path,
+}
+
+impl Stream<'_> {
+    /// Writes the arrays, each with the name it has in `contents`, to `target`, and says how many bytes
+    /// the file has.
+    pub(crate) fn run(
+        &self,
+        arrays: &[(&Array, &str)],
+        contents: &Contents,
+        target: File,
+    ) -> Outcome<(Vec<ArrayReport>, u64)> {
+        let mut total = 0;
+        for outgoing in contents.arrays() {
+            total += outgoing.bytes()?;
+        }
+        let mut progress = Progress::new(total);
+        let mut writer = Writer::new(target, contents)?;
+        let mut reports = Vec::new();
+        for outgoing in contents.arrays() {
+            let (array, _) = arrays
+                .iter()
+                .find(|(_, name)| *name == outgoing.name)
+                .ok_or_else(|| Failure::new(format!("no array \"{}\"", outgoing.name)))?;
+            let report = self
+                .run_one(array, outgoing, &mut writer, &mut progress)
+                .map_err(|failure| failure.within(&format!("the array \"{}\"", array.name)))?;
+            reports.push(report);
+        }
+        Ok((reports, writer.finish()?))
+    }
+
+    fn run_one(
+        &self,
+        array: &Array,
+        outgoing: &Outgoing,
+        writer: &mut Writer,
+        progress: &mut Progress,
+    ) -> Outcome<ArrayReport> {
+        let started = Instant::now();
+        let mut report = ArrayReport::new(&outgoing.name, outgoing.data_type, &outgoing.shape);
+        writer.begin(outgoing)?;
+        let elements = Elements {
+            array,
+            order: outgoing.order,
+            window: self.window(array, outgoing),
+            scratch: self.scratch,
+        };
+        let mut elements_done = 0;
+        self.file.read(elements, |tensor, window| {
+            let (tensor, reports) =
+                self.chain.pass(tensor).map_err(|failure| at_element(failure, elements_done))?;
+            elements_done += window.element_count();
+            report.add_window(&reports);
+            check_data_type(&tensor, outgoing.data_type)?;
+            bytes_of(in_written_order(tensor, outgoing.order)?, |bytes| {
+                writer.write(bytes)?;
+                progress.add(bytes.len() as u64);
+                Ok(())
+            })
+        })?;
+        Ok(report.finished(Some(started.elapsed().as_secs_f64())))
+    }
+
+    /// Bytes of a window, counted in the wider of the two element types and handed over in the
+    /// array's own.
+    fn window(&self, array: &Array, outgoing: &Outgoing) -> usize {
+        let across = match outgoing.order {
+            Order::RowMajor => !array.spec.layout.is_row_major(),
+            Order::ColumnMajor => !array.spec.layout.is_column_major(),
+        };
+        let usual = if across { WINDOW_ACROSS } else { WINDOW };
+        let limit = self.memory_limit.map_or(u64::MAX, |limit| limit / COPIES);
+        let most = usual.min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let (from, to) = (array.spec.data_type.size_in_bits(), outgoing.data_type.size_in_bits());
+        // A window of at least one element, whatever the limit.
+        (most / to.div_ceil(from.max(1)).max(1)).max(1)
+    }
+}
+
+/// Says which window of a long array failed: an element's index in an error counts within it.
+fn at_element(failure: Failure, first: usize) -> Failure {
+    if first == 0 {
+        return failure;
+    }
+    failure.within(&format!("in the window from element {first} on"))
+}
+
+fn check_data_type(tensor: &ManagedTensor, wanted: DataType) -> Outcome<()> {
+    if tensor.data_type() == wanted {
+        return Ok(());
+    }
+    Err(Failure::new(format!("the elements came out as {}, not as {wanted}", tensor.data_type()))
+        .remedy("report this as a bug of arraybridge"))
+}
+
+/// The tensor with its axes such that the order it is written in is row-major.
+fn in_written_order(tensor: ManagedTensor, order: Order) -> Outcome<ManagedTensor> {
+    match order {
+        Order::RowMajor => Ok(tensor),
+        Order::ColumnMajor => {
+            let axes = order.axes(tensor.shape().len());
+            Ok(tensor.permuted(&axes)?)
+        }
+    }
+}

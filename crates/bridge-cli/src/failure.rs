@@ -1,0 +1,136 @@
+//! What the program says when it fails, and the exit code it says it with.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use arraybridge::{Error, Refused};
+
+/// The result of everything that can fail.
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+/// Why the program stops: what was asked, what was found, why that cannot be, what to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    wrong_usage: bool,
+    asked: Option<String>,
+    found: String,
+    why: Option<String>,
+    remedy: Option<String>,
+}
+
+impl Failure {
+    /// The command line was right and the work failed: exit code 1.
+    pub(crate) fn new(found: impl Into<String>) -> Self {
+        Self(Box::new(Parts {
+            wrong_usage: false,
+            asked: None,
+            found: found.into(),
+            why: None,
+            remedy: None,
+        }))
+    }
+
+    /// The command line asks for what cannot be: exit code 2.
+    pub(crate) fn usage(found: impl Into<String>) -> Self {
+        Self::new(found).as_wrong_usage()
+    }
+
+    /// The same, with exit code 2.
+    pub(crate) fn as_wrong_usage(mut self) -> Self {
+        self.0.wrong_usage = true;
+        self
+    }
+
+    /// Says why what was found cannot be.
+    pub(crate) fn why(mut self, why: impl fmt::Display) -> Self {
+        self.0.why = Some(why.to_string());
+        self
+    }
+
+    /// Says what to do.
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.0.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Says what was asked for, where nobody closer to it has.
+    pub(crate) fn asked(mut self, asked: impl FnOnce() -> String) -> Self {
+        self.0.asked.get_or_insert_with(asked);
+        self
+    }
+
+    /// Puts where it was found before what was found.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        self.0.found = format!("{place}: {}", self.0.found);
+        self
+    }
+
+    /// What was found and why, in one line.
+    pub(crate) fn reason(&self) -> String {
+        match &self.0.why {
+            Some(why) => format!("{}: {why}", self.0.found),
+            None => self.0.found.clone(),
+        }
+    }
+
+    /// Prints it to the standard error stream, coloured on a terminal only.
+    pub(crate) fn print(&self) {
+        let mut stream = anstream::stderr().lock();
+        let red = anstyle::AnsiColor::Red.on_default().bold();
+        let asked = self.0.asked.as_deref().unwrap_or("arraybridge");
+        // Where standard error is closed, nobody is there to be told.
+        let _ = writeln!(stream, "{red}error:{red:#} {asked}");
+        let lines = [
+            ("found:", Some(&self.0.found)),
+            ("why:  ", self.0.why.as_ref()),
+            ("do:   ", self.0.remedy.as_ref()),
+        ];
+        for (label, text) in lines {
+            if let Some(text) = text {
+                let text = visible(text);
+                let _ = writeln!(stream, "  {label} {text}");
+            }
+        }
+    }
+
+    /// The exit code.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(if self.0.wrong_usage { 2 } else { 1 })
+    }
+}
+
+/// The text with control characters escaped: names in files must not steer the terminal.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            visible.extend(letter.escape_default());
+        } else {
+            visible.push(letter);
+        }
+    }
+    visible
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let wrong_usage = matches!(
+            error,
+            Error::UnknownBackend { .. }
+                | Error::UnknownDevice { .. }
+                | Error::UnknownDataType { .. }
+        );
+        let failure = Self::new(error.to_string());
+        if wrong_usage { failure.as_wrong_usage() } else { failure }
+    }
+}
+
+impl<T> From<Refused<T>> for Failure {
+    fn from(refused: Refused<T>) -> Self {
+        Error::from(refused).into()
+    }
+}

@@ -1,0 +1,163 @@
+//! `.safetensors`: a JSON header of names, types, shapes and offsets, then the elements.
+
+use std::collections::HashMap;
+
+use arraybridge::{DataType, TensorSpec};
+use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo};
+use safetensors::{Dtype, SafeTensors};
+
+use super::Outgoing;
+use super::array_file::{Array, Place};
+use crate::failure::{Failure, Outcome};
+
+/// What a file says of itself besides its arrays.
+pub(super) type Notes = HashMap<String, String>;
+
+/// Bytes of the header's length.
+const LENGTH: usize = 8;
+
+/// The elements start at a multiple of this.
+const ALIGNMENT: usize = 64;
+
+macro_rules! data_types {
+    ($($dtype:ident = $name:ident,)*) => {
+        /// The element types that the format has.
+        pub(super) const DATA_TYPES: &[DataType] = &[$(DataType::$name),*];
+
+        fn data_type_of(dtype: Dtype) -> Option<DataType> {
+            match dtype {
+                $(Dtype::$dtype => Some(DataType::$name),)*
+                #[allow(unreachable_patterns, reason = "the enum may grow")]
+                _ => None,
+            }
+        }
+
+        fn dtype_of(data_type: DataType) -> Option<Dtype> {
+            match data_type {
+                $(DataType::$name => Some(Dtype::$dtype),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+// What the format calls F8_E4M3 is OCP's and torch's e4m3fn: without infinities, up to 448.
+data_types! {
+    BOOL = BOOL,
+    U8 = U8,
+    I8 = I8,
+    U16 = U16,
+    I16 = I16,
+    U32 = U32,
+    I32 = I32,
+    U64 = U64,
+    I64 = I64,
+    F16 = F16,
+    BF16 = BF16,
+    F32 = F32,
+    F64 = F64,
+    C64 = C64,
+    F8_E4M3 = F8E4M3FN,
+    F8_E5M2 = F8E5M2,
+    F8_E8M0 = F8E8M0FNU,
+    F8_E4M3FNUZ = F8E4M3FNUZ,
+    F8_E5M2FNUZ = F8E5M2FNUZ,
+    F6_E2M3 = F6E2M3FN,
+    F6_E3M2 = F6E3M2FN,
+    F4 = F4E2M1FN,
+}
+
+/// Reads the header of a file: its arrays in the order they lie in, and its notes.
+pub(super) fn read(bytes: &[u8]) -> Outcome<(Vec<Array>, Option<Notes>)> {
+    let (header, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| broken(&error, bytes))?;
+    let elements = LENGTH + header;
+    let mut arrays = Vec::new();
+    for name in metadata.offset_keys() {
+        let Some(info) = metadata.info(&name) else {
+            continue;
+        };
+        let data_type = data_type_of(info.dtype).ok_or_else(|| {
+            Failure::new(format!("the array \"{name}\" has elements of {:?}", info.dtype))
+                .why("arraybridge does not know that type")
+        })?;
+        let spec = TensorSpec::row_major(data_type, &info.shape)
+            .map_err(|error| Failure::from(error).within(&format!("the array \"{name}\"")))?;
+        arrays.push(Array {
+            name,
+            spec,
+            place: Place::Mapped { start: elements + info.data_offsets.0 },
+        });
+    }
+    Ok((arrays, metadata.metadata().clone()))
+}
+
+fn broken(error: &SafeTensorError, bytes: &[u8]) -> Failure {
+    let claimed = bytes.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length));
+    let found = match (error, claimed) {
+        (SafeTensorError::HeaderTooSmall, _) => {
+            format!("the file has {} bytes, fewer than a length", bytes.len())
+        }
+        (SafeTensorError::InvalidHeaderLength | SafeTensorError::HeaderTooLarge, Some(claimed)) => {
+            format!(
+                "the header claims to be {claimed} bytes long, and the file has {}",
+                bytes.len()
+            )
+        }
+        (SafeTensorError::MetadataIncompleteBuffer, _) => format!(
+            "the arrays that the header lists do not fill the file of {} bytes: it is cut short, \
+             or longer than its header says",
+            bytes.len()
+        ),
+        (SafeTensorError::InvalidOffset(name), _) => {
+            format!("the array \"{name}\" overlaps another, or there is a gap before it")
+        }
+        (SafeTensorError::TensorInvalidInfo, _) => {
+            "an array's offsets do not match its shape and type".to_owned()
+        }
+        (SafeTensorError::ValidationOverflow, _) => {
+            "an array has a shape whose bytes cannot be counted".to_owned()
+        }
+        (SafeTensorError::MisalignedSlice, _) => {
+            "an array of packed elements ends within a byte".to_owned()
+        }
+        (other, _) => other.to_string(),
+    };
+    Failure::new(found)
+        .why("a .safetensors file is a length, a JSON header, and arrays without gaps between them")
+        .remedy("download or write the file again")
+}
+
+/// Sorts arrays so that each starts at a multiple of its alignment: the widest first, as the
+/// format's own writer does.
+pub(super) fn sort(arrays: &mut [Outgoing]) {
+    arrays.sort_by_key(|array| std::cmp::Reverse(array.data_type.alignment()));
+}
+
+/// The length and the header of a file of these arrays.
+pub(super) fn header(arrays: &[Outgoing], notes: Option<&Notes>) -> Outcome<Vec<u8>> {
+    let mut infos = Vec::new();
+    let mut start = 0_usize;
+    for array in arrays {
+        let too_large = || Failure::new("the arrays together exceed the address space");
+        let bytes = usize::try_from(array.bytes()?).map_err(|_| too_large())?;
+        let end = start.checked_add(bytes).ok_or_else(too_large)?;
+        let dtype = dtype_of(array.data_type)
+            .ok_or_else(|| Failure::new(format!("safetensors has no {}", array.data_type)))?;
+        infos.push((
+            array.name.clone(),
+            TensorInfo { dtype, shape: array.shape.to_vec(), data_offsets: (start, end) },
+        ));
+        start = end;
+    }
+    let unwritable = |error: &dyn std::fmt::Display| {
+        Failure::new("these arrays make no .safetensors file").why(error)
+    };
+    let metadata = Metadata::new(notes.cloned(), infos).map_err(|error| unwritable(&error))?;
+    let mut text = serde_json::to_vec(&metadata).map_err(|error| unwritable(&error))?;
+    let padded = (LENGTH + text.len()).next_multiple_of(ALIGNMENT) - LENGTH;
+    text.resize(padded, b' ');
+    let mut header = (text.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut text);
+    Ok(header)
+}

@@ -1,0 +1,105 @@
+//! The file to be written: it appears under its name only when it is complete.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::failure::{Failure, Outcome};
+use crate::signals::RemovedOnInterrupt;
+
+/// A place for a new file, checked before anything is read.
+#[derive(Debug)]
+pub(crate) struct TargetFile {
+    path: PathBuf,
+    folder: PathBuf,
+}
+
+impl TargetFile {
+    /// Checks that a file can be put at `path`, and that it is not `input` itself.
+    pub(crate) fn new(path: &Path, input: &Path, may_replace: bool) -> Outcome<Self> {
+        let shown = path.display();
+        // Through a symbolic link, what it leads to is replaced.
+        let resolved = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        match fs::metadata(&resolved) {
+            Ok(_) if is_same_file(&resolved, input) => {
+                return Err(Failure::usage(format!("{shown} is the input itself"))
+                    .why("a file is not converted onto itself, so that nothing can be lost")
+                    .remedy("give the output another name"));
+            }
+            Ok(found) if !found.is_file() => {
+                return Err(Failure::new(format!("{shown} is there and not a regular file"))
+                    .why("the new file is renamed to its place, which would replace it")
+                    .remedy("name a regular file, or one that is not there yet"));
+            }
+            Ok(_) if !may_replace => {
+                return Err(Failure::new(format!("{shown} exists already"))
+                    .why("--no-clobber was given")
+                    .remedy("remove it, give another name, or leave --no-clobber out"));
+            }
+            _ => {}
+        }
+        let folder = match resolved.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Ok(Self { path: resolved, folder })
+    }
+
+    /// The folder that the file will be in.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Lets `write` write a temporary file in the same folder, and renames it when that has
+    /// succeeded. Else the temporary file is removed and what was there stays as it was.
+    pub(crate) fn write<T>(&self, write: impl FnOnce(File) -> Outcome<T>) -> Outcome<T> {
+        let temporary = new_temporary(&self.folder).map_err(|error| {
+            Failure::new(format!("no file can be made in {}", self.folder.display()))
+                .why(error)
+                .remedy("make the folder, or write to one that you may write to")
+        })?;
+        let _removed = RemovedOnInterrupt::new(temporary.path());
+        let file = temporary.as_file().try_clone().map_err(|error| {
+            Failure::new("the temporary file cannot be opened twice").why(error)
+        })?;
+        let done = write(file)?;
+        if let Ok(replaced) = fs::metadata(&self.path) {
+            // The new file may be read and written by whom the old one could be, where possible.
+            let _ = temporary.as_file().set_permissions(replaced.permissions());
+        }
+        temporary.persist(&self.path).map_err(|refused| {
+            Failure::new(format!("{} cannot be put in place", self.path.display()))
+                .why(refused.error)
+                .remedy("write to another place; what was there before is untouched")
+        })?;
+        Ok(done)
+    }
+}
+
+fn new_temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".arraybridge-").suffix(".part");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The umask takes away what new files must not have.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+/// Whether two paths lead to one file, through links of either kind.
+fn is_same_file(path: &Path, other: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+        matches!((identity(path), identity(other)), (Ok(one), Ok(two)) if one == two)
+    }
+    #[cfg(not(unix))]
+    {
+        matches!((fs::canonicalize(path), fs::canonicalize(other)), (Ok(one), Ok(two)) if one == two)
+    }
+}
