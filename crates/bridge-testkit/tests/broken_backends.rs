@@ -47,6 +47,7 @@ mistakes_are_found! {
     a_wrong_description_is_found: DescribesRowMajor breaks "describe_says_what_export_gives";
     a_bad_name_is_found: BadName breaks "descriptor_is_sane";
     a_changing_availability_is_found: ChangesItsMind breaks "availability_is_quick_and_stable";
+    a_panicking_availability_is_found: PanicsWhenAsked breaks "availability_is_quick_and_stable";
     an_empty_remedy_is_found: NoRemedy breaks "availability_is_quick_and_stable";
     a_panicking_memory_query_is_found: PanicsOnMemory breaks "memory_is_zeroed_and_measured";
     dirty_memory_is_found: DirtyMemory breaks "memory_is_zeroed_and_measured";

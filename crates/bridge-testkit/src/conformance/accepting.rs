@@ -1,11 +1,14 @@
 //! Import against `Accepts`: what keeps it is taken as it is, what does not comes back.
 
-use bridge_core::{ManagedTensor, NativeType, Refused};
+use bridge_core::{
+    Access, Backend, DataType, Device, DeviceKind, ManagedTensor, NativeType, Refused,
+};
 
 use super::cases::{Case, Expected, Wanted, all_natives, for_each_case, refusal_reason};
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Place, Subject, exported};
 use crate::counting::DropCounter;
+use crate::fake_accelerator::{DEVICES, FakeAccelerator};
 use crate::samples::{Arrangement, Backing};
 
 pub(super) fn accepted_tensors_are_taken_without_a_copy(
@@ -59,7 +62,13 @@ pub(super) fn other_tensors_come_back_unharmed(subject: &Subject, findings: &mut
             let data_type = native.accepts().data_types()[0];
             other_cases(subject, findings, native, data_type, &Arrangement::of_rank(rank)[0]);
         }
-        let lacked = bridge_core::DataType::NAMED;
+        let foreign = DeviceKind::Extension;
+        if !native.accepts().device_kinds().contains(&foreign) {
+            findings.case(format!("{}: memory of another backend's device", native.name()), || {
+                other_device(native)
+            });
+        }
+        let lacked = DataType::NAMED;
         for &data_type in lacked.iter().filter(|one| !native.accepts().has(**one)) {
             let plain = &Arrangement::of_rank(2.clamp(lowest, highest))[0];
             other_cases(subject, findings, native, data_type, plain);
@@ -72,11 +81,11 @@ fn other_cases(
     subject: &Subject,
     findings: &mut Findings,
     native: &'static NativeType,
-    data_type: bridge_core::DataType,
+    data_type: DataType,
     arrangement: &Arrangement,
 ) {
     for backing in Backing::ALL {
-        let device = bridge_core::Device::CPU;
+        let device = Device::CPU;
         let arrangement = arrangement.clone();
         let case = Case { native, device, data_type, arrangement, backing };
         findings.case(&case, || {
@@ -87,6 +96,25 @@ fn other_cases(
             refused(subject, native, sample.tensor, &expected, sample.drops.as_ref())
         });
     }
+}
+
+/// A tensor on a device that the array type does not know.
+fn other_device(native: &'static NativeType) -> Check {
+    let (lowest, highest) = native.accepts().rank_limits();
+    let arrangement = Arrangement::of_rank(2.clamp(lowest, highest)).swap_remove(0);
+    let upload = |base| FakeAccelerator.transfer(base, DEVICES[0]);
+    let data_type = native.accepts().data_types()[0];
+    let made = arrangement.sample_with(data_type, Backing::RustOwner, Access::Exclusive, upload);
+    let Some(sample) = made.map_err(|refused| refused.to_string())? else { return Ok(()) };
+    let place = Place::of(&sample.tensor);
+    let back = match native.import(sample.tensor) {
+        Err(refused) => refused.into_value(),
+        Ok(_) => return Err("it was taken although ACCEPTS excludes its device".to_owned()),
+    };
+    ensure(Place::of(&back) == place, || "the tensor came back elsewhere".to_owned())?;
+    drop(back);
+    let times = sample.drops.map_or(1, |drops| drops.drops());
+    ensure(times == 1, || format!("the owner was dropped {times} times, not once"))
 }
 
 fn refused(

@@ -1,10 +1,11 @@
 //! Devices: routes between them, and those that are not there.
 
-use bridge_core::{Array, Copy, Device, Error, Options};
+use bridge_core::{Array, Backend, Copy, Device, Error, Options, Registration};
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Subject, exported};
+use crate::fake_accelerator::FakeAccelerator;
 use crate::samples::{Arrangement, Backing};
 
 /// An ordinal that no machine has.
@@ -62,6 +63,11 @@ pub(super) fn device_routes_are_exact(subject: &Subject, findings: &mut Findings
             if case.data_type != data_type {
                 return;
             }
+            if kinds.contains(&Device::CPU.kind()) && case.device == Device::CPU {
+                findings.case(format!("{case}, from another backend's device"), || {
+                    from_another_device(subject, &case)
+                });
+            }
             for &from in &own {
                 for &to in &own {
                     let name = format!("{case}, from the host to {from} to {to} to the host");
@@ -70,6 +76,26 @@ pub(super) fn device_routes_are_exact(subject: &Subject, findings: &mut Findings
             }
         });
     }
+}
+
+/// From a device whose backend hands memory over in rows, without gaps.
+fn from_another_device(subject: &Subject, case: &Case) -> Check {
+    let Some(sample) = case.arrangement.sample(case.data_type, case.backing) else {
+        return Ok(());
+    };
+    let expected = Expected::of(&sample);
+    let registry = subject.registry_with(Registration::backend(&FakeAccelerator))?;
+    let name = FakeAccelerator.descriptor().name;
+    let array = registry
+        .convert(Array::new(sample.tensor), name, Options::default())
+        .map_err(|refused| format!("to \"{name}\": {refused}"))?;
+    let (array, report) = registry
+        .convert_reported(array, subject.name, Options::default())
+        .map_err(|refused| format!("from \"{name}\": {refused}"))?;
+    ensure(!report.is_zero_copy() || subject.name == name, || {
+        format!("no copy was reported: {report}")
+    })?;
+    expected.check(subject, exported(array)?)
 }
 
 /// From the host to one device, a copy on the other, and back.

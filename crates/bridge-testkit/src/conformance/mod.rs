@@ -14,7 +14,7 @@
 //! | `copy_always_shares_nothing` | `Copy::Always` |
 //! | `casts_happen_on_request_only` | no silent cast, advice that works, exact values |
 //! | `unknown_devices_are_refused` | the error lists what there is, the array comes back |
-//! | `device_routes_are_exact` | up, down, between devices and on one |
+//! | `device_routes_are_exact` | up, down, between devices, on one, from another backend's |
 //! | `read_only_stays_read_only` | no writable view of read-only memory |
 //! | `shared_memory_is_never_called_exclusive` | aliases, broadcasts, foreign memory |
 //! | `owners_are_dropped_once` | success, refusal, DLPack out and in, another thread |

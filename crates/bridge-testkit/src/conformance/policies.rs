@@ -1,6 +1,6 @@
 //! Conversions by name under each copy policy.
 
-use bridge_core::{Array, Copy, Error, Options};
+use bridge_core::{Array, Copy, Error, ManagedTensor, Options};
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name, refusal_reason};
 use super::outcome::{Check, Findings, ensure};
@@ -38,7 +38,7 @@ pub(super) fn conversions_keep_every_bit(subject: &Subject, findings: &mut Findi
             .map_err(|refused| format!("the conversion failed: {refused}"))?;
         let backend = array.backend().name();
         ensure(backend == subject.name, || format!("the result belongs to \"{backend}\""))?;
-        let tensor = exported(array)?;
+        let tensor = stayed(subject, array)?;
         let shared = Place::of(&tensor) == expected.place;
         if !expected.bytes.is_empty() {
             ensure(report.is_zero_copy() == shared, || {
@@ -51,6 +51,24 @@ pub(super) fn conversions_keep_every_bit(subject: &Subject, findings: &mut Findi
         }
         expected.check(subject, tensor)
     });
+}
+
+/// Converts an array to the backend it is of, which must change nothing, and exports it.
+fn stayed(subject: &Subject, array: Array) -> Result<ManagedTensor, String> {
+    let tensor = exported(array)?;
+    let place = Place::of(&tensor);
+    let native = subject.backend.native_type_for(tensor.data_type());
+    let native = native.map_err(|error| error.to_string())?;
+    let array = native.import(tensor).map_err(|refused| refused.to_string())?;
+    let (same, report) = subject
+        .registry
+        .convert_reported(array, subject.name, Options::default())
+        .map_err(|refused| format!("converting it to its own backend failed: {refused}"))?;
+    let tensor = exported(same)?;
+    ensure(report.is_zero_copy() && Place::of(&tensor) == place, || {
+        format!("converting it to its own backend copied: {report}")
+    })?;
+    Ok(tensor)
 }
 
 pub(super) fn copy_never_shares_or_gives_back(subject: &Subject, findings: &mut Findings) {
@@ -97,13 +115,26 @@ pub(super) fn copy_always_shares_nothing(subject: &Subject, findings: &mut Findi
                 format!("the copy's source was dropped {times} times, not once")
             })?;
         }
-        let tensor = exported(array)?;
-        let empty = expected.bytes.is_empty();
-        // Freed memory may be had again at once, so only memory that is still held can be compared.
-        if let (Some(again), false) = (case.sample(subject)?, empty) {
-            let place = Place::of(&again.tensor);
-            ensure(Place::of(&tensor) != place, || "two arrays have one memory".to_owned())?;
-        }
-        expected.check(subject, tensor)
-    })
+        expected.check(subject, exported(array)?)?;
+        copied_from_a_live_source(subject, case)
+    });
+}
+
+/// The source lives on: the copy lies elsewhere, and copying has not changed the source.
+fn copied_from_a_live_source(subject: &Subject, case: &Case) -> Check {
+    let Some(sample) = case.sample(subject)? else { return Ok(()) };
+    let expected = Expected::of(&sample);
+    let source = sample.tensor.into_shared();
+    let options = Options::default().copy(Copy::Always);
+    let copy = subject
+        .registry
+        .convert(Array::new(ManagedTensor::alias(&source)), subject.name, options)
+        .map_err(|refused| format!("the conversion failed: {refused}"))?;
+    let copy = exported(copy)?;
+    let shared = Place::of(&copy) == expected.place && !expected.bytes.is_empty();
+    ensure(!shared, || "the copy lies in the source's memory".to_owned())?;
+    expected.check(subject, copy)?;
+    expected
+        .check_same(subject, ManagedTensor::alias(&source))
+        .map_err(|found| format!("the source was changed: {found}"))
 }

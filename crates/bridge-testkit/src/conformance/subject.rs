@@ -1,5 +1,7 @@
 //! The backend under test and what it needs around it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bridge_core::{
     Array, Availability, Backend, Device, Error, ManagedTensor, Registration, Registry, inventory,
 };
@@ -34,7 +36,7 @@ impl Subject {
             registry: registry.unwrap_or_else(|error| {
                 panic!("\"{}\" cannot be registered alone: {error}", backend.descriptor().name)
             }),
-            availability: backend.availability(),
+            availability: availability_of(backend),
             clash,
             registration,
         }
@@ -91,6 +93,16 @@ impl Subject {
         }
         self.registry.backend_of(device).map_err(|error| error.to_string())
     }
+}
+
+/// What the backend answers. A panic is found again by the law that asks.
+fn availability_of(backend: &'static dyn Backend) -> Availability {
+    catch_unwind(AssertUnwindSafe(|| backend.availability())).unwrap_or_else(|_| {
+        Availability::Unavailable {
+            reason: "asking whether it is available panicked".to_owned(),
+            remedy: "make availability() answer".to_owned(),
+        }
+    })
 }
 
 /// Where a tensor's elements begin: what must be equal where nothing was copied.

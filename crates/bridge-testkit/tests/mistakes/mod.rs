@@ -285,6 +285,13 @@ impl Mistake for ChangesItsMind {
     }
 }
 
+pub(crate) struct PanicsWhenAsked;
+impl Mistake for PanicsWhenAsked {
+    fn availability() -> Availability {
+        panic!("no driver was loaded");
+    }
+}
+
 pub(crate) struct NoRemedy;
 impl Mistake for NoRemedy {
     fn availability() -> Availability {
