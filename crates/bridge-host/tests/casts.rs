@@ -435,6 +435,7 @@ fn golden_values_to_integers() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore)] // Miri's powi is inexact on purpose
 fn golden_values_to_floats() {
     let to_half = |value: f64| cast_list::<_, f16>(&[value], Saturate).unwrap()[0];
     assert_eq!(to_half(65519.99).to_f32(), 65504.0);
@@ -504,7 +505,9 @@ fn misfit_index(source: &ManagedTensor, to: DataType) -> Option<usize> {
 /// Every pair of types through strided layouts equals the pair through compact ones.
 #[test]
 fn layouts_change_no_value() {
+    let few = [DataType::BOOL, DataType::F16, DataType::F32, DataType::C64];
     let all = REAL.into_iter().chain([DataType::C32, DataType::C64, DataType::C128]);
+    let all = all.filter(|data_type| !cfg!(miri) || few.contains(data_type));
     for from in all.clone() {
         let size = from.size_in_bytes().unwrap();
         // 0 and 1 are valid in every type, bool included.

@@ -84,6 +84,11 @@ fn zeroed_memory_is_aligned_and_zero() {
     assert_eq!(to_row_major(&zeroed(&backwards, 8).unwrap()).unwrap().shape(), [5]);
     let before = TensorSpec { layout: Layout::new(&[5], &[-1], 0).unwrap(), ..spec };
     assert!(zeroed(&before, 8).is_err());
+}
+
+#[test]
+#[cfg_attr(miri, ignore)] // Miri has no allocator that fails
+fn memory_that_cannot_be_had_is_an_error() {
     let huge = TensorSpec::row_major(DataType::U8, &[1 << 50]).unwrap();
     assert!(matches!(zeroed(&huge, 8), Err(Error::OutOfMemory { .. })));
 }

@@ -116,17 +116,17 @@ unsafe fn run(
 /// else writes or reads them meanwhile, and source and target do not overlap.
 unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> bool {
     let ends = ends.at(nest.source_start, nest.target_start);
-    let mut scratch = Scratch::new();
+    let scratch = Scratch::new();
     if let Some((plane, others)) = plane_to_transpose(&nest.axes) {
         return while_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
-            unsafe { cast_plane(pipeline, &plane, ends.at(source, target), &mut scratch) }
+            unsafe { cast_plane(pipeline, &plane, ends.at(source, target), &scratch) }
         });
     }
     let (inner, outer) = innermost(&nest.axes, pipeline);
     while_each_offset(outer, |source, target| {
         // SAFETY: the inner loop and the outer ones together are the loops of the nest.
-        unsafe { pipeline.cast_row(inner, ends.at(source, target), &mut scratch) }.is_none()
+        unsafe { pipeline.cast_row(inner, ends.at(source, target), &scratch) }.is_none()
     })
 }
 
@@ -136,12 +136,7 @@ unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> bool {
 /// # Safety
 ///
 /// As [`cast_nest`], for the elements of the plane.
-unsafe fn cast_plane(
-    pipeline: &Pipeline,
-    plane: &Plane,
-    ends: Ends,
-    scratch: &mut Scratch,
-) -> bool {
+unsafe fn cast_plane(pipeline: &Pipeline, plane: &Plane, ends: Ends, scratch: &Scratch) -> bool {
     let Plane { along_source, along_target } = *plane;
     let (item, _) = pipeline.sizes();
     let mut tile = vec![0_u8; TILE.0 * TILE.1 * item];
@@ -200,13 +195,13 @@ unsafe fn first_misfit(
     from: DataType,
 ) -> (usize, String) {
     let (inner, outer) = innermost(&in_order.axes, pipeline);
-    let mut scratch = Scratch::new();
+    let scratch = Scratch::new();
     let mut index = 0;
     let mut value = String::new();
     while_each_offset(outer, |source, target| {
         let here = ends.at(source, target);
         // SAFETY: the inner loop and the outer ones together are the loops of the nest.
-        match unsafe { pipeline.cast_row(inner, here, &mut scratch) } {
+        match unsafe { pipeline.cast_row(inner, here, &scratch) } {
             None => {
                 index += inner.extent;
                 true

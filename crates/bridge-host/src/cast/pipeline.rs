@@ -1,5 +1,6 @@
 //! A cast as a short row of steps, and running them over blocks that stay in the cache.
 
+use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 
 use bridge_core::Overflow;
@@ -40,16 +41,17 @@ pub(super) struct Pipeline {
     target: Numbers,
 }
 
-/// Memory for what lies between two steps.
-pub(super) struct Scratch([MaybeUninit<[u8; BLOCK * LARGEST]>; 4]);
+/// Memory for what lies between two steps, of one thread. Pointers into one area stay good while
+/// others are made: the cells keep references to the whole from claiming what is inside.
+pub(super) struct Scratch([UnsafeCell<MaybeUninit<[u8; BLOCK * LARGEST]>>; 4]);
 
 impl Scratch {
     pub(super) fn new() -> Box<Self> {
-        Box::new(Self([MaybeUninit::uninit(); 4]))
+        Box::new(Self([const { UnsafeCell::new(MaybeUninit::uninit()) }; 4]))
     }
 
-    fn area(&mut self, area: usize) -> *mut u8 {
-        self.0[area].as_mut_ptr().cast()
+    fn area(&self, area: usize) -> *mut u8 {
+        self.0[area].get().cast()
     }
 }
 
@@ -120,7 +122,7 @@ impl Pipeline {
         &self,
         axis: Axis,
         ends: Ends,
-        scratch: &mut Scratch,
+        scratch: &Scratch,
     ) -> Option<usize> {
         let (source_size, target_size) = self.sizes();
         let packed = axis.source == source_size.cast_signed();
@@ -177,7 +179,7 @@ impl Pipeline {
         source: *const u8,
         target: *mut u8,
         count: usize,
-        scratch: &mut Scratch,
+        scratch: &Scratch,
     ) -> Option<usize> {
         let numbers = count * self.source.parts();
         let mut current = source;
