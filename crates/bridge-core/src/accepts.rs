@@ -23,11 +23,12 @@ pub enum LayoutRule {
 
 impl LayoutRule {
     /// Whether a layout keeps the rule.
+    #[inline]
     pub fn allows(self, layout: &Layout) -> bool {
         match self {
             Self::Any => true,
             Self::Forward => layout.has_no_negative_strides(),
-            Self::Dense => layout.dense_order().is_some(),
+            Self::Dense => layout.is_dense(),
             Self::RowMajor => layout.is_row_major(),
             Self::ColumnMajor => layout.is_column_major(),
         }
@@ -149,8 +150,15 @@ impl Accepts {
     }
 
     /// Whether elements can be of this type.
+    #[inline]
     pub fn has(&self, data_type: DataType) -> bool {
         self.any_data_type || self.data_types.contains(&data_type)
+    }
+
+    /// Whether arrays can have this rank.
+    #[inline]
+    pub const fn has_rank(&self, rank: usize) -> bool {
+        self.lowest_rank <= rank && rank <= self.highest_rank
     }
 
     /// The element types.
@@ -184,6 +192,7 @@ impl Accepts {
     }
 
     /// The alignment that data pointers need for this element type.
+    #[inline]
     pub fn alignment_for(&self, data_type: DataType) -> usize {
         self.alignment.max(data_type.alignment())
     }

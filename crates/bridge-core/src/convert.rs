@@ -39,9 +39,7 @@ pub trait Convert<A, B: Backend>: Sized {
     /// # Errors
     ///
     /// As [`convert`](Self::convert).
-    fn convert_to<T: NativeArray<B>>(self, options: Options) -> Result<T, Refused<Self>> {
-        self.convert_reported(options).map(|(array, _)| array)
-    }
+    fn convert_to<T: NativeArray<B>>(self, options: Options) -> Result<T, Refused<Self>>;
 
     /// Converts under `options` and says what was done.
     ///
@@ -62,25 +60,22 @@ pub trait Convert<A, B: Backend>: Sized {
 }
 
 impl<S: NativeArray<A>, A: Backend, B: Backend> Convert<A, B> for S {
+    fn convert_to<T: NativeArray<B>>(self, options: Options) -> Result<T, Refused<Self>> {
+        let ends = Typed::<S, A, T, B>(PhantomData);
+        match staying(self, &options) {
+            Ok((array, _)) => Ok(array),
+            Err(array) => ends.route(&options).run(&ends, array),
+        }
+    }
+
     fn convert_reported<T: NativeArray<B>>(
         self,
         options: Options,
     ) -> Result<(T, Report), Refused<Self>> {
         let ends = Typed::<S, A, T, B>(PhantomData);
-        let route = ends.route(&options);
-        if !(TypeId::of::<S>() == TypeId::of::<T>() && may_stay(&options)) {
-            return route.run(&ends, self);
-        }
-        match self.describe() {
-            Ok(found) if stays(&found, &options) => {
-                let report =
-                    Report::of(Plan::stay(route.source), found.data_type, found.layout.shape());
-                match same_type(self) {
-                    Ok(array) => Ok((array, report)),
-                    Err(array) => route.run(&ends, array),
-                }
-            }
-            _ => route.run(&ends, self),
+        match staying(self, &options) {
+            Ok(stayed) => Ok(stayed),
+            Err(array) => ends.route(&options).run_reported(&ends, array),
         }
     }
 
@@ -94,11 +89,34 @@ impl<S: NativeArray<A>, A: Backend, B: Backend> Convert<A, B> for S {
     }
 }
 
+/// The array itself, where it already is what was asked for.
+#[inline]
+fn staying<S: NativeArray<A>, A: Backend, T: Any>(
+    array: S,
+    options: &Options,
+) -> Result<(T, Report), S> {
+    if TypeId::of::<S>() != TypeId::of::<T>() {
+        return Err(array);
+    }
+    match array.describe() {
+        Ok(found) if stays(&found, options) => {
+            let plan = Plan::stay(S::backend().descriptor().name);
+            let report = Report::of(plan, found.data_type, found.layout.shape());
+            same_type(array).map(|array| (array, report))
+        }
+        _ => Err(array),
+    }
+}
+
 /// The mark of an [`Array`] in [`Convert`]: its backend is known at run time only.
 #[derive(Debug, Clone, Copy)]
 pub struct Erased;
 
 impl<B: Backend> Convert<Erased, B> for Array {
+    fn convert_to<T: NativeArray<B>>(self, options: Options) -> Result<T, Refused<Self>> {
+        self.convert_reported(options).map(|(array, _)| array)
+    }
+
     fn convert_reported<T: NativeArray<B>>(
         self,
         options: Options,
@@ -111,7 +129,7 @@ impl<B: Backend> Convert<Erased, B> for Array {
                 let report = Report::of(plan, found.data_type, found.layout.shape());
                 self.downcast::<T>().map(|array| (array, report))
             }
-            _ => route.run(&ends, self),
+            _ => route.run_reported(&ends, self),
         }
     }
 
@@ -125,13 +143,9 @@ impl<B: Backend> Convert<Erased, B> for Array {
     }
 }
 
-fn may_stay(options: &Options) -> bool {
-    options.copy_policy() != Copy::Always
-}
-
 /// Whether an array already is what the options ask for.
 pub(crate) fn stays(found: &Description, options: &Options) -> bool {
-    may_stay(options)
+    options.copy_policy() != Copy::Always
         && options.device().is_none_or(|device| device == found.device)
         && options.data_type().is_none_or(|data_type| data_type == found.data_type)
 }

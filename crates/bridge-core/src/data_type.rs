@@ -304,12 +304,14 @@ impl DataType {
     }
 
     /// Bits of one element: bits × lanes.
+    #[inline]
     pub const fn size_in_bits(self) -> usize {
         self.bits as usize * self.lanes as usize
     }
 
     /// Bytes of one element, or `None` where elements do not fall on byte borders (packed 4-bit
     /// and 6-bit floats).
+    #[inline]
     pub const fn size_in_bytes(self) -> Option<usize> {
         let bits = self.size_in_bits();
         if bits.is_multiple_of(8) { Some(bits / 8) } else { None }
@@ -317,6 +319,7 @@ impl DataType {
 
     /// Bytes that `count` packed elements take, the last byte counted whole; `None` where the
     /// number does not fit a `usize`.
+    #[inline]
     pub const fn bytes_for(self, count: usize) -> Option<usize> {
         match self.size_in_bytes() {
             Some(size) => count.checked_mul(size),
@@ -329,6 +332,7 @@ impl DataType {
 
     /// The alignment in bytes that the matching Rust or C type needs: that of one lane, and of
     /// one part for complex numbers. Types without such a match need 1.
+    #[inline]
     pub const fn alignment(self) -> usize {
         let bits = match self.code {
             TypeCode::Complex => self.bits as usize / 2,

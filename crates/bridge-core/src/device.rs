@@ -71,6 +71,7 @@ device_kinds! {
 
 impl DeviceKind {
     /// Whether the CPU reads and writes this memory through the data pointer.
+    #[inline]
     pub const fn is_host_accessible(self) -> bool {
         matches!(self, Self::Cpu | Self::CudaHost | Self::RocmHost | Self::CudaManaged)
     }
@@ -135,6 +136,7 @@ impl Device {
     }
 
     /// The kind of memory.
+    #[inline]
     pub const fn kind(self) -> DeviceKind {
         self.kind
     }

@@ -61,6 +61,7 @@ impl HostMemory {
     }
 
     /// Takes over a vector's allocation, capacity included. Nothing is copied.
+    #[inline]
     pub fn from_vec<T: Element>(vec: Vec<T>) -> Self {
         let mut vec = ManuallyDrop::new(vec);
         let size = vec.capacity() * size_of::<T>();
@@ -83,6 +84,7 @@ impl HostMemory {
     /// # Safety
     ///
     /// The first `length` elements must be initialized and valid values of `T`.
+    #[inline]
     pub unsafe fn into_vec<T: Element>(self, length: usize) -> Result<Vec<T>, Self> {
         if !self.is_vec_of(align_of::<T>(), size_of::<T>(), length) {
             return Err(self);
@@ -101,6 +103,7 @@ impl HostMemory {
 
     /// Whether the block is what a vector of `length` elements of this alignment and size in
     /// bytes allocates.
+    #[inline]
     pub fn is_vec_of(&self, alignment: usize, size: usize, length: usize) -> bool {
         self.block.align() == alignment
             && size > 0
@@ -109,11 +112,13 @@ impl HostMemory {
     }
 
     /// The first byte; dangling where the size is zero.
+    #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
         self.first.as_ptr()
     }
 
     /// Bytes of the block.
+    #[inline]
     pub fn size(&self) -> usize {
         self.block.size()
     }

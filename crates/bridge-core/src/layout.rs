@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 pub const MAX_RANK: usize = 64;
 
 /// Ranks up to this need no heap allocation.
-const INLINE: usize = 6;
+const INLINE: usize = 4;
 
 /// The extents of the axes.
 pub type Shape = SmallVec<[usize; INLINE]>;
@@ -53,6 +53,7 @@ impl Layout {
     ///
     /// [`Error::InvalidLayout`] where shape and strides differ in length or the rank is above
     /// [`MAX_RANK`], [`Error::TooLarge`] where the elements cannot be counted in a `usize`.
+    #[inline]
     pub fn new(shape: &[usize], strides: &[isize], byte_offset: usize) -> Result<Self> {
         if shape.len() != strides.len() {
             return Err(invalid(format!(
@@ -95,43 +96,51 @@ impl Layout {
     }
 
     /// The extents of the axes.
+    #[inline]
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
     /// The distance between neighbours along each axis, in elements.
+    #[inline]
     pub fn strides(&self) -> &[isize] {
         &self.strides
     }
 
     /// Bytes from the data pointer to the element whose indices are all zero.
+    #[inline]
     pub fn byte_offset(&self) -> usize {
         self.byte_offset
     }
 
     /// The number of axes.
+    #[inline]
     pub fn rank(&self) -> usize {
         self.shape.len()
     }
 
     /// The number of elements: 1 for rank 0.
+    #[inline]
     pub fn element_count(&self) -> usize {
         if self.is_empty() { 0 } else { self.shape.iter().product() }
     }
 
     /// Whether there is no element.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.shape.contains(&0)
     }
 
     /// The same shape and strides, `byte_offset` bytes from the data pointer.
     #[must_use]
+    #[inline]
     pub fn at_byte_offset(mut self, byte_offset: usize) -> Self {
         self.byte_offset = byte_offset;
         self
     }
 
     /// Whether elements lie without gaps in row-major order (C-contiguous).
+    #[inline]
     pub fn is_row_major(&self) -> bool {
         self.is_compact_along((0..self.rank()).rev())
     }
@@ -141,6 +150,7 @@ impl Layout {
         self.is_compact_along(0..self.rank())
     }
 
+    #[inline]
     fn is_compact_along(&self, axes: impl Iterator<Item = usize>) -> bool {
         if self.is_empty() {
             return true;
@@ -168,7 +178,8 @@ impl Layout {
     /// A permuted compact tensor is dense: its allocation can be handed over whole and the axes
     /// permuted back.
     pub fn dense_order(&self) -> Option<SmallVec<[usize; INLINE]>> {
-        let mut axes: SmallVec<[usize; INLINE]> = (0..self.rank()).collect();
+        let mut axes: SmallVec<[usize; INLINE]> = smallvec![0; self.rank()];
+        axes.iter_mut().enumerate().for_each(|(place, axis)| *axis = place);
         if self.is_row_major() {
             return Some(axes);
         }
@@ -180,6 +191,12 @@ impl Layout {
         axes.sort_by_key(key);
         let mut dense = axes.iter().rev().copied();
         self.is_compact_along(&mut dense).then_some(axes)
+    }
+
+    /// Whether elements lie without gaps in the order of some permutation of the axes.
+    #[inline]
+    pub fn is_dense(&self) -> bool {
+        self.is_row_major() || self.dense_order().is_some()
     }
 
     /// Whether no axis runs backwards.
@@ -208,6 +225,7 @@ impl Layout {
     }
 
     /// Extent and stride of the axes whose strides mean something.
+    #[inline]
     fn moving_axes(&self) -> impl Iterator<Item = (usize, isize)> + '_ {
         self.shape.iter().copied().zip(self.strides.iter().copied()).filter(|&(n, _)| n > 1)
     }
@@ -220,6 +238,7 @@ impl Layout {
     /// [`Error::TooLarge`] where a byte distance does not fit an `isize`;
     /// [`Error::InvalidLayout`] for packed 4-bit and 6-bit elements that are not row-major, as
     /// DLPack has no bit offsets.
+    #[inline]
     pub fn span(&self, data_type: DataType) -> Result<Range<isize>> {
         if self.is_empty() {
             return Ok(0..0);
@@ -528,6 +547,7 @@ fn invalid(reason: String) -> Error {
 }
 
 /// Counts the elements of `shape`: an empty axis makes any shape empty.
+#[inline]
 fn element_count(shape: &[usize]) -> Result<usize> {
     if shape.len() > MAX_RANK {
         return Err(invalid(format!("rank {} is above the limit {MAX_RANK}", shape.len())));

@@ -64,9 +64,16 @@ impl Drop for Watching {
     }
 }
 
+/// Whether somebody watches this thread.
+#[inline]
+pub(crate) fn is_watched() -> bool {
+    // A thread that is ending has no observers any more, but may still convert.
+    OBSERVERS.try_with(|observers| !observers.borrow().is_empty()).unwrap_or(false)
+}
+
 /// When the current conversion began, where somebody watches.
 pub(crate) fn start() -> Option<Instant> {
-    OBSERVERS.with_borrow(|observers| (!observers.is_empty()).then(Instant::now))
+    is_watched().then(Instant::now)
 }
 
 pub(crate) fn finish(started: Option<Instant>, report: &Report) {

@@ -88,11 +88,13 @@ impl Options {
     }
 
     /// The device asked for.
+    #[inline]
     pub fn device(&self) -> Option<Device> {
         self.device
     }
 
     /// The element type asked for.
+    #[inline]
     pub fn data_type(&self) -> Option<DataType> {
         self.data_type
     }
@@ -103,11 +105,13 @@ impl Options {
     }
 
     /// When the conversion may copy.
+    #[inline]
     pub fn copy_policy(&self) -> Copy {
         self.copy
     }
 
     /// Whether the read-only flag may be ignored.
+    #[inline]
     pub fn ignores_read_only(&self) -> bool {
         self.ignore_read_only
     }

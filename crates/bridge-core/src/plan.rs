@@ -244,9 +244,11 @@ impl Plan {
         (target_name, accepts): (&'static str, &Accepts),
         options: &Options,
     ) -> Result<Self> {
-        let data_type = options.data_type().unwrap_or(source.data_type);
-        check_target(source, target_name, accepts, data_type)?;
-        let device = target_device(source.device, target_name, accepts, options)?;
+        let found = source.facts();
+        let data_type = options.data_type().unwrap_or(found.data_type);
+        check_target(found, target_name, accepts, data_type)?;
+        let device = target_device(found.device, accepts, options)
+            .ok_or_else(|| no_device(target_name, accepts, options))?;
 
         let mut plan = Self {
             source: source_name,
@@ -257,33 +259,9 @@ impl Plan {
         };
         let arrival = if accepts.only_vectors { Step::Move } else { Step::Share };
         let way = arrival.name();
-        let mut decline = |reason| plan.declined.push(Declined { way, reason });
-        if options.copy_policy() == Copy::Always {
-            decline(Reason::CopyAsked);
-        }
-        let casts = data_type != source.data_type;
-        if casts {
-            decline(Reason::DataType { from: source.data_type, to: data_type });
-        }
-        let moves = needs_transfer(source.device, device);
-        if moves {
-            decline(Reason::Device { from: source.device, to: device });
-        }
-        if !accepts.layout.allows(&source.layout) {
-            decline(Reason::Layout { rule: accepts.layout });
-        }
-        let needed = accepts.alignment_for(source.data_type);
-        if source.alignment < needed && !source.layout.is_empty() {
-            decline(Reason::Alignment { needed, found: source.alignment });
-        }
-        if accepts.only_vectors && source.ownership != Ownership::Movable {
-            decline(Reason::NotAVector);
-        }
-        let guarded = source.access == Access::ReadOnly && !options.ignores_read_only();
-        if accepts.ignores_read_only && guarded {
-            decline(Reason::ReadOnly);
-        }
-
+        obstacles(found, accepts, options, (data_type, device), |reason| {
+            plan.declined.push(Declined { way, reason });
+        });
         if !plan.declined.is_empty() {
             if options.copy_policy() == Copy::Never {
                 return Err(Error::WouldCopy { target: target_name, declined: plan.declined });
@@ -342,8 +320,74 @@ impl Plan {
     }
 }
 
+/// What an obstacle can depend on: a [`Description`] that borrows.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) data_type: DataType,
+    pub(crate) device: Device,
+    pub(crate) layout: &'a Layout,
+    pub(crate) access: Access,
+    pub(crate) ownership: Ownership,
+    pub(crate) alignment: usize,
+}
+
+impl Description {
+    fn facts(&self) -> Facts<'_> {
+        let Self { data_type, device, ref layout, access, ownership, alignment, .. } = *self;
+        Facts { data_type, device, layout, access, ownership, alignment }
+    }
+}
+
+/// Whether a plan would hand such an array over without a copy: decided without making the plan.
+#[inline]
+pub(crate) fn fits(found: Facts<'_>, accepts: &Accepts, options: &Options) -> bool {
+    let data_type = options.data_type().unwrap_or(found.data_type);
+    if !accepts.has(data_type) || !accepts.has_rank(found.layout.rank()) {
+        return false;
+    }
+    target_device(found.device, accepts, options).is_some_and(|device| {
+        let mut clear = true;
+        obstacles(found, accepts, options, (data_type, device), |_| clear = false);
+        clear
+    })
+}
+
+/// Tells every reason why the array cannot be handed over without a copy.
+#[inline]
+fn obstacles(
+    found: Facts<'_>,
+    accepts: &Accepts,
+    options: &Options,
+    (data_type, device): (DataType, Device),
+    mut tell: impl FnMut(Reason),
+) {
+    if options.copy_policy() == Copy::Always {
+        tell(Reason::CopyAsked);
+    }
+    if data_type != found.data_type {
+        tell(Reason::DataType { from: found.data_type, to: data_type });
+    }
+    if needs_transfer(found.device, device) {
+        tell(Reason::Device { from: found.device, to: device });
+    }
+    if !accepts.layout.allows(found.layout) {
+        tell(Reason::Layout { rule: accepts.layout });
+    }
+    let needed = accepts.alignment_for(found.data_type);
+    if found.alignment < needed && !found.layout.is_empty() {
+        tell(Reason::Alignment { needed, found: found.alignment });
+    }
+    if accepts.only_vectors && found.ownership != Ownership::Movable {
+        tell(Reason::NotAVector);
+    }
+    let guarded = found.access == Access::ReadOnly && !options.ignores_read_only();
+    if accepts.ignores_read_only && guarded {
+        tell(Reason::ReadOnly);
+    }
+}
+
 fn check_target(
-    source: &Description,
+    found: Facts<'_>,
     target: &'static str,
     accepts: &Accepts,
     data_type: DataType,
@@ -356,42 +400,40 @@ fn check_target(
             remedy: data_type.narrowest_holding(accepts.data_types),
         });
     }
-    let rank = source.layout.rank();
-    if rank < accepts.lowest_rank || rank > accepts.highest_rank {
+    let rank = found.layout.rank();
+    if !accepts.has_rank(rank) {
+        let (lowest, highest) = accepts.rank_limits();
         return Err(Error::Unsupported {
             what: format!("an array of rank {rank} in {target}"),
-            remedy: format!(
-                "reshape it to a rank from {} to {} first",
-                accepts.lowest_rank, accepts.highest_rank
-            ),
+            remedy: format!("reshape it to a rank from {lowest} to {highest} first"),
         });
     }
     Ok(())
 }
 
 /// Where the result goes: where the caller wants it, else where the source is, else to the
-/// target's first kind of device.
-fn target_device(
-    source: Device,
-    target: &'static str,
-    accepts: &Accepts,
-    options: &Options,
-) -> Result<Device> {
-    let holds = |device: Device| accepts.device_kinds.contains(&device.kind());
+/// target's first kind of device. `None` where the target cannot be there.
+#[inline]
+fn target_device(source: Device, accepts: &Accepts, options: &Options) -> Option<Device> {
+    let holds = |device: &Device| accepts.device_kinds.contains(&device.kind());
     match options.device() {
-        Some(asked) if holds(asked) => Ok(asked),
-        Some(asked) => Err(Error::Unsupported {
-            what: format!("{target} on {asked}"),
-            remedy: format!("it works on {:?}", accepts.device_kinds),
-        }),
-        None if holds(source) => Ok(source),
-        None => accepts.device_kinds.first().map(|&kind| Device::new(kind, 0)).ok_or_else(|| {
-            Error::Unsupported { what: format!("{target} on any device"), remedy: String::new() }
-        }),
+        Some(asked) => Some(asked).filter(holds),
+        None if holds(&source) => Some(source),
+        None => accepts.device_kinds.first().map(|&kind| Device::new(kind, 0)),
+    }
+}
+
+fn no_device(target: &'static str, accepts: &Accepts, options: &Options) -> Error {
+    let asked = options.device().map_or("any device".to_owned(), |device| device.to_string());
+    let kinds: Vec<_> = accepts.device_kinds.iter().map(|kind| kind.name()).collect();
+    Error::Unsupported {
+        what: format!("{target} on {asked}"),
+        remedy: format!("it works on {}", kinds.join(", ")),
     }
 }
 
 /// Host memory is host memory, however it was allocated: the CPU reads it in place.
+#[inline]
 fn needs_transfer(from: Device, to: Device) -> bool {
     let both_on_host = from.kind().is_host_accessible() && to.kind().is_host_accessible();
     from != to && !both_on_host

@@ -240,7 +240,11 @@ impl Registry {
         target: &str,
         options: Options,
     ) -> Result<Array, Refused<Array>> {
-        self.convert_reported(array, target, options).map(|(array, _)| array)
+        match self.ends(&array, target, &options) {
+            Ok(Meeting::Same(_)) => Ok(array),
+            Ok(Meeting::Apart(ends)) => self.route(&ends, &options).run(&ends, array),
+            Err(error) => Err(Refused::new(array, error)),
+        }
     }
 
     /// Converts as [`convert`](Self::convert) and says what was done.
@@ -260,7 +264,7 @@ impl Registry {
                 let report = Report::of(plan, found.data_type, found.layout.shape());
                 Ok((array, report))
             }
-            Ok(Meeting::Apart(ends)) => self.route(&ends, &options).run(&ends, array),
+            Ok(Meeting::Apart(ends)) => self.route(&ends, &options).run_reported(&ends, array),
             Err(error) => Err(Refused::new(array, error)),
         }
     }

@@ -10,7 +10,7 @@ use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::observe;
 use crate::options::{Copy, Options};
-use crate::plan::{Declined, Description, Plan, Reason, Step};
+use crate::plan::{Declined, Description, Plan, Reason, Step, fits};
 use crate::registry::Registry;
 use crate::report::Report;
 use crate::tensor::{Access, ManagedTensor, TensorSpec};
@@ -97,13 +97,43 @@ impl Route<'_> {
     }
 
     /// Converts; where it fails, the source comes back.
+    #[inline]
     pub(crate) fn run<E: Ends>(
         &self,
         ends: &E,
         source: E::Source,
+    ) -> Result<E::Target, Refused<E::Source>> {
+        let mut tensor = ends.export(source)?;
+        // What fits and is watched by nobody needs no plan: this is the way that must be short.
+        if !self.options.ignores_read_only()
+            && !observe::is_watched()
+            && fits(tensor.facts(), self.accepts, self.options)
+        {
+            match ends.import(tensor) {
+                Ok(target) => return Ok(target),
+                Err(refused) => tensor = refused.into_value(),
+            }
+        }
+        self.run_exported(ends, tensor).map(|(target, _)| target)
+    }
+
+    /// Converts and reports; where it fails, the source comes back.
+    pub(crate) fn run_reported<E: Ends>(
+        &self,
+        ends: &E,
+        source: E::Source,
+    ) -> Result<(E::Target, Report), Refused<E::Source>> {
+        self.run_exported(ends, ends.export(source)?)
+    }
+
+    #[inline(never)]
+    fn run_exported<E: Ends>(
+        &self,
+        ends: &E,
+        tensor: ManagedTensor,
     ) -> Result<(E::Target, Report), Refused<E::Source>> {
         let started = observe::start();
-        let done = self.run_planned(ends, source)?;
+        let done = self.run_planned(ends, tensor)?;
         observe::finish(started, &done.1);
         Ok(done)
     }
@@ -111,9 +141,8 @@ impl Route<'_> {
     fn run_planned<E: Ends>(
         &self,
         ends: &E,
-        source: E::Source,
+        tensor: ManagedTensor,
     ) -> Result<(E::Target, Report), Refused<E::Source>> {
-        let tensor = ends.export(source)?;
         let found = tensor.describe();
         let mut plan = match self.plan(&found) {
             Ok(plan) => plan,

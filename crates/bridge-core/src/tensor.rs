@@ -13,7 +13,7 @@ use crate::element::Element;
 use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::layout::Layout;
-use crate::plan::{Description, Ownership};
+use crate::plan::{Description, Facts, Ownership};
 
 /// Who may write to a tensor's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -228,6 +228,7 @@ impl ManagedTensor {
     ///
     /// [`Error::InvalidLayout`] where the layout reaches outside the vector's elements, and as
     /// [`Layout::span`]. The vector comes back.
+    #[inline]
     pub fn from_vec_with_layout<T: Element>(
         vec: Vec<T>,
         layout: Layout,
@@ -274,6 +275,7 @@ impl ManagedTensor {
     /// [`Error::Unsupported`] where the memory is not a vector's, or is not filled from its first
     /// element on without gaps, [`Error::NotWritable`] where it is read-only, as a vector can be
     /// written, and as [`as_slice`](Self::as_slice). The tensor comes back.
+    #[inline]
     pub fn into_vec<T: Element>(self) -> Result<(Vec<T>, Layout), Refused<Self>> {
         let count = self.layout.element_count();
         match self.typed_first::<T>() {
@@ -304,35 +306,33 @@ impl ManagedTensor {
     /// # Safety
     ///
     /// The tensor, where its layout is dense, is `count` initialized elements of `T`.
+    #[inline]
     unsafe fn into_vec_of<T: Element>(
         self,
         count: usize,
     ) -> Result<(Vec<T>, Layout), Refused<Self>> {
-        let valid = match self.layout.dense_order() {
+        let checked = match &self.owner.0 {
             _ if self.access == Access::ReadOnly => Err(Error::NotWritable {
                 what: "a vector of this tensor's memory",
                 reason: "the tensor is read-only; copy it first (Copy::Always)",
             }),
-            // SAFETY: the elements lie without gaps from the lowest address on, in host memory.
-            Some(_) => unsafe { T::check(self.data.cast(), count) },
-            None => Err(no_vector()),
+            Kept::Host(memory)
+                if self.layout.is_dense()
+                    && memory.is_vec_of(align_of::<T>(), size_of::<T>(), count)
+                    && (count == 0 || self.data.cast() == memory.as_ptr()) =>
+            {
+                // SAFETY: the elements lie without gaps from the lowest address on, in host memory.
+                unsafe { T::check(self.data.cast(), count) }
+            }
+            _ => Err(no_vector()),
         };
-        if let Err(error) = valid {
+        if let Err(error) = checked {
             return Err(Refused::new(self, error));
         }
-        let fits = match &self.owner.0 {
-            Kept::Host(memory) => memory.is_vec_of(align_of::<T>(), size_of::<T>(), count),
-            _ => false,
-        };
-        if !fits {
-            return Err(Refused::new(self, no_vector()));
-        }
-        let (memory, spec) =
-            self.into_host_memory().map_err(|tensor| Refused::new(*tensor, no_vector()))?;
         // SAFETY: `count` elements lie without gaps from the memory's start on, initialized, and
         // `T::check` found them valid.
-        match unsafe { memory.into_vec::<T>(count) } {
-            Ok(vec) => Ok((vec, spec.layout)),
+        match unsafe { self.owner.into_host_memory().into_vec::<T>(count) } {
+            Ok(vec) => Ok((vec, self.layout)),
             Err(_) => unreachable!("is_vec_of was asked above"),
         }
     }
@@ -380,6 +380,7 @@ impl ManagedTensor {
     }
 
     /// The element type.
+    #[inline]
     pub fn data_type(&self) -> DataType {
         self.data_type
     }
@@ -390,11 +391,13 @@ impl ManagedTensor {
     }
 
     /// Who may write.
+    #[inline]
     pub fn access(&self) -> Access {
         self.access
     }
 
     /// Where the elements lie, relative to [`data`](Self::data).
+    #[inline]
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -424,6 +427,7 @@ impl ManagedTensor {
 
     /// The address of the element whose indices are all zero. On devices that work with handles
     /// it means nothing.
+    #[inline]
     pub fn first_element(&self) -> *mut u8 {
         self.data.cast::<u8>().wrapping_add(self.layout.byte_offset())
     }
@@ -435,24 +439,32 @@ impl ManagedTensor {
 
     /// What a plan needs to know of the tensor.
     pub fn describe(&self) -> Description {
+        let Facts { data_type, device, layout, access, ownership, alignment } = self.facts();
+        let owner = match &self.owner.0 {
+            Kept::Any(value) => Some(value.as_ref().type_id()),
+            _ => None,
+        };
+        let layout = layout.clone();
+        Description { data_type, device, layout, access, ownership, alignment, owner }
+    }
+
+    #[inline]
+    pub(crate) fn facts(&self) -> Facts<'_> {
         let ownership = match &self.owner.0 {
             Kept::Host(memory) if self.fills_a_vec(memory) => Ownership::Movable,
             _ => Ownership::Kept,
         };
-        Description {
+        Facts {
             data_type: self.data_type,
             device: self.device,
-            layout: self.layout.clone(),
+            layout: &self.layout,
             access: self.access,
             ownership,
             alignment: alignment_of(self.data),
-            owner: match &self.owner.0 {
-                Kept::Any(value) => Some(value.as_ref().type_id()),
-                _ => None,
-            },
         }
     }
 
+    #[inline]
     fn fills_a_vec(&self, memory: &HostMemory) -> bool {
         let count = self.layout.element_count();
         // Packed elements are kept in a vector of bytes.
@@ -520,6 +532,7 @@ impl ManagedTensor {
     /// # Errors
     ///
     /// Where the elements are not `T`, not in host memory, or not aligned for `T`.
+    #[inline]
     pub fn typed_first<T: Element>(&self) -> Result<*mut T> {
         if self.data_type != T::DATA_TYPE {
             return Err(Error::UnsupportedDataType {
@@ -552,6 +565,7 @@ impl ManagedTensor {
     /// # Errors
     ///
     /// [`Error::Unsupported`] for memory of other devices.
+    #[inline]
     pub fn require_host(&self) -> Result<()> {
         if self.device.kind().is_host_accessible() {
             return Ok(());
@@ -646,6 +660,7 @@ impl ManagedTensor {
     }
 
     /// The tensor behind a counted reference, of which [`alias`](Self::alias) makes aliases.
+    #[inline]
     pub fn into_shared(self) -> Arc<Self> {
         Arc::new(self)
     }
@@ -714,6 +729,12 @@ impl ManagedTensor {
         }
     }
 
+    /// Whether [`Owner::keep`] was given a `T`.
+    #[inline]
+    pub fn is_kept_by<T: Any>(&self) -> bool {
+        matches!(&self.owner.0, Kept::Any(value) if value.is::<T>())
+    }
+
     /// The value that [`Owner::keep`] was given, where it is a `T` and the tensor still describes
     /// it: `unchanged` compares the two.
     ///
@@ -721,6 +742,7 @@ impl ManagedTensor {
     ///
     /// The tensor itself, where its owner is not such a `T`.
     #[expect(clippy::result_large_err, reason = "the tensor comes back on the common way")]
+    #[inline]
     pub fn into_owner_if<T: Any + Send>(
         mut self,
         unchanged: impl FnOnce(&T, &Self) -> bool,
@@ -773,6 +795,7 @@ fn no_vector() -> Error {
 
 /// Data pointer and layout such that the lowest element is at the data pointer, on devices with
 /// addresses: no offset is ever negative there. `low` is the start of the layout's span.
+#[inline]
 fn from_lowest(
     data: *mut c_void,
     layout: Layout,
@@ -787,12 +810,14 @@ fn from_lowest(
 }
 
 /// Whether data pointers on this device are addresses that offsets can be added to.
+#[inline]
 pub(crate) fn has_addresses(device: Device) -> bool {
     use crate::device::DeviceKind as Kind;
     !matches!(device.kind(), Kind::OpenCl | Kind::Vulkan | Kind::Metal | Kind::WebGpu)
 }
 
 /// The largest power of two that divides an address, up to a page.
+#[inline]
 fn alignment_of(data: *mut c_void) -> usize {
     1 << data.addr().trailing_zeros().min(12)
 }

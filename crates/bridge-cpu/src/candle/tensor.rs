@@ -56,10 +56,10 @@ impl NativeArray<Candle> for Tensor {
     }
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
-        match tensor.into_owner_if::<Self>(describes) {
-            Ok(tensor) => Ok(tensor),
-            Err(tensor) => from_vector(tensor),
+        if !tensor.is_kept_by::<Self>() {
+            return from_vector(tensor);
         }
+        tensor.into_owner_if::<Self>(describes).or_else(from_vector)
     }
 }
 
@@ -164,15 +164,17 @@ fn moved_bytes(
 
 /// The tensor whose elements lie in `storage` without gaps, as `layout` says.
 fn dense_tensor(storage: CpuStorage, layout: &Layout) -> Tensor {
+    let whole = |storage, shape: &[usize]| {
+        Tensor::from_storage(Storage::Cpu(storage), shape, BackpropOp::none(), false)
+    };
+    if layout.is_row_major() {
+        return whole(storage, layout.shape());
+    }
     let order = layout.dense_order().expect("vectors are given out with dense layouts only");
     let in_memory: Vec<usize> = order.iter().map(|&axis| layout.shape()[axis]).collect();
-    let tensor = Tensor::from_storage(Storage::Cpu(storage), in_memory, BackpropOp::none(), false);
-    if order.iter().enumerate().all(|(place, &axis)| place == axis) {
-        return tensor;
-    }
     let mut axes = vec![0; order.len()];
     for (place, &axis) in order.iter().enumerate() {
         axes[axis] = place;
     }
-    tensor.permute(axes).expect("the axes are a permutation")
+    whole(storage, &in_memory).permute(axes).expect("the axes are a permutation")
 }

@@ -6,7 +6,7 @@ use bridge_core::{
     Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor,
     NativeArray, Owner, Ownership, Refused, Result, TensorSpec,
 };
-use ndarray::{Array, Array1, ArrayD, Dimension, IxDyn, Slice};
+use ndarray::{Array, Array1, ArrayD, Axis, Dimension, IxDyn, Slice};
 
 use super::Ndarray;
 
@@ -30,10 +30,7 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
     /// not: ndarray tells only when the array is taken apart.
     fn describe(&self) -> Result<Description> {
         let layout = Layout::new(self.shape(), self.strides(), 0)?;
-        let ownership = match layout.dense_order() {
-            Some(_) => Ownership::Movable,
-            None => Ownership::Kept,
-        };
+        let ownership = if layout.is_dense() { Ownership::Movable } else { Ownership::Kept };
         Ok(Description {
             data_type: T::DATA_TYPE,
             device: Device::CPU,
@@ -50,42 +47,46 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
             Ok(layout) => layout,
             Err(error) => return Err(Refused::new(self, error)),
         };
-        let Some(order) = layout.dense_order() else {
+        if !layout.is_dense() {
             return export_kept(self, layout);
-        };
+        }
         let count = self.len();
         let (vec, offset) = self.into_raw_vec_and_offset();
         match offset {
             // It was cut out of a longer array: put that together again and keep it whole.
             Some(offset) if offset > 0 => {
                 let flat = Array1::from_vec(vec);
-                let cut =
-                    flat.slice_axis_move(ndarray::Axis(0), Slice::from(offset..offset + count));
-                export_kept(dense_array(cut, layout.shape(), &order), layout)
+                let cut = flat.slice_axis_move(Axis(0), Slice::from(offset..offset + count));
+                export_kept(dense_array(cut, &layout), layout)
             }
-            _ => ManagedTensor::from_vec_with_layout(vec, layout.clone()).map_err(|refused| {
-                refused.map(|vec| dense_array(Array1::from_vec(vec), layout.shape(), &order))
+            _ => ManagedTensor::from_vec_with_layout(vec, layout).map_err(|refused| {
+                unreachable!("an array's layout lies within its vector: {refused}")
             }),
         }
     }
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
-        let tensor = match tensor.into_owner_if::<Self>(describes) {
-            Ok(array) => return Ok(array),
-            Err(tensor) => tensor,
-        };
-        let rank = tensor.layout().rank();
-        if D::NDIM.is_some_and(|needed| needed != rank) {
-            let error = Error::Unsupported {
-                what: format!("an array of rank {rank} as {}", type_name::<Self>()),
-                remedy: "convert it to an ArrayD, or to an array of that rank".to_owned(),
-            };
-            return Err(Refused::new(tensor, error));
+        if tensor.is_kept_by::<Self>() {
+            return tensor.into_owner_if::<Self>(describes).or_else(from_vector);
         }
-        let (vec, layout) = tensor.into_vec::<T>()?;
-        let order = layout.dense_order().expect("into_vec gives out dense layouts only");
-        Ok(dense_array(Array1::from_vec(vec), layout.shape(), &order))
+        from_vector(tensor)
     }
+}
+
+/// Takes over the vector that the tensor lies in.
+fn from_vector<T: Element, D: Dimension>(
+    tensor: ManagedTensor,
+) -> Result<Array<T, D>, Refused<ManagedTensor>> {
+    let rank = tensor.layout().rank();
+    if D::NDIM.is_some_and(|needed| needed != rank) {
+        let error = Error::Unsupported {
+            what: format!("an array of rank {rank} as {}", type_name::<Array<T, D>>()),
+            remedy: "convert it to an ArrayD, or to an array of that rank".to_owned(),
+        };
+        return Err(Refused::new(tensor, error));
+    }
+    let (vec, layout) = tensor.into_vec::<T>()?;
+    Ok(dense_array(Array1::from_vec(vec), &layout))
 }
 
 /// Whether a tensor still describes the array that it was exported from.
@@ -120,21 +121,20 @@ fn export_kept<T: Element, D: Dimension + Send + 'static>(
         })
 }
 
-/// The array of this shape whose elements lie in `flat` without gaps, the axes from sparsest to
-/// densest being `order`.
-fn dense_array<T: Element, D: Dimension>(
-    flat: Array1<T>,
-    shape: &[usize],
-    order: &[usize],
-) -> Array<T, D> {
-    let mut axes = vec![0; order.len()];
+/// The array whose elements lie in `flat` without gaps, as `layout` says.
+fn dense_array<T: Element, D: Dimension>(flat: Array1<T>, layout: &Layout) -> Array<T, D> {
+    let order = layout.dense_order().expect("callers have seen that the layout is dense");
+    let mut axes = IxDyn::zeros(order.len());
     for (place, &axis) in order.iter().enumerate() {
         axes[axis] = place;
     }
-    let in_memory: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
+    let mut in_memory = IxDyn::zeros(order.len());
+    for (place, &axis) in order.iter().enumerate() {
+        in_memory[place] = layout.shape()[axis];
+    }
     let array: ArrayD<T> = flat
-        .into_shape_with_order(IxDyn(&in_memory))
+        .into_shape_with_order(in_memory)
         .expect("as many elements as the shape has")
-        .permuted_axes(IxDyn(&axes));
+        .permuted_axes(axes);
     array.into_dimensionality().expect("the rank was compared with the array type's")
 }

@@ -131,6 +131,17 @@ impl<T: Element> SharedArray<T> {
     }
 }
 
+impl<T: Element> SharedArray<T> {
+    /// The array over a tensor's memory, where its elements are valid values of `T`.
+    #[inline]
+    fn over(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
+        match tensor.typed_first::<T>().and_then(|_| check_values::<T>(&tensor)) {
+            Ok(()) => Ok(Self { tensor: tensor.into_shared(), element: PhantomData }),
+            Err(error) => Err(Refused::new(tensor, error)),
+        }
+    }
+}
+
 /// Where ndarray finds the elements: it wants the lowest address and strides that are not negative,
 /// and turns axes around itself.
 struct Placement<T> {
@@ -227,14 +238,10 @@ impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
             own.as_ptr().cast() == tensor.first_element()
                 && own.layout().is_same_as(tensor.layout())
         };
-        let tensor = match tensor.into_owner_if::<Self>(unchanged) {
-            Ok(array) => return Ok(array),
-            Err(tensor) => tensor,
-        };
-        match tensor.typed_first::<T>().and_then(|_| check_values::<T>(&tensor)) {
-            Ok(()) => Ok(Self { tensor: tensor.into_shared(), element: PhantomData }),
-            Err(error) => Err(Refused::new(tensor, error)),
+        if tensor.is_kept_by::<Self>() {
+            return tensor.into_owner_if::<Self>(unchanged).or_else(Self::over);
         }
+        Self::over(tensor)
     }
 }
 
