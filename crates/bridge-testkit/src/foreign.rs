@@ -61,7 +61,7 @@ impl ForeignTensor {
     /// has a null data pointer. What the caller says of layout and access must be true of `base`.
     pub(crate) fn over(
         base: ManagedTensor,
-        layout: Layout,
+        layout: &Layout,
         access: Access,
         deletions: &DropCounter,
     ) -> Self {
@@ -105,7 +105,7 @@ impl ForeignTensor {
     /// A tensor over the same memory, with the same layout and access.
     pub fn of(tensor: ManagedTensor, deletions: &DropCounter) -> Self {
         let (layout, access) = (tensor.layout().clone(), tensor.access());
-        Self::over(tensor, layout, access, deletions)
+        Self::over(tensor, &layout, access, deletions)
     }
 
     /// Hands the tensor over: whoever gets the pointer owns it, and runs its deleter once.

@@ -257,7 +257,7 @@ impl Arrangement {
         let drops = DropCounter::new();
         let tensor = match backing {
             Backing::ForeignDeleter => {
-                ForeignTensor::over(base, layout, access, &drops).into_managed()
+                ForeignTensor::over(base, &layout, access, &drops).into_managed()
             }
             Backing::RustOwner | Backing::Vector => {
                 let (data, device, stream) = (base.data(), base.device(), base.stream());

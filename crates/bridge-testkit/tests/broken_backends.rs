@@ -38,6 +38,8 @@ mistakes_are_found! {
         "accepted_tensors_are_taken_without_a_copy", "describe_says_what_export_gives";
     writable_read_only_memory_is_found: MakesWritable breaks
         "read_only_stays_read_only", "shared_memory_is_never_called_exclusive";
+    a_writable_vector_of_read_only_memory_is_found: WritesVectors breaks
+        "read_only_stays_read_only";
     a_dropped_refusal_is_found: SwapsRefused breaks "other_tensors_come_back_unharmed";
     taking_what_it_does_not_accept_is_found: TakesEverything breaks
         "other_tensors_come_back_unharmed";
@@ -54,10 +56,13 @@ mistakes_are_found! {
 }
 
 #[test]
-fn a_backend_without_mistakes_keeps_every_law() {
-    static BACKEND: Backend<mistakes::None> = Backend::new();
-    let outcome = outcome(&BACKEND);
-    assert!(outcome.is_conformant(), "{outcome}");
+fn backends_without_mistakes_keep_every_law() {
+    static ANY: Backend<mistakes::None> = Backend::new();
+    static COLUMNS: Backend<mistakes::Columns> = Backend::new();
+    static VECTORS: Backend<mistakes::Vectors> = Backend::new();
+    for outcome in [outcome(&ANY), outcome(&COLUMNS), outcome(&VECTORS)] {
+        assert!(outcome.is_conformant(), "{outcome}");
+    }
 }
 
 #[test]

@@ -128,9 +128,8 @@ fn refused(
     let Some(why) = refusal_reason(native.accepts(), &before) else {
         return Ok(());
     };
-    let refused = match native.import(tensor) {
-        Err(refused) => refused,
-        Ok(_) => return Err(format!("it was taken although ACCEPTS excludes {why}")),
+    let Err(refused) = native.import(tensor) else {
+        return Err(format!("it was taken although ACCEPTS excludes {why}"));
     };
     ensure(!refused.error().to_string().is_empty(), || "the refusal says nothing".to_owned())?;
     let back = Refused::into_value(refused);

@@ -84,10 +84,10 @@ macro_rules! with_every_law {
     };
 }
 
-/// Makes one `#[test]` of every [law](crate::conformance) for a backend: a unit struct or a static.
+/// Makes one `#[test]` of every [law](mod@crate::conformance) for a backend: a unit struct or a static.
 ///
-/// ```ignore
-/// bridge_testkit::conformance!(MyBackend);
+/// ```
+/// bridge_testkit::conformance!(bridge_testkit::fake_accelerator::FakeAccelerator);
 /// ```
 ///
 /// The tests are named after the laws; for two backends in one file, put each in a module.

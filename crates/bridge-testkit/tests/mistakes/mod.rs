@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bridge_core::{
     Accepts, Access, Availability, DataType, Description, Descriptor, Device, DeviceKind,
     DeviceMemory, Error, Layout, LayoutRule, ManagedTensor, NativeArray, NativeType, Owner,
-    Refused, Result, TensorSpec,
+    Ownership, Refused, Result, TensorSpec,
 };
 
 /// One way to go wrong; every method without it is right.
@@ -122,6 +122,8 @@ impl<M: Mistake> NativeArray<Backend<M>> for MistakenArray<M> {
         let taken = Self::ACCEPTS.has(found.data_type)
             && Self::ACCEPTS.layout_rule().allows(&found.layout)
             && found.device.kind().is_host_accessible()
+            && !(Self::ACCEPTS.is_careless_of_read_only() && found.access == Access::ReadOnly)
+            && (!Self::ACCEPTS.takes_only_vectors() || found.ownership == Ownership::Movable)
             && aligned;
         let tensor = if taken {
             M::import(tensor)
@@ -153,6 +155,30 @@ fn copied(tensor: &ManagedTensor) -> ManagedTensor {
 
 pub(crate) struct None;
 impl Mistake for None {}
+
+/// No mistake, and columns.
+pub(crate) struct Columns;
+impl Mistake for Columns {
+    const ACCEPTS: Accepts = Accepts::host(TYPES).layout(LayoutRule::ColumnMajor);
+}
+
+/// No mistake: it would write to read-only memory, owns vectors only, and says so.
+pub(crate) struct Vectors;
+impl Mistake for Vectors {
+    const ACCEPTS: Accepts =
+        Accepts::host(TYPES).layout(LayoutRule::RowMajor).only_vectors().ignores_read_only();
+}
+
+/// Lets a vector be written that was read-only, and does not say so.
+pub(crate) struct WritesVectors;
+impl Mistake for WritesVectors {
+    const ACCEPTS: Accepts = Accepts::host(TYPES).layout(LayoutRule::RowMajor).only_vectors();
+
+    fn export(tensor: ManagedTensor) -> ManagedTensor {
+        let (data_type, layout) = (tensor.data_type(), tensor.layout().clone());
+        rewrapped(tensor, data_type, layout, Access::Exclusive)
+    }
+}
 
 pub(crate) struct Copies;
 impl Mistake for Copies {
