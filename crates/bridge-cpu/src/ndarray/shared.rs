@@ -64,9 +64,9 @@ impl<T: Element> SharedArray<T> {
             return refuse("its elements are repeated by broadcasting; copy it with to_owned()");
         }
         match tensor.access() {
-            // SAFETY: as in `view`, and nobody else reads or writes: access is exclusive, there
-            // are no clones, the view borrows `self` mutably, and no two places overlap.
             Access::Exclusive => {
+                // SAFETY: as in `view`, and nobody else reads or writes: access is exclusive, there
+                // are no clones, the view borrows `self` mutably, and no two places overlap.
                 Ok(unsafe { Placement::<T>::of(tensor).view_mut().deref_into_view_mut() })
             }
             Access::Shared => refuse("others hold its memory; copy it with to_owned()"),
