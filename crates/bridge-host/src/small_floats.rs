@@ -305,6 +305,11 @@ mod tests {
     const EIGHT_BITS: [SmallFloat; 7] =
         [F8E3M4, F8E4M3, F8E4M3B11FNUZ, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ];
 
+    /// 2 to the power of `exponent`, exactly; Miri makes `powi` inexact on purpose.
+    fn power(exponent: i32) -> f64 {
+        f64::from_bits(((exponent + 1023) as u64) << 52)
+    }
+
     /// The value of a code by the textbook formula, in `f64`; `None` for NaN.
     fn textbook(format: SmallFloat, code: u32) -> Option<f64> {
         let SmallFloat { exponent_bits, mantissa_bits, bias, specials } = format;
@@ -314,8 +319,8 @@ mod tests {
         let fraction = mantissa / f64::from(1 << mantissa_bits);
         let top = exponent == (1 << exponent_bits) - 1;
         let value = match exponent {
-            0 => fraction * 2_f64.powi(1 - bias),
-            _ => (1.0 + fraction) * 2_f64.powi(exponent - bias),
+            0 => fraction * power(1 - bias),
+            _ => (1.0 + fraction) * power(exponent - bias),
         };
         let value = match specials {
             Specials::Ieee if top && mantissa > 0.0 => return None,

@@ -196,6 +196,7 @@ mod tests {
 
     /// The kernels' tails and bodies, and both ways of each, agree with `half`.
     #[test]
+    #[cfg_attr(miri, ignore)] // hundreds of thousands of values
     fn all_ways_agree_with_half() {
         let mut values: Vec<f32> = (0..=u16::MAX)
             .flat_map(|code| {
