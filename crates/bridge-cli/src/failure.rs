@@ -36,11 +36,11 @@ impl Failure {
 
     /// The command line asks for what cannot be: exit code 2.
     pub(crate) fn usage(found: impl Into<String>) -> Self {
-        Self::new(found).as_wrong_usage()
+        Self::new(found).into_wrong_usage()
     }
 
     /// The same, with exit code 2.
-    pub(crate) fn as_wrong_usage(mut self) -> Self {
+    pub(crate) fn into_wrong_usage(mut self) -> Self {
         self.0.wrong_usage = true;
         self
     }
@@ -125,7 +125,7 @@ impl From<Error> for Failure {
                 | Error::UnknownDataType { .. }
         );
         let failure = Self::new(error.to_string());
-        if wrong_usage { failure.as_wrong_usage() } else { failure }
+        if wrong_usage { failure.into_wrong_usage() } else { failure }
     }
 }
 

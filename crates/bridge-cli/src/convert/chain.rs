@@ -1,11 +1,11 @@
 //! The chain of backends that every array of a file passes through.
 
 use arraybridge::{
-    Array, Backend, Convert, Copy, DataType, Device, Error, ManagedTensor, Options, Plan, Registry,
+    Array, Backend, Convert, DataType, Device, Error, ManagedTensor, Options, Plan, Registry,
     Report,
 };
 
-use crate::args::ConversionArgs;
+use crate::args::{ConversionArgs, CopyArg};
 use crate::failure::{Failure, Outcome};
 
 /// The backends of `--via`, and the tensor that is written in the end.
@@ -22,47 +22,48 @@ struct Hop {
 }
 
 impl Chain {
-    /// Looks the backends up, and says where the cast happens: in the first backend that has the
-    /// element type, else behind the last one.
+    /// Looks the backends up, and says where the cast happens: as early as all backends from there on
+    /// have the element type, else behind the last one.
     pub(crate) fn new(args: &ConversionArgs) -> Outcome<Self> {
         let registry = Registry::global()?;
         if let Some(device) = args.device {
             check_device(registry, device)?;
         }
-        let mut cast = args.dtype;
+        let backends: Outcome<Vec<_>> = args
+            .via
+            .iter()
+            .map(|name| {
+                let backend = registry.backend(name.trim())?;
+                backend.devices()?;
+                Ok(backend)
+            })
+            .collect();
+        let backends = backends?;
+        let has_target_type = |backend: &&'static dyn Backend| {
+            args.dtype.is_none_or(|data_type| backend.native_type_for(data_type).is_ok())
+        };
+        let behind = backends.iter().rev().take_while(|backend| has_target_type(backend)).count();
+        let cast_at = backends.len() - behind;
+
         let common = Options::default().overflow(args.overflow.into());
-        let policy = Copy::from(args.copy);
-        let asked = |mut options: Options, cast: &mut Option<DataType>| {
-            options = options.copy(policy);
-            if let Some(device) = args.device {
-                options = options.on(device);
-            }
-            if let Some(data_type) = cast.take() {
-                options = options.cast(data_type);
-            }
-            options
+        let options_at = |place: usize, options: Options| match args.dtype {
+            Some(data_type) if place == cast_at => options.cast(data_type),
+            _ => options,
         };
-        let mut hops = Vec::new();
-        for name in &args.via {
-            let backend = registry.backend(name.trim())?;
-            backend.devices()?;
-            let has = |data_type: DataType| backend.native_type_for(data_type).is_ok();
-            let mut here = cast.filter(|&data_type| has(data_type));
-            if here.is_some() {
-                cast = None;
-            }
-            hops.push(Hop { backend, options: asked(common, &mut here) });
-        }
-        let mut last = match (hops.is_empty(), policy) {
-            (true, _) => asked(common, &mut cast),
+        let asked = match args.device {
+            Some(device) => common.on(device).copy(args.copy.into()),
+            None => common.copy(args.copy.into()),
+        };
+        let last = match (backends.len(), args.copy) {
+            (0, _) => asked,
             // What the backends were copied into is not copied once more for the file.
-            (false, Copy::Always) => common,
-            (false, policy) => common.copy(policy),
+            (_, CopyArg::Always) => common,
+            (_, policy) => common.copy(policy.into()),
         };
-        if let Some(data_type) = cast {
-            last = last.cast(data_type);
-        }
-        Ok(Self { hops, last: last.on(Device::CPU) })
+        let last = options_at(backends.len(), last).on(Device::CPU);
+        let hop = |(place, backend)| Hop { backend, options: options_at(place, asked) };
+        let hops = backends.into_iter().enumerate().map(hop).collect();
+        Ok(Self { hops, last })
     }
 
     /// Passes a tensor through the backends.

@@ -306,9 +306,8 @@ impl<'a> Parser<'a> {
     }
 
     fn string(&mut self) -> Outcome<String> {
-        let quote = match self.peek() {
-            Some(quote @ (b'\'' | b'"')) => quote,
-            _ => return Err(self.broken("there should be a string")),
+        let Some(quote @ (b'\'' | b'"')) = self.peek() else {
+            return Err(self.broken("there should be a string"));
         };
         self.at += 1;
         let rest = &self.text[self.at..];

@@ -1,0 +1,262 @@
+//! Truncated, damaged and forged files: a clear error, exit code 1, and no file left.
+
+use crate::support::{
+    Folder, counting, deflated, floats, npy, npy_saying, replaced, safetensors, stored,
+};
+
+/// Converts the file to every format; each must fail, and so must `plan`, but for what only the
+/// elements show.
+#[track_caller]
+fn refuse(name: &str, bytes: &[u8], says: &[&str]) {
+    let folder = Folder::new();
+    folder.file(name, bytes);
+    folder.fail(1, &["plan", name], says);
+    for target in ["out.npy", "out.npz", "out.safetensors"] {
+        folder.fail(1, &["convert", name, target, "--json"], says);
+    }
+}
+
+#[test]
+fn an_empty_file() {
+    for name in ["a.npy", "a.npz", "a.safetensors"] {
+        refuse(
+            name,
+            b"",
+            &["convert a.", "is empty"].map(|s| if s == "convert a." { "a." } else { s }),
+        );
+    }
+}
+
+#[test]
+fn a_file_cut_short_anywhere() {
+    let folder = Folder::new();
+    let array = counting(3, 4);
+    let other = npy("'<i8'", false, "(5,)", &[7; 40]);
+    let files = [
+        ("a.npy", array.clone()),
+        ("s.npz", stored(&[("x.npy", &array), ("y.npy", &other)])),
+        ("d.npz", deflated(&[("x.npy", &array), ("y.npy", &other)])),
+        (
+            "a.safetensors",
+            safetensors(
+                r#"{"x":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]}}"#,
+                &floats(12),
+            ),
+        ),
+    ];
+    for (name, whole) in files {
+        folder.file(name, &whole);
+        folder.succeed(&["convert", name, "whole.safetensors"]);
+        std::fs::remove_file(folder.path().join("whole.safetensors")).unwrap();
+        for length in (0..whole.len()).step_by(whole.len() / 20) {
+            folder.file(name, &whole[..length]);
+            folder.fail(1, &["convert", name, "out.safetensors"], &["error:", "found:"]);
+        }
+    }
+}
+
+#[test]
+fn a_file_of_another_kind() {
+    refuse("a.npy", b"PK\x03\x04 this is a zip archive", &["does not start as an .npy file"]);
+    refuse("a.npz", &counting(2, 2), &["no zip archive"]);
+    refuse("a.safetensors", &counting(2, 2), &["header claims to be"]);
+    refuse("a.npy", &vec![0; 4096], &["does not start as an .npy file"]);
+}
+
+#[test]
+fn an_npy_header_longer_than_the_file() {
+    let mut bytes = counting(2, 2);
+    bytes[8..10].copy_from_slice(&[0xff, 0xff]);
+    refuse("a.npy", &bytes, &["claims to be 65545 bytes long", "the file has 144"]);
+    let mut bytes = counting(2, 2);
+    bytes[6] = 2;
+    bytes[8..12].copy_from_slice(&[0xff; 4]);
+    refuse("a.npy", &bytes, &["claims to be 4294967295 bytes long"]);
+    bytes[6] = 9;
+    refuse("a.npy", &bytes, &["version 9.0"]);
+}
+
+#[test]
+fn npy_shapes_beyond_all_memory() {
+    for shape in
+        ["(4294967296, 4294967296, 16)", "(9223372036854775807,)", "(2, 9223372036854775808)"]
+    {
+        refuse("a.npy", &npy("'<f4'", false, shape, &[0; 64]), &["declares the shape", "fit"]);
+    }
+    refuse("a.npy", &npy("'<f4'", false, "(99999999999999999999,)", &[]), &["beyond 64 bits"]);
+    let many = format!("({})", "1, ".repeat(65));
+    refuse("a.npy", &npy("'<f4'", false, &many, &[0; 4]), &["more than 64 extents"]);
+}
+
+#[test]
+fn negative_extents() {
+    refuse("a.npy", &npy("'<f4'", false, "(-1,)", &[0; 64]), &["-1 is negative"]);
+    refuse("a.npy", &npy("'<f4'", false, "(2, -9223372036854775808)", &[]), &["negative"]);
+    refuse(
+        "a.safetensors",
+        &safetensors(r#"{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, &[0; 4]),
+        &["invalid value"],
+    );
+}
+
+#[test]
+fn npy_data_of_another_length() {
+    refuse(
+        "a.npy",
+        &npy("'<f4'", false, "(5,)", &[0; 19]),
+        &["declares 20 bytes", "19 follow", "cut short"],
+    );
+    refuse("a.npy", &npy("'<f4'", false, "(5,)", &[0; 21]), &["21 follow", "would be lost"]);
+    refuse("a.npy", &npy("'<f4'", false, "()", &[]), &["declares 4 bytes"]);
+}
+
+#[test]
+fn npy_headers_that_are_no_dictionary_of_numpys() {
+    for dictionary in [
+        "",
+        "{}",
+        "(((((((((((((((((((((((((((((",
+        "{'descr': __import__('os').system('true'), 'fortran_order': False, 'shape': ()}",
+        "{'descr': '<f4', 'fortran_order': 1, 'shape': (1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': 1}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), 'extra': 1}",
+    ] {
+        refuse("a.npy", &npy_saying(dictionary, &[0; 4]), &["the header is broken at its byte"]);
+    }
+    let deep = "(".repeat(60_000);
+    refuse("a.npy", &npy_saying(&deep, &[]), &["the header is broken"]);
+}
+
+#[test]
+fn element_types_that_are_no_numbers() {
+    for (descr, says) in [
+        ("'|O'", "pickle"),
+        ("'<U5'", "text is no number"),
+        ("'|S5'", "text is no number"),
+        ("'<M8[ns]'", "dates"),
+        ("'<m8[s]'", "dates"),
+        ("'|V4'", "bfloat16"),
+        ("[('x', '<f4'), ('y', '<f4')]", "structured"),
+        ("('<f4', (2,))", "structured"),
+        ("'>f4'", "big-endian float32"),
+        ("'>i8'", "big-endian int64"),
+        ("'<f16'", "extended precision"),
+        ("'<i5'", "<i5"),
+    ] {
+        let bytes = npy(descr, false, "(4,)", &[0; 16]);
+        refuse("a.npy", &bytes, &[says, "do: "]);
+        refuse("a.npz", &stored(&[("x.npy", &bytes)]), &["the member \"x.npy\"", says]);
+        refuse("a.npz", &deflated(&[("x.npy", &bytes)]), &["the member \"x.npy\"", says]);
+    }
+}
+
+#[test]
+fn safetensors_headers_that_lie() {
+    let x = |dtype: &str, shape: &str, offsets: &str| {
+        format!(r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
+    };
+    let cases: [(String, usize, &str); 12] = [
+        (x("F32", "[2]", "[0,8]"), 7, "do not fill the file"),
+        (x("F32", "[2]", "[0,8]"), 9, "do not fill the file"),
+        (x("F32", "[2]", "[0,800]"), 8, "do not match"),
+        (x("F32", "[2]", "[4,12]"), 12, "overlaps another, or there is a gap"),
+        (x("F32", "[2]", "[8,0]"), 8, "overlaps another, or there is a gap"),
+        (x("F32", "[3]", "[0,8]"), 8, "do not match"),
+        (x("F32", "[4294967296,4294967296,16]", "[0,8]"), 8, "cannot be counted"),
+        (x("F99", "[2]", "[0,8]"), 8, "F99"),
+        (x("F4", "[3]", "[0,1]"), 1, "ends within a byte"),
+        ("{".to_owned(), 0, "JSON"),
+        ("[]".to_owned(), 0, "JSON"),
+        (
+            r#"{"x":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"y":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#
+                .to_owned(),
+            6,
+            "\"y\" overlaps another",
+        ),
+    ];
+    for (header, length, says) in cases {
+        refuse("a.safetensors", &safetensors(&header, &vec![0; length]), &[says]);
+    }
+    refuse("a.safetensors", &[1, 2, 3], &["has 3 bytes, fewer than a length"]);
+    refuse("a.safetensors", &[0xff; 64], &["claims to be 18446744073709551615 bytes long"]);
+    let deep = "[".repeat(100_000);
+    refuse("a.safetensors", &safetensors(&deep, &[]), &["error:"]);
+}
+
+#[test]
+fn archives_that_lie() {
+    let array = npy("'|u1'", false, "(1000,)", &[7; 1000]);
+    let short = npy("'|u1'", false, "(1000,)", &[7; 10]);
+    let long = npy("'|u1'", false, "(10,)", &[7; 1000]);
+    for pack in [stored, deflated] {
+        refuse("a.npz", &pack(&[("x.npy", &short)]), &["declares 1128 bytes, and the archive 138"]);
+        refuse("a.npz", &pack(&[("x.npy", &long)]), &["declares 138 bytes, and the archive 1128"]);
+        refuse("a.npz", &pack(&[("x.txt", &array)]), &["\"x.txt\"", "it is no .npy file"]);
+        refuse("a.npz", &pack(&[("x.npy", b"hello")]), &["does not start as an .npy file"]);
+        for name in ["../x.npy", "/x.npy", "a/../../x.npy", "C:/x.npy", "a\\x.npy"] {
+            refuse("a.npz", &pack(&[(name, &array)]), &["zip archive"]);
+        }
+    }
+}
+
+#[test]
+fn two_members_of_one_name() {
+    let array = counting(2, 2);
+    let archive = stored(&[("x.npy", &array), ("y.npy", &array)]);
+    // The second name occurs in its local header and in the directory.
+    let renamed = replaced(&replaced(&archive, b"y.npy", b"x.npy"), b"y.npy", b"x.npy");
+    refuse("a.npz", &renamed, &["same name", "lost"]);
+}
+
+#[test]
+fn damaged_elements_of_an_archive() {
+    let array = npy("'|u1'", false, "(4000,)", &[7; 4000]);
+    for pack in [stored, deflated] {
+        let mut bytes = pack(&[("x.npy", &array)]);
+        let middle = bytes.len() / 2;
+        let place = if bytes.len() > 4000 { middle } else { 60 };
+        bytes[place] ^= 0x10;
+        let folder = Folder::new();
+        folder.file("a.npz", &bytes);
+        folder.fail(1, &["convert", "a.npz", "out.npy"], &["x", "its bytes cannot be read"]);
+    }
+}
+
+#[test]
+fn a_bomb_is_bounded_by_its_own_header() {
+    // The directory claims 2^40 bytes in a few compressed ones.
+    let claims = npy("'|u1'", false, "(1099511627776,)", &[0; 100]);
+    refuse("a.npz", &deflated(&[("x.npy", &claims)]), &["declares 1099511627904 bytes"]);
+    // It expands to far more than the header declares: nothing but the header is expanded.
+    let bomb = npy("'|u1'", false, "(10,)", &vec![0; 50_000_000]);
+    let archive = deflated(&[("x.npy", &bomb)]);
+    assert!(archive.len() < 100_000);
+    refuse("a.npz", &archive, &["declares 138 bytes, and the archive 50000128"]);
+    // The directory agrees with the header, and the compressed bytes do not.
+    let mut forged = archive.clone();
+    for at in 0..forged.len() - 4 {
+        if forged[at..at + 4] == 50_000_128_u32.to_le_bytes() {
+            forged[at..at + 4].copy_from_slice(&138_u32.to_le_bytes());
+        }
+    }
+    let folder = Folder::new();
+    folder.file("a.npz", &forged);
+    folder.fail(1, &["convert", "a.npz", "out.npy"], &["the array \"x\""]);
+}
+
+#[test]
+fn booleans_that_are_neither() {
+    let folder = Folder::new();
+    folder.file("a.npy", npy("'|b1'", false, "(3,)", &[0, 1, 2]));
+    folder.fail(1, &["convert", "a.npy", "out.npz"], &["byte 2", "is 2", "only 0 and 1"]);
+    folder.fail(1, &["convert", "a.npy", "out.npz", "--via", "ndarray"], &["only 0 and 1"]);
+}
+
+#[test]
+fn names_cannot_steer_the_terminal() {
+    let folder = Folder::new();
+    folder.file("a.npz", stored(&[("\u{1b}[31mred.txt", b"")]));
+    let ran = folder.run(&["plan", "a.npz"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(!ran.stderr.contains('\u{1b}'), "{ran:?}");
+}

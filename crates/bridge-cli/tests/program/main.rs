@@ -1,0 +1,12 @@
+//! Runs the program as a user does, and looks at its exit code, its output and the files it leaves.
+
+mod bad_files;
+mod dtypes;
+mod json;
+mod names;
+mod random_bytes;
+mod round_trips;
+mod streaming;
+mod support;
+mod targets;
+mod usage;

@@ -1,0 +1,77 @@
+//! Random bytes and mutated files: no panic, no abort, no file left.
+
+use proptest::prelude::*;
+
+use crate::support::{Folder, counting, deflated, floats, npy, safetensors, stored};
+
+/// Converts whatever the bytes are; only the exit codes 0 and 1 and their files are right.
+fn survive(extension: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
+    let folder = Folder::new();
+    let input = format!("a.{extension}");
+    folder.file(&input, bytes);
+    for target in ["b.safetensors", "b.npz"] {
+        let ran = folder.run(&["convert", &input, target, "--memory-limit", "64"]);
+        let there = folder.names().contains(&target.to_owned());
+        prop_assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+        prop_assert!(!ran.stderr.contains("panicked"), "{ran:?}");
+        prop_assert_eq!(there, ran.code == Some(0), "{:?}", ran);
+        let _ = std::fs::remove_file(folder.path().join(target));
+    }
+    prop_assert_eq!(folder.names(), vec![input]);
+    Ok(())
+}
+
+fn valid() -> Vec<(&'static str, Vec<u8>)> {
+    let array = counting(3, 4);
+    let other = npy("'|b1'", true, "(2, 2)", &[0, 1, 1, 0]);
+    let members: [(&str, &[u8]); 2] = [("x.npy", &array), ("y.npy", &other)];
+    let header = r#"{"x":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]},"y":{"dtype":"F4","shape":[4],"data_offsets":[48,50]}}"#;
+    let elements = [floats(12), vec![0x12, 0x34]].concat();
+    vec![
+        ("npy", array.clone()),
+        ("npy", other.clone()),
+        ("npz", stored(&members)),
+        ("npz", deflated(&members)),
+        ("safetensors", safetensors(header, &elements)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0..3_usize) {
+        let (extension, start): (_, &[u8]) = [
+            ("npy", &b"\x93NUMPY\x01\x00"[..]),
+            ("npz", b"PK\x03\x04"),
+            ("safetensors", b"\x10\0\0\0\0\0\0\0"),
+        ][kind];
+        survive(extension, &bytes)?;
+        survive(extension, &[start, &bytes].concat())?;
+    }
+
+    #[test]
+    fn mutated_files(
+        which in 0..5_usize,
+        places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let (extension, mut bytes) = valid().swap_remove(which);
+        for (place, value) in places {
+            let at = place.index(bytes.len());
+            bytes[at] = value;
+        }
+        survive(extension, &bytes)?;
+    }
+
+    #[test]
+    fn mutated_headers(which in 0..5_usize, at in any::<prop::sample::Index>(), text in "[-0-9,()\\[\\]{}'\"a-zA-Z <>|]{1,8}") {
+        let (extension, mut bytes) = valid().swap_remove(which);
+        let at = at.index(bytes.len().min(140));
+        for (offset, byte) in text.bytes().enumerate() {
+            if let Some(place) = bytes.get_mut(at + offset) {
+                *place = byte;
+            }
+        }
+        survive(extension, &bytes)?;
+    }
+}

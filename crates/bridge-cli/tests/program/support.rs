@@ -1,0 +1,177 @@
+//! Files to convert, and running the program on them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_arraybridge");
+
+/// A folder that is removed in the end.
+pub(crate) struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path().join(name)).unwrap()
+    }
+
+    /// Every file and its bytes.
+    pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.path()).unwrap().map(Result::unwrap);
+        entries
+            .filter(|entry| entry.file_type().unwrap().is_file())
+            .map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                (name, fs::read(entry.path()).unwrap())
+            })
+            .collect()
+    }
+
+    /// Runs the program in the folder.
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().unwrap())
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(self.path()).args(args);
+        command
+    }
+
+    /// Runs the program, which must succeed.
+    #[track_caller]
+    pub(crate) fn succeed(&self, args: &[&str]) -> Ran {
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(0), "{args:?}: {ran:?}");
+        ran
+    }
+
+    /// Runs the program, which must fail with this exit code, say all of this on standard error
+    /// and leave every file as it was, and no new one.
+    #[track_caller]
+    pub(crate) fn fail(&self, code: i32, args: &[&str], says: &[&str]) {
+        let before = self.contents();
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(code), "{args:?}: {ran:?}");
+        assert_eq!(ran.stdout, "", "{args:?}");
+        for text in says {
+            assert!(ran.stderr.contains(text), "{args:?} does not say {text:?}: {}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+        assert!(before == self.contents(), "{args:?} changed a file: {:?}", self.names());
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.contents().into_keys().collect()
+    }
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// An `.npy` file as NumPy 1 and 2 write it, whatever its header then says.
+pub(crate) fn npy(descr: &str, fortran_order: bool, shape: &str, elements: &[u8]) -> Vec<u8> {
+    let fortran_order = if fortran_order { "True" } else { "False" };
+    npy_saying(
+        &format!("{{'descr': {descr}, 'fortran_order': {fortran_order}, 'shape': {shape}, }}"),
+        elements,
+    )
+}
+
+pub(crate) fn npy_saying(dictionary: &str, elements: &[u8]) -> Vec<u8> {
+    let length = (10 + dictionary.len() + 1).next_multiple_of(64) - 10;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(length).unwrap().to_le_bytes());
+    bytes.extend(format!("{dictionary:<width$}\n", width = length - 1).bytes());
+    bytes.extend(elements);
+    bytes
+}
+
+/// A matrix of floats that count up.
+pub(crate) fn counting(rows: u16, columns: u16) -> Vec<u8> {
+    npy("'<f4'", false, &format!("({rows}, {columns})"), &floats(usize::from(rows * columns)))
+}
+
+pub(crate) fn floats(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|index| (index as f32).to_le_bytes()).collect()
+}
+
+/// Bytes without a pattern.
+pub(crate) fn noise(count: usize) -> Vec<u8> {
+    let mut state = 12_345_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_le_bytes()[3]
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// A `.safetensors` file with this header, whatever it says.
+pub(crate) fn safetensors(header: &str, elements: &[u8]) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.bytes());
+    bytes.extend(elements);
+    bytes
+}
+
+pub(crate) fn npz(members: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in members {
+        let options = SimpleFileOptions::default().compression_method(method);
+        archive.start_file(*name, options).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+pub(crate) fn stored(members: &[(&str, &[u8])]) -> Vec<u8> {
+    npz(members, CompressionMethod::Stored)
+}
+
+pub(crate) fn deflated(members: &[(&str, &[u8])]) -> Vec<u8> {
+    npz(members, CompressionMethod::Deflated)
+}
+
+/// Replaces the one place where `from` is found.
+#[track_caller]
+pub(crate) fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|window| window == from).expect("found");
+    [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+}
