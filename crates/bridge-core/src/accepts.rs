@@ -134,10 +134,12 @@ impl Accepts {
         self
     }
 
-    /// Takes only allocations that a Rust `Vec` could own, and takes them over.
+    /// Takes only allocations that a Rust `Vec` could own, and takes them over. A vector can be
+    /// written, so this is also [`ignores_read_only`](Self::ignores_read_only).
     #[must_use]
     pub const fn only_vectors(mut self) -> Self {
         self.only_vectors = true;
+        self.ignores_read_only = true;
         self
     }
 
@@ -153,6 +155,11 @@ impl Accepts {
     #[inline]
     pub fn has(&self, data_type: DataType) -> bool {
         self.any_data_type || self.data_types.contains(&data_type)
+    }
+
+    /// Whether arrays can be on devices of this kind.
+    pub fn is_on(&self, kind: DeviceKind) -> bool {
+        self.device_kinds.contains(&kind)
     }
 
     /// Whether arrays can have this rank.

@@ -10,6 +10,7 @@ use crate::device::{Device, DeviceKind};
 use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::native::NativeType;
+use crate::options::Overflow;
 use crate::tensor::{ManagedTensor, TensorSpec};
 
 /// What a backend says of itself, whether or not it can run here.
@@ -139,7 +140,9 @@ pub trait Backend: Send + Sync + 'static {
         unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }.map_err(Error::from)
     }
 
-    /// Copies a tensor to another device, compactly.
+    /// Copies a tensor to another device, row-major without gaps. To the host it should be copied
+    /// into memory of the global allocator, which every target can take; from pinned memory a
+    /// target that only owns vectors copies once more.
     ///
     /// # Errors
     ///
@@ -162,12 +165,20 @@ pub trait Backend: Send + Sync + 'static {
         Err(self.cannot(format!("copying on {}", tensor.device())))
     }
 
-    /// Converts the elements of a tensor to another type, into new memory of its device.
+    /// Converts the elements of a tensor to another type, into new memory of its device, row-major.
+    /// Rounding and `overflow` are as [`Overflow`] says, so that a cast does not depend on where it
+    /// is done.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] by default.
-    fn cast_on_device(&self, tensor: &ManagedTensor, to: DataType) -> Result<ManagedTensor> {
+    fn cast_on_device(
+        &self,
+        tensor: &ManagedTensor,
+        to: DataType,
+        overflow: Overflow,
+    ) -> Result<ManagedTensor> {
+        let _ = overflow;
         Err(self.cannot(format!("casting to {to} on {}", tensor.device())))
     }
 

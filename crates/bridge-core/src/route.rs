@@ -10,7 +10,7 @@ use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::observe;
 use crate::options::{Copy, Options};
-use crate::plan::{Declined, Description, Plan, Reason, Step, fits};
+use crate::plan::{Declined, Description, Ownership, Plan, Reason, Step, fits};
 use crate::registry::Registry;
 use crate::report::Report;
 use crate::tensor::{Access, ManagedTensor, TensorSpec};
@@ -268,7 +268,9 @@ impl Route<'_> {
                 }
                 Step::Cast { to, .. } => {
                     let backend = registry.backend_of(from.device())?;
-                    self.on_device(taken(&mut made), |from| backend.cast_on_device(&from, to))?
+                    self.on_device(taken(&mut made), |from| {
+                        backend.cast_on_device(&from, to, self.options.overflow_rule())
+                    })?
                 }
                 Step::Copy => {
                     let mut target = self.new_host_tensor(from, from.data_type())?;
@@ -290,10 +292,23 @@ impl Route<'_> {
                 Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share => continue,
             });
         }
+        let made = made.map(|made| self.in_a_vector(made)).transpose()?;
         made.ok_or_else(|| Error::Unsupported {
             what: format!("the plan \"{plan}\", which makes nothing,"),
             remedy: "report this as a bug of arraybridge".to_owned(),
         })
+    }
+
+    /// What was made, copied once more where the target can only own vectors and a device has
+    /// downloaded into other memory.
+    fn in_a_vector(&self, made: ManagedTensor) -> Result<ManagedTensor> {
+        let fits = made.facts().ownership == Ownership::Movable;
+        if !self.accepts.only_vectors || fits || !made.device().kind().is_host_accessible() {
+            return Ok(made);
+        }
+        let mut vector = self.new_host_tensor(&made, made.data_type())?;
+        self.lookup.registry()?.host_tools()?.copy(&made, &mut vector)?;
+        Ok(vector)
     }
 
     /// What a backend makes of `tensor` on a device, which is row-major, in the layout that the

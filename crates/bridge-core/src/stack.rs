@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::array::Array;
+use crate::backend::Backend;
 use crate::data_type::DataType;
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::layout::Shape;
+use crate::native::NativeType;
 use crate::options::Options;
 use crate::plan::Description;
 use crate::registry::Registry;
@@ -32,14 +34,16 @@ pub fn stack(
     target: &str,
     options: Options,
 ) -> Result<Array, Refused<Vec<Array>>> {
-    let ready: Result<()> = (|| {
-        check_alike(&arrays)?;
-        registry.backend(target)?.devices()?;
-        Ok(())
+    let ready: Result<Options> = (|| {
+        let device = check_alike(&arrays)?;
+        let backend = registry.backend(target)?;
+        backend.devices()?;
+        Ok(staying_on(device, backend, options))
     })();
-    if let Err(error) = ready {
-        return Err(Refused::new(arrays, error));
-    }
+    let options_there = match ready {
+        Ok(options) => options,
+        Err(error) => return Err(Refused::new(arrays, error)),
+    };
     let natives: Vec<_> = arrays.iter().map(Array::native_type).collect();
     let count = arrays.len();
     let mut tensors = Vec::with_capacity(count);
@@ -47,7 +51,7 @@ pub fn stack(
     let mut failure = None;
     while let Some(array) = arrays.next() {
         match array.export() {
-            Ok(tensor) => tensors.push(tensor),
+            Ok(tensor) => tensors.push(tensor.into_shared()),
             Err(refused) => {
                 let (array, error) = refused.into_parts();
                 let rest: Vec<_> = std::iter::once(array).chain(arrays).collect();
@@ -64,7 +68,7 @@ pub fn stack(
                 for tensor in &tensors {
                     stacker.write(tensor)?;
                 }
-                stacker.finish(target, options)
+                stacker.finish(target, options_there)
             })();
             match stacked {
                 Ok(array) => return Ok(array),
@@ -73,7 +77,7 @@ pub fn stack(
         }
     };
     let restored =
-        tensors.into_iter().zip(natives).map(|(tensor, native)| Array::restored(tensor, native));
+        tensors.into_iter().zip(natives).map(|(tensor, native)| restored(tensor, native));
     Err(Refused::new(restored.chain(rest).collect(), error))
 }
 
@@ -115,18 +119,20 @@ pub fn map_slices<E>(
     axis: usize,
     mut map: impl FnMut(Array) -> Result<(Array, E)>,
 ) -> Result<(Array, Vec<E>), Refused<Array>> {
-    let target = array.backend().name();
+    let backend = array.backend();
+    let target = backend.name();
     let (whole, count) = Whole::of(array, axis)?;
+    let options = staying_on(whole.shared.device(), backend, Options::default());
     let mapped: Result<_> = (|| {
         let mut stacker = Stacker::new(registry, count, axis);
         let mut extras = Vec::with_capacity(count);
         for index in 0..count {
-            let slice = registry.convert(whole.slice(index)?, target, Options::default())?;
+            let slice = registry.convert(whole.slice(index)?, target, options)?;
             let (slice, extra) = map(slice)?;
             stacker.push(slice)?;
             extras.push(extra);
         }
-        Ok((stacker.finish(target, Options::default())?, extras))
+        Ok((stacker.finish(target, options)?, extras))
     })();
     mapped.map_err(|error| Refused::new(whole.restored(), error))
 }
@@ -134,7 +140,7 @@ pub fn map_slices<E>(
 /// An array that is being taken apart and can be put together again.
 struct Whole {
     shared: Arc<ManagedTensor>,
-    native: &'static crate::native::NativeType,
+    native: &'static NativeType,
     axis: usize,
 }
 
@@ -154,10 +160,25 @@ impl Whole {
     }
 
     fn restored(self) -> Array {
-        match Arc::try_unwrap(self.shared) {
-            Ok(tensor) => Array::restored(tensor, self.native),
-            Err(shared) => Array::new(ManagedTensor::alias(&shared)),
-        }
+        restored(self.shared, self.native)
+    }
+}
+
+/// The array again; where somebody kept a part of it, a read-only tensor of its memory.
+fn restored(tensor: Arc<ManagedTensor>, native: &'static NativeType) -> Array {
+    match Arc::try_unwrap(tensor) {
+        Ok(tensor) => Array::restored(tensor, native),
+        Err(shared) => Array::new(ManagedTensor::alias(&shared)),
+    }
+}
+
+/// The options, with the result where the arrays were unless the caller says otherwise: on their
+/// device, if the target can be there.
+fn staying_on(device: Device, target: &dyn Backend, options: Options) -> Options {
+    let there = || target.native_types().iter().any(|native| native.accepts().is_on(device.kind()));
+    match options.device() {
+        None if !device.kind().is_host_accessible() && there() => options.on(device),
+        _ => options,
     }
 }
 
@@ -202,11 +223,11 @@ impl<'a> Stacker<'a> {
     /// [`Error::OutOfMemory`]. The array comes back and the stack is as before.
     pub fn push(&mut self, array: Array) -> Result<(), Refused<Array>> {
         let native = array.native_type();
-        let tensor = array.export()?;
-        self.write(&tensor).map_err(|error| Refused::new(Array::restored(tensor, native), error))
+        let tensor = array.export()?.into_shared();
+        self.write(&tensor).map_err(|error| Refused::new(restored(tensor, native), error))
     }
 
-    fn write(&mut self, tensor: &ManagedTensor) -> Result<()> {
+    fn write(&mut self, tensor: &Arc<ManagedTensor>) -> Result<()> {
         if self.written == self.count {
             return Err(Error::InvalidArgument {
                 what: "the number of arrays",
@@ -214,7 +235,14 @@ impl<'a> Stacker<'a> {
                 expected: format!("the stack was made for {}", self.count),
             });
         }
-        tensor.require_host()?;
+        let downloaded;
+        let tensor = if tensor.device().kind().is_host_accessible() {
+            tensor.as_ref()
+        } else {
+            let backend = self.registry.backend_of(tensor.device())?;
+            downloaded = backend.transfer(ManagedTensor::alias(tensor), Device::CPU)?;
+            &downloaded
+        };
         let tools = self.registry.host_tools()?;
         if self.stack.is_none() {
             self.stack = Some(Slots::for_slices_like(tensor, self.count, self.axis)?);
@@ -277,8 +305,8 @@ impl Slots {
     }
 }
 
-/// Where shape, element type and device of all arrays agree.
-fn check_alike(arrays: &[Array]) -> Result<()> {
+/// The device of all arrays, where shape, element type and device agree.
+fn check_alike(arrays: &[Array]) -> Result<Device> {
     let mut all = arrays.iter().map(Array::describe);
     let first = match all.next() {
         Some(first) => first?,
@@ -306,7 +334,7 @@ fn check_alike(arrays: &[Array]) -> Result<()> {
             return Err(mismatch(index, "device", expected.to_string(), found.to_string()));
         }
     }
-    Ok(())
+    Ok(first.device)
 }
 
 fn mismatch(index: usize, what: &'static str, expected: String, found: String) -> Error {

@@ -38,8 +38,6 @@ mistakes_are_found! {
         "accepted_tensors_are_taken_without_a_copy", "describe_says_what_export_gives";
     writable_read_only_memory_is_found: MakesWritable breaks
         "read_only_stays_read_only", "shared_memory_is_never_called_exclusive";
-    a_writable_vector_of_read_only_memory_is_found: WritesVectors breaks
-        "read_only_stays_read_only";
     a_dropped_refusal_is_found: SwapsRefused breaks "other_tensors_come_back_unharmed";
     taking_what_it_does_not_accept_is_found: TakesEverything breaks
         "other_tensors_come_back_unharmed";

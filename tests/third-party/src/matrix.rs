@@ -9,11 +9,8 @@ use nalgebra::{DMatrix, Dyn, Scalar, VecStorage};
 use crate::Nalgebra;
 
 impl<T: Element + Scalar> NativeArray<Nalgebra> for DMatrix<T> {
-    const ACCEPTS: Accepts = Accepts::host(&[T::DATA_TYPE])
-        .ranks(2, 2)
-        .layout(LayoutRule::ColumnMajor)
-        .only_vectors()
-        .ignores_read_only();
+    const ACCEPTS: Accepts =
+        Accepts::host(&[T::DATA_TYPE]).ranks(2, 2).layout(LayoutRule::ColumnMajor).only_vectors();
 
     fn backend() -> &'static Nalgebra {
         &Nalgebra

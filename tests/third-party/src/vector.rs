@@ -9,11 +9,8 @@ use nalgebra::{DVector, Dyn, Scalar, U1, VecStorage};
 use crate::Nalgebra;
 
 impl<T: Element + Scalar> NativeArray<Nalgebra> for DVector<T> {
-    const ACCEPTS: Accepts = Accepts::host(&[T::DATA_TYPE])
-        .ranks(1, 1)
-        .layout(LayoutRule::RowMajor)
-        .only_vectors()
-        .ignores_read_only();
+    const ACCEPTS: Accepts =
+        Accepts::host(&[T::DATA_TYPE]).ranks(1, 1).layout(LayoutRule::RowMajor).only_vectors();
 
     fn backend() -> &'static Nalgebra {
         &Nalgebra

@@ -11,8 +11,7 @@ use super::Candle;
 use super::data_types::{DATA_TYPES, data_type_of};
 
 impl NativeArray<Candle> for Tensor {
-    const ACCEPTS: Accepts =
-        Accepts::host(DATA_TYPES).layout(LayoutRule::Dense).only_vectors().ignores_read_only();
+    const ACCEPTS: Accepts = Accepts::host(DATA_TYPES).layout(LayoutRule::Dense).only_vectors();
 
     fn backend() -> &'static Candle {
         &Candle

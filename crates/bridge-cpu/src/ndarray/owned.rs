@@ -12,10 +12,7 @@ use super::Ndarray;
 
 impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T, D> {
     const ACCEPTS: Accepts = {
-        let any_rank = Accepts::host(&[T::DATA_TYPE])
-            .layout(LayoutRule::Dense)
-            .only_vectors()
-            .ignores_read_only();
+        let any_rank = Accepts::host(&[T::DATA_TYPE]).layout(LayoutRule::Dense).only_vectors();
         match D::NDIM {
             Some(rank) => any_rank.ranks(rank, rank),
             None => any_rank,

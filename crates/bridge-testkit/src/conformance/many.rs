@@ -1,8 +1,6 @@
 //! Many arrays: stacks, slices and batches.
 
-use bridge_core::{
-    Array, DataType, Error, NativeType, Options, convert_all, map_slices, stack, unstack,
-};
+use bridge_core::{Array, DataType, NativeType, Options, convert_all, map_slices, stack, unstack};
 
 use super::cases::natives_by_name;
 use super::outcome::{Check, Findings, ensure};
@@ -122,24 +120,10 @@ fn mapped(
         seen += 1;
         Ok((slice, seen))
     });
-    match mapped {
-        Ok((array, extras)) => {
-            ensure(extras.len() == count, || format!("{} of {count} slices", extras.len()))?;
-            let found = subject.bytes(exported(array)?)?;
-            crate::oracle::compare(&whole.expected, &found, data_type.bits())
-        }
-        // Slices in device memory are not put together on the host.
-        Err(refused) => {
-            let (array, error) = refused.into_parts();
-            let tensor = exported(array)?;
-            let on_device = !tensor.device().kind().is_host_accessible();
-            ensure(on_device && matches!(error, Error::Unsupported { .. }), || {
-                format!("it failed: {error}")
-            })?;
-            let found = subject.bytes(tensor)?;
-            crate::oracle::compare(&whole.expected, &found, data_type.bits())
-        }
-    }
+    let (array, extras) = mapped.map_err(|refused| format!("mapping failed: {refused}"))?;
+    ensure(extras.len() == count, || format!("{} of {count} slices", extras.len()))?;
+    let found = subject.bytes(exported(array)?)?;
+    crate::oracle::compare(&whole.expected, &found, data_type.bits())
 }
 
 /// A batch with one array that cannot be converted leaves all as they were.

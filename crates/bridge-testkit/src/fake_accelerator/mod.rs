@@ -91,9 +91,14 @@ impl Backend for FakeAccelerator {
         self.copied_to(tensor, tensor.device())
     }
 
-    fn cast_on_device(&self, tensor: &ManagedTensor, to: DataType) -> Result<ManagedTensor> {
+    fn cast_on_device(
+        &self,
+        tensor: &ManagedTensor,
+        to: DataType,
+        overflow: Overflow,
+    ) -> Result<ManagedTensor> {
         let on_host = block::host_copy(tensor)?;
-        let cast = bridge_host::to_data_type(&on_host, to, Overflow::Saturate)?;
+        let cast = bridge_host::to_data_type(&on_host, to, overflow)?;
         DeviceBlock::filled(&cast, existing(tensor.device())?)
     }
 

@@ -165,19 +165,7 @@ impl Mistake for Columns {
 /// No mistake: it would write to read-only memory, owns vectors only, and says so.
 pub(crate) struct Vectors;
 impl Mistake for Vectors {
-    const ACCEPTS: Accepts =
-        Accepts::host(TYPES).layout(LayoutRule::RowMajor).only_vectors().ignores_read_only();
-}
-
-/// Lets a vector be written that was read-only, and does not say so.
-pub(crate) struct WritesVectors;
-impl Mistake for WritesVectors {
     const ACCEPTS: Accepts = Accepts::host(TYPES).layout(LayoutRule::RowMajor).only_vectors();
-
-    fn export(tensor: ManagedTensor) -> ManagedTensor {
-        let (data_type, layout) = (tensor.data_type(), tensor.layout().clone());
-        rewrapped(tensor, data_type, layout, Access::Exclusive)
-    }
 }
 
 pub(crate) struct Copies;
