@@ -1,6 +1,8 @@
 //! Many arrays: stacks, slices and batches.
 
-use bridge_core::{Array, DataType, NativeType, Options, convert_all, map_slices, stack, unstack};
+use bridge_core::{
+    Array, DataType, Error, NativeType, Options, convert_all, map_slices, stack, unstack,
+};
 
 use super::cases::natives_by_name;
 use super::outcome::{Check, Findings, ensure};

@@ -1,0 +1,90 @@
+//! Why a way was not taken.
+
+use std::fmt;
+
+use crate::accepts::LayoutRule;
+use crate::data_type::DataType;
+use crate::device::Device;
+
+/// Why a way without a copy was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The caller asked for a copy.
+    CopyAsked,
+    /// The element type changes.
+    DataType {
+        /// Before.
+        from: DataType,
+        /// After.
+        to: DataType,
+    },
+    /// The device changes.
+    Device {
+        /// Before.
+        from: Device,
+        /// After.
+        to: Device,
+    },
+    /// The target cannot represent the strides.
+    Layout {
+        /// What the target can represent.
+        rule: LayoutRule,
+    },
+    /// The data pointer is not aligned enough.
+    Alignment {
+        /// Bytes needed.
+        needed: usize,
+        /// Bytes found.
+        found: usize,
+    },
+    /// The target can only own Rust vectors, and this memory has another owner.
+    NotAVector,
+    /// The array is read-only and the target would ignore that.
+    ReadOnly,
+    /// The backend refused when it was tried.
+    Refused {
+        /// What it said.
+        message: String,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CopyAsked => f.write_str("a copy was asked for (Copy::Always)"),
+            Self::DataType { from, to } => write!(f, "{from} has to be cast to {to}"),
+            Self::Device { from, to } => write!(f, "the memory is on {from}, not on {to}"),
+            Self::Layout { rule } => {
+                write!(f, "the target needs {}, and the strides are others", rule.wish())
+            }
+            Self::Alignment { needed, found } => write!(
+                f,
+                "the target needs data on a border of {needed} bytes, here it is on one of {found}"
+            ),
+            Self::NotAVector => f.write_str(
+                "the target can only own Rust vectors, and this memory has another owner",
+            ),
+            Self::ReadOnly => f.write_str(
+                "the array is read-only and the target would let it be written \
+                 (Options::ignore_read_only allows it)",
+            ),
+            Self::Refused { message } => write!(f, "the target refused it: {message}"),
+        }
+    }
+}
+
+/// A way that was not taken, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declined {
+    /// The way: "share" or "move", as [`Step::name`].
+    pub way: &'static str,
+    /// Why it was not taken.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Declined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no {}: {}", self.way, self.reason)
+    }
+}

@@ -1,0 +1,55 @@
+//! What a plan needs to know of an array.
+
+use std::any::TypeId;
+
+use crate::data_type::DataType;
+use crate::device::Device;
+use crate::layout::Layout;
+use crate::tensor::Access;
+
+/// Whether a tensor's memory can change hands as an allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ownership {
+    /// An allocation of the global allocator that a `Vec` could own whole.
+    Movable,
+    /// Kept alive by an owner that must live on.
+    Kept,
+}
+
+/// What a plan needs to know of an array. Making one touches no element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The element type.
+    pub data_type: DataType,
+    /// Where the memory is.
+    pub device: Device,
+    /// Where the elements lie.
+    pub layout: Layout,
+    /// Who may write.
+    pub access: Access,
+    /// Whether the memory can change hands.
+    pub ownership: Ownership,
+    /// The largest power of two that divides the data pointer, up to a page.
+    pub alignment: usize,
+    /// The type of the Rust value that keeps the memory, where there is one: an array type takes
+    /// its own value back.
+    pub owner: Option<TypeId>,
+}
+
+/// What an obstacle can depend on: a [`Description`] that borrows.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) data_type: DataType,
+    pub(crate) device: Device,
+    pub(crate) layout: &'a Layout,
+    pub(crate) access: Access,
+    pub(crate) ownership: Ownership,
+    pub(crate) alignment: usize,
+}
+
+impl Description {
+    pub(super) fn facts(&self) -> Facts<'_> {
+        let Self { data_type, device, ref layout, access, ownership, alignment, .. } = *self;
+        Facts { data_type, device, layout, access, ownership, alignment }
+    }
+}

@@ -1,0 +1,185 @@
+//! Plans: the steps a conversion will take, known before anything moves.
+
+mod declined;
+mod description;
+mod obstacles;
+mod step;
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+pub use declined::{Declined, Reason};
+pub use description::{Description, Ownership};
+pub use step::Step;
+
+pub(crate) use self::description::Facts;
+pub(crate) use self::obstacles::fits;
+use self::obstacles::{needs_transfer, obstacles, target_device};
+use crate::accepts::Accepts;
+use crate::data_type::DataType;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::options::{Copy, Options};
+
+/// The steps of a conversion; four fit without heap allocation.
+pub type Steps = SmallVec<[Step; 4]>;
+
+/// The steps a conversion will take, the bytes it will copy, and every way not taken.
+///
+/// A plan is computed from descriptions alone: no device is touched and no byte moves. Printing
+/// it explains the conversion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The backend of the array.
+    pub source: &'static str,
+    /// The backend converted to.
+    pub target: &'static str,
+    /// What will be done, in order.
+    pub steps: Steps,
+    /// Bytes that all copying steps write together.
+    pub bytes_copied: u64,
+    /// The ways without a copy that cannot be taken.
+    pub declined: Vec<Declined>,
+}
+
+impl Plan {
+    /// Plans handing `source` over to an array type that takes what `accepts` says.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedDataType`] where the target lacks the element type,
+    /// [`Error::Unsupported`] where it lacks the rank or the kind of device, and
+    /// [`Error::WouldCopy`] where a copy is needed under [`Copy::Never`].
+    pub fn new(
+        (source_name, source): (&'static str, &Description),
+        (target_name, accepts): (&'static str, &Accepts),
+        options: &Options,
+    ) -> Result<Self> {
+        let found = source.facts();
+        let data_type = options.data_type().unwrap_or(found.data_type);
+        check_target(found, target_name, accepts, data_type)?;
+        let device = target_device(found.device, accepts, options)
+            .ok_or_else(|| no_device(target_name, accepts, options))?;
+
+        let mut plan = Self {
+            source: source_name,
+            target: target_name,
+            steps: Steps::new(),
+            bytes_copied: 0,
+            declined: Vec::new(),
+        };
+        let arrival = if accepts.only_vectors { Step::Move } else { Step::Share };
+        let way = arrival.name();
+        obstacles(found, accepts, options, (data_type, device), |reason| {
+            plan.declined.push(Declined { way, reason });
+        });
+        if !plan.declined.is_empty() {
+            if options.copy_policy() == Copy::Never {
+                return Err(Error::WouldCopy { target: target_name, declined: plan.declined });
+            }
+            plan.add_copies(source, data_type, device)?;
+        }
+        plan.steps.push(arrival);
+        Ok(plan)
+    }
+
+    /// The plan that changes nothing: source and target are the same type, on the same device.
+    pub fn stay(name: &'static str) -> Self {
+        Self {
+            source: name,
+            target: name,
+            steps: smallvec::smallvec![Step::Stay],
+            bytes_copied: 0,
+            declined: Vec::new(),
+        }
+    }
+
+    /// Whether no element is written to other memory.
+    pub fn is_zero_copy(&self) -> bool {
+        !self.steps.iter().any(Step::copies)
+    }
+
+    fn add_copies(&mut self, source: &Description, to: DataType, device: Device) -> Result<()> {
+        let before = source.layout.compact_bytes(source.data_type)? as u64;
+        let after = source.layout.compact_bytes(to)? as u64;
+        let from = source.data_type;
+        let from_host = source.device.kind().is_host_accessible();
+        let to_host = device.kind().is_host_accessible();
+        let casts = to != from;
+        // Casting is done where the fewer bytes then travel, on the host if one side is there.
+        let cast_first = casts && (after <= before || to_host) && from_host;
+        let mut add = |step: Step, bytes: u64| {
+            self.steps.push(step);
+            self.bytes_copied = self.bytes_copied.saturating_add(bytes);
+        };
+        if cast_first {
+            add(Step::Cast { from, to }, after);
+        }
+        let carried = if cast_first { after } else { before };
+        match (needs_transfer(source.device, device), from_host, to_host) {
+            (true, true, false) => add(Step::Upload { to: device }, carried),
+            (true, false, true) => add(Step::Download { from: source.device }, carried),
+            (true, ..) => add(Step::PeerCopy { from: source.device, to: device }, carried),
+            (false, true, _) if !casts => add(Step::Copy, before),
+            (false, false, _) if !casts => add(Step::DeviceCopy { on: device }, before),
+            (false, ..) => {}
+        }
+        if casts && !cast_first {
+            add(Step::Cast { from, to }, after);
+        }
+        Ok(())
+    }
+}
+
+fn check_target(
+    found: Facts<'_>,
+    target: &'static str,
+    accepts: &Accepts,
+    data_type: DataType,
+) -> Result<()> {
+    if !accepts.has(data_type) {
+        return Err(Error::UnsupportedDataType {
+            target,
+            data_type,
+            supported: accepts.data_types.to_vec(),
+            remedy: data_type.narrowest_holding(accepts.data_types),
+        });
+    }
+    let rank = found.layout.rank();
+    if !accepts.has_rank(rank) {
+        let (lowest, highest) = accepts.rank_limits();
+        return Err(Error::Unsupported {
+            what: format!("an array of rank {rank} in {target}"),
+            remedy: format!("reshape it to a rank from {lowest} to {highest} first"),
+        });
+    }
+    Ok(())
+}
+
+fn no_device(target: &'static str, accepts: &Accepts, options: &Options) -> Error {
+    let asked = options.device().map_or("any device".to_owned(), |device| device.to_string());
+    let kinds: Vec<_> = accepts.device_kinds.iter().map(|kind| kind.name()).collect();
+    Error::Unsupported {
+        what: format!("{target} on {asked}"),
+        remedy: format!("it works on {}", kinds.join(", ")),
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}: ", self.source, self.target)?;
+        for (index, step) in self.steps.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{step}")?;
+        }
+        match self.bytes_copied {
+            0 => f.write_str(" (zero-copy)")?,
+            bytes => write!(f, " ({bytes} bytes copied)")?,
+        }
+        for declined in &self.declined {
+            write!(f, "\n  {declined}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! What stands in the way of handing an array over without a copy.
+
+use super::declined::Reason;
+use super::description::{Facts, Ownership};
+use crate::accepts::Accepts;
+use crate::data_type::DataType;
+use crate::device::Device;
+use crate::options::{Copy, Options};
+use crate::tensor::Access;
+
+/// Whether a plan would hand such an array over without a copy: decided without making the plan.
+#[inline]
+pub(crate) fn fits(found: Facts<'_>, accepts: &Accepts, options: &Options) -> bool {
+    let data_type = options.data_type().unwrap_or(found.data_type);
+    if !accepts.has(data_type) || !accepts.has_rank(found.layout.rank()) {
+        return false;
+    }
+    target_device(found.device, accepts, options).is_some_and(|device| {
+        let mut clear = true;
+        obstacles(found, accepts, options, (data_type, device), |_| clear = false);
+        clear
+    })
+}
+
+/// Tells every reason why the array cannot be handed over without a copy.
+#[inline]
+pub(super) fn obstacles(
+    found: Facts<'_>,
+    accepts: &Accepts,
+    options: &Options,
+    (data_type, device): (DataType, Device),
+    mut tell: impl FnMut(Reason),
+) {
+    if options.copy_policy() == Copy::Always {
+        tell(Reason::CopyAsked);
+    }
+    if data_type != found.data_type {
+        tell(Reason::DataType { from: found.data_type, to: data_type });
+    }
+    if needs_transfer(found.device, device) {
+        tell(Reason::Device { from: found.device, to: device });
+    }
+    if !accepts.layout.allows(found.layout) {
+        tell(Reason::Layout { rule: accepts.layout });
+    }
+    let needed = accepts.alignment_for(found.data_type);
+    if found.alignment < needed && !found.layout.is_empty() {
+        tell(Reason::Alignment { needed, found: found.alignment });
+    }
+    if accepts.only_vectors && found.ownership != Ownership::Movable {
+        tell(Reason::NotAVector);
+    }
+    let guarded = found.access == Access::ReadOnly && !options.ignores_read_only();
+    if accepts.ignores_read_only && guarded {
+        tell(Reason::ReadOnly);
+    }
+}
+
+/// Where the result goes: where the caller wants it, else where the source is, else to the
+/// target's first kind of device. `None` where the target cannot be there.
+#[inline]
+pub(super) fn target_device(
+    source: Device,
+    accepts: &Accepts,
+    options: &Options,
+) -> Option<Device> {
+    let holds = |device: &Device| accepts.device_kinds.contains(&device.kind());
+    match options.device() {
+        Some(asked) => Some(asked).filter(holds),
+        None if holds(&source) => Some(source),
+        None => accepts.device_kinds.first().map(|&kind| Device::new(kind, 0)),
+    }
+}
+
+/// Host memory is host memory, however it was allocated: the CPU reads it in place.
+#[inline]
+pub(super) fn needs_transfer(from: Device, to: Device) -> bool {
+    let both_on_host = from.kind().is_host_accessible() && to.kind().is_host_accessible();
+    from != to && !both_on_host
+}

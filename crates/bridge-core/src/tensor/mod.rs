@@ -1,0 +1,228 @@
+//! The currency: an owned, validated tensor on any device.
+
+mod owner;
+mod slices;
+mod spec;
+mod vectors;
+mod views;
+
+use std::ffi::c_void;
+use std::fmt;
+
+pub use owner::Owner;
+pub use spec::{Access, Stream, TensorSpec};
+
+use self::owner::Kept;
+use crate::data_type::DataType;
+use crate::device::Device;
+use crate::error::{Error, Refused, Result};
+use crate::layout::Layout;
+use crate::plan::{Description, Facts, Ownership};
+
+/// An owned tensor on any device: a DLPack tensor whose every field has been checked.
+///
+/// It is safe to hold, to send to another thread and to drop; dropping it runs its owner's
+/// deleter exactly once. It is not `Clone`: [`into_shared`](Self::into_shared) makes aliases, which
+/// are read-only.
+///
+/// ```
+/// use bridge_core::ManagedTensor;
+///
+/// let tensor = ManagedTensor::from_vec(vec![1_f32, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+/// let column = tensor.selected(1, 2)?;
+/// assert_eq!(column.layout().strides(), [3]);
+/// # Ok::<(), bridge_core::Error>(())
+/// ```
+pub struct ManagedTensor {
+    /// The lowest element's address on devices with addresses, else the device's handle.
+    data: *mut c_void,
+    data_type: DataType,
+    device: Device,
+    access: Access,
+    stream: Option<Stream>,
+    layout: Layout,
+    owner: Owner,
+}
+
+// SAFETY: `from_parts` asks that the memory may be used and the owner dropped on any thread;
+// `Owner::keep` asks its value to be `Send`.
+unsafe impl Send for ManagedTensor {}
+// SAFETY: through a shared reference the owner cannot be reached at all (`into_owner_if` consumes
+// the tensor), and memory is only read.
+unsafe impl Sync for ManagedTensor {}
+
+impl ManagedTensor {
+    /// Makes a tensor of its parts, after checking them.
+    ///
+    /// `data` is an address on devices that have addresses and may lie anywhere within the
+    /// tensor's memory; elsewhere it is the device's handle (a `cl_mem`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] or [`Error::InvalidLayout`] as [`Layout::span`],
+    /// [`Error::InvalidTensor`] where `data` is null although there are elements, or the device's
+    /// ordinal is beyond DLPack's. The owner comes back.
+    ///
+    /// # Safety
+    ///
+    /// - Every element that `spec` describes lies in memory of `device` that stays valid until
+    ///   `owner` is dropped, and is initialized.
+    /// - `owner` may be dropped on any thread.
+    /// - `access` is true: for [`Access::ReadOnly`] nobody writes, for [`Access::Exclusive`] nobody
+    ///   else reads or writes, while the tensor lives. For [`Access::Shared`], nobody writes while
+    ///   a Rust reference into the memory lives.
+    pub unsafe fn from_parts(
+        data: *mut c_void,
+        spec: TensorSpec,
+        device: Device,
+        access: Access,
+        owner: Owner,
+    ) -> Result<Self, Refused<Owner>> {
+        let TensorSpec { data_type, layout } = spec;
+        let checked = layout.span(data_type).and_then(|span| {
+            if data.is_null() && !layout.is_empty() {
+                return Err(Error::InvalidTensor {
+                    reason: format!("the data pointer is null, but {layout:?} has elements"),
+                });
+            }
+            if i32::try_from(device.ordinal()).is_err() {
+                return Err(Error::InvalidTensor {
+                    reason: format!("DLPack has no ordinals above {}, here: {device}", i32::MAX),
+                });
+            }
+            Ok(span)
+        });
+        let span = match checked {
+            Ok(span) => span,
+            Err(error) => return Err(Refused::new(owner, error)),
+        };
+        let (data, layout) = from_lowest(data, layout, span.start, device);
+        Ok(Self { data, data_type, device, access, stream: None, layout, owner })
+    }
+
+    /// The element type.
+    #[inline]
+    pub fn data_type(&self) -> DataType {
+        self.data_type
+    }
+
+    /// Where the memory is.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Who may write.
+    #[inline]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Where the elements lie, relative to [`data`](Self::data).
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The extents of the axes.
+    pub fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// The stream on which the data is ready; `None` where it is ready for everybody.
+    pub fn stream(&self) -> Option<Stream> {
+        self.stream
+    }
+
+    /// The same tensor, its data ready on `stream`.
+    #[must_use]
+    pub fn ready_on(mut self, stream: Option<Stream>) -> Self {
+        self.stream = stream;
+        self
+    }
+
+    /// The lowest address of the memory, or the device's handle. The element whose indices are all
+    /// zero is `layout().byte_offset()` bytes on.
+    pub fn data(&self) -> *mut c_void {
+        self.data
+    }
+
+    /// The address of the element whose indices are all zero. On devices that work with handles
+    /// it means nothing.
+    #[inline]
+    pub fn first_element(&self) -> *mut u8 {
+        self.data.cast::<u8>().wrapping_add(self.layout.byte_offset())
+    }
+
+    /// Element type and layout.
+    pub fn spec(&self) -> TensorSpec {
+        TensorSpec { data_type: self.data_type, layout: self.layout.clone() }
+    }
+
+    /// What a plan needs to know of the tensor.
+    pub fn describe(&self) -> Description {
+        let Facts { data_type, device, layout, access, ownership, alignment } = self.facts();
+        let owner = match &self.owner.0 {
+            Kept::Any(value) => Some(value.as_ref().type_id()),
+            _ => None,
+        };
+        let layout = layout.clone();
+        Description { data_type, device, layout, access, ownership, alignment, owner }
+    }
+
+    #[inline]
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        let ownership = match &self.owner.0 {
+            Kept::Host(memory) if self.fills_a_vec(memory) => Ownership::Movable,
+            _ => Ownership::Kept,
+        };
+        Facts {
+            data_type: self.data_type,
+            device: self.device,
+            layout: &self.layout,
+            access: self.access,
+            ownership,
+            alignment: alignment_of(self.data),
+        }
+    }
+}
+
+impl fmt::Debug for ManagedTensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagedTensor")
+            .field("data_type", &self.data_type)
+            .field("device", &self.device)
+            .field("layout", &self.layout)
+            .field("access", &self.access)
+            .field("owner", &self.owner.0)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Data pointer and layout such that the lowest element is at the data pointer, on devices with
+/// addresses: no offset is ever negative there. `low` is the start of the layout's span.
+#[inline]
+fn from_lowest(
+    data: *mut c_void,
+    layout: Layout,
+    low: isize,
+    device: Device,
+) -> (*mut c_void, Layout) {
+    if !has_addresses(device) || layout.is_empty() {
+        return (data, layout);
+    }
+    let lowest = data.wrapping_byte_add(layout.byte_offset()).wrapping_byte_offset(low);
+    (lowest, layout.at_byte_offset(low.unsigned_abs()))
+}
+
+/// Whether data pointers on this device are addresses that offsets can be added to.
+#[inline]
+pub(crate) fn has_addresses(device: Device) -> bool {
+    use crate::device::DeviceKind as Kind;
+    !matches!(device.kind(), Kind::OpenCl | Kind::Vulkan | Kind::Metal | Kind::WebGpu)
+}
+
+/// The largest power of two that divides an address, up to a page.
+#[inline]
+fn alignment_of(data: *mut c_void) -> usize {
+    1 << data.addr().trailing_zeros().min(12)
+}

@@ -1,0 +1,120 @@
+//! What keeps a tensor's memory alive.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use dlpark::AllocationDeleter;
+
+use super::ManagedTensor;
+use crate::host_memory::HostMemory;
+
+/// What keeps a tensor's memory alive; dropping it frees the memory once.
+#[derive(Debug, Default)]
+pub struct Owner(pub(super) Kept);
+
+#[derive(Default)]
+pub(super) enum Kept {
+    /// Memory that lives as long as the program, or none.
+    #[default]
+    Nothing,
+    Host(HostMemory),
+    Any(Box<dyn Any + Send>),
+    Foreign(#[expect(dead_code, reason = "held for its drop")] AllocationDeleter),
+    Shared(#[expect(dead_code, reason = "held for its drop")] Arc<ManagedTensor>),
+}
+
+impl Owner {
+    /// No owner: the memory is static, or the tensor is empty.
+    pub fn nothing() -> Self {
+        Self(Kept::Nothing)
+    }
+
+    /// A Rust value that keeps the memory alive until it is dropped, on whichever thread.
+    /// [`ManagedTensor::into_owner_if`] gives it back to who knows its type.
+    pub fn keep<T: Any + Send>(value: T) -> Self {
+        Self(Kept::Any(Box::new(value)))
+    }
+
+    /// The value that [`keep`](Self::keep) was given.
+    ///
+    /// # Errors
+    ///
+    /// The owner itself, where it is not a `T`.
+    pub fn into_kept<T: Any>(self) -> Result<T, Self> {
+        match self.0 {
+            Kept::Any(value) => {
+                value.downcast().map(|value| *value).map_err(|value| Self(Kept::Any(value)))
+            }
+            other => Err(Self(other)),
+        }
+    }
+
+    pub(crate) fn foreign(deleter: AllocationDeleter) -> Self {
+        Self(Kept::Foreign(deleter))
+    }
+}
+
+impl From<HostMemory> for Owner {
+    fn from(memory: HostMemory) -> Self {
+        Self(Kept::Host(memory))
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Host(_) => "host memory",
+            Self::Any(_) => "a Rust value",
+            Self::Foreign(_) => "a DLPack deleter",
+            Self::Shared(_) => "a shared tensor",
+        })
+    }
+}
+
+impl Owner {
+    pub(super) fn into_host_memory(self) -> HostMemory {
+        match self.0 {
+            Kept::Host(memory) => memory,
+            _ => unreachable!("every caller has seen host memory here"),
+        }
+    }
+}
+
+impl ManagedTensor {
+    /// Whether [`Owner::keep`] was given a `T`.
+    #[inline]
+    pub fn is_kept_by<T: Any>(&self) -> bool {
+        matches!(&self.owner.0, Kept::Any(value) if value.is::<T>())
+    }
+
+    /// The value that [`Owner::keep`] was given, where it is a `T` and the tensor still describes
+    /// it: `unchanged` compares the two.
+    ///
+    /// # Errors
+    ///
+    /// The tensor itself, where its owner is not such a `T`.
+    #[expect(clippy::result_large_err, reason = "the tensor comes back on the common way")]
+    #[inline]
+    pub fn into_owner_if<T: Any + Send>(
+        mut self,
+        unchanged: impl FnOnce(&T, &Self) -> bool,
+    ) -> Result<T, Self> {
+        let owner = match std::mem::take(&mut self.owner.0) {
+            Kept::Any(value) => match value.downcast::<T>() {
+                Ok(value) if unchanged(&value, &self) => return Ok(*value),
+                Ok(value) => Kept::Any(value),
+                Err(value) => Kept::Any(value),
+            },
+            other => other,
+        };
+        self.owner.0 = owner;
+        Err(self)
+    }
+
+    /// Takes the owner out; the rest of the tensor must not outlive it.
+    pub(crate) fn into_owner_only(self) -> Owner {
+        self.owner
+    }
+}

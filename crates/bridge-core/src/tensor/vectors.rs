@@ -1,0 +1,227 @@
+//! Tensors of vectors, and vectors of tensors.
+
+use super::owner::Kept;
+use super::{Access, ManagedTensor, Owner, TensorSpec};
+use crate::device::Device;
+use crate::element::Element;
+use crate::error::{Error, Refused, Result};
+use crate::host_memory::HostMemory;
+use crate::layout::Layout;
+
+impl ManagedTensor {
+    /// Makes a tensor of a vector, row-major, without copying.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where the vector's length is not that of `shape`, and as
+    /// [`Layout::row_major`]. The vector comes back.
+    pub fn from_vec<T: Element>(vec: Vec<T>, shape: &[usize]) -> Result<Self, Refused<Vec<T>>> {
+        match Layout::row_major(shape) {
+            Ok(layout) if layout.element_count() == vec.len() => {
+                Self::from_vec_with_layout(vec, layout)
+            }
+            Ok(layout) => {
+                let error = Error::InvalidArgument {
+                    what: "the number of elements",
+                    found: vec.len().to_string(),
+                    expected: format!("shape {shape:?} has {}", layout.element_count()),
+                };
+                Err(Refused::new(vec, error))
+            }
+            Err(error) => Err(Refused::new(vec, error)),
+        }
+    }
+
+    /// Makes a tensor of a vector with any layout that starts at the vector's first element,
+    /// without copying.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidLayout`] where the layout reaches outside the vector's elements, and as
+    /// [`Layout::span`]. The vector comes back.
+    #[inline]
+    pub fn from_vec_with_layout<T: Element>(
+        vec: Vec<T>,
+        layout: Layout,
+    ) -> Result<Self, Refused<Vec<T>>> {
+        let inside = layout.span(T::DATA_TYPE).and_then(|span| {
+            let end = layout.byte_offset().checked_add_signed(span.end);
+            let starts_inside = layout.byte_offset().checked_add_signed(span.start).is_some();
+            let aligned = layout.byte_offset().is_multiple_of(size_of::<T>());
+            match end {
+                Some(end) if starts_inside && aligned && end <= size_of_val(vec.as_slice()) => {
+                    Ok(span)
+                }
+                _ if layout.is_empty() => Ok(0..0),
+                _ => Err(Error::InvalidLayout {
+                    reason: format!(
+                        "{layout:?} reaches outside the vector's {} elements",
+                        vec.len()
+                    ),
+                }),
+            }
+        });
+        let span = match inside {
+            Ok(span) => span,
+            Err(error) => return Err(Refused::new(vec, error)),
+        };
+        let memory = HostMemory::from_vec(vec);
+        let lowest = layout.byte_offset().wrapping_add_signed(span.start);
+        Ok(Self {
+            data: memory.as_ptr().wrapping_add(lowest).cast(),
+            data_type: T::DATA_TYPE,
+            device: Device::CPU,
+            access: Access::Exclusive,
+            stream: None,
+            layout: layout.at_byte_offset(span.start.unsigned_abs()),
+            owner: memory.into(),
+        })
+    }
+
+    /// The tensor as the vector it lies in, with the layout of the elements in it: without gaps,
+    /// from the first element on. Nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where the memory is not a vector's, or is not filled from its first
+    /// element on without gaps, [`Error::NotWritable`] where it is read-only, as a vector can be
+    /// written, and as [`as_slice`](Self::as_slice). The tensor comes back.
+    #[inline]
+    pub fn into_vec<T: Element>(self) -> Result<(Vec<T>, Layout), Refused<Self>> {
+        let count = self.layout.element_count();
+        match self.typed_first::<T>() {
+            // SAFETY: `typed_first` compared the element type.
+            Ok(_) => unsafe { self.into_vec_of::<T>(count) },
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// As [`into_vec`](Self::into_vec), the elements as raw bytes: for frameworks that store
+    /// packed or opaque elements so. Elements that take whole bytes must take one.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_vec`](Self::into_vec), and [`Error::TooLarge`] where the bytes cannot be counted.
+    pub fn into_byte_vec(self) -> Result<(Vec<u8>, Layout), Refused<Self>> {
+        match self
+            .layout
+            .compact_bytes(self.data_type)
+            .and_then(|n| self.require_host().map(|()| n))
+        {
+            // SAFETY: any initialized bytes are valid `u8`.
+            Ok(bytes) => unsafe { self.into_vec_of::<u8>(bytes) },
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The tensor, where its layout is dense, is `count` initialized elements of `T`.
+    #[inline]
+    unsafe fn into_vec_of<T: Element>(
+        self,
+        count: usize,
+    ) -> Result<(Vec<T>, Layout), Refused<Self>> {
+        let checked = match &self.owner.0 {
+            _ if self.access == Access::ReadOnly => Err(Error::NotWritable {
+                what: "a vector of this tensor's memory",
+                reason: "the tensor is read-only; copy it first (Copy::Always)",
+            }),
+            Kept::Host(memory)
+                if self.layout.is_dense()
+                    && memory.is_vec_of(align_of::<T>(), size_of::<T>(), count)
+                    && (count == 0 || self.data.cast() == memory.as_ptr()) =>
+            {
+                // SAFETY: the elements lie without gaps from the lowest address on, in host memory.
+                unsafe { T::check(self.data.cast(), count) }
+            }
+            _ => Err(no_vector()),
+        };
+        if let Err(error) = checked {
+            return Err(Refused::new(self, error));
+        }
+        // SAFETY: `count` elements lie without gaps from the memory's start on, initialized, and
+        // `T::check` found them valid.
+        match unsafe { self.owner.into_host_memory().into_vec::<T>(count) } {
+            Ok(vec) => Ok((vec, self.layout)),
+            Err(_) => unreachable!("is_vec_of was asked above"),
+        }
+    }
+
+    /// Makes a tensor of host memory of the global allocator.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTensor`] where `spec` reaches outside the memory, and as
+    /// [`from_parts`](Self::from_parts). The memory comes back.
+    ///
+    /// # Safety
+    ///
+    /// The elements that `spec` describes are initialized, or are written before they are read.
+    pub unsafe fn from_host_memory(
+        memory: HostMemory,
+        spec: TensorSpec,
+    ) -> Result<Self, Refused<HostMemory>> {
+        let within = spec.layout.span(spec.data_type).and_then(|span| {
+            let start = spec.layout.byte_offset().checked_add_signed(span.start);
+            let end = spec.layout.byte_offset().checked_add_signed(span.end);
+            match (start, end) {
+                (Some(_), Some(end)) if spec.layout.is_empty() || end <= memory.size() => Ok(()),
+                _ => Err(Error::InvalidTensor {
+                    reason: format!(
+                        "{:?} of {} reaches outside {} bytes",
+                        spec.layout,
+                        spec.data_type,
+                        memory.size()
+                    ),
+                }),
+            }
+        });
+        if let Err(error) = within {
+            return Err(Refused::new(memory, error));
+        }
+        let data = memory.as_ptr().cast();
+        // SAFETY:
+        // - The elements lie within `memory`, compared above, which the owner keeps; the caller
+        //   promises that they are initialized before they are read.
+        // - `HostMemory` is `Send`.
+        // - It is owned, so access is exclusive.
+        unsafe { Self::from_parts(data, spec, Device::CPU, Access::Exclusive, memory.into()) }
+            .map_err(|refused| refused.map(Owner::into_host_memory))
+    }
+
+    /// The tensor's allocation, when it is one of the global allocator that the tensor's elements
+    /// start and that a `Vec` could own, and what lies in it.
+    ///
+    /// # Errors
+    ///
+    /// The tensor itself, where its memory is not so owned.
+    pub fn into_host_memory(self) -> Result<(HostMemory, TensorSpec), Box<Self>> {
+        match self.owner {
+            Owner(Kept::Host(ref memory)) if self.fills_a_vec(memory) => {
+                let spec = TensorSpec { data_type: self.data_type, layout: self.layout };
+                Ok((self.owner.into_host_memory(), spec))
+            }
+            _ => Err(Box::new(self)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn fills_a_vec(&self, memory: &HostMemory) -> bool {
+        let count = self.layout.element_count();
+        // Packed elements are kept in a vector of bytes.
+        let (size, length) = match self.data_type.size_in_bytes() {
+            Some(size) => (size, Some(count)),
+            None => (1, self.data_type.bytes_for(count)),
+        };
+        length.is_some_and(|length| memory.is_vec_of(self.data_type.alignment(), size, length))
+            && (self.layout.is_empty() || self.data.cast() == memory.as_ptr())
+    }
+}
+
+fn no_vector() -> Error {
+    Error::Unsupported {
+        what: "taking this tensor's memory over as a vector".to_owned(),
+        remedy: "copy it first (Copy::Always)".to_owned(),
+    }
+}

@@ -1,0 +1,149 @@
+//! Other views of the same memory: permuted, sliced, aliased, taken apart.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use super::owner::Kept;
+use super::{Access, ManagedTensor, Owner, from_lowest};
+use crate::data_type::DataType;
+use crate::error::{Refused, Result};
+use crate::layout::Layout;
+
+impl ManagedTensor {
+    /// The same tensor with its axes in another order; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::permuted`]; the tensor comes back.
+    pub fn permuted(self, axes: &[usize]) -> Result<Self, Refused<Self>> {
+        self.map_layout(|layout, _| layout.permuted(axes))
+    }
+
+    /// Every `step`-th element of `axis`; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::sliced`]; the tensor comes back.
+    pub fn sliced(
+        self,
+        axis: usize,
+        start: usize,
+        count: usize,
+        step: isize,
+    ) -> Result<Self, Refused<Self>> {
+        self.map_layout(|layout, data_type| layout.sliced(axis, start, count, step, data_type))
+    }
+
+    /// The part where index `index` of `axis` is fixed; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::selected`]; the tensor comes back.
+    pub fn selected(self, axis: usize, index: usize) -> Result<Self, Refused<Self>> {
+        self.map_layout(|layout, data_type| layout.selected(axis, index, data_type))
+    }
+
+    /// The tensor repeated to `shape`; nothing moves, and it becomes read-only.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::broadcast_to`]; the tensor comes back.
+    pub fn broadcast_to(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
+        self.map_layout(|layout, _| layout.broadcast_to(shape)).map(Self::into_read_only)
+    }
+
+    /// The same elements in the same order under another shape; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::reshaped`]; the tensor comes back.
+    pub fn reshaped(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
+        self.map_layout(|layout, _| layout.reshaped(shape))
+    }
+
+    /// `change` must lead to a subset of the same elements.
+    fn map_layout(
+        mut self,
+        change: impl FnOnce(&Layout, DataType) -> Result<Layout>,
+    ) -> Result<Self, Refused<Self>> {
+        let changed = change(&self.layout, self.data_type)
+            .and_then(|layout| layout.span(self.data_type).map(|span| (layout, span.start)));
+        match changed {
+            Ok((layout, low)) => {
+                (self.data, self.layout) = from_lowest(self.data, layout, low, self.device);
+                Ok(self)
+            }
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// The same tensor, which nobody may write through any more.
+    #[must_use]
+    pub fn into_read_only(mut self) -> Self {
+        self.access = Access::ReadOnly;
+        self
+    }
+
+    /// The same tensor, writable although it was handed out as read-only: for targets that
+    /// ignore the flag, when the caller has said by name that nobody will write.
+    pub(crate) fn ignoring_read_only(mut self) -> Self {
+        if self.access == Access::ReadOnly {
+            self.access = Access::Shared;
+        }
+        self
+    }
+
+    /// The tensor behind a counted reference, of which [`alias`](Self::alias) makes aliases.
+    #[inline]
+    pub fn into_shared(self) -> Arc<Self> {
+        Arc::new(self)
+    }
+
+    /// Another tensor over the same memory, which it keeps alive; read-only, since there are now
+    /// several.
+    pub fn alias(shared: &Arc<Self>) -> Self {
+        Self::over(shared, shared.data, shared.layout.clone(), Access::ReadOnly)
+    }
+
+    /// The tensors along `axis`, one an index, each with one axis fewer. Nothing is copied. They
+    /// are as writable as the tensor was, since no two of them meet in an element, unless it
+    /// was broadcast.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where there is no such axis; the tensor comes back.
+    pub fn unstack(self, axis: usize) -> Result<Vec<Self>, Refused<Self>> {
+        let count = self.layout.shape().get(axis).copied().unwrap_or(1);
+        let shared = self.into_shared();
+        let parts: Result<_> =
+            (0..count).map(|index| Self::slice_of(&shared, axis, index)).collect();
+        parts.map_err(|error| match Arc::try_unwrap(shared) {
+            Ok(whole) => Refused::new(whole, error),
+            Err(shared) => Refused::new(Self::alias(&shared), error),
+        })
+    }
+
+    /// The part of a shared tensor where index `index` of `axis` is fixed. It is as writable as
+    /// the whole, so the whole must stay out of reach and no index be taken twice while a part
+    /// of it lives.
+    pub(crate) fn slice_of(shared: &Arc<Self>, axis: usize, index: usize) -> Result<Self> {
+        let layout = shared.layout.selected(axis, index, shared.data_type)?;
+        let low = layout.span(shared.data_type)?.start;
+        let (data, layout) = from_lowest(shared.data, layout, low, shared.device);
+        let access = if shared.layout.may_overlap() { Access::ReadOnly } else { shared.access };
+        Ok(Self::over(shared, data, layout, access))
+    }
+
+    /// A tensor of part of a shared tensor's memory.
+    fn over(shared: &Arc<Self>, data: *mut c_void, layout: Layout, access: Access) -> Self {
+        Self {
+            data,
+            data_type: shared.data_type,
+            device: shared.device,
+            access,
+            stream: shared.stream,
+            layout,
+            owner: Owner(Kept::Shared(Arc::clone(shared))),
+        }
+    }
+}
