@@ -21,10 +21,15 @@ type Member<'a> = ZipFile<'a, Cursor<MappedFile>>;
 
 /// Opens the archive that the file is.
 pub(super) fn open(file: &MappedFile) -> Outcome<Archive> {
-    let archive = ZipArchive::new(Cursor::new(file.clone())).map_err(|error| broken(&error))?;
+    let mut archive = ZipArchive::new(Cursor::new(file.clone())).map_err(|error| broken(&error))?;
     if archive.has_duplicate_names() {
         return Err(Failure::new("two arrays of the archive have the same name")
             .why("one of them would be lost")
+            .remedy("write the file again, with numpy.savez"));
+    }
+    if archive.has_overlapping_files().map_err(|error| broken(&error))? {
+        return Err(Failure::new("members of the archive overlap")
+            .why("bytes that are used twice make small archives expand without end")
             .remedy("write the file again, with numpy.savez"));
     }
     Ok(archive)

@@ -209,6 +209,18 @@ fn two_members_of_one_name() {
 }
 
 #[test]
+fn members_that_share_their_bytes() {
+    let array = counting(2, 2);
+    for pack in [stored, deflated] {
+        let mut archive = pack(&[("x.npy", &array), ("y.npy", &array)]);
+        // The second entry of the directory is led to the first member.
+        let entry = archive.windows(4).rposition(|bytes| bytes == b"PK\x01\x02").unwrap();
+        archive[entry + 42..entry + 46].fill(0);
+        refuse("a.npz", &archive, &["overlap"]);
+    }
+}
+
+#[test]
 fn damaged_elements_of_an_archive() {
     let array = npy("'|u1'", false, "(4000,)", &[7; 4000]);
     for pack in [stored, deflated] {
@@ -249,7 +261,10 @@ fn booleans_that_are_neither() {
     let folder = Folder::new();
     folder.file("a.npy", npy("'|b1'", false, "(3,)", &[0, 1, 2]));
     folder.fail(1, &["convert", "a.npy", "out.npz"], &["byte 2", "is 2", "only 0 and 1"]);
-    folder.fail(1, &["convert", "a.npy", "out.npz", "--via", "ndarray"], &["only 0 and 1"]);
+    if cfg!(feature = "ndarray") {
+        let via = ["convert", "a.npy", "out.npz", "--via", "ndarray"];
+        folder.fail(1, &via, &["only 0 and 1"]);
+    }
 }
 
 #[test]
