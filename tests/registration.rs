@@ -23,7 +23,7 @@ fn aliases_lead_to_the_backend_without_regard_to_case() {
 
 #[test]
 fn values_are_detected_by_their_type() {
-    let name = |value: &dyn std::any::Any| registry().detect(value).map(|backend| backend.name());
+    let name = |value: &dyn std::any::Any| registry().detect(value).map(<dyn Backend>::name);
     assert_eq!(name(&ndarray::array![1.0_f32]), Some("ndarray"));
     assert_eq!(name(&SharedArray::from(ndarray::array![1_u8])), Some("ndarray"));
     let tensor = candle_core::Tensor::new(1_u8, &candle_core::Device::Cpu).unwrap();

@@ -15,7 +15,7 @@ fn source(side: usize) -> Array2<f32> {
 
 /// Copies `view` into a compact target with arraybridge, with ndarray, and as many bytes with
 /// memcpy.
-fn copies(group: &mut Group<'_>, view: ArrayView2<'_, f32>) {
+fn copies(group: &mut Group<'_>, view: &ArrayView2<'_, f32>) {
     let shape = [view.nrows(), view.ncols()];
     let bytes = view.len() * 4;
     group.throughput(Throughput::Bytes(bytes as u64));
@@ -41,7 +41,7 @@ fn copies(group: &mut Group<'_>, view: ArrayView2<'_, f32>) {
     let mut to = vec![0_u8; bytes];
     group.bench_function("memcpy", |b| b.iter(|| to.copy_from_slice(&from)));
     let mut assigned = Array2::<f32>::zeros((shape[0], shape[1]));
-    group.bench_function("ndarray assign", |b| b.iter(|| assigned.assign(&view)));
+    group.bench_function("ndarray assign", |b| b.iter(|| assigned.assign(view)));
 }
 
 fn python(group: &mut Group<'_>, name: &str, setup: &str) {
@@ -53,7 +53,7 @@ fn python(group: &mut Group<'_>, name: &str, setup: &str) {
 fn contiguous(c: &mut Criterion) {
     let array = source(2048);
     let mut group = c.benchmark_group("contiguous 2048x2048 f32");
-    copies(&mut group, array.view());
+    copies(&mut group, &array.view());
     group.finish();
 }
 
@@ -61,7 +61,7 @@ fn transposed(c: &mut Criterion) {
     for side in [2048, 4096, 4097] {
         let array = source(side);
         let mut group = c.benchmark_group(format!("transposed {side}x{side} f32"));
-        copies(&mut group, array.t());
+        copies(&mut group, &array.t());
         python(
             &mut group,
             "numpy",
@@ -85,7 +85,7 @@ fn transposed(c: &mut Criterion) {
 fn reversed(c: &mut Criterion) {
     let array = source(2048);
     let mut group = c.benchmark_group("reversed rows 2048x2048 f32");
-    copies(&mut group, array.slice(s![..;-1, ..]));
+    copies(&mut group, &array.slice(s![..;-1, ..]));
     python(
         &mut group,
         "numpy",
@@ -98,7 +98,7 @@ fn reversed(c: &mut Criterion) {
 fn stepped(c: &mut Criterion) {
     let array = source(2048);
     let mut group = c.benchmark_group("every second column 2048x2048 f32");
-    copies(&mut group, array.slice(s![.., ..;2]));
+    copies(&mut group, &array.slice(s![.., ..;2]));
     python(
         &mut group,
         "numpy",
