@@ -21,19 +21,13 @@ pub(crate) struct Options {
 /// Runs `cargo bench` and lets criterion print.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     tool(workspace, options).run()?;
-    println!(
-        "\nReports: {}",
-        workspace.target.join("criterion").display()
-    );
+    println!("\nReports: {}", workspace.target.join("criterion").display());
     Ok(ExitCode::SUCCESS)
 }
 
 fn tool(workspace: &Workspace, options: &Options) -> Tool {
-    let for_criterion = options
-        .quick
-        .then_some("--quick")
-        .into_iter()
-        .chain(options.name.as_deref());
+    let for_criterion =
+        options.quick.then_some("--quick").into_iter().chain(options.name.as_deref());
     workspace
         .cargo()
         .args(["bench", "--package", "bridge-benches", "--bench", "*", "--"])
@@ -48,14 +42,7 @@ mod tests {
     #[test]
     fn criterion_gets_the_flag_and_the_name() {
         let line = |quick, name: Option<&str>| {
-            tool(
-                &example(),
-                &Options {
-                    quick,
-                    name: name.map(str::to_owned),
-                },
-            )
-            .line()
+            tool(&example(), &Options { quick, name: name.map(str::to_owned) }).line()
         };
         let cargo = "bench --package bridge-benches --bench '*' --";
         assert!(line(false, None).ends_with(cargo));

@@ -32,31 +32,19 @@ fn detect(workspace: &Workspace) -> Presence {
         Ok(path) => vec![("PATH".to_owned(), path.to_string_lossy().into_owned())],
         Err(_) => Environment::new(),
     };
-    let version = Tool::cargo(&workspace.root)
-        .args(["deny", "--version"])
-        .envs(&env)
-        .capture();
+    let version = Tool::cargo(&workspace.root).args(["deny", "--version"]).envs(&env).capture();
     match version.as_deref().map(str::trim) {
         Ok(text) if text == format!("cargo-deny {VERSION}") => {
-            let place = if own
-                .join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX))
-                .exists()
+            let place = if own.join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX)).exists()
             {
                 own.display().to_string()
             } else {
                 "PATH".to_owned()
             };
-            Presence::Found {
-                place: format!("{VERSION} in {place}"),
-                env,
-            }
+            Presence::Found { place: format!("{VERSION} in {place}"), env }
         }
-        Ok(text) => Presence::Missing {
-            reason: format!("found {text}, needed is {VERSION}"),
-        },
-        Err(_) => Presence::Missing {
-            reason: "not installed".to_owned(),
-        },
+        Ok(text) => Presence::Missing { reason: format!("found {text}, needed is {VERSION}") },
+        Err(_) => Presence::Missing { reason: "not installed".to_owned() },
     }
 }
 

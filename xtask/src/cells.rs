@@ -19,10 +19,7 @@ pub(crate) enum How {
     /// With all the others in one build and one run of the workspace, its documentation included.
     Together { package: &'static str },
     /// In a run of its own, with exactly these features.
-    Alone {
-        package: &'static str,
-        features: Vec<String>,
-    },
+    Alone { package: &'static str, features: Vec<String> },
     /// In a run of its own, from another workspace, into the same target folder.
     Elsewhere { manifest: &'static str },
     /// Compiled only, once for every combination of features.
@@ -36,11 +33,8 @@ struct BackendCrate {
     requirements: &'static [&'static Requirement],
 }
 
-const BACKENDS: &[BackendCrate] = &[BackendCrate {
-    name: "cpu",
-    package: "bridge-cpu",
-    requirements: &[],
-}];
+const BACKENDS: &[BackendCrate] =
+    &[BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] }];
 
 /// Every cell, in the order of the table.
 pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
@@ -53,26 +47,11 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
         cells.extend(backend_cells(workspace, backend));
     }
     cells.extend([
-        Cell {
-            features: "default".to_owned(),
-            ..together("facade", "arraybridge")
-        },
-        cell(
-            "features",
-            "each combination",
-            How::EveryCombination {
-                package: "arraybridge",
-            },
-        ),
+        Cell { features: "default".to_owned(), ..together("facade", "arraybridge") },
+        cell("features", "each combination", How::EveryCombination { package: "arraybridge" }),
         together("cli", "bridge-cli"),
         together("cross", "bridge-tests"),
-        cell(
-            "third-party",
-            "-",
-            How::Elsewhere {
-                manifest: "tests/third-party/Cargo.toml",
-            },
-        ),
+        cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
         together("xtask", "xtask"),
     ]);
     cells
@@ -101,11 +80,7 @@ pub(crate) fn select_together(workspace: &Workspace, left_out: &[&str]) -> Vec<S
 
 /// All features run together with the rest of the workspace, the other combinations alone.
 fn backend_cells(workspace: &Workspace, backend: &BackendCrate) -> Vec<Cell> {
-    let &BackendCrate {
-        name,
-        package,
-        requirements,
-    } = backend;
+    let &BackendCrate { name, package, requirements } = backend;
     let features = workspace.package(package).map(Package::chosen_features);
     let features = features.unwrap_or_default();
     let cells = combinations(&features).into_iter().map(|chosen| Cell {
@@ -115,10 +90,7 @@ fn backend_cells(workspace: &Workspace, backend: &BackendCrate) -> Vec<Cell> {
         how: if chosen.len() == features.len() {
             How::Together { package }
         } else {
-            How::Alone {
-                package,
-                features: chosen,
-            }
+            How::Alone { package, features: chosen }
         },
     });
     cells.collect()
@@ -129,12 +101,7 @@ fn together(name: &'static str, package: &'static str) -> Cell {
 }
 
 fn cell(name: &'static str, features: &str, how: How) -> Cell {
-    Cell {
-        name,
-        features: features.to_owned(),
-        requirements: &[],
-        how,
-    }
+    Cell { name, features: features.to_owned(), requirements: &[], how }
 }
 
 #[cfg(test)]
@@ -144,28 +111,17 @@ mod tests {
 
     #[test]
     fn a_backend_has_a_cell_for_each_combination_and_runs_all_features_together() {
-        let backend = BackendCrate {
-            name: "cpu",
-            package: "arraybridge",
-            requirements: &[],
-        };
+        let backend = BackendCrate { name: "cpu", package: "arraybridge", requirements: &[] };
         let cells = backend_cells(&example(), &backend);
         let names: Vec<_> = cells.iter().map(|cell| cell.features.as_str()).collect();
         assert_eq!(names, ["none", "candle", "ndarray", "candle+ndarray"]);
         let together = |cell: &super::Cell| matches!(cell.how, How::Together { .. });
-        assert_eq!(
-            cells.iter().map(together).collect::<Vec<_>>(),
-            [false, false, false, true]
-        );
+        assert_eq!(cells.iter().map(together).collect::<Vec<_>>(), [false, false, false, true]);
     }
 
     #[test]
     fn a_backend_crate_that_is_not_there_still_has_its_row() {
-        let backend = BackendCrate {
-            name: "gone",
-            package: "bridge-gone",
-            requirements: &[],
-        };
+        let backend = BackendCrate { name: "gone", package: "bridge-gone", requirements: &[] };
         assert_eq!(backend_cells(&example(), &backend).len(), 1);
     }
 

@@ -39,11 +39,7 @@ fn run_each(tools: &[Tool]) -> Result<()> {
 fn cargo_deny(workspace: &Workspace) -> Result<Environment> {
     let mut provider = Provider::new(workspace, true);
     provider.provide(&[&CARGO_DENY]).map_err(|lack| {
-        Failure::new(
-            "check the dependencies with cargo-deny",
-            lack.reason,
-            lack.remedy,
-        )
+        Failure::new("check the dependencies with cargo-deny", lack.reason, lack.remedy)
     })
 }
 
@@ -54,10 +50,7 @@ struct Checks<'a> {
 
 impl Checks<'_> {
     fn format(&self) -> [Tool; 2] {
-        [
-            self.ours("fmt --all -- --check"),
-            self.third_partys("fmt", "-- --check"),
-        ]
+        [self.ours("fmt --all -- --check"), self.third_partys("fmt", "-- --check")]
     }
 
     fn dependencies(&self, deny: &Environment) -> [Tool; 2] {
@@ -76,8 +69,7 @@ impl Checks<'_> {
         [
             self.ours("clippy --workspace --all-targets -- -D warnings"),
             self.third_partys("clippy", "--all-targets -- -D warnings"),
-            self.ours("doc --workspace --no-deps")
-                .env("RUSTDOCFLAGS", "-Dwarnings"),
+            self.ours("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-Dwarnings"),
         ]
     }
 
@@ -86,12 +78,7 @@ impl Checks<'_> {
     }
 
     fn third_partys(&self, command: &str, args: &str) -> Tool {
-        self.ours(&format!(
-            "{command} --manifest-path tests/third-party/Cargo.toml {args}"
-        ))
-        .env(
-            "CARGO_TARGET_DIR",
-            self.workspace.target.display().to_string(),
-        )
+        self.ours(&format!("{command} --manifest-path tests/third-party/Cargo.toml {args}"))
+            .env("CARGO_TARGET_DIR", self.workspace.target.display().to_string())
     }
 }

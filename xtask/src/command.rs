@@ -43,10 +43,7 @@ impl Tool {
 
     /// A call of the cargo that started this program, in the folder `dir`.
     pub(crate) fn cargo(dir: &Path) -> Self {
-        Self::new(
-            std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-            dir,
-        )
+        Self::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), dir)
     }
 
     /// Adds arguments.
@@ -76,34 +73,21 @@ impl Tool {
     /// Runs to the end with its output shown; an exit status other than 0 is a failure.
     pub(crate) fn run(&self) -> Result<()> {
         self.announce();
-        let status = self
-            .command()
-            .status()
-            .map_err(|e| self.did_not_start(&e))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(self.exited(status))
-        }
+        let status = self.command().status().map_err(|e| self.did_not_start(&e))?;
+        if status.success() { Ok(()) } else { Err(self.exited(status)) }
     }
 
     /// Runs to the end with its output shown and says whether the exit status was 0.
     pub(crate) fn succeeds(&self) -> Result<bool> {
         self.announce();
-        let status = self
-            .command()
-            .status()
-            .map_err(|e| self.did_not_start(&e))?;
+        let status = self.command().status().map_err(|e| self.did_not_start(&e))?;
         Ok(status.success())
     }
 
     /// Runs to the end silently and returns its standard output. Standard error becomes part of
     /// the failure when there is one.
     pub(crate) fn capture(&self) -> Result<String> {
-        let output = self
-            .command()
-            .output()
-            .map_err(|e| self.did_not_start(&e))?;
+        let output = self.command().output().map_err(|e| self.did_not_start(&e))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
@@ -141,9 +125,7 @@ impl Tool {
 
     /// The command line as one would type it.
     pub(crate) fn line(&self) -> String {
-        let program = Path::new(&self.program)
-            .file_name()
-            .unwrap_or(&self.program);
+        let program = Path::new(&self.program).file_name().unwrap_or(&self.program);
         let words = self.args.iter().map(|word| quoted(word));
         let mut line = program.to_string_lossy().into_owned();
         for word in words {
@@ -159,10 +141,7 @@ impl Tool {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .args(&self.args)
-            .current_dir(&self.dir)
-            .stdin(Stdio::null());
+        command.args(&self.args).current_dir(&self.dir).stdin(Stdio::null());
         // `cargo run` describes this package to this process. A build script that watches such a
         // variable would run anew at every change between `cargo xtask` and plain `cargo`.
         for (name, _) in std::env::vars_os() {
@@ -182,10 +161,7 @@ impl Tool {
         Failure::new(
             format!("run `{}`", self.line()),
             format!("it did not start: {error}"),
-            format!(
-                "see that `{}` is installed and on PATH",
-                self.program.to_string_lossy()
-            ),
+            format!("see that `{}` is installed and on PATH", self.program.to_string_lossy()),
         )
     }
 
@@ -234,25 +210,14 @@ mod tests {
 
     #[test]
     fn capture_returns_standard_output() {
-        assert!(
-            rustc(&["--version"])
-                .capture()
-                .unwrap()
-                .starts_with("rustc ")
-        );
+        assert!(rustc(&["--version"]).capture().unwrap().starts_with("rustc "));
     }
 
     #[test]
     fn a_failed_program_is_named_with_what_it_said() {
-        let text = rustc(&["--no-such-flag"])
-            .capture()
-            .unwrap_err()
-            .to_string();
+        let text = rustc(&["--no-such-flag"]).capture().unwrap_err().to_string();
         assert!(text.contains("rustc --no-such-flag"), "{text}");
-        assert!(
-            text.contains("no-such-flag'"),
-            "what rustc itself said is missing: {text}"
-        );
+        assert!(text.contains("no-such-flag'"), "what rustc itself said is missing: {text}");
     }
 
     #[test]
@@ -270,10 +235,7 @@ mod tests {
             .each_line(Lines::Both, |line| seen.push(line.to_owned()))
             .unwrap();
         assert!(!ok);
-        assert!(
-            seen.iter().any(|line| line.contains("no-such-flag")),
-            "{seen:?}"
-        );
+        assert!(seen.iter().any(|line| line.contains("no-such-flag")), "{seen:?}");
     }
 
     #[test]

@@ -20,21 +20,13 @@ impl Failure {
         found: impl Into<String>,
         to_do: impl Into<String>,
     ) -> Self {
-        Self {
-            asked: asked.into(),
-            found: found.into(),
-            to_do: to_do.into(),
-        }
+        Self { asked: asked.into(), found: found.into(), to_do: to_do.into() }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}\n  found: {}\n  to do: {}",
-            self.asked, self.found, self.to_do
-        )
+        write!(f, "{}\n  found: {}\n  to do: {}", self.asked, self.found, self.to_do)
     }
 }
 
@@ -47,9 +39,6 @@ mod tests {
     #[test]
     fn says_all_three_parts() {
         let text = Failure::new("run `cargo fmt`", "exit status 1", "run it again").to_string();
-        assert_eq!(
-            text,
-            "run `cargo fmt`\n  found: exit status 1\n  to do: run it again"
-        );
+        assert_eq!(text, "run `cargo fmt`\n  found: exit status 1\n  to do: run it again");
     }
 }

@@ -16,9 +16,9 @@ pub(crate) fn combinations(features: &[String]) -> Vec<Vec<String>> {
     let n = features.len();
     let all = u32::try_from(n).ok().and_then(|n| 1_usize.checked_shl(n));
     let mut chosen = match all {
-        Some(count) if count <= MOST => (0..count)
-            .map(|bits| picked(features, |i| bits & (1 << i) != 0))
-            .collect::<Vec<_>>(),
+        Some(count) if count <= MOST => {
+            (0..count).map(|bits| picked(features, |i| bits & (1 << i) != 0)).collect::<Vec<_>>()
+        }
         _ => {
             let mut few = vec![Vec::new()];
             for a in 0..n {
@@ -38,10 +38,7 @@ pub(crate) fn combinations(features: &[String]) -> Vec<Vec<String>> {
 pub(crate) fn exactly(package: &str, features: &[String]) -> Vec<String> {
     let mut args = vec!["--no-default-features".to_owned()];
     if !features.is_empty() {
-        args.extend([
-            "--features".to_owned(),
-            of_package(package, features).join(","),
-        ]);
+        args.extend(["--features".to_owned(), of_package(package, features).join(",")]);
     }
     args
 }
@@ -49,19 +46,12 @@ pub(crate) fn exactly(package: &str, features: &[String]) -> Vec<String> {
 /// The features with the name of their package before them, as cargo takes them for several
 /// packages at once.
 pub(crate) fn of_package(package: &str, features: &[String]) -> Vec<String> {
-    features
-        .iter()
-        .map(|feature| format!("{package}/{feature}"))
-        .collect()
+    features.iter().map(|feature| format!("{package}/{feature}")).collect()
 }
 
 /// A combination as a person writes it.
 pub(crate) fn named(features: &[String]) -> String {
-    if features.is_empty() {
-        "none".to_owned()
-    } else {
-        features.join("+")
-    }
+    if features.is_empty() { "none".to_owned() } else { features.join("+") }
 }
 
 /// Compiles `package` with every combination of its features. Each combination counts as one test
@@ -71,10 +61,7 @@ pub(crate) fn check_all(
     package: &str,
     env: &Environment,
 ) -> Result<(Counts, Vec<String>)> {
-    let features = workspace
-        .package(package)
-        .map(Package::chosen_features)
-        .unwrap_or_default();
+    let features = workspace.package(package).map(Package::chosen_features).unwrap_or_default();
     let started = Instant::now();
     let mut counts = Counts::default();
     let mut broken = Vec::new();
@@ -111,10 +98,7 @@ mod tests {
 
     #[test]
     fn two_features_make_four_combinations() {
-        let names: Vec<_> = combinations(&features(2))
-            .iter()
-            .map(|c| named(c))
-            .collect();
+        let names: Vec<_> = combinations(&features(2)).iter().map(|c| named(c)).collect();
         assert_eq!(names, ["none", "f0", "f1", "f0+f1"]);
     }
 
@@ -134,19 +118,13 @@ mod tests {
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         assert_eq!(all.last().unwrap().len(), 8);
         // A count of features whose power set has no size at all still ends.
-        assert_eq!(
-            combinations(&features(70)).len(),
-            1 + 70 + 70 * 69 / 2 + 70 + 1
-        );
+        assert_eq!(combinations(&features(70)).len(), 1 + 70 + 70 * 69 / 2 + 70 + 1);
     }
 
     #[test]
     fn exactly_none_asks_for_no_feature() {
         assert_eq!(exactly("cpu", &[]), ["--no-default-features"]);
         let some = exactly("cpu", &features(2));
-        assert_eq!(
-            some,
-            ["--no-default-features", "--features", "cpu/f0,cpu/f1"]
-        );
+        assert_eq!(some, ["--no-default-features", "--features", "cpu/f0,cpu/f1"]);
     }
 }

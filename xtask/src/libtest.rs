@@ -21,20 +21,13 @@ struct Running {
 impl Text {
     /// A reader that knows which package each test binary (by file name) belongs to.
     pub(crate) fn with_binaries(binaries: BTreeMap<String, String>) -> Self {
-        Self {
-            binaries,
-            ..Self::default()
-        }
+        Self { binaries, ..Self::default() }
     }
 
     /// Takes one line. `package_of_library` tells whose documentation is tested.
     pub(crate) fn see(&mut self, line: &str, package_of_library: impl Fn(&str) -> String) {
         if let Some(binary) = running_binary(line) {
-            let package = self
-                .binaries
-                .get(binary)
-                .map_or(binary, String::as_str)
-                .to_owned();
+            let package = self.binaries.get(binary).map_or(binary, String::as_str).to_owned();
             self.start(package);
         } else if let Some(library) = line.trim_start().strip_prefix("Doc-tests ") {
             self.start(package_of_library(library.trim()));
@@ -51,19 +44,12 @@ impl Text {
 
     fn start(&mut self, package: String) {
         self.end();
-        self.running = Some(Running {
-            package,
-            has_result: false,
-        });
+        self.running = Some(Running { package, has_result: false });
     }
 
     /// A binary that ended without a result line crashed: that is one failure.
     fn end(&mut self) {
-        if let Some(Running {
-            package,
-            has_result: false,
-        }) = self.running.take()
-        {
+        if let Some(Running { package, has_result: false }) = self.running.take() {
             self.tally.of_mut(&package).failed += 1;
         }
     }
@@ -91,10 +77,7 @@ impl Text {
 
 /// The file name of the binary in "Running tests/extra.rs (target/debug/deps/extra-0123abcd)".
 fn running_binary(line: &str) -> Option<&str> {
-    let (_, path) = line
-        .trim_start()
-        .strip_prefix("Running ")?
-        .rsplit_once('(')?;
+    let (_, path) = line.trim_start().strip_prefix("Running ")?.rsplit_once('(')?;
     path.strip_suffix(')')?.rsplit(['/', '\\']).next()
 }
 
@@ -103,18 +86,11 @@ mod tests {
     use super::{Text, running_binary};
 
     fn read(lines: &str) -> crate::tally::Tally {
-        let binaries = [
-            ("bridge_core-ff7a", "bridge-core"),
-            ("extra-fb22", "bridge-host"),
-        ];
+        let binaries = [("bridge_core-ff7a", "bridge-core"), ("extra-fb22", "bridge-host")];
         let mut text = Text::with_binaries(
-            binaries
-                .map(|(binary, package)| (binary.to_owned(), package.to_owned()))
-                .into(),
+            binaries.map(|(binary, package)| (binary.to_owned(), package.to_owned())).into(),
         );
-        lines
-            .lines()
-            .for_each(|line| text.see(line, |library| library.replace('_', "-")));
+        lines.lines().for_each(|line| text.see(line, |library| library.replace('_', "-")));
         text.finish()
     }
 

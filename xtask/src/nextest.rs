@@ -49,11 +49,7 @@ impl Events {
                 let package = event.name.split("::").next().unwrap_or_default();
                 let counts = self.tally.of_mut(package);
                 counts.seconds += event.exec_time;
-                *(if verdict == "ok" {
-                    &mut counts.passed
-                } else {
-                    &mut counts.failed
-                }) += 1;
+                *(if verdict == "ok" { &mut counts.passed } else { &mut counts.failed }) += 1;
             }
             ("suite", "ok" | "failed") => {
                 if let Some(binary) = event.nextest {

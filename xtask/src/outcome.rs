@@ -32,11 +32,7 @@ pub(crate) enum Status {
     /// A test failed, or there was no result where there should be one.
     Failed { reason: String },
     /// This machine lacks something that the cell needs.
-    Unavailable {
-        reason: String,
-        remedy: String,
-        installable: bool,
-    },
+    Unavailable { reason: String, remedy: String, installable: bool },
 }
 
 /// One row of the matrix.
@@ -62,37 +58,23 @@ impl CellReport {
     ) -> Self {
         let status = if counts.failed > 0 {
             let tests = if counts.failed == 1 { "test" } else { "tests" };
-            Status::Failed {
-                reason: format!("{} {tests} failed", counts.failed),
-            }
+            Status::Failed { reason: format!("{} {tests} failed", counts.failed) }
         } else if !ended_well {
             Status::Failed {
                 reason: "its build or run ended with an error, shown above".to_owned(),
             }
         } else if counts.passed == 0 && !may_be_empty {
-            Status::Failed {
-                reason: "no test ran".to_owned(),
-            }
+            Status::Failed { reason: "no test ran".to_owned() }
         } else {
             Status::Passed
         };
-        Self {
-            cell: cell.to_owned(),
-            features: features.to_owned(),
-            status,
-            counts,
-        }
+        Self { cell: cell.to_owned(), features: features.to_owned(), status, counts }
     }
 
     /// The row of a cell that has no tests to count.
     pub(crate) fn without_tests(cell: &str, features: &str, status: Status) -> Self {
         let counts = Counts::default();
-        Self {
-            cell: cell.to_owned(),
-            features: features.to_owned(),
-            status,
-            counts,
-        }
+        Self { cell: cell.to_owned(), features: features.to_owned(), status, counts }
     }
 }
 
@@ -122,10 +104,7 @@ impl Totals {
 
     /// The line that ends the output, in the form CI reads.
     pub(crate) fn closing_line(self) -> String {
-        format!(
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -152,12 +131,7 @@ mod tests {
     use super::{CellReport, Counts, Status, Totals, fails};
 
     fn counts(passed: u64, failed: u64, ignored: u64) -> Counts {
-        Counts {
-            passed,
-            failed,
-            ignored,
-            seconds: 0.0,
-        }
+        Counts { passed, failed, ignored, seconds: 0.0 }
     }
 
     fn ran(counts: Counts, ended_well: bool, may_be_empty: bool) -> Status {
@@ -172,11 +146,7 @@ mod tests {
     }
 
     fn unavailable(installable: bool) -> Status {
-        Status::Unavailable {
-            reason: "no".into(),
-            remedy: "install".into(),
-            installable,
-        }
+        Status::Unavailable { reason: "no".into(), remedy: "install".into(), installable }
     }
 
     #[test]
@@ -205,10 +175,8 @@ mod tests {
 
     #[test]
     fn totals_count_every_cell_once_at_least() {
-        let row = |status, counts| CellReport {
-            counts,
-            ..CellReport::without_tests("c", "-", status)
-        };
+        let row =
+            |status, counts| CellReport { counts, ..CellReport::without_tests("c", "-", status) };
         let failed = |counts| row(Status::Failed { reason: "x".into() }, counts);
         let totals = Totals::of(&[
             row(Status::Passed, counts(5, 0, 2)),

@@ -55,11 +55,7 @@ pub(crate) struct Provider<'a> {
 
 impl<'a> Provider<'a> {
     pub(crate) fn new(workspace: &'a Workspace, install: bool) -> Self {
-        Self {
-            workspace,
-            install,
-            known: BTreeMap::new(),
-        }
+        Self { workspace, install, known: BTreeMap::new() }
     }
 
     /// The variables that the requirements ask for when all are met, or the first lack.
@@ -71,11 +67,7 @@ impl<'a> Provider<'a> {
         for requirement in requirements {
             let (workspace, install) = (self.workspace, self.install);
             let answer = self.known.entry(requirement.name);
-            env.extend(
-                answer
-                    .or_insert_with(|| requirement.meet(workspace, install))
-                    .clone()?,
-            );
+            env.extend(answer.or_insert_with(|| requirement.meet(workspace, install)).clone()?);
         }
         Ok(env)
     }
@@ -116,16 +108,11 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn found() -> Presence {
-        Presence::Found {
-            place: "here".into(),
-            env: vec![("LIB".into(), "here".into())],
-        }
+        Presence::Found { place: "here".into(), env: vec![("LIB".into(), "here".into())] }
     }
 
     fn missing() -> Presence {
-        Presence::Missing {
-            reason: "there is none".into(),
-        }
+        Presence::Missing { reason: "there is none".into() }
     }
 
     fn requirement(name: &'static str) -> Requirement {
@@ -140,10 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_there_brings_its_variables() {
-        let there = Requirement {
-            detect: |_| found(),
-            ..requirement("there")
-        };
+        let there = Requirement { detect: |_| found(), ..requirement("there") };
         let env = Provider::new(&example(), false).provide(&[&there]).unwrap();
         assert_eq!(env, [("LIB".to_owned(), "here".to_owned())]);
     }
@@ -151,17 +135,9 @@ mod tests {
     #[test]
     fn nothing_is_installed_unasked() {
         let install = Some((|_| panic!("installed unasked")) as fn(&_) -> _);
-        let absent = Requirement {
-            install,
-            ..requirement("absent")
-        };
-        let lack = Provider::new(&example(), false)
-            .provide(&[&absent])
-            .unwrap_err();
-        assert_eq!(
-            (lack.reason.as_str(), lack.remedy.as_str()),
-            ("there is none", "buy one")
-        );
+        let absent = Requirement { install, ..requirement("absent") };
+        let lack = Provider::new(&example(), false).provide(&[&absent]).unwrap_err();
+        assert_eq!((lack.reason.as_str(), lack.remedy.as_str()), ("there is none", "buy one"));
         assert!(lack.installable);
     }
 
@@ -185,25 +161,15 @@ mod tests {
 
     #[test]
     fn an_installation_counts_only_when_the_thing_is_found_after_it() {
-        let useless = Requirement {
-            install: Some(|_| Ok(())),
-            ..requirement("useless")
-        };
-        let lack = Provider::new(&example(), true)
-            .provide(&[&useless])
-            .unwrap_err();
+        let useless = Requirement { install: Some(|_| Ok(())), ..requirement("useless") };
+        let lack = Provider::new(&example(), true).provide(&[&useless]).unwrap_err();
         assert!(lack.reason.contains("still missing"), "{}", lack.reason);
     }
 
     #[test]
     fn what_no_program_can_install_is_not_installable() {
-        let hardware = Requirement {
-            install: None,
-            ..requirement("hardware")
-        };
-        let lack = Provider::new(&example(), true)
-            .provide(&[&hardware])
-            .unwrap_err();
+        let hardware = Requirement { install: None, ..requirement("hardware") };
+        let lack = Provider::new(&example(), true).provide(&[&hardware]).unwrap_err();
         assert!(!lack.installable);
         assert_eq!(lack.reason, "there is none");
     }

@@ -39,12 +39,7 @@ impl TestRun {
 impl Runner {
     /// cargo-nextest where it is installed.
     pub(crate) fn detect(workspace: &Workspace) -> Self {
-        if workspace
-            .cargo()
-            .args(["nextest", "--version"])
-            .capture()
-            .is_ok()
-        {
+        if workspace.cargo().args(["nextest", "--version"]).capture().is_ok() {
             Self::Nextest
         } else {
             eprintln!("cargo-nextest is not installed: the tests run with `cargo test`");
@@ -74,11 +69,7 @@ impl Runner {
         features: &[String],
         env: &Environment,
     ) -> Result<TestRun> {
-        self.run(
-            workspace,
-            &choose_alone(self, workspace, package, features),
-            env,
-        )
+        self.run(workspace, &choose_alone(self, workspace, package, features), env)
     }
 }
 
@@ -118,31 +109,17 @@ fn nextest(workspace: &Workspace, select: &[String], env: &Environment) -> Resul
     let tool = workspace
         .cargo()
         .args(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"])
-        .args([
-            "--message-format",
-            "libtest-json-plus",
-            "--message-format-version",
-            "0.1",
-        ])
+        .args(["--message-format", "libtest-json-plus", "--message-format-version", "0.1"])
         .args(select)
         .envs(env)
         .env("NEXTEST_EXPERIMENTAL_LIBTEST_JSON", "1");
     let mut events = Events::default();
     let ended_well = tool.each_line(Lines::Stdout, |line| events.see(line))?;
-    Ok(TestRun {
-        tally: events.finish(),
-        ended_well,
-    })
+    Ok(TestRun { tally: events.finish(), ended_well })
 }
 
 fn cargo_test(workspace: &Workspace, select: &[String], env: &Environment) -> Result<TestRun> {
-    let tool = || {
-        workspace
-            .cargo()
-            .args(["test", "--tests"])
-            .args(select)
-            .envs(env)
-    };
+    let tool = || workspace.cargo().args(["test", "--tests"]).args(select).envs(env);
     let mut binaries = BTreeMap::new();
     let build = tool().args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let built = build.each_line(Lines::Stdout, |line| {
@@ -153,11 +130,7 @@ fn cargo_test(workspace: &Workspace, select: &[String], env: &Environment) -> Re
     if !built {
         return Ok(TestRun::default());
     }
-    read_text(
-        workspace,
-        tool().args(["--no-fail-fast"]),
-        Text::with_binaries(binaries),
-    )
+    read_text(workspace, tool().args(["--no-fail-fast"]), Text::with_binaries(binaries))
 }
 
 fn read_text(workspace: &Workspace, tool: Tool, mut text: Text) -> Result<TestRun> {
@@ -171,10 +144,7 @@ fn read_text(workspace: &Workspace, tool: Tool, mut text: Text) -> Result<TestRu
         eprintln!("{line}");
         text.see(line, owner);
     })?;
-    Ok(TestRun {
-        tally: text.finish(),
-        ended_well,
-    })
+    Ok(TestRun { tally: text.finish(), ended_well })
 }
 
 /// The file name of a test binary and the package it belongs to, from cargo's report of a build.
@@ -187,10 +157,7 @@ fn test_binary(workspace: &Workspace, line: &str) -> Option<(String, String)> {
     let artifact: Artifact = serde_json::from_str(line).ok()?;
     let binary = artifact.executable.rsplit(['/', '\\']).next()?.to_owned();
     let package = workspace.package_at(&artifact.manifest_path);
-    Some((
-        binary,
-        package.map_or(artifact.manifest_path, |package| package.name.clone()),
-    ))
+    Some((binary, package.map_or(artifact.manifest_path, |package| package.name.clone())))
 }
 
 #[cfg(test)]
@@ -204,13 +171,7 @@ mod tests {
         assert!(run.broke_down());
         run.tally.of_mut("a").failed = 1;
         assert!(!run.broke_down());
-        assert!(
-            !TestRun {
-                ended_well: true,
-                ..TestRun::default()
-            }
-            .broke_down()
-        );
+        assert!(!TestRun { ended_well: true, ..TestRun::default() }.broke_down());
     }
 
     #[test]
@@ -218,10 +179,7 @@ mod tests {
         let line =
             |runner| choose_alone(runner, &example(), "arraybridge", &["candle".into()]).join(" ");
         let features = "--no-default-features --features arraybridge/candle";
-        assert_eq!(
-            line(Runner::CargoTest),
-            format!("--package arraybridge {features}")
-        );
+        assert_eq!(line(Runner::CargoTest), format!("--package arraybridge {features}"));
         assert_eq!(
             line(Runner::Nextest),
             format!(

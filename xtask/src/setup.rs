@@ -21,46 +21,30 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     let mut provider = Provider::new(workspace, true);
     for requirement in named(&options.what)? {
         provider.provide(&[requirement]).map_err(|lack| {
-            Failure::new(
-                format!("install {}", requirement.name),
-                lack.reason,
-                lack.remedy,
-            )
+            Failure::new(format!("install {}", requirement.name), lack.reason, lack.remedy)
         })?;
     }
-    let rows: Vec<_> = ALL
-        .iter()
-        .map(|requirement| row(workspace, requirement))
-        .collect();
+    let rows: Vec<_> = ALL.iter().map(|requirement| row(workspace, requirement)).collect();
     println!("{}", table::text(&HEADER, &rows));
     Ok(ExitCode::SUCCESS)
 }
 
-const HEADER: Header<'_> = Header {
-    names: &["name", "status", "where, or why not", "purpose"],
-    numbers: &[],
-};
+const HEADER: Header<'_> =
+    Header { names: &["name", "status", "where, or why not", "purpose"], numbers: &[] };
 
 fn named(what: &[String]) -> Result<Vec<&'static Requirement>> {
     if what.iter().any(|name| name == "all") {
-        return Ok(ALL
-            .iter()
-            .copied()
-            .filter(|one| one.install.is_some())
-            .collect());
+        return Ok(ALL.iter().copied().filter(|one| one.install.is_some()).collect());
     }
     let find = |name: &String| {
-        ALL.iter()
-            .copied()
-            .find(|requirement| requirement.name == name)
-            .ok_or_else(|| {
-                let names: Vec<_> = ALL.iter().map(|requirement| requirement.name).collect();
-                Failure::new(
-                    format!("install {name}"),
-                    "nothing of that name",
-                    format!("choose from: {}, all", names.join(", ")),
-                )
-            })
+        ALL.iter().copied().find(|requirement| requirement.name == name).ok_or_else(|| {
+            let names: Vec<_> = ALL.iter().map(|requirement| requirement.name).collect();
+            Failure::new(
+                format!("install {name}"),
+                "nothing of that name",
+                format!("choose from: {}, all", names.join(", ")),
+            )
+        })
     };
     what.iter().map(find).collect()
 }
@@ -68,18 +52,12 @@ fn named(what: &[String]) -> Result<Vec<&'static Requirement>> {
 fn row(workspace: &Workspace, requirement: &Requirement) -> Row {
     let (status, tone, detail) = match (requirement.detect)(workspace) {
         Presence::Found { place, .. } => ("ready", Tone::Good, place),
-        Presence::Missing { reason } => (
-            "missing",
-            Tone::Missing,
-            format!("{reason}; to do: {}", requirement.remedy),
-        ),
+        Presence::Missing { reason } => {
+            ("missing", Tone::Missing, format!("{reason}; to do: {}", requirement.remedy))
+        }
     };
     let words = [requirement.name, status, &detail, requirement.purpose];
-    Row {
-        words: words.map(str::to_owned).into(),
-        verdict: 1,
-        tone,
-    }
+    Row { words: words.map(str::to_owned).into(), verdict: 1, tone }
 }
 
 #[cfg(test)]
@@ -88,10 +66,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
-        let failure = named(&["cuda-of-tomorrow".to_owned()])
-            .err()
-            .unwrap()
-            .to_string();
+        let failure = named(&["cuda-of-tomorrow".to_owned()]).err().unwrap().to_string();
         assert!(failure.contains("cuda-of-tomorrow"), "{failure}");
         assert!(failure.contains("cargo-deny, all"), "{failure}");
     }
@@ -100,11 +75,7 @@ mod tests {
     fn names_and_all_are_found() {
         let names = |what: &[&str]| {
             let what: Vec<_> = what.iter().map(|name| (*name).to_owned()).collect();
-            named(&what)
-                .unwrap()
-                .iter()
-                .map(|one| one.name)
-                .collect::<Vec<_>>()
+            named(&what).unwrap().iter().map(|one| one.name).collect::<Vec<_>>()
         };
         assert_eq!(names(&[]), [""; 0]);
         assert_eq!(names(&["cargo-deny"]), ["cargo-deny"]);

@@ -35,15 +35,9 @@ pub(crate) fn text(header: &Header<'_>, rows: &[Row]) -> String {
 fn text_with(header: &Header<'_>, rows: &[Row], colours: bool) -> String {
     let mut table = filled(header, rows, |row, i| {
         let cell = Cell::new(&row.words[i]);
-        if colours && i == row.verdict {
-            cell.fg(colour(row.tone))
-        } else {
-            cell
-        }
+        if colours && i == row.verdict { cell.fg(colour(row.tone)) } else { cell }
     });
-    table
-        .load_style(UTF8_FULL_CONDENSED)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     if colours {
         table.enforce_styling();
     }
@@ -62,11 +56,9 @@ pub(crate) fn markdown(header: &Header<'_>, rows: &[Row]) -> String {
 fn filled(header: &Header<'_>, rows: &[Row], cell: impl Fn(&Row, usize) -> Cell) -> Table {
     let mut table = Table::new();
     table.set_header(header.names.iter().copied());
-    table.add_rows(rows.iter().map(|row| {
-        (0..row.words.len())
-            .map(|i| cell(row, i))
-            .collect::<Vec<_>>()
-    }));
+    table.add_rows(
+        rows.iter().map(|row| (0..row.words.len()).map(|i| cell(row, i)).collect::<Vec<_>>()),
+    );
     for &number in header.numbers {
         if let Some(column) = table.column_mut(number) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -87,17 +79,10 @@ fn colour(tone: Tone) -> Color {
 mod tests {
     use super::{Header, Row, Tone, markdown, text_with};
 
-    const HEADER: Header<'_> = Header {
-        names: &["name", "n"],
-        numbers: &[1],
-    };
+    const HEADER: Header<'_> = Header { names: &["name", "n"], numbers: &[1] };
 
     fn rows() -> Vec<Row> {
-        vec![Row {
-            words: vec!["a|b".into(), "7".into()],
-            verdict: 0,
-            tone: Tone::Good,
-        }]
+        vec![Row { words: vec!["a|b".into(), "7".into()], verdict: 0, tone: Tone::Good }]
     }
 
     #[test]

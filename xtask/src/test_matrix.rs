@@ -34,10 +34,7 @@ pub(crate) struct Options {
 impl Options {
     /// What CI asks for.
     pub(crate) fn for_ci() -> Self {
-        Self {
-            install: true,
-            ..Self::default()
-        }
+        Self { install: true, ..Self::default() }
     }
 }
 
@@ -50,11 +47,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         println!("{}", json(&reports, totals));
         return Ok(exit_code(&reports, options.install));
     }
-    let print = if options.markdown {
-        table::markdown
-    } else {
-        table::text
-    };
+    let print = if options.markdown { table::markdown } else { table::text };
     let rows: Vec<_> = reports.iter().map(row).collect();
     println!("{}\n", print(&HEADER, &rows));
     println!("{}", totals.closing_line());
@@ -74,11 +67,7 @@ impl<'a> Matrix<'a> {
             let environment = provider.provide(cell.requirements);
             (cell, environment)
         });
-        Self {
-            workspace,
-            cells: cells.collect(),
-            runner: Runner::detect(workspace),
-        }
+        Self { workspace, cells: cells.collect(), runner: Runner::detect(workspace) }
     }
 
     fn run(&self) -> Result<Vec<CellReport>> {
@@ -140,9 +129,7 @@ impl<'a> Matrix<'a> {
                 report(counts, !broke_down, false)
             }
             How::Alone { package, features } => {
-                let run = self
-                    .runner
-                    .run_alone(self.workspace, package, features, env)?;
+                let run = self.runner.run_alone(self.workspace, package, features, env)?;
                 // With no feature a backend crate has nothing to test: that it compiles is enough.
                 report(run.tally.total(), run.ended_well, features.is_empty())
             }
@@ -180,11 +167,7 @@ fn without_a_cell(tally: Tally, unexplained: bool) -> Vec<CellReport> {
     }
     if unexplained {
         let reason = "the common run ended with an error, shown above".to_owned();
-        rows.push(CellReport::without_tests(
-            "workspace",
-            "-",
-            Status::Failed { reason },
-        ));
+        rows.push(CellReport::without_tests("workspace", "-", Status::Failed { reason }));
     }
     rows
 }
@@ -194,33 +177,21 @@ fn absent(cell: &Cell, reason: String) -> CellReport {
 }
 
 fn unavailable(cell: &Cell, lack: &Lack) -> CellReport {
-    let Lack {
-        reason,
-        remedy,
-        installable,
-    } = lack.clone();
-    let status = Status::Unavailable {
-        reason,
-        remedy,
-        installable,
-    };
+    let Lack { reason, remedy, installable } = lack.clone();
+    let status = Status::Unavailable { reason, remedy, installable };
     CellReport::without_tests(cell.name, &cell.features, status)
 }
 
-const HEADER: Header<'_> = Header {
-    names: &["cell", "features", "status", "tests", "seconds", "note"],
-    numbers: &[3, 4],
-};
+const HEADER: Header<'_> =
+    Header { names: &["cell", "features", "status", "tests", "seconds", "note"], numbers: &[3, 4] };
 
 fn row(report: &CellReport) -> Row {
     let (verdict, tone, mut notes) = match &report.status {
         Status::Passed => ("passed", Tone::Good, vec![]),
         Status::Failed { reason } => ("failed", Tone::Bad, vec![reason.clone()]),
-        Status::Unavailable { reason, remedy, .. } => (
-            "unavailable",
-            Tone::Missing,
-            vec![reason.clone(), format!("to do: {remedy}")],
-        ),
+        Status::Unavailable { reason, remedy, .. } => {
+            ("unavailable", Tone::Missing, vec![reason.clone(), format!("to do: {remedy}")])
+        }
     };
     let counts = report.counts;
     if counts.ignored > 0 {
@@ -238,11 +209,7 @@ fn row(report: &CellReport) -> Row {
         format!("{:.2}", counts.seconds),
         notes.join("; "),
     ];
-    Row {
-        words,
-        verdict: 2,
-        tone,
-    }
+    Row { words, verdict: 2, tone }
 }
 
 fn json(reports: &[CellReport], totals: Totals) -> String {
@@ -252,10 +219,7 @@ fn json(reports: &[CellReport], totals: Totals) -> String {
         #[serde(flatten)]
         totals: Totals,
     }
-    let matrix = Matrix {
-        cells: reports,
-        totals,
-    };
+    let matrix = Matrix { cells: reports, totals };
     serde_json::to_string(&matrix).expect("strings, numbers and booleans are always JSON")
 }
 
@@ -289,10 +253,7 @@ mod tests {
         tally.of_mut("bridge-idle").ignored = 1;
         let rows = without_a_cell(tally, false);
         assert_eq!(rows.len(), 1);
-        assert_eq!(
-            (rows[0].cell.as_str(), &rows[0].status),
-            ("bridge-new", &Status::Passed)
-        );
+        assert_eq!((rows[0].cell.as_str(), &rows[0].status), ("bridge-new", &Status::Passed));
     }
 
     #[test]
@@ -303,21 +264,12 @@ mod tests {
 
     #[test]
     fn json_holds_cells_and_totals() {
-        let counts = Counts {
-            passed: 4,
-            ..Counts::default()
-        };
-        let reports = [
-            CellReport::of_tests("core", "-", counts, true, false),
-            unavailable(),
-        ];
+        let counts = Counts { passed: 4, ..Counts::default() };
+        let reports = [CellReport::of_tests("core", "-", counts, true, false), unavailable()];
         let value: serde_json::Value =
             serde_json::from_str(&json(&reports, Totals::of(&reports))).unwrap();
         assert_eq!(value["cells"][0]["status"], "passed");
         assert_eq!(value["cells"][1]["reason"], "no libtorch");
-        assert_eq!(
-            (&value["passed"], &value["skipped"]),
-            (&4.into(), &1.into())
-        );
+        assert_eq!((&value["passed"], &value["skipped"]), (&4.into(), &1.into()));
     }
 }

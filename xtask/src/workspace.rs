@@ -73,9 +73,7 @@ impl Workspace {
 
     /// The member that this `Cargo.toml` describes.
     pub(crate) fn package_at(&self, manifest: &str) -> Option<&Package> {
-        self.packages
-            .iter()
-            .find(|package| package.manifest_path == manifest)
+        self.packages.iter().find(|package| package.manifest_path == manifest)
     }
 
     /// The members that can be built without `package`: those that do not depend on it, be it for
@@ -85,10 +83,7 @@ impl Workspace {
         loop {
             let before = dependent.len();
             for member in &self.packages {
-                let mut names = member
-                    .dependencies
-                    .iter()
-                    .map(|dependency| &*dependency.name);
+                let mut names = member.dependencies.iter().map(|dependency| &*dependency.name);
                 if names.any(|name| dependent.contains(name)) {
                     dependent.insert(&member.name);
                 }
@@ -103,9 +98,7 @@ impl Workspace {
 
     /// The member whose library goes by this name in Rust code.
     pub(crate) fn package_of_library(&self, library: &str) -> Option<&Package> {
-        self.packages
-            .iter()
-            .find(|package| package.library() == Some(library))
+        self.packages.iter().find(|package| package.library() == Some(library))
     }
 }
 
@@ -114,22 +107,14 @@ impl Package {
     /// that begin with an underscore, which are internal.
     pub(crate) fn chosen_features(&self) -> Vec<String> {
         let names = self.features.keys();
-        names
-            .filter(|name| *name != "default" && !name.starts_with('_'))
-            .cloned()
-            .collect()
+        names.filter(|name| *name != "default" && !name.starts_with('_')).cloned().collect()
     }
 
     fn library(&self) -> Option<&str> {
         let libraries = ["lib", "rlib", "cdylib", "dylib", "staticlib", "proc-macro"];
         self.targets
             .iter()
-            .find(|target| {
-                target
-                    .kind
-                    .iter()
-                    .any(|kind| libraries.contains(&kind.as_str()))
-            })
+            .find(|target| target.kind.iter().any(|kind| libraries.contains(&kind.as_str())))
             .map(|target| target.name.as_str())
     }
 }
@@ -165,11 +150,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_library_is_told_from_a_program_of_the_same_name() {
-        let name = |library| {
-            example()
-                .package_of_library(library)
-                .map(|package| package.name.clone())
-        };
+        let name =
+            |library| example().package_of_library(library).map(|package| package.name.clone());
         assert_eq!(name("arraybridge").as_deref(), Some("arraybridge"));
         assert_eq!(name("bridge_cli").as_deref(), Some("bridge-cli"));
         assert_eq!(name("absent"), None);
@@ -180,10 +162,7 @@ pub(crate) mod tests {
         let workspace = example();
         assert_eq!(workspace.independent_of("arraybridge"), ["bridge-core"]);
         assert_eq!(workspace.independent_of("bridge-core"), [""; 0]);
-        assert_eq!(
-            workspace.independent_of("bridge-cli"),
-            ["arraybridge", "bridge-core"]
-        );
+        assert_eq!(workspace.independent_of("bridge-cli"), ["arraybridge", "bridge-core"]);
     }
 
     #[test]
