@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: runs the benchmarks, each beside its peers.
+//! `cargo xtask bench`: runs the benchmarks and says each peer's time as a multiple of ours.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,8 @@ use clap::Args;
 
 use crate::command::Tool;
 use crate::failure::Result;
+use crate::ratios;
+use crate::table::{self, Header};
 use crate::workspace::Workspace;
 
 /// Options of `bench`.
@@ -14,14 +16,22 @@ pub(crate) struct Options {
     /// Stop each benchmark as soon as its result is roughly known
     #[arg(long)]
     quick: bool,
+    /// Print the ratios as a GitHub table, as docs/results has them
+    #[arg(long)]
+    markdown: bool,
     /// Run only the benchmarks whose name contains this
     name: Option<String>,
 }
 
-/// Runs `cargo bench` and lets criterion print.
+/// Runs `cargo bench`, lets criterion print, and prints the ratios last. Ratios of earlier runs
+/// stay in the table until they are measured again.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     tool(workspace, options).run()?;
-    println!("\nReports: {}", workspace.target.join("criterion").display());
+    let criterion = workspace.target.join("criterion");
+    let rows = ratios::rows(&criterion);
+    let header = Header { names: &ratios::COLUMNS, numbers: &[2, 3] };
+    let print = if options.markdown { table::markdown } else { table::text };
+    println!("\n{}\n\nReports: {}", print(&header, &rows), criterion.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -42,7 +52,8 @@ mod tests {
     #[test]
     fn criterion_gets_the_flag_and_the_name() {
         let line = |quick, name: Option<&str>| {
-            tool(&example(), &Options { quick, name: name.map(str::to_owned) }).line()
+            tool(&example(), &Options { quick, markdown: false, name: name.map(str::to_owned) })
+                .line()
         };
         let cargo = "bench --package bridge-benches --bench '*' --";
         assert!(line(false, None).ends_with(cargo));

@@ -22,6 +22,8 @@ mod features;
 mod libtest;
 mod nextest;
 mod outcome;
+mod python_peers;
+mod ratios;
 mod requirement;
 mod run_tests;
 mod setup;

@@ -68,7 +68,7 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let failure = named(&["cuda-of-tomorrow".to_owned()]).err().unwrap().to_string();
         assert!(failure.contains("cuda-of-tomorrow"), "{failure}");
-        assert!(failure.contains("cargo-deny, all"), "{failure}");
+        assert!(failure.contains("cargo-deny, python-peers, all"), "{failure}");
     }
 
     #[test]

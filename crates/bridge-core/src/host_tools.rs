@@ -9,8 +9,9 @@ use crate::tensor::ManagedTensor;
 ///
 /// # Safety
 ///
-/// Where `copy` or `cast` returns `Ok`, every element of `target` has been written with a valid
-/// value of its element type: the planner hands in memory that is not initialized.
+/// Where `copy` or `cast` returns `Ok`, every element of `target` has been written: the planner hands
+/// in memory that is not initialized. (`copy` passes bytes on as they are; whether a byte is a valid
+/// `bool` is checked where elements become Rust values.)
 pub unsafe trait HostTools: Send + Sync + 'static {
     /// Writes the elements of `source` to those of `target`, whatever their strides.
     ///

@@ -15,9 +15,6 @@ use crate::registry::Registry;
 use crate::report::Report;
 use crate::tensor::{Access, ManagedTensor, TensorSpec};
 
-/// New host memory starts on a cache line, unless a vector must be able to own it.
-const CACHE_LINE: usize = 64;
-
 /// The two ends of a conversion.
 pub(crate) trait Ends {
     type Source;
@@ -336,10 +333,8 @@ impl Route<'_> {
     ) -> Result<ManagedTensor> {
         let layout = self.accepts.layout.compact(source.shape())?;
         let bytes = layout.compact_bytes(data_type)?;
-        let alignment = match self.accepts.only_vectors {
-            true => data_type.alignment(),
-            false => self.accepts.alignment_for(data_type).max(CACHE_LINE),
-        };
+        // The element's own alignment, if that is enough: then a vector can own the copy later.
+        let alignment = self.accepts.alignment_for(data_type);
         let memory = HostMemory::allocate(bytes, alignment)?;
         // SAFETY: both callers hand the tensor to `HostTools`, whose safety contract is that every
         // element is written when it returns `Ok`; when it returns an error the tensor is dropped
