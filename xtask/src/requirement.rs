@@ -43,10 +43,6 @@ pub(crate) struct Lack {
     pub(crate) installable: bool,
 }
 
-/// Every requirement there is, in the order `cargo xtask setup` lists them.
-pub(crate) const ALL: &[&Requirement] =
-    &[&crate::cargo_deny::CARGO_DENY, &crate::python_peers::PYTHON_PEERS];
-
 /// Looks requirements up, each one once, and installs what is missing if told to.
 pub(crate) struct Provider<'a> {
     workspace: &'a Workspace,

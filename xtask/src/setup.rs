@@ -4,10 +4,15 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::cargo_deny::CARGO_DENY;
 use crate::failure::{Failure, Result};
-use crate::requirement::{ALL, Presence, Provider, Requirement};
+use crate::python_peers::PYTHON_PEERS;
+use crate::requirement::{Presence, Provider, Requirement};
 use crate::table::{self, Header, Row, Tone};
 use crate::workspace::Workspace;
+
+/// Every requirement there is, in the order they are listed.
+const ALL: &[&Requirement] = &[&CARGO_DENY, &PYTHON_PEERS];
 
 /// Options of `setup`.
 #[derive(Debug, Args)]

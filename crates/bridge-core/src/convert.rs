@@ -7,10 +7,10 @@ use crate::array::{Array, broken_law};
 use crate::backend::Backend;
 use crate::error::{Refused, Result};
 use crate::native::{NativeArray, NativeType};
-use crate::options::{Copy, Options};
-use crate::plan::{Description, Plan};
+use crate::options::Options;
+use crate::plan::Plan;
 use crate::report::Report;
-use crate::route::{Ends, Lookup, Route};
+use crate::route::{Ends, Lookup, Route, stays};
 use crate::tensor::ManagedTensor;
 
 /// Converts an array to an array type of any linked framework.
@@ -141,13 +141,6 @@ impl<B: Backend> Convert<Erased, B> for Array {
         }
         route.plan(&found)
     }
-}
-
-/// Whether an array already is what the options ask for.
-pub(crate) fn stays(found: &Description, options: &Options) -> bool {
-    options.copy_policy() != Copy::Always
-        && options.device().is_none_or(|device| device == found.device)
-        && options.data_type().is_none_or(|data_type| data_type == found.data_type)
 }
 
 /// The value as a `T`, where `S` and `T` are one type.

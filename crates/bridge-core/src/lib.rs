@@ -24,6 +24,7 @@ mod accepts;
 mod array;
 mod backend;
 mod batch;
+mod by_name;
 mod convert;
 mod converter;
 mod data_type;

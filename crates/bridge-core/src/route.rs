@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::accepts::{Accepts, LayoutRule};
 use crate::array::Array;
-use crate::convert::stays;
 use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::observe;
@@ -342,4 +341,11 @@ impl Route<'_> {
         unsafe { ManagedTensor::from_host_memory(memory, TensorSpec { data_type, layout }) }
             .map_err(Error::from)
     }
+}
+
+/// Whether an array already is what the options ask for.
+pub(crate) fn stays(found: &Description, options: &Options) -> bool {
+    options.copy_policy() != Copy::Always
+        && options.device().is_none_or(|device| device == found.device)
+        && options.data_type().is_none_or(|data_type| data_type == found.data_type)
 }

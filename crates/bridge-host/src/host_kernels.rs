@@ -3,7 +3,8 @@
 use bridge_core::{Access, Error, HostTools, ManagedTensor, Overflow, Result};
 
 use crate::cast::cast_strided;
-use crate::strided_copy::{Ends, copy_strided};
+use crate::ends::Ends;
+use crate::strided_copy::copy_strided;
 
 /// The host tools of arraybridge: [`copy`] and [`cast`] behind [`HostTools`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

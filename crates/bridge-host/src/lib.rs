@@ -21,6 +21,7 @@
 //! `ARRAYBRIDGE_THREADS` limits how many.
 
 mod cast;
+mod ends;
 mod host_kernels;
 mod loop_nest;
 mod new_tensor;

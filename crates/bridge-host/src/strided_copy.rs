@@ -2,6 +2,7 @@
 
 use bridge_core::{DataType, Layout};
 
+use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, for_each_offset};
 use crate::strided_rows::{copy_plane, copy_run};
 use crate::threads::{run_parts, threads_for};
@@ -9,30 +10,6 @@ use crate::transpose::{self, Plane};
 
 /// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
 const SMALLEST_PLANE: usize = 64;
-
-/// A pair of pointers that threads may share: the threads write to different elements.
-#[derive(Clone, Copy)]
-pub(crate) struct Ends {
-    pub(crate) source: *const u8,
-    pub(crate) target: *mut u8,
-}
-
-// SAFETY: the pointers are used only by the functions of this crate, whose callers promise that
-// the source is readable, that the target is writable and theirs alone, for as long as they run;
-// each thread writes a part of the target that no other thread reads or writes.
-unsafe impl Send for Ends {}
-// SAFETY: as for `Send`; the pair itself is never changed.
-unsafe impl Sync for Ends {}
-
-impl Ends {
-    /// The pair at these offsets in bytes.
-    pub(crate) fn at(self, source: isize, target: isize) -> Self {
-        Self {
-            source: self.source.wrapping_offset(source),
-            target: self.target.wrapping_offset(target),
-        }
-    }
-}
 
 /// Copies every element of one layout to the element of the same indices of another.
 ///

@@ -2,8 +2,8 @@
 
 use std::ptr;
 
+use crate::ends::Ends;
 use crate::loop_nest::Axis;
-use crate::strided_copy::Ends;
 
 /// Copies `bytes` bytes that lie side by side in both.
 ///

@@ -11,8 +11,8 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
+use crate::ends::Ends;
 use crate::loop_nest::Axis;
-use crate::strided_copy::Ends;
 use crate::strided_rows::{copy_row, copy_run};
 #[cfg(target_arch = "x86_64")]
 use crate::transpose_avx2;

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use arraybridge::{ManagedTensor, TensorSpec};
+use arraybridge::ManagedTensor;
 
+use super::listed::{Array, Place};
 use super::mapped_file::MappedFile;
 use super::memory::{mapped_tensor, read_tensor, stand_in};
 use super::safetensors::Notes;
@@ -23,26 +24,6 @@ pub(crate) struct ArrayFile {
     file: MappedFile,
     /// What tells where the members of an `.npz` file lie.
     archive: Option<npz::Archive>,
-}
-
-/// An array of a file.
-#[derive(Debug)]
-pub(crate) struct Array {
-    /// Its name; that of an `.npy` file is made of the file's.
-    pub(crate) name: String,
-    pub(crate) spec: TensorSpec,
-    pub(super) place: Place,
-}
-
-/// Where the elements are.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Place {
-    /// In the file from this byte on.
-    Mapped { start: usize },
-    /// The same, in a member of a zip archive with a checksum.
-    Stored { start: usize, index: usize },
-    /// Compressed in a member of a zip archive, after `skip` bytes.
-    Deflated { index: usize, skip: usize },
 }
 
 /// How an array's elements are read.

@@ -1,6 +1,7 @@
 //! Array files: which there are, what is in one, and how one is written.
 
 mod array_file;
+mod listed;
 mod mapped_file;
 mod memory;
 mod names;
@@ -17,7 +18,8 @@ use arraybridge::{DataType, Layout, Shape, TensorSpec};
 
 use crate::failure::{Failure, Outcome};
 
-pub(crate) use self::array_file::{Array, ArrayFile, Elements};
+pub(crate) use self::array_file::{ArrayFile, Elements};
+pub(crate) use self::listed::Array;
 pub(crate) use self::memory::{bytes_of, read_tensor};
 pub(crate) use self::target_file::TargetFile;
 pub(crate) use self::writer::{Contents, Writer};

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::array_file::{Array, Place};
+use super::listed::{Array, Place};
 use super::mapped_file::MappedFile;
 use super::{Format, names, npy};
 use crate::failure::{Failure, Outcome};

@@ -7,7 +7,7 @@ use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 
 use super::Outgoing;
-use super::array_file::{Array, Place};
+use super::listed::{Array, Place};
 use crate::failure::{Failure, Outcome};
 
 /// What a file says of itself besides its arrays.

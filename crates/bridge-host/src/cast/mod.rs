@@ -15,9 +15,10 @@ use bridge_core::{DataType, Device, Error, Layout, Overflow, Result, TypeCode};
 use self::describe::describe;
 use self::part::Numbers;
 use self::pipeline::{Pipeline, Scratch};
+use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, while_each_offset};
 use crate::small_floats::unpack_codes;
-use crate::strided_copy::{Ends, copy_nest, plane_to_transpose};
+use crate::strided_copy::{copy_nest, plane_to_transpose};
 use crate::threads::{run_parts, threads_for};
 use crate::transpose::Plane;
 

@@ -12,9 +12,9 @@ use super::kernels::{
     round_f64_to_odd, round_to_odd, truth, with_native,
 };
 use super::part::{Native, Numbers, Part};
+use crate::ends::Ends;
 use crate::loop_nest::Axis;
 use crate::small_floats::{Encoder, Table};
-use crate::strided_copy::Ends;
 use crate::strided_rows::copy_row;
 
 /// Elements of a block; the results of one step are in the first-level cache for the next.
