@@ -165,6 +165,10 @@ fn main() -> Result<(), bridge_core::Error> {
     }
     let source = ones(D::F32, &[2048, 2048])?.permuted(&[1, 0])?;
     bench("cast transposed float32 to float16", &source, &mut ones(D::F16, &[2048, 2048])?, memory);
+    let small = ones(D::F64, &[200_000, 9, 9])?.permuted(&[0, 2, 1])?;
+    let mut target = ones(D::F32, &[200_000, 9, 9])?;
+    bench("cast small planes float64 to float32", &small, &mut target, memory);
+    bench("copy small planes", &small, &mut ones(D::F64, &[200_000, 9, 9])?, memory);
     let _ = Layout::row_major(&[]);
     Ok(())
 }

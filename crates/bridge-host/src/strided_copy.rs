@@ -6,7 +6,7 @@ use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, for_each_offset};
 use crate::strided_rows::{copy_plane, copy_run};
 use crate::threads::{run_parts, threads_for};
-use crate::transpose::{self, Plane};
+use crate::transpose::{Plane, Transposer};
 
 /// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
 const SMALLEST_PLANE: usize = 64;
@@ -87,8 +87,11 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends) {
         });
         return;
     }
-    if let Some((plane, others)) = plane_to_transpose(axes) {
-        let mut transposer = transpose::Transposer::new(item, bytes);
+    // Without memory for the transposer's buffer, the elements are copied in the target's order:
+    // slower, but a copy has no need to fail.
+    if let Some((plane, others)) = plane_to_transpose(axes)
+        && let Ok(mut transposer) = Transposer::new(item, bytes)
+    {
         for_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
             unsafe { transposer.copy(&plane, ends.at(source, target)) };

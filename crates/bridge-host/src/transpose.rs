@@ -8,8 +8,9 @@
 //! Tiles follow each other along the source's densest axis, so that the pages of the source rows
 //! stay known to the processor until the rows are done.
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
+
+use bridge_core::{HostMemory, Result};
 
 use crate::ends::Ends;
 use crate::loop_nest::Axis;
@@ -46,26 +47,28 @@ const FEW: usize = 8;
 /// first-level cache.
 const FEW_RUN: usize = 512;
 
-#[repr(align(64))]
-struct Buffer([MaybeUninit<u8>; BUFFER_BYTES]);
-
 /// Transposes planes of elements of one size.
 pub(crate) struct Transposer {
     item: usize,
     avx2: bool,
     streams: bool,
-    buffer: Box<Buffer>,
+    /// `BUFFER_BYTES` on a cache line's border.
+    buffer: HostMemory,
 }
 
 impl Transposer {
     /// For elements of `item` bytes, at most 64, in a copy of `bytes` bytes.
-    pub(crate) fn new(item: usize, bytes: usize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory) where there is none for the buffer.
+    pub(crate) fn new(item: usize, bytes: usize) -> Result<Self> {
         #[cfg(target_arch = "x86_64")]
         let avx2 = std::arch::is_x86_feature_detected!("avx2");
         #[cfg(not(target_arch = "x86_64"))]
         let avx2 = false;
-        let buffer = Box::new(Buffer([MaybeUninit::uninit(); BUFFER_BYTES]));
-        Self { item, avx2, streams: avx2 && bytes >= STREAMED_BYTES, buffer }
+        let buffer = HostMemory::allocate(BUFFER_BYTES, 64)?;
+        Ok(Self { item, avx2, streams: avx2 && bytes >= STREAMED_BYTES, buffer })
     }
 
     /// Copies the elements of `plane`.
@@ -120,7 +123,7 @@ impl Transposer {
         let run = along_target.extent * item;
         let pitch = run.next_multiple_of(64) + PADDING / 2;
         assert!(along_source.extent * pitch <= BUFFER_BYTES, "{tile:?} does not fit the buffer");
-        let buffer = self.buffer.0.as_mut_ptr().cast::<u8>();
+        let buffer = self.buffer.as_ptr();
         // SAFETY:
         // - The tile's elements can be read and written, the caller promises.
         // - Every element of the tile has a place of its own within the buffer, asserted above,

@@ -8,9 +8,10 @@ mod number;
 mod part;
 mod pipeline;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bridge_core::{DataType, Device, Error, Layout, Overflow, Result, TypeCode};
+use bridge_core::{DataType, Device, Error, HostMemory, Layout, Overflow, Result, TypeCode};
 
 use self::describe::describe;
 use self::part::Numbers;
@@ -18,9 +19,9 @@ use self::pipeline::{Pipeline, Scratch};
 use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, while_each_offset};
 use crate::small_floats::unpack_codes;
-use crate::strided_copy::{copy_nest, plane_to_transpose};
+use crate::strided_copy::plane_to_transpose;
 use crate::threads::{run_parts, threads_for};
-use crate::transpose::Plane;
+use crate::transpose::{Plane, Transposer};
 
 /// Elements of a tile along the target's and along the source's densest axis, where they differ.
 const TILE: (usize, usize) = (512, 32);
@@ -30,8 +31,8 @@ const TILE: (usize, usize) = (512, 32);
 /// # Errors
 ///
 /// [`Error::NoCast`] where no cast leads from one type to the other,
-/// [`Error::ValueOutOfRange`] under [`Overflow::Refuse`], [`Error::OutOfMemory`] where packed
-/// elements cannot be unpacked.
+/// [`Error::ValueOutOfRange`] under [`Overflow::Refuse`], [`Error::OutOfMemory`] where there is none
+/// for packed elements to be unpacked or for what lies between the steps of the cast.
 ///
 /// # Safety
 ///
@@ -87,94 +88,132 @@ unsafe fn run(
     let nest = LoopNest::new(source, source_size, target, target_size);
     let threads = threads_for(nest.count() * source_size.max(target_size));
     let (axis, parts) = nest.axis_to_share(threads).unwrap_or((0, 1));
-    let all_fit = AtomicBool::new(true);
-    if parts > 1 {
+    let all_fit = if parts > 1 {
+        let all_fit = AtomicBool::new(true);
+        let failure = OnceLock::new();
         run_parts(parts, |part| {
             // SAFETY: the parts of the nest visit elements of the layouts, each of the target's
             // in one part only.
-            if !unsafe { cast_nest(pipeline, &nest.part(axis, part, parts), ends) } {
-                all_fit.store(false, Ordering::Relaxed);
+            match unsafe { cast_nest(pipeline, &nest.part(axis, part, parts), ends) } {
+                Ok(true) => {}
+                Ok(false) => all_fit.store(false, Ordering::Relaxed),
+                // One failure is enough to tell.
+                Err(error) => drop(failure.set(error)),
             }
         });
+        failure.into_inner().map_or(Ok(all_fit.into_inner()), Err)
     } else {
         // SAFETY: the nest visits the elements of the layouts.
-        all_fit.store(unsafe { cast_nest(pipeline, &nest, ends) }, Ordering::Relaxed);
-    }
-    if all_fit.into_inner() {
+        unsafe { cast_nest(pipeline, &nest, ends) }
+    };
+    if all_fit? {
         return Ok(());
     }
     let in_order = LoopNest::in_index_order(source, source_size, target, target_size);
     // SAFETY: the loops visit the elements of the layouts.
-    let (index, value) = unsafe { first_misfit(pipeline, &in_order, ends, from) };
+    let (index, value) = unsafe { first_misfit(pipeline, &in_order, ends, from) }?;
     Err(Error::ValueOutOfRange { index, value, from, to })
 }
 
 /// Casts along the loops of `nest` on the calling thread; whether all elements fit.
 ///
+/// # Errors
+///
+/// [`Error::OutOfMemory`], before anything is written.
+///
 /// # Safety
 ///
 /// Every element that the loops visit can be read at the source and written at the target, nobody
 /// else writes or reads them meanwhile, and source and target do not overlap.
-unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> bool {
+unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> Result<bool> {
     let ends = ends.at(nest.source_start, nest.target_start);
-    let scratch = Scratch::new();
+    let scratch = Scratch::new()?;
     if let Some((plane, others)) = plane_to_transpose(&nest.axes) {
-        return while_each_offset(&others, |source, target| {
+        let mut caster = PlaneCaster::new(pipeline, plane, scratch)?;
+        return Ok(while_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
-            unsafe { cast_plane(pipeline, &plane, ends.at(source, target), &scratch) }
-        });
+            unsafe { caster.cast(ends.at(source, target)) }
+        }));
     }
     let (inner, outer) = innermost(&nest.axes, pipeline);
-    while_each_offset(outer, |source, target| {
+    Ok(while_each_offset(outer, |source, target| {
         // SAFETY: the inner loop and the outer ones together are the loops of the nest.
         unsafe { pipeline.cast_row(inner, ends.at(source, target), &scratch) }.is_none()
-    })
+    }))
 }
 
-/// Casts a plane whose densest axis differs between source and target, tile by tile: copied into
-/// the target's order first, and cast then. Whether all elements fit.
-///
-/// # Safety
-///
-/// As [`cast_nest`], for the elements of the plane.
-unsafe fn cast_plane(pipeline: &Pipeline, plane: &Plane, ends: Ends, scratch: &Scratch) -> bool {
-    let Plane { along_source, along_target } = *plane;
-    let (item, _) = pipeline.sizes();
-    let mut tile = vec![0_u8; TILE.0 * TILE.1 * item];
-    for first in (0..along_target.extent).step_by(TILE.0) {
-        for line in (0..along_source.extent).step_by(TILE.1) {
-            let row = Axis { extent: TILE.0.min(along_target.extent - first), ..along_target };
-            let lines = TILE.1.min(along_source.extent - line);
-            let (first, line) = (first.cast_signed(), line.cast_signed());
-            let here = ends.at(
-                first * along_target.source + line * along_source.source,
-                first * along_target.target + line * along_source.target,
-            );
-            let pitch = (row.extent * item).cast_signed();
-            let to_tile = LoopNest {
-                axes: vec![
-                    Axis { extent: lines, source: along_source.source, target: pitch },
-                    Axis { target: item.cast_signed(), ..row },
-                ],
-                source_start: 0,
-                target_start: 0,
-            };
-            let from_tile = Axis { source: item.cast_signed(), ..row };
-            // SAFETY: the tile's elements are among the plane's, and `tile` has room for them; it
-            // is nobody else's.
-            unsafe {
-                copy_nest(&to_tile, item, Ends { source: here.source, target: tile.as_mut_ptr() });
-                for line in 0..lines.cast_signed() {
-                    let row = Ends { source: tile.as_ptr(), target: here.target }
-                        .at(line * pitch, line * along_source.target);
-                    if pipeline.cast_row(from_tile, row, scratch).is_some() {
-                        return false;
+/// Casts planes whose densest axis differs between source and target, tile by tile: copied into
+/// the target's order first, and cast then.
+struct PlaneCaster<'a> {
+    pipeline: &'a Pipeline,
+    plane: Plane,
+    /// Elements of a tile along the target's and along the source's densest axis, at most.
+    extents: (usize, usize),
+    transposer: Transposer,
+    /// Room for the source's elements of one tile.
+    tile: HostMemory,
+    scratch: Scratch,
+}
+
+impl<'a> PlaneCaster<'a> {
+    /// For planes of these two loops, from wherever they start.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`].
+    fn new(pipeline: &'a Pipeline, plane: Plane, scratch: Scratch) -> Result<Self> {
+        let (item, _) = pipeline.sizes();
+        let extents =
+            (TILE.0.min(plane.along_target.extent), TILE.1.min(plane.along_source.extent));
+        let bytes = extents.0 * extents.1 * item;
+        let transposer = Transposer::new(item, bytes)?;
+        let tile = HostMemory::allocate(bytes, 64)?;
+        Ok(Self { pipeline, plane, extents, transposer, tile, scratch })
+    }
+
+    /// Casts the plane that starts at `ends`. Whether all elements fit.
+    ///
+    /// # Safety
+    ///
+    /// As [`cast_nest`], for the elements of the plane.
+    unsafe fn cast(&mut self, ends: Ends) -> bool {
+        let Plane { along_source, along_target } = self.plane;
+        let (item, _) = self.pipeline.sizes();
+        let tile = self.tile.as_ptr();
+        for first in (0..along_target.extent).step_by(self.extents.0) {
+            for line in (0..along_source.extent).step_by(self.extents.1) {
+                let elements = self.extents.0.min(along_target.extent - first);
+                let lines = self.extents.1.min(along_source.extent - line);
+                let (first, line) = (first.cast_signed(), line.cast_signed());
+                let here = ends.at(
+                    first * along_target.source + line * along_source.source,
+                    first * along_target.target + line * along_source.target,
+                );
+                let pitch = (elements * item).cast_signed();
+                let row = Axis { extent: elements, ..along_target };
+                let to_tile = Plane {
+                    along_source: Axis { extent: lines, target: pitch, ..along_source },
+                    along_target: Axis { target: item.cast_signed(), ..row },
+                };
+                let from_tile = Axis { source: item.cast_signed(), ..row };
+                // SAFETY:
+                // - The tile's elements are among the plane's.
+                // - They are at most `extents` in number, for which `tile` has room; it is nobody
+                //   else's, and all that is read from it has been written by the copy before.
+                unsafe {
+                    self.transposer.copy(&to_tile, Ends { source: here.source, target: tile });
+                    for line in 0..lines.cast_signed() {
+                        let row = Ends { source: tile, target: here.target }
+                            .at(line * pitch, line * along_source.target);
+                        if self.pipeline.cast_row(from_tile, row, &self.scratch).is_some() {
+                            return false;
+                        }
                     }
                 }
             }
         }
+        true
     }
-    true
 }
 
 /// The innermost loop and those around it; a single element is a loop of one.
@@ -186,6 +225,10 @@ fn innermost<'a>(axes: &'a [Axis], pipeline: &Pipeline) -> (Axis, &'a [Axis]) {
 
 /// The row-major index and the text of the first element that does not fit, of which there is one.
 ///
+/// # Errors
+///
+/// [`Error::OutOfMemory`].
+///
 /// # Safety
 ///
 /// As [`cast_nest`].
@@ -194,9 +237,9 @@ unsafe fn first_misfit(
     in_order: &LoopNest,
     ends: Ends,
     from: DataType,
-) -> (usize, String) {
+) -> Result<(usize, String)> {
     let (inner, outer) = innermost(&in_order.axes, pipeline);
-    let scratch = Scratch::new();
+    let scratch = Scratch::new()?;
     let mut index = 0;
     let mut value = String::new();
     while_each_offset(outer, |source, target| {
@@ -218,7 +261,7 @@ unsafe fn first_misfit(
             }
         }
     });
-    (index, value)
+    Ok((index, value))
 }
 
 /// What numbers the two types are made of.

@@ -1,9 +1,6 @@
 //! A cast as a short row of steps, and running them over blocks that stay in the cache.
 
-use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
-
-use bridge_core::Overflow;
+use bridge_core::{HostMemory, Overflow, Result};
 
 use super::check::Check;
 use super::half_kernels::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
@@ -41,17 +38,26 @@ pub(super) struct Pipeline {
     target: Numbers,
 }
 
-/// Memory for what lies between two steps, of one thread. Pointers into one area stay good while
-/// others are made: the cells keep references to the whole from claiming what is inside.
-pub(super) struct Scratch([UnsafeCell<MaybeUninit<[u8; BLOCK * LARGEST]>>; 4]);
+/// Bytes of an area of the scratch memory.
+const AREA: usize = BLOCK * LARGEST;
+/// Areas of the scratch memory.
+const AREAS: usize = 4;
+
+/// Memory for what lies between two steps, of one thread: `AREAS` areas that do not overlap.
+pub(super) struct Scratch(HostMemory);
 
 impl Scratch {
-    pub(super) fn new() -> Box<Self> {
-        Box::new(Self([const { UnsafeCell::new(MaybeUninit::uninit()) }; 4]))
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory).
+    pub(super) fn new() -> Result<Self> {
+        HostMemory::allocate(AREAS * AREA, 64).map(Self)
     }
 
+    /// The first byte of an area; what lies there is uninitialized until a step writes it.
     fn area(&self, area: usize) -> *mut u8 {
-        self.0[area].get().cast()
+        assert!(area < AREAS, "there is no area {area}");
+        self.0.as_ptr().wrapping_add(area * AREA)
     }
 }
 
