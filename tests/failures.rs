@@ -118,3 +118,32 @@ fn misaligned_memory_is_copied_to_aligned_memory() {
     assert!(report.declined[0].to_string().contains("border of 4 bytes"), "{report}");
     assert_eq!(shared.view(), array![2.5].into_dyn());
 }
+
+#[test]
+fn empty_shapes_of_forged_extents_are_refused() {
+    for shape in [&[0, usize::MAX][..], &[1 << 40, 1 << 40, 0]] {
+        let refused = ManagedTensor::from_vec::<u8>(vec![], shape).unwrap_err();
+        assert!(matches!(refused.error(), Error::TooLarge { .. }), "{refused}");
+    }
+    let many = ManagedTensor::from_vec::<u8>(vec![], &[1 << 60, 0]).unwrap();
+    let refused = many.unstack(0).unwrap_err();
+    assert!(matches!(refused.error(), Error::OutOfMemory { .. }), "{refused}");
+    let refused = arraybridge::unstack(
+        registry(),
+        Array::new(refused.into_value()),
+        0,
+        "ndarray",
+        &Options::default(),
+    );
+    assert!(matches!(refused.unwrap_err().error(), Error::OutOfMemory { .. }));
+}
+
+#[test]
+fn memory_that_a_stream_still_writes_is_not_read() {
+    let tensor = ManagedTensor::from_vec(vec![1.0_f32], &[1]).unwrap();
+    let busy = tensor.ready_on(Some(arraybridge::Stream(2)));
+    assert!(busy.as_slice::<f32>().unwrap_err().to_string().contains("synchronize"));
+    // The backend of the device is asked to wait; ndarray's has nothing to wait for.
+    let shared: SharedArray<f32> = busy.convert().unwrap();
+    assert_eq!(shared.view()[0], 1.0);
+}

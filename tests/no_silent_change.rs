@@ -2,7 +2,7 @@
 
 use arraybridge::ndarray::SharedArray;
 use arraybridge::{
-    Array, Convert, Copy, DataType, Device, Error, ManagedTensor, Options, Overflow,
+    Array, Convert, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, Options, Overflow,
 };
 use bridge_tests::{counting, registry, values};
 use candle_core::{DType, Tensor};
@@ -118,8 +118,15 @@ fn the_device_asked_for_is_the_device_or_an_error() {
     };
     assert!(on(Device::CPU).is_ok());
     let text = on(Device::cuda(0)).unwrap_err().to_string();
-    assert!(text.contains("candle on cuda:0"), "{text}");
-    let cpu_1 = Device::new(arraybridge::DeviceKind::Cpu, 1);
+    assert!(text.contains("has no device cuda:0; it has cpu"), "{text}");
+    let cpu_1 = Device::new(DeviceKind::Cpu, 1);
     let text = on(cpu_1).unwrap_err().to_string();
     assert!(text.contains("has no device cpu:1; it has cpu"), "{text}");
+
+    // By type too, and for memory that the CPU could read as well.
+    for kind in [DeviceKind::Cpu, DeviceKind::CudaHost, DeviceKind::CudaManaged] {
+        let elsewhere = Options::default().on(Device::new(kind, 7));
+        let refused = array![1.0_f32].convert_to::<ManagedTensor>(elsewhere).unwrap_err();
+        assert_eq!(refused.into_value(), array![1.0]);
+    }
 }

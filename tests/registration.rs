@@ -90,3 +90,56 @@ fn an_unavailable_backend_says_why_and_what_to_do() {
     assert!(text.contains("not available: it is a test; run a real one"), "{text}");
     assert_eq!(registry.available().count(), 0);
 }
+
+/// A backend type of which a program has two.
+struct Named(&'static Descriptor);
+
+static FIRST: Descriptor = Descriptor { name: "first", aliases: &[], ..BY_NAME };
+static SECOND: Descriptor = Descriptor { name: "second", aliases: &[], ..BY_NAME };
+
+impl Backend for Named {
+    fn descriptor(&self) -> &'static Descriptor {
+        self.0
+    }
+    fn availability(&self) -> Availability {
+        Availability::HOST
+    }
+    fn native_types(&self) -> &'static [NativeType] {
+        &[]
+    }
+}
+
+#[test]
+fn two_backends_of_one_type_are_two() {
+    static ONE: Named = Named(&FIRST);
+    static TWO: Named = Named(&SECOND);
+    let registry = Registry::new([Registration::backend(&ONE), Registration::backend(&TWO)]);
+    assert_eq!(registry.unwrap().backends().len(), 2);
+}
+
+#[test]
+fn two_sets_of_host_tools_are_refused() {
+    struct Others;
+    // SAFETY: neither function ever returns `Ok`.
+    unsafe impl arraybridge::HostTools for Others {
+        fn copy(
+            &self,
+            _: &arraybridge::ManagedTensor,
+            _: &mut arraybridge::ManagedTensor,
+        ) -> arraybridge::Result<()> {
+            Err(Error::Unsupported { what: String::new(), remedy: String::new() })
+        }
+        fn cast(
+            &self,
+            source: &arraybridge::ManagedTensor,
+            target: &mut arraybridge::ManagedTensor,
+            _: arraybridge::Overflow,
+        ) -> arraybridge::Result<()> {
+            self.copy(source, target)
+        }
+    }
+    let both =
+        [Registration::host_tools(&bridge_host::HostKernels), Registration::host_tools(&Others)];
+    let error = Registry::new(both).err().unwrap();
+    assert!(error.to_string().contains("both provide the host tools"), "{error}");
+}

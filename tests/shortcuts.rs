@@ -1,15 +1,16 @@
 //! Converters: asked where the general way would copy, and never trusted blindly.
 
+use std::any::TypeId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arraybridge::ndarray::{Ndarray, SharedArray};
 use arraybridge::{
-    Array, Converter, Description, Error, Options, Refused, Registration, Registry, Step,
+    Array, Convert, Converter, Description, Error, Options, Refused, Registration, Registry, Step,
 };
 use bridge_host::HostKernels;
 use candle_core::Tensor;
 
-/// Claims a shortcut from candle to owned arrays, and refuses when told to.
+/// Claims a shortcut from ndarray to candle, and refuses when told to.
 struct Shortcut {
     refuses: bool,
 }
@@ -25,6 +26,10 @@ impl Converter for Shortcut {
 
     fn target(&self) -> &'static str {
         "candle"
+    }
+
+    fn target_type(&self) -> TypeId {
+        TypeId::of::<Tensor>()
     }
 
     fn name(&self) -> &'static str {
@@ -116,6 +121,9 @@ fn two_converters_for_one_pair_are_refused() {
         fn target(&self) -> &'static str {
             "candle"
         }
+        fn target_type(&self) -> TypeId {
+            TypeId::of::<Tensor>()
+        }
         fn name(&self) -> &'static str {
             "another"
         }
@@ -129,4 +137,46 @@ fn two_converters_for_one_pair_are_refused() {
     let both = [Registration::converter(&WILLING), Registration::converter(&Another)];
     let error = Registry::new(both).err().unwrap();
     assert!(error.to_string().contains("from \"ndarray\" to \"candle\""), "{error}");
+}
+
+/// From candle to the shared arrays of ndarray, which has other array types too.
+struct ToShared;
+
+impl Converter for ToShared {
+    fn source(&self) -> &'static str {
+        "candle"
+    }
+
+    fn target(&self) -> &'static str {
+        "ndarray"
+    }
+
+    fn target_type(&self) -> TypeId {
+        TypeId::of::<SharedArray<f32>>()
+    }
+
+    fn name(&self) -> &'static str {
+        "to a shared array"
+    }
+
+    fn applies(&self, _: &Description, _: &Options) -> bool {
+        true
+    }
+
+    fn convert(&self, _: Array, _: &Options) -> Result<Array, Refused<Array>> {
+        Ok(Array::new(SharedArray::from(ndarray::array![42.0_f32])))
+    }
+}
+
+static TO_SHARED: Registration = Registration::converter(&ToShared);
+
+#[test]
+fn a_shortcut_is_taken_only_to_the_array_type_it_makes() {
+    arraybridge::register(&[TO_SHARED]).unwrap();
+    let tensor = || Tensor::new(&[1_f32, 2.0], &candle_core::Device::Cpu).unwrap();
+    let owned: ndarray::Array1<f32> = tensor().convert().unwrap();
+    assert_eq!(owned, ndarray::array![1.0, 2.0]);
+    let always = Options::default().copy(arraybridge::Copy::Always);
+    let shared: SharedArray<f32> = tensor().convert_to(always).unwrap();
+    assert_eq!(shared.view(), ndarray::array![42.0].into_dyn());
 }

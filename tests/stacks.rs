@@ -133,6 +133,9 @@ fn a_map_that_fails_gives_the_array_back() {
     let refused = map_slices(registry(), Array::new(plane(5.0)), 0, keeps).unwrap_err();
     let alias: ManagedTensor = refused.into_value().convert().unwrap();
     assert_eq!(values(&alias), [5.0, 6.0, 7.0, 8.0, 9.0, 10.0]);
+    // What is kept cannot be written behind the alias's back.
+    let mut slice: SharedArray<f32> = kept.remove(0).downcast().unwrap();
+    assert!(slice.view_mut().is_err());
     assert!(map_slices(registry(), Array::new(plane(0.0)), 7, fails).is_err());
 }
 
@@ -151,8 +154,31 @@ fn a_stack_can_be_built_one_array_at_a_time() {
     assert_eq!(tensor.dims(), [2, 3, 3]);
     assert_eq!(tensor.dtype(), candle_core::DType::F16);
 
+    let mut patient = Stacker::new(registry(), 1, 0);
+    patient.push(Array::new(plane(7.0))).unwrap();
+    assert!(patient.finish("nowhere", Options::default()).is_err());
+    let too_large = Options::default().cast(DataType::U8).overflow(arraybridge::Overflow::Refuse);
+    let minus = patient.finish("candle", too_large.cast(DataType::C64)).unwrap_err();
+    assert!(matches!(minus, Error::UnsupportedDataType { .. }), "{minus}");
+    let volume: Array3<f32> =
+        patient.finish("ndarray", Options::default()).unwrap().convert().unwrap();
+    assert_eq!(volume[[0, 0, 0]], 7.0, "a refused stack is still there");
+
     let mut incomplete = Stacker::new(registry(), 2, 0);
     incomplete.push(Array::new(plane(0.0))).unwrap();
     let error = incomplete.finish("ndarray", Options::default()).unwrap_err();
     assert!(error.to_string().contains("is 1: the stack needs 2"), "{error}");
+}
+
+#[test]
+fn tensors_from_files_are_mapped_too() {
+    let tensor = ManagedTensor::from_vec(vec![1.0_f32, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
+    let (array, sums) = map_slices(registry(), Array::new(tensor), 0, |slice| {
+        let slice: SharedArray<f32> = slice.convert()?;
+        let sum = slice.view().sum();
+        Ok((Array::new(slice), sum))
+    })
+    .unwrap();
+    assert_eq!(sums, [3.0, 7.0]);
+    assert_eq!(values(&array.convert().unwrap()), [1.0, 2.0, 3.0, 4.0]);
 }

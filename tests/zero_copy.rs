@@ -129,3 +129,25 @@ fn foreign_memory_of_any_strides_is_viewed() {
     let shared: SharedArray<u8> = repeated.broadcast_to(&[2, 3]).unwrap().convert().unwrap();
     assert_eq!(shared.view(), array![[7, 7, 7], [8, 8, 8]].into_dyn());
 }
+
+#[test]
+fn a_changed_tensor_is_no_longer_its_owner_and_the_plan_knows() {
+    let mut reversed = Array2::from_shape_fn((2, 3), |(i, j)| (i * 3 + j) as f32);
+    reversed.invert_axis(Axis(1));
+    let expected = reversed.t().to_owned();
+    let tensor: ManagedTensor = reversed.convert_to(NEVER()).unwrap();
+    let turned = tensor.permuted(&[1, 0]).unwrap();
+    let plan = turned.plan_to::<Array2<f32>>(&Options::default()).unwrap();
+    let (array, report) = turned.convert_reported::<Array2<f32>>(Options::default()).unwrap();
+    assert_eq!(array, expected);
+    assert_eq!(plan.steps, report.steps);
+    assert!(!plan.is_zero_copy());
+}
+
+#[test]
+fn a_plan_knows_the_alignment_that_the_export_will_have() {
+    let array = Array1::<f32>::zeros(1 << 20);
+    let said = bridge_tests::described(&array).alignment;
+    let tensor: ManagedTensor = array.convert().unwrap();
+    assert_eq!(said, tensor.describe().alignment);
+}

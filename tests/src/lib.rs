@@ -1,6 +1,6 @@
 //! What the tests across crates share.
 
-use arraybridge::{DataType, ManagedTensor, Overflow, Registry};
+use arraybridge::{Backend, DataType, Description, ManagedTensor, NativeArray, Overflow, Registry};
 
 /// The registry of this program: ndarray and candle.
 pub fn registry() -> &'static Registry {
@@ -23,4 +23,9 @@ pub fn values(tensor: &ManagedTensor) -> Vec<f64> {
 /// The address of the element whose indices are all zero.
 pub fn address(tensor: &ManagedTensor) -> usize {
     tensor.first_element().addr()
+}
+
+/// What a plan is told of an array.
+pub fn described<B: Backend, T: NativeArray<B>>(array: &T) -> Description {
+    array.describe().expect("it can be exported")
 }

@@ -144,16 +144,13 @@ pub trait Backend: Send + Sync + 'static {
     /// into memory of the global allocator, which every target can take; from pinned memory a
     /// target that only owns vectors copies once more.
     ///
+    /// The source is borrowed: it must not be read any more when the call returns.
+    ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] by default. The tensor comes back.
-    fn transfer(
-        &self,
-        tensor: ManagedTensor,
-        to: Device,
-    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
-        let error = self.cannot(format!("moving memory from {} to {to}", tensor.device()));
-        Err(Refused::new(tensor, error))
+    /// [`Error::Unsupported`] by default.
+    fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
+        Err(self.cannot(format!("moving memory from {} to {to}", tensor.device())))
     }
 
     /// Writes the elements of a tensor compactly to new memory of its device.

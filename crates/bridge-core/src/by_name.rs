@@ -1,6 +1,7 @@
 //! Conversion by name: the target is found at run time.
 
 use crate::array::Array;
+use crate::backend::Backend;
 use crate::error::{Error, Refused, Result};
 use crate::native::NativeType;
 use crate::options::Options;
@@ -24,7 +25,20 @@ impl Registry {
         target: &str,
         options: Options,
     ) -> Result<Array, Refused<Array>> {
-        match self.ends(&array, target, &options) {
+        match self.backend(target) {
+            Ok(backend) => self.convert_into(array, backend, options),
+            Err(error) => Err(Refused::new(array, error)),
+        }
+    }
+
+    /// As [`convert`](Self::convert), to a backend that need not be in the registry.
+    pub(crate) fn convert_into(
+        &self,
+        array: Array,
+        target: &'static dyn Backend,
+        options: Options,
+    ) -> Result<Array, Refused<Array>> {
+        match ends(&array, target, &options) {
             Ok(Meeting::Same(_)) => Ok(array),
             Ok(Meeting::Apart(ends)) => self.route(&ends, &options).run(&ends, array),
             Err(error) => Err(Refused::new(array, error)),
@@ -42,7 +56,7 @@ impl Registry {
         target: &str,
         options: Options,
     ) -> Result<(Array, Report), Refused<Array>> {
-        match self.ends(&array, target, &options) {
+        match self.backend(target).and_then(|backend| ends(&array, backend, &options)) {
             Ok(Meeting::Same(same)) => {
                 let (plan, found) = *same;
                 let report = Report::of(plan, found.data_type, found.layout.shape());
@@ -59,29 +73,10 @@ impl Registry {
     ///
     /// As [`convert`](Self::convert), but for what only carrying it out shows.
     pub fn plan(&self, array: &Array, target: &str, options: &Options) -> Result<Plan> {
-        match self.ends(array, target, options)? {
+        match ends(array, self.backend(target)?, options)? {
             Meeting::Same(same) => Ok(same.0),
             Meeting::Apart(ends) => self.route(&ends, options).plan(&array.describe()?),
         }
-    }
-
-    fn ends(&self, array: &Array, target: &str, options: &Options) -> Result<Meeting> {
-        let backend = self.backend(target)?;
-        let devices = backend.devices()?;
-        if let Some(asked) = options.device() {
-            let kinds = backend.descriptor().device_kinds;
-            if kinds.contains(&asked.kind()) && !devices.contains(&asked) {
-                let available = devices.into_owned();
-                return Err(Error::DeviceUnavailable { backend: backend.name(), asked, available });
-            }
-        }
-        let source = array.native_type();
-        let found = array.describe()?;
-        if source.backend().name() == backend.name() && stays(&found, options) {
-            return Ok(Meeting::Same(Box::new((Plan::stay(backend.name()), found))));
-        }
-        let data_type = options.data_type().unwrap_or(found.data_type);
-        Ok(Meeting::Apart(ByName { source, target: backend.native_type_for(data_type)? }))
     }
 
     fn route<'a>(&'a self, ends: &ByName, options: &'a Options) -> Route<'a> {
@@ -94,6 +89,22 @@ impl Registry {
             lookup: Lookup::In(self),
         }
     }
+}
+
+/// What is to be done to bring an array to a backend.
+fn ends(array: &Array, backend: &'static dyn Backend, options: &Options) -> Result<Meeting> {
+    let devices = backend.devices()?;
+    if let Some(asked) = options.device().filter(|asked| !devices.contains(asked)) {
+        let available = devices.into_owned();
+        return Err(Error::DeviceUnavailable { backend: backend.name(), asked, available });
+    }
+    let source = array.native_type();
+    let found = array.describe()?;
+    if source.backend().name() == backend.name() && stays(&found, options) {
+        return Ok(Meeting::Same(Box::new((Plan::stay(backend.name()), found))));
+    }
+    let data_type = options.data_type().unwrap_or(found.data_type);
+    Ok(Meeting::Apart(ByName { source, target: backend.native_type_for(data_type)? }))
 }
 
 /// Whether source and target are one backend, and nothing has to be done.

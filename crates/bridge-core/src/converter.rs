@@ -1,5 +1,7 @@
 //! Shortcuts between two backends.
 
+use std::any::TypeId;
+
 use crate::array::Array;
 use crate::error::Refused;
 use crate::options::Options;
@@ -15,6 +17,9 @@ pub trait Converter: Send + Sync + 'static {
 
     /// The backend converted to.
     fn target(&self) -> &'static str;
+
+    /// The array type it makes, as `TypeId::of`. It is asked only where that type is wanted.
+    fn target_type(&self) -> TypeId;
 
     /// What it does, in a word or two for plans and reports: "take the slice".
     fn name(&self) -> &'static str;

@@ -47,13 +47,13 @@ pub enum Error {
         target_name: &'static str,
     },
 
-    /// The value is of a type no linked backend knows.
-    #[error("no linked backend knows the type {type_name}: {}", linked(available))]
-    UnknownArray {
-        /// The Rust name of the type, or "this value" where only its `Any` is known.
-        type_name: &'static str,
-        /// The names of the backends that are linked.
-        available: Vec<&'static str>,
+    /// Two linked crates both provide the tools that copy and cast on the host.
+    #[error("{first} and {second} both provide the host tools: link one of them")]
+    DuplicateHostTools {
+        /// The Rust type of those that came first.
+        first: &'static str,
+        /// The Rust type of those that came second.
+        second: &'static str,
     },
 
     /// An erased array was asked for as a type that it is not.

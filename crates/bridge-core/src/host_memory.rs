@@ -65,7 +65,8 @@ impl HostMemory {
     pub fn from_vec<T: Element>(vec: Vec<T>) -> Self {
         let mut vec = ManuallyDrop::new(vec);
         let size = vec.capacity() * size_of::<T>();
-        let first = NonNull::from(vec.as_mut_slice()).cast::<u8>();
+        // The vector's own pointer reaches its whole capacity, a slice's only its length.
+        let first = NonNull::new(vec.as_mut_ptr().cast()).unwrap_or(NonNull::dangling());
         // SAFETY: a vector's allocation has this size and alignment, so they form a valid layout:
         // the alignment is that of a type, and the size was accepted by the allocator.
         let block = unsafe { AllocLayout::from_size_align_unchecked(size, align_of::<T>()) };

@@ -105,7 +105,8 @@ impl NativeType {
         self.accepts
     }
 
-    pub(crate) fn type_id(&self) -> TypeId {
+    /// The Rust type, as `TypeId::of`.
+    pub fn type_id(&self) -> TypeId {
         (self.id)()
     }
 

@@ -18,7 +18,9 @@ pub struct Record<'a> {
     pub elapsed: Duration,
 }
 
-/// Is told of every conversion that the observed thread finishes.
+/// Is told of every conversion that the observed thread finishes. An array that already is what was
+/// asked for is not converted. What an observer itself converts is told too: it must stop by
+/// itself.
 pub trait Observer: Send + Sync {
     /// A conversion is done.
     fn converted(&self, record: &Record<'_>);
@@ -55,7 +57,9 @@ pub struct Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        OBSERVERS.with_borrow_mut(|observers| {
+        // A guard may outlive the thread's observers, in another thread-local.
+        let _ = OBSERVERS.try_with(|observers| {
+            let mut observers = observers.borrow_mut();
             let last = observers.iter().rposition(|other| Arc::ptr_eq(other, &self.observer));
             if let Some(index) = last {
                 observers.remove(index);

@@ -51,6 +51,17 @@ impl Registration {
     }
 }
 
+impl Registration {
+    fn identity(&self) -> Identity {
+        let (source, target) = match self.what {
+            Registered::Backend(backend) => (backend.descriptor().name, ""),
+            Registered::Converter(converter) => (converter.source(), converter.target()),
+            Registered::HostTools(_) => ("", ""),
+        };
+        ((self.id)(), source, target)
+    }
+}
+
 /// What crates registered by hand, where link-time registration does not work.
 static BY_HAND: Mutex<Vec<Registration>> = Mutex::new(Vec::new());
 
@@ -64,7 +75,7 @@ static BY_HAND: Mutex<Vec<Registration>> = Mutex::new(Vec::new());
 pub fn register(registrations: &[Registration]) -> Result<()> {
     let mut by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(Ok(registry)) = GLOBAL.get() {
-        return match registrations.iter().find(|new| !registry.ids.contains(&(new.id)())) {
+        return match registrations.iter().find(|new| !registry.ids.contains(&new.identity())) {
             None => Ok(()),
             Some(late) => Err(Error::Unsupported {
                 what: format!("registering {} after the registry was used", (late.type_name)()),
@@ -84,8 +95,12 @@ pub struct Registry {
     backends: Vec<&'static dyn Backend>,
     converters: Vec<&'static dyn Converter>,
     host_tools: Option<&'static dyn HostTools>,
-    ids: Vec<TypeId>,
+    ids: Vec<Identity>,
+    host_tools_type: Option<&'static str>,
 }
+
+/// What makes two registrations the same: the type, and what it is registered as.
+type Identity = (TypeId, &'static str, &'static str);
 
 impl Registry {
     /// The registry of this program: what is linked, and what was registered by hand.
@@ -94,9 +109,14 @@ impl Registry {
     ///
     /// As [`new`](Self::new), at every call.
     pub fn global() -> Result<&'static Self> {
+        if let Some(made) = GLOBAL.get() {
+            return made.as_ref().map_err(Clone::clone);
+        }
+        // Held until the registry stands, so that nothing is registered by hand in between.
+        let by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner);
         let linked = || {
-            let by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            Self::new(inventory::iter::<Registration>.into_iter().copied().chain(by_hand))
+            let linked = inventory::iter::<Registration>.into_iter().copied();
+            Self::new(linked.chain(by_hand.iter().copied()))
         };
         GLOBAL.get_or_init(linked).as_ref().map_err(Clone::clone)
     }
@@ -113,13 +133,16 @@ impl Registry {
             converters: Vec::new(),
             host_tools: None,
             ids: Vec::new(),
+            host_tools_type: None,
         };
         let mut type_names: Vec<(&'static dyn Backend, &'static str)> = Vec::new();
-        for Registration { what, id, type_name } in registrations {
-            if registry.ids.contains(&id()) {
+        for registration in registrations {
+            let identity = registration.identity();
+            if registry.ids.contains(&identity) {
                 continue;
             }
-            registry.ids.push(id());
+            registry.ids.push(identity);
+            let Registration { what, type_name, .. } = registration;
             match what {
                 Registered::Backend(backend) => {
                     let names = std::iter::once(&backend.descriptor().name)
@@ -141,7 +164,13 @@ impl Registry {
                     }
                     registry.converters.push(converter);
                 }
-                Registered::HostTools(tools) => registry.host_tools = Some(tools),
+                Registered::HostTools(tools) => {
+                    if let Some(first) = registry.host_tools_type.replace(type_name()) {
+                        let second = type_name();
+                        return Err(Error::DuplicateHostTools { first, second });
+                    }
+                    registry.host_tools = Some(tools);
+                }
             }
         }
         registry.backends.sort_by_key(|backend| {
@@ -177,16 +206,21 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where none does.
+    /// [`Error::Unsupported`] where none does, [`Error::Unavailable`] where it cannot run here.
     pub fn backend_of(&self, device: Device) -> Result<&'static dyn Backend> {
-        let manages = |backend: &&dyn Backend| {
-            backend.descriptor().device_kinds.contains(&device.kind())
-                && backend.availability().is_ready()
+        let manages =
+            |backend: &&dyn Backend| backend.descriptor().device_kinds.contains(&device.kind());
+        let mut found = self.backends.iter().copied().filter(manages).peekable();
+        let Some(&first) = found.peek() else {
+            return Err(Error::Unsupported {
+                what: format!("memory of {device}"),
+                remedy: format!("link a backend for {}", device.kind()),
+            });
         };
-        self.backends.iter().copied().find(manages).ok_or_else(|| Error::Unsupported {
-            what: format!("memory of {device}"),
-            remedy: format!("link a backend for {}, and see that it is available", device.kind()),
-        })
+        match found.find(|backend| backend.availability().is_ready()) {
+            Some(ready) => Ok(ready),
+            None => first.devices().map(|_| first),
+        }
     }
 
     /// Every shortcut, ordered by source and target.

@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 use crate::accepts::{Accepts, LayoutRule};
-use crate::array::Array;
+use crate::array::{Array, broken_law};
 use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::observe;
@@ -89,7 +89,8 @@ impl Route<'_> {
 
     fn shortcut(&self, found: &Description) -> Option<&'static dyn crate::Converter> {
         let converter = self.lookup.registry().ok()?.converter(self.source, self.target)?;
-        converter.applies(found, self.options).then_some(converter)
+        let makes_it = converter.target_type() == self.target_type;
+        (makes_it && converter.applies(found, self.options)).then_some(converter)
     }
 
     /// Converts; where it fails, the source comes back.
@@ -99,7 +100,7 @@ impl Route<'_> {
         ends: &E,
         source: E::Source,
     ) -> Result<E::Target, Refused<E::Source>> {
-        let mut tensor = ends.export(source)?;
+        let mut tensor = self.exported(ends, source)?;
         // What fits and is watched by nobody needs no plan: this is the way that must be short.
         if !self.options.ignores_read_only()
             && !observe::is_watched()
@@ -119,7 +120,31 @@ impl Route<'_> {
         ends: &E,
         source: E::Source,
     ) -> Result<(E::Target, Report), Refused<E::Source>> {
-        self.run_exported(ends, ends.export(source)?)
+        self.run_exported(ends, self.exported(ends, source)?)
+    }
+
+    /// The source as a tensor. Memory that the CPU reads in place is waited for, where a device may
+    /// still be writing it.
+    #[inline]
+    fn exported<E: Ends>(
+        &self,
+        ends: &E,
+        source: E::Source,
+    ) -> Result<ManagedTensor, Refused<E::Source>> {
+        let tensor = ends.export(source)?;
+        let device = tensor.device();
+        if tensor.stream().is_none() || !device.kind().is_host_accessible() {
+            return Ok(tensor);
+        }
+        let waited = self
+            .lookup
+            .registry()
+            .and_then(|registry| registry.backend_of(device))
+            .and_then(|backend| backend.synchronize(device));
+        match waited {
+            Ok(()) => Ok(tensor.ready_on(None)),
+            Err(error) => Err(Refused::new(ends.restore(tensor), error)),
+        }
     }
 
     #[inline(never)]
@@ -184,21 +209,8 @@ impl Route<'_> {
             .and_then(|made| ends.import(self.handed_over(made)).map_err(Error::from));
         match made {
             Ok(target) => Ok((target, report(plan, wanted))),
-            Err(error) => Err(Refused::new(ends.restore(self.sole(source)), error)),
+            Err(error) => Err(Refused::new(ends.restore(sole(source)), error)),
         }
-    }
-
-    /// The tensor that all steps only borrowed.
-    fn sole(&self, source: Arc<ManagedTensor>) -> ManagedTensor {
-        Arc::try_unwrap(source).unwrap_or_else(|source| {
-            // A device still reads it: its copy was submitted before a later step failed.
-            let _ = self
-                .lookup
-                .registry()
-                .and_then(|registry| registry.backend_of(source.device()))
-                .and_then(|backend| backend.synchronize(source.device()));
-            Arc::try_unwrap(source).unwrap_or_else(|source| ManagedTensor::alias(&source))
-        })
     }
 
     fn handed_over(&self, tensor: ManagedTensor) -> ManagedTensor {
@@ -224,13 +236,13 @@ impl Route<'_> {
         };
         let given_back = |refused: Refused<Array>| {
             refused.map(|array| {
-                ends.source_of(array).unwrap_or_else(|other| {
-                    crate::array::broken_law(converter.name(), other.error())
-                })
+                ends.source_of(array)
+                    .unwrap_or_else(|other| broken_law(converter.name(), other.error()))
             })
         };
         let made = converter.convert(ends.erase(source), self.options).map_err(given_back)?;
-        ends.target_of(made).map_err(given_back)
+        let target = ends.target_of(made);
+        Ok(target.unwrap_or_else(|other| broken_law(converter.name(), other.error())))
     }
 
     /// The plan with copies, after the backend refused `way`, which the plan had chosen.
@@ -265,7 +277,7 @@ impl Route<'_> {
                 Step::Cast { to, .. } => {
                     let backend = registry.backend_of(from.device())?;
                     self.on_device(taken(&mut made), |from| {
-                        backend.cast_on_device(&from, to, self.options.overflow_rule())
+                        backend.cast_on_device(from, to, self.options.overflow_rule())
                     })?
                 }
                 Step::Copy => {
@@ -275,15 +287,15 @@ impl Route<'_> {
                 }
                 Step::DeviceCopy { on } => {
                     let backend = registry.backend_of(on)?;
-                    self.on_device(taken(&mut made), |from| backend.copy_on_device(&from))?
+                    self.on_device(taken(&mut made), |from| backend.copy_on_device(from))?
                 }
                 Step::Upload { to } | Step::PeerCopy { to, .. } => {
                     let backend = registry.backend_of(to)?;
-                    self.on_device(taken(&mut made), |from| Ok(backend.transfer(from, to)?))?
+                    self.on_device(taken(&mut made), |from| backend.transfer(from, to))?
                 }
                 Step::Download { from: device } => {
                     let (backend, to) = (registry.backend_of(device)?, crate::Device::CPU);
-                    self.on_device(taken(&mut made), |from| Ok(backend.transfer(from, to)?))?
+                    self.on_device(taken(&mut made), |from| backend.transfer(from, to))?
                 }
                 Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share => continue,
             });
@@ -312,15 +324,15 @@ impl Route<'_> {
     fn on_device(
         &self,
         tensor: ManagedTensor,
-        make: impl FnOnce(ManagedTensor) -> Result<ManagedTensor>,
+        make: impl FnOnce(&ManagedTensor) -> Result<ManagedTensor>,
     ) -> Result<ManagedTensor> {
         // Packed elements have row-major strides only.
         let packed = tensor.data_type().size_in_bytes().is_none();
         if packed || self.accepts.layout != LayoutRule::ColumnMajor {
-            return make(tensor);
+            return make(&tensor);
         }
         let reversed: Vec<usize> = (0..tensor.layout().rank()).rev().collect();
-        Ok(make(tensor.permuted(&reversed)?)?.permuted(&reversed)?)
+        Ok(make(&tensor.permuted(&reversed)?)?.permuted(&reversed)?)
     }
 
     /// Memory for a copy of `source` that the target can take over. Its elements are not
@@ -341,6 +353,11 @@ impl Route<'_> {
         unsafe { ManagedTensor::from_host_memory(memory, TensorSpec { data_type, layout }) }
             .map_err(Error::from)
     }
+}
+
+/// The tensor that all steps only borrowed.
+fn sole(source: Arc<ManagedTensor>) -> ManagedTensor {
+    Arc::into_inner(source).unwrap_or_else(|| unreachable!("no step keeps an alias of its source"))
 }
 
 /// Whether an array already is what the options ask for.

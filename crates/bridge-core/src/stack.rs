@@ -13,7 +13,7 @@ use crate::native::NativeType;
 use crate::options::Options;
 use crate::plan::Description;
 use crate::registry::Registry;
-use crate::tensor::{ManagedTensor, TensorSpec};
+use crate::tensor::{ManagedTensor, TensorSpec, room_for};
 
 /// Stacks arrays of one shape and element type, from any backends, along a new axis, and hands the
 /// result to the backend `target`.
@@ -35,9 +35,11 @@ pub fn stack(
     options: Options,
 ) -> Result<Array, Refused<Vec<Array>>> {
     let ready: Result<Options> = (|| {
-        let device = check_alike(&arrays)?;
+        let (device, data_type) = check_alike(&arrays)?;
         let backend = registry.backend(target)?;
         backend.devices()?;
+        let data_type = options.data_type().unwrap_or(data_type);
+        backend.native_type_for(data_type)?;
         Ok(staying_on(device, backend, options))
     })();
     let options_there = match ready {
@@ -51,7 +53,7 @@ pub fn stack(
     let mut failure = None;
     while let Some(array) = arrays.next() {
         match array.export() {
-            Ok(tensor) => tensors.push(tensor.into_shared()),
+            Ok(tensor) => tensors.push(tensor),
             Err(refused) => {
                 let (array, error) = refused.into_parts();
                 let rest: Vec<_> = std::iter::once(array).chain(arrays).collect();
@@ -77,7 +79,7 @@ pub fn stack(
         }
     };
     let restored =
-        tensors.into_iter().zip(natives).map(|(tensor, native)| restored(tensor, native));
+        tensors.into_iter().zip(natives).map(|(tensor, native)| Array::restored(tensor, native));
     Err(Refused::new(restored.chain(rest).collect(), error))
 }
 
@@ -99,15 +101,20 @@ pub fn unstack(
     options: &Options,
 ) -> Result<Vec<Array>, Refused<Array>> {
     let (whole, count) = Whole::of(array, axis)?;
-    let slices: Result<Vec<Array>> = (0..count)
-        .map(|index| Ok(registry.convert(whole.slice(index)?, target, *options)?))
-        .collect();
+    let slices = room_for(count).and_then(|mut slices| {
+        for index in 0..count {
+            let slice = Array::new(whole.slice(index)?);
+            slices.push(registry.convert(slice, target, *options)?);
+        }
+        Ok(slices)
+    });
     slices.map_err(|error| Refused::new(whole.restored(), error))
 }
 
 /// Calls `map` with every slice of an array along `axis` and stacks what it returns along the same
 /// axis, in the array's own backend. What else `map` returns is collected in order; return `()`
-/// for nothing.
+/// for nothing. The slices share the array's memory where its backend can take such a part, and are
+/// read-only: the array comes back whole where `map` fails, even while a slice is kept.
 ///
 /// # Errors
 ///
@@ -120,19 +127,19 @@ pub fn map_slices<E>(
     mut map: impl FnMut(Array) -> Result<(Array, E)>,
 ) -> Result<(Array, Vec<E>), Refused<Array>> {
     let backend = array.backend();
-    let target = backend.name();
     let (whole, count) = Whole::of(array, axis)?;
     let options = staying_on(whole.shared.device(), backend, Options::default());
     let mapped: Result<_> = (|| {
         let mut stacker = Stacker::new(registry, count, axis);
-        let mut extras = Vec::with_capacity(count);
+        let mut extras = room_for(count)?;
         for index in 0..count {
-            let slice = registry.convert(whole.slice(index)?, target, options)?;
+            let slice = whole.slice(index)?.into_read_only();
+            let slice = registry.convert_into(Array::new(slice), backend, options)?;
             let (slice, extra) = map(slice)?;
             stacker.push(slice)?;
             extras.push(extra);
         }
-        Ok((stacker.finish(target, options)?, extras))
+        Ok((stacker.finish_in(backend, options)?, extras))
     })();
     mapped.map_err(|error| Refused::new(whole.restored(), error))
 }
@@ -155,20 +162,16 @@ impl Whole {
         Ok((Self { shared: tensor.into_shared(), native, axis }, count))
     }
 
-    fn slice(&self, index: usize) -> Result<Array> {
-        Ok(Array::new(ManagedTensor::slice_of(&self.shared, self.axis, index)?))
+    fn slice(&self, index: usize) -> Result<ManagedTensor> {
+        ManagedTensor::slice_of(&self.shared, self.axis, index)
     }
 
+    /// The array again; where somebody kept a part of it, a read-only tensor of its memory.
     fn restored(self) -> Array {
-        restored(self.shared, self.native)
-    }
-}
-
-/// The array again; where somebody kept a part of it, a read-only tensor of its memory.
-fn restored(tensor: Arc<ManagedTensor>, native: &'static NativeType) -> Array {
-    match Arc::try_unwrap(tensor) {
-        Ok(tensor) => Array::restored(tensor, native),
-        Err(shared) => Array::new(ManagedTensor::alias(&shared)),
+        match Arc::try_unwrap(self.shared) {
+            Ok(tensor) => Array::restored(tensor, self.native),
+            Err(shared) => Array::new(ManagedTensor::alias(&shared)),
+        }
     }
 }
 
@@ -223,11 +226,11 @@ impl<'a> Stacker<'a> {
     /// [`Error::OutOfMemory`]. The array comes back and the stack is as before.
     pub fn push(&mut self, array: Array) -> Result<(), Refused<Array>> {
         let native = array.native_type();
-        let tensor = array.export()?.into_shared();
-        self.write(&tensor).map_err(|error| Refused::new(restored(tensor, native), error))
+        let tensor = array.export()?;
+        self.write(&tensor).map_err(|error| Refused::new(Array::restored(tensor, native), error))
     }
 
-    fn write(&mut self, tensor: &Arc<ManagedTensor>) -> Result<()> {
+    fn write(&mut self, tensor: &ManagedTensor) -> Result<()> {
         if self.written == self.count {
             return Err(Error::InvalidArgument {
                 what: "the number of arrays",
@@ -237,10 +240,10 @@ impl<'a> Stacker<'a> {
         }
         let downloaded;
         let tensor = if tensor.device().kind().is_host_accessible() {
-            tensor.as_ref()
+            tensor
         } else {
             let backend = self.registry.backend_of(tensor.device())?;
-            downloaded = backend.transfer(ManagedTensor::alias(tensor), Device::CPU)?;
+            downloaded = backend.transfer(tensor, Device::CPU)?;
             &downloaded
         };
         let tools = self.registry.host_tools()?;
@@ -268,22 +271,39 @@ impl<'a> Stacker<'a> {
         Ok(())
     }
 
-    /// Hands the stack to the backend `target`.
+    /// Hands the stack to the backend `target`. The stacker is empty then, and can be filled again.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] where fewer than `count` arrays were pushed or `count` is zero, and
-    /// as [`Registry::convert`].
-    pub fn finish(self, target: &str, options: Options) -> Result<Array> {
+    /// as [`Registry::convert`]. The stack stays as it was, to be completed or handed elsewhere.
+    pub fn finish(&mut self, target: &str, options: Options) -> Result<Array> {
+        self.finish_in(self.registry.backend(target)?, options)
+    }
+
+    fn finish_in(&mut self, target: &'static dyn Backend, options: Options) -> Result<Array> {
         let incomplete = || Error::InvalidArgument {
             what: "the number of arrays",
             found: self.written.to_string(),
             expected: format!("the stack needs {}, and at least one", self.count),
         };
-        let slots = self.stack.filter(|_| self.written == self.count).ok_or_else(incomplete)?;
-        let whole =
-            Arc::try_unwrap(slots.whole).unwrap_or_else(|shared| ManagedTensor::alias(&shared));
-        Ok(self.registry.convert(Array::new(whole), target, options)?)
+        let complete = self.written == self.count;
+        let Slots { whole, shape, data_type } =
+            self.stack.take_if(|_| complete).ok_or_else(incomplete)?;
+        let whole = Arc::into_inner(whole)
+            .unwrap_or_else(|| unreachable!("every slot was dropped when it was written"));
+        match self.registry.convert_into(Array::new(whole), target, options) {
+            Ok(array) => {
+                self.written = 0;
+                Ok(array)
+            }
+            Err(refused) => {
+                let (array, error) = refused.into_parts();
+                let whole = array.downcast::<ManagedTensor>()?.into_shared();
+                self.stack = Some(Slots { whole, shape, data_type });
+                Err(error)
+            }
+        }
     }
 }
 
@@ -305,8 +325,8 @@ impl Slots {
     }
 }
 
-/// The device of all arrays, where shape, element type and device agree.
-fn check_alike(arrays: &[Array]) -> Result<Device> {
+/// The device and element type of all arrays, where these and the shape agree.
+fn check_alike(arrays: &[Array]) -> Result<(Device, DataType)> {
     let mut all = arrays.iter().map(Array::describe);
     let first = match all.next() {
         Some(first) => first?,
@@ -334,7 +354,7 @@ fn check_alike(arrays: &[Array]) -> Result<Device> {
             return Err(mismatch(index, "device", expected.to_string(), found.to_string()));
         }
     }
-    Ok(first.device)
+    Ok((first.device, first.data_type))
 }
 
 fn mismatch(index: usize, what: &'static str, expected: String, found: String) -> Error {

@@ -144,7 +144,9 @@ fn host_memory_is_host_memory_however_it_was_allocated() {
     let pinned = Device::new(DeviceKind::CudaHost, 0);
     let found = Description { device: pinned, ..matrix() };
     assert_eq!(steps(&found, &ANY, Options::default()), (vec!["share"], 0));
-    assert_eq!(steps(&found, &ANY, Options::default().on(Device::CPU)), (vec!["share"], 0));
+    let on_cpu = Options::default().on(Device::CPU);
+    assert_eq!(steps(&found, &ANY, on_cpu), (vec!["copy", "share"], 48), "asked for by name");
+    assert_eq!(steps(&matrix(), &ANY, Options::default().on(pinned)).0, ["peer-copy", "share"]);
 }
 
 #[test]

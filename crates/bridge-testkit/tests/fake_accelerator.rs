@@ -81,7 +81,7 @@ fn out_of_memory_loses_nothing() {
                             return Ok::<_, ()>(base);
                         }
                         use bridge_core::Backend;
-                        Ok(FakeAccelerator.transfer(base, from).unwrap())
+                        Ok(FakeAccelerator.transfer(&base, from).unwrap())
                     },
                 )
                 .unwrap()

@@ -37,7 +37,7 @@ fn converts(registry: &Registry, source: &str, target: &str, data_type: DataType
         let mut tensor = array.export().unwrap();
         if !tensor.device().kind().is_host_accessible() {
             let device = registry.backend(target).unwrap();
-            tensor = device.transfer(tensor, bridge_core::Device::CPU).unwrap();
+            tensor = device.transfer(&tensor, bridge_core::Device::CPU).unwrap();
         }
         assert_eq!(bytes_of(&tensor), sample.expected, "{data_type} from {source} to {target}");
     }

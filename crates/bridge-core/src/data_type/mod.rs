@@ -287,9 +287,13 @@ mod tests {
             assert!(narrow.fits_in(wide), "{narrow} in {wide}");
             assert!(!wide.fits_in(narrow), "{wide} in {narrow}");
         }
-        for (from, to) in
-            [(D::U8, D::I8), (D::F16, D::BF16), (D::I64, D::F64), (D::F8E4M3, D::F8E4M3FN)]
-        {
+        for (from, to) in [
+            (D::U8, D::I8),
+            (D::F16, D::BF16),
+            (D::I64, D::F64),
+            (D::F8E4M3, D::F8E4M3FN),
+            (D::BOOL, D::F8E8M0FNU),
+        ] {
             assert!(!from.fits_in(to), "{from} in {to}");
         }
         assert_eq!(D::U16.narrowest_holding(&[D::F32, D::I64, D::U32]), Some(D::U32));

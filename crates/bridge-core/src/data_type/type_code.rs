@@ -1,6 +1,6 @@
 //! DLPack's type codes.
 
-/// The kind of number a [`DataType`] holds: DLPack 1.3's type codes.
+/// The kind of number a [`DataType`](crate::DataType) holds: DLPack 1.3's type codes.
 ///
 /// The numeric value is DLPack's `DLDataTypeCode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

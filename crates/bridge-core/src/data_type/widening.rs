@@ -23,6 +23,7 @@ impl DataType {
                 (to.complex || !from.complex)
                     && (to.signed || !from.signed)
                     && to.special >= from.special
+                    && to.zero >= from.zero
                     && to.negative_zero >= from.negative_zero
                     && to.significant >= from.significant
                     && to.highest >= from.highest
@@ -48,6 +49,7 @@ impl DataType {
             lowest: 0,
             signed,
             special: Special::None,
+            zero: true,
             negative_zero: false,
             complex: false,
         };
@@ -59,6 +61,7 @@ impl DataType {
             lowest,
             signed: true,
             special: Special::NanAndInfinity,
+            zero: true,
             negative_zero: true,
             complex: false,
         };
@@ -84,7 +87,9 @@ impl DataType {
             (C::Float8E4M3Fnuz, 8) => one_zero(float(4, 8, -10)),
             (C::Float8E5M2, 8) => float(3, 16, -16),
             (C::Float8E5M2Fnuz, 8) => one_zero(float(3, 16, -17)),
-            (C::Float8E8M0Fnu, 8) => Numbers { signed: false, ..one_zero(float(1, 128, -127)) },
+            (C::Float8E8M0Fnu, 8) => {
+                Numbers { signed: false, zero: false, ..one_zero(float(1, 128, -127)) }
+            }
             (C::Float6E2M3Fn, 6) => finite(float(4, 3, -3)),
             (C::Float6E3M2Fn, 6) => finite(float(3, 5, -4)),
             (C::Float4E2M1Fn, 4) => finite(float(2, 3, -1)),
@@ -100,6 +105,7 @@ struct Numbers {
     lowest: i32,
     signed: bool,
     special: Special,
+    zero: bool,
     negative_zero: bool,
     complex: bool,
 }

@@ -58,6 +58,13 @@ impl Layout {
         data_type: DataType,
     ) -> Result<Self> {
         let extent = self.extent(axis)?;
+        if step == 0 && count > 1 {
+            return Err(Error::InvalidArgument {
+                what: "the step of a slice",
+                found: "0".to_owned(),
+                expected: "to repeat an element, broadcast it".to_owned(),
+            });
+        }
         let last = isize::try_from(count.saturating_sub(1))
             .ok()
             .and_then(|steps| steps.checked_mul(step))
@@ -98,7 +105,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] where `axis` is above the rank, [`Error::InvalidLayout`] above
-    /// [`MAX_RANK`].
+    /// [`MAX_RANK`](super::MAX_RANK).
     pub fn with_axis(&self, axis: usize) -> Result<Self> {
         if axis > self.rank() {
             return Err(Error::InvalidArgument {

@@ -312,24 +312,23 @@ fn invalid(reason: String) -> Error {
     Error::InvalidLayout { reason }
 }
 
-/// Counts the elements of `shape`: an empty axis makes any shape empty.
+/// Counts the elements of `shape`. Those of its other axes must be countable even where one is empty:
+/// frameworks compute strides from them.
 #[inline]
 fn element_count(shape: &[usize]) -> Result<usize> {
     if shape.len() > MAX_RANK {
         return Err(invalid(format!("rank {} is above the limit {MAX_RANK}", shape.len())));
     }
-    if shape.contains(&0) {
-        return Ok(0);
+    let count = shape.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent.max(1)));
+    match count {
+        Some(count) if count <= isize::MAX.unsigned_abs() => {
+            Ok(if shape.contains(&0) { 0 } else { count })
+        }
+        _ => Err(Error::TooLarge { what: format!("the shape {shape:?}") }),
     }
-    shape
-        .iter()
-        .try_fold(1_usize, |count, &extent| count.checked_mul(extent))
-        .filter(|&count| isize::try_from(count).is_ok())
-        .ok_or_else(|| Error::TooLarge { what: format!("the shape {shape:?}") })
 }
 
-/// Writes compact strides along `axes`, densest first. The elements have been counted, so only
-/// strides that mean nothing (an axis is empty) can overflow.
+/// Writes compact strides along `axes`, densest first. The elements have been counted.
 fn fill_compact(strides: &mut [isize], shape: &[usize], axes: impl Iterator<Item = usize>) {
     let mut stride = 1_isize;
     for axis in axes {

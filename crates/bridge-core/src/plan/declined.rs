@@ -77,7 +77,7 @@ impl fmt::Display for Reason {
 /// A way that was not taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declined {
-    /// The way: "share" or "move", as [`Step::name`].
+    /// The way: "share" or "move", as [`Step::name`](super::Step::name).
     pub way: &'static str,
     /// Why it was not taken.
     pub reason: Reason,

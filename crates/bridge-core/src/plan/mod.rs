@@ -78,7 +78,7 @@ impl Plan {
             if options.copy_policy() == Copy::Never {
                 return Err(Error::WouldCopy { target: target_name, declined: plan.declined });
             }
-            plan.add_copies(source, data_type, device)?;
+            plan.add_copies(source, data_type, device, options)?;
         }
         plan.steps.push(arrival);
         Ok(plan)
@@ -100,7 +100,13 @@ impl Plan {
         !self.steps.iter().any(Step::copies)
     }
 
-    fn add_copies(&mut self, source: &Description, to: DataType, device: Device) -> Result<()> {
+    fn add_copies(
+        &mut self,
+        source: &Description,
+        to: DataType,
+        device: Device,
+        options: &Options,
+    ) -> Result<()> {
         let before = source.layout.compact_bytes(source.data_type)? as u64;
         let after = source.layout.compact_bytes(to)? as u64;
         let from = source.data_type;
@@ -117,7 +123,12 @@ impl Plan {
             add(Step::Cast { from, to }, after);
         }
         let carried = if cast_first { after } else { before };
-        match (needs_transfer(source.device, device), from_host, to_host) {
+        match (needs_transfer(source.device, device, options), from_host, to_host) {
+            (true, true, true) if device == Device::CPU => {
+                if !casts {
+                    add(Step::Copy, before);
+                }
+            }
             (true, true, false) => add(Step::Upload { to: device }, carried),
             (true, false, true) => add(Step::Download { from: source.device }, carried),
             (true, ..) => add(Step::PeerCopy { from: source.device, to: device }, carried),

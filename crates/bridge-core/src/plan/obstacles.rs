@@ -37,7 +37,7 @@ pub(super) fn obstacles(
     if data_type != found.data_type {
         tell(Reason::DataType { from: found.data_type, to: data_type });
     }
-    if needs_transfer(found.device, device) {
+    if needs_transfer(found.device, device, options) {
         tell(Reason::Device { from: found.device, to: device });
     }
     if !accepts.layout.allows(found.layout) {
@@ -72,9 +72,10 @@ pub(super) fn target_device(
     }
 }
 
-/// Host memory is host memory, however it was allocated: the CPU reads it in place.
+/// Whether the memory has to go elsewhere. Host memory is host memory, however it was allocated: the
+/// CPU reads it in place, unless the caller asks for one kind by name.
 #[inline]
-pub(super) fn needs_transfer(from: Device, to: Device) -> bool {
+pub(super) fn needs_transfer(from: Device, to: Device, options: &Options) -> bool {
     let both_on_host = from.kind().is_host_accessible() && to.kind().is_host_accessible();
-    from != to && !both_on_host
+    from != to && (options.device().is_some() || !both_on_host)
 }

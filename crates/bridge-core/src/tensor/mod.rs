@@ -11,6 +11,7 @@ use std::fmt;
 
 pub use owner::Owner;
 pub use spec::{Access, Stream, TensorSpec};
+pub(crate) use views::room_for;
 
 use self::owner::Kept;
 use crate::data_type::DataType;
@@ -41,13 +42,15 @@ pub struct ManagedTensor {
     access: Access,
     stream: Option<Stream>,
     layout: Layout,
+    /// Whether the tensor is as it was exported, so that its owner may be taken for it.
+    pristine: bool,
     owner: Owner,
 }
 
 // SAFETY: `from_parts` asks that the memory may be used and the owner dropped on any thread;
 // `Owner::keep` asks its value to be `Send`.
 unsafe impl Send for ManagedTensor {}
-// SAFETY: through a shared reference the owner cannot be reached at all (`into_owner_if` consumes
+// SAFETY: through a shared reference the owner cannot be reached at all (`into_owner` consumes
 // the tensor), and memory is only read.
 unsafe impl Sync for ManagedTensor {}
 
@@ -97,7 +100,7 @@ impl ManagedTensor {
             Err(error) => return Err(Refused::new(owner, error)),
         };
         let (data, layout) = from_lowest(data, layout, span.start, device);
-        Ok(Self { data, data_type, device, access, stream: None, layout, owner })
+        Ok(Self { data, data_type, device, access, stream: None, layout, pristine: true, owner })
     }
 
     /// The element type.
@@ -162,7 +165,7 @@ impl ManagedTensor {
     pub fn describe(&self) -> Description {
         let Facts { data_type, device, layout, access, ownership, alignment } = self.facts();
         let owner = match &self.owner.0 {
-            Kept::Any(value) => Some(value.as_ref().type_id()),
+            Kept::Any(value) if self.pristine => Some(value.as_ref().type_id()),
             _ => None,
         };
         let layout = layout.clone();
@@ -223,6 +226,6 @@ pub(crate) fn has_addresses(device: Device) -> bool {
 
 /// The largest power of two that divides an address, up to a page.
 #[inline]
-fn alignment_of(data: *mut c_void) -> usize {
+pub fn alignment_of<T>(data: *const T) -> usize {
     1 << data.addr().trailing_zeros().min(12)
 }

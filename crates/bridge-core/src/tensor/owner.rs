@@ -31,7 +31,7 @@ impl Owner {
     }
 
     /// A Rust value that keeps the memory alive until it is dropped, on whichever thread.
-    /// [`ManagedTensor::into_owner_if`] gives it back to who knows its type.
+    /// [`ManagedTensor::into_owner`] gives it back to who knows its type.
     pub fn keep<T: Any + Send>(value: T) -> Self {
         Self(Kept::Any(Box::new(value)))
     }
@@ -83,34 +83,28 @@ impl Owner {
 }
 
 impl ManagedTensor {
-    /// Whether [`Owner::keep`] was given a `T`.
+    /// Whether [`into_owner`](Self::into_owner) would give out a `T`.
     #[inline]
     pub fn is_kept_by<T: Any>(&self) -> bool {
-        matches!(&self.owner.0, Kept::Any(value) if value.is::<T>())
+        self.pristine && matches!(&self.owner.0, Kept::Any(value) if value.is::<T>())
     }
 
-    /// The value that [`Owner::keep`] was given, where it is a `T` and the tensor still describes
-    /// it: `unchanged` compares the two.
+    /// The value that [`Owner::keep`] was given, where it is a `T` and the tensor is as it was
+    /// made: no view of it, and not made read-only since.
     ///
     /// # Errors
     ///
-    /// The tensor itself, where its owner is not such a `T`.
+    /// The tensor itself otherwise.
     #[expect(clippy::result_large_err, reason = "the tensor comes back on the common way")]
     #[inline]
-    pub fn into_owner_if<T: Any + Send>(
-        mut self,
-        unchanged: impl FnOnce(&T, &Self) -> bool,
-    ) -> Result<T, Self> {
-        let owner = match std::mem::take(&mut self.owner.0) {
-            Kept::Any(value) => match value.downcast::<T>() {
-                Ok(value) if unchanged(&value, &self) => return Ok(*value),
-                Ok(value) => Kept::Any(value),
-                Err(value) => Kept::Any(value),
-            },
-            other => other,
-        };
-        self.owner.0 = owner;
-        Err(self)
+    pub fn into_owner<T: Any>(mut self) -> Result<T, Self> {
+        if !self.is_kept_by::<T>() {
+            return Err(self);
+        }
+        std::mem::take(&mut self.owner).into_kept().map_err(|owner| {
+            self.owner = owner;
+            self
+        })
     }
 
     /// Takes the owner out; the rest of the tensor must not outlive it.

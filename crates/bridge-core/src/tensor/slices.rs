@@ -89,13 +89,20 @@ impl ManagedTensor {
         Ok(first.cast())
     }
 
-    /// Succeeds where the CPU can read the memory through its address.
+    /// Succeeds where the CPU can read the memory through its address, now.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for memory of other devices.
+    /// [`Error::Unsupported`] for memory of other devices, and while a stream is still to be waited
+    /// for.
     #[inline]
     pub fn require_host(&self) -> Result<()> {
+        if let (true, Some(stream)) = (self.device.kind().is_host_accessible(), self.stream) {
+            return Err(Error::Unsupported {
+                what: format!("reading memory that is ready on {stream:?} only"),
+                remedy: "synchronize the stream, then say so with ready_on(None)".to_owned(),
+            });
+        }
         if self.device.kind().is_host_accessible() {
             return Ok(());
         }

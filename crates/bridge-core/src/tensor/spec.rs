@@ -29,7 +29,7 @@ impl TensorSpec {
     ///
     /// # Errors
     ///
-    /// As [`Layout::row_major`], and [`Error::TooLarge`] where the bytes exceed `isize::MAX`.
+    /// As [`Layout::row_major`], and [`Error::TooLarge`](crate::Error::TooLarge) where the bytes exceed `isize::MAX`.
     pub fn row_major(data_type: DataType, shape: &[usize]) -> Result<Self> {
         let layout = Layout::row_major(shape)?;
         layout.compact_bytes(data_type)?;

@@ -74,6 +74,7 @@ impl ManagedTensor {
             access: Access::Exclusive,
             stream: None,
             layout: layout.at_byte_offset(span.start.unsigned_abs()),
+            pristine: true,
             owner: memory.into(),
         })
     }

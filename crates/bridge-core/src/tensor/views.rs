@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::owner::Kept;
 use super::{Access, ManagedTensor, Owner, from_lowest};
 use crate::data_type::DataType;
-use crate::error::{Refused, Result};
+use crate::device::Device;
+use crate::error::{Error, Refused, Result};
 use crate::layout::Layout;
 
 impl ManagedTensor {
@@ -71,6 +72,7 @@ impl ManagedTensor {
         match changed {
             Ok((layout, low)) => {
                 (self.data, self.layout) = from_lowest(self.data, layout, low, self.device);
+                self.pristine = false;
                 Ok(self)
             }
             Err(error) => Err(Refused::new(self, error)),
@@ -80,7 +82,10 @@ impl ManagedTensor {
     /// The same tensor, which nobody may write through any more.
     #[must_use]
     pub fn into_read_only(mut self) -> Self {
-        self.access = Access::ReadOnly;
+        if self.access != Access::ReadOnly {
+            self.access = Access::ReadOnly;
+            self.pristine = false;
+        }
         self
     }
 
@@ -115,8 +120,12 @@ impl ManagedTensor {
     pub fn unstack(self, axis: usize) -> Result<Vec<Self>, Refused<Self>> {
         let count = self.layout.shape().get(axis).copied().unwrap_or(1);
         let shared = self.into_shared();
-        let parts: Result<_> =
-            (0..count).map(|index| Self::slice_of(&shared, axis, index)).collect();
+        let parts = room_for(count).and_then(|mut parts| {
+            for index in 0..count {
+                parts.push(Self::slice_of(&shared, axis, index)?);
+            }
+            Ok(parts)
+        });
         parts.map_err(|error| match Arc::try_unwrap(shared) {
             Ok(whole) => Refused::new(whole, error),
             Err(shared) => Refused::new(Self::alias(&shared), error),
@@ -143,7 +152,18 @@ impl ManagedTensor {
             access,
             stream: shared.stream,
             layout,
+            pristine: false,
             owner: Owner(Kept::Shared(Arc::clone(shared))),
         }
     }
+}
+
+/// An empty vector with room for `count` parts: an empty tensor can have any number of them.
+pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>> {
+    let mut parts = Vec::new();
+    parts.try_reserve_exact(count).map_err(|_| Error::OutOfMemory {
+        device: Device::CPU,
+        requested: (count as u64).saturating_mul(size_of::<T>() as u64),
+    })?;
+    Ok(parts)
 }

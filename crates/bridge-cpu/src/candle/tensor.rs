@@ -3,6 +3,7 @@
 use bridge_core::{
     Accepts, Access, DataType, Description, Device, Element, Error, Layout, LayoutRule,
     ManagedTensor, NativeArray, Owner, Ownership, Refused, Result, Strides, TensorSpec,
+    alignment_of,
 };
 use candle_core::op::BackpropOp;
 use candle_core::{CpuStorage, Storage, Tensor};
@@ -22,7 +23,7 @@ impl NativeArray<Candle> for Tensor {
         Ok(Description {
             data_type,
             device: Device::CPU,
-            alignment: 1 << first.addr().trailing_zeros().min(12),
+            alignment: alignment_of(first),
             layout,
             access: Access::ReadOnly,
             ownership: Ownership::Kept,
@@ -55,20 +56,11 @@ impl NativeArray<Candle> for Tensor {
     }
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
-        if !tensor.is_kept_by::<Self>() {
-            return from_vector(tensor);
+        if tensor.is_kept_by::<Self>() {
+            return tensor.into_owner().or_else(from_vector);
         }
-        tensor.into_owner_if::<Self>(describes).or_else(from_vector)
+        from_vector(tensor)
     }
-}
-
-/// Whether a tensor still describes the candle tensor that it was exported from.
-fn describes(own: &Tensor, tensor: &ManagedTensor) -> bool {
-    first_and_spec(own).is_ok_and(|(first, TensorSpec { layout, .. })| {
-        let offset = tensor.layout().byte_offset();
-        (layout.is_empty() || first == tensor.first_element())
-            && layout.at_byte_offset(offset).is_same_as(tensor.layout())
-    })
 }
 
 /// The address of the element whose indices are all zero, its type, and where the others lie.

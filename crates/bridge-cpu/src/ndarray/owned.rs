@@ -4,7 +4,7 @@ use std::any::type_name;
 
 use bridge_core::{
     Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor,
-    NativeArray, Owner, Ownership, Refused, Result, TensorSpec,
+    NativeArray, Owner, Ownership, Refused, Result, TensorSpec, alignment_of,
 };
 use ndarray::{Array, Array1, ArrayD, Axis, Dimension, IxDyn, Slice};
 
@@ -34,7 +34,7 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
             layout,
             access: Access::Exclusive,
             ownership,
-            alignment: T::DATA_TYPE.alignment(),
+            alignment: alignment_of(self.as_ptr()),
             owner: None,
         })
     }
@@ -64,7 +64,7 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
         if tensor.is_kept_by::<Self>() {
-            return tensor.into_owner_if::<Self>(describes).or_else(from_vector);
+            return tensor.into_owner().or_else(from_vector);
         }
         from_vector(tensor)
     }
@@ -84,16 +84,6 @@ fn from_vector<T: Element, D: Dimension>(
     }
     let (vec, layout) = tensor.into_vec::<T>()?;
     Ok(dense_array(Array1::from_vec(vec), &layout))
-}
-
-/// Whether a tensor still describes the array that it was exported from.
-fn describes<T: Element, D: Dimension>(array: &Array<T, D>, tensor: &ManagedTensor) -> bool {
-    let layout = tensor.layout();
-    let same_place = array.is_empty() || array.as_ptr().cast() == tensor.first_element();
-    same_place
-        && tensor.access() == Access::Exclusive
-        && Layout::new(array.shape(), array.strides(), layout.byte_offset())
-            .is_ok_and(|own| own.is_same_as(layout))
 }
 
 /// Keeps the array itself as the owner of its memory.

@@ -119,8 +119,8 @@ impl<T: Element> SharedArray<T> {
         self.tensor.layout()
     }
 
-    /// Whether [`view_mut`](Self::view_mut) would be refused for good: the memory is read-only or
-    /// others may hold it.
+    /// Whether [`view_mut`](Self::view_mut) is refused whoever drops their clones: the memory is
+    /// read-only, or a framework may hold it too (then see [`view_mut_shared`](Self::view_mut_shared)).
     pub fn is_read_only(&self) -> bool {
         self.tensor.access() != Access::Exclusive
     }
@@ -234,12 +234,8 @@ impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
     }
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
-        let unchanged = |own: &Self, tensor: &ManagedTensor| {
-            own.as_ptr().cast() == tensor.first_element()
-                && own.layout().is_same_as(tensor.layout())
-        };
         if tensor.is_kept_by::<Self>() {
-            return tensor.into_owner_if::<Self>(unchanged).or_else(Self::over);
+            return tensor.into_owner().or_else(Self::over);
         }
         Self::over(tensor)
     }
@@ -284,10 +280,13 @@ impl<T: Element + PartialEq> PartialEq for SharedArray<T> {
 
 impl<T: Element, D: Dimension + Send + 'static> From<Array<T, D>> for SharedArray<T> {
     /// Shares an owned array; nothing is copied.
+    ///
+    /// # Panics
+    ///
+    /// Where the array has more than [`MAX_RANK`](bridge_core::MAX_RANK) axes. `convert()` refuses
+    /// such an array instead.
     fn from(array: Array<T, D>) -> Self {
-        array.convert().unwrap_or_else(|refused| {
-            unreachable!("a shared array takes every array of its element type: {refused}")
-        })
+        array.convert().unwrap_or_else(|refused| panic!("{refused}"))
     }
 }
 

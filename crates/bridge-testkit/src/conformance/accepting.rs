@@ -39,7 +39,7 @@ fn taken(subject: &Subject, case: &Case) -> Check {
     expected.check_place(&tensor).map_err(|found| {
         format!("it keeps ACCEPTS and was copied, which import must never do: {found}")
     })?;
-    expected.check(subject, tensor)
+    expected.check(subject, &tensor)
 }
 
 pub(super) fn other_tensors_come_back_unharmed(subject: &Subject, findings: &mut Findings) {
@@ -102,7 +102,7 @@ fn other_cases(
 fn other_device(native: &'static NativeType) -> Check {
     let (lowest, highest) = native.accepts().rank_limits();
     let arrangement = Arrangement::of_rank(2.clamp(lowest, highest)).swap_remove(0);
-    let upload = |base| FakeAccelerator.transfer(base, DEVICES[0]);
+    let upload = |base: ManagedTensor| FakeAccelerator.transfer(&base, DEVICES[0]);
     let data_type = native.accepts().data_types()[0];
     let made = arrangement.sample_with(data_type, Backing::RustOwner, Access::Exclusive, upload);
     let Some(sample) = made.map_err(|refused| refused.to_string())? else { return Ok(()) };
@@ -139,7 +139,7 @@ fn refused(
     let after = back.describe();
     ensure(before == after, || format!("the tensor came back changed: {before:?} to {after:?}"))?;
     ensure(Place::of(&back) == expected.place, || "the tensor came back elsewhere".to_owned())?;
-    expected.check_same(subject, back)?;
+    expected.check_same(subject, &back)?;
     match drops.map(DropCounter::drops) {
         None | Some(1) => Ok(()),
         Some(times) => Err(format!("the owner was dropped {times} times, not once")),

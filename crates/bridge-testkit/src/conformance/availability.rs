@@ -103,7 +103,7 @@ pub(super) fn unavailable_is_an_error_not_a_crash(subject: &Subject, findings: &
             let _ = subject.backend.synchronize(device);
             let _ = subject.backend.release_cached(device);
             let _ = subject.backend.import(some_tensor());
-            let _ = subject.backend.transfer(some_tensor(), device);
+            let _ = subject.backend.transfer(&some_tensor(), device);
             Ok(())
         });
     }

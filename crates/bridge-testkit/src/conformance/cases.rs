@@ -170,7 +170,7 @@ impl Expected {
     }
 
     /// Checks that a tensor has this shape, element type and these elements.
-    pub(super) fn check(&self, subject: &Subject, tensor: ManagedTensor) -> Result<(), String> {
+    pub(super) fn check(&self, subject: &Subject, tensor: &ManagedTensor) -> Result<(), String> {
         if tensor.shape() != self.shape {
             return Err(format!("the shape {:?} became {:?}", self.shape, tensor.shape()));
         }
@@ -185,9 +185,9 @@ impl Expected {
     pub(super) fn check_same(
         &self,
         subject: &Subject,
-        tensor: ManagedTensor,
+        tensor: &ManagedTensor,
     ) -> Result<(), String> {
-        self.check_place(&tensor)?;
+        self.check_place(tensor)?;
         self.check(subject, tensor)
     }
 

@@ -107,6 +107,6 @@ fn check_cast(subject: &Subject, array: Array, to: DataType, numbers: &[u8]) -> 
     let Some(expected) = small_numbers(to, tensor.shape(), numbers) else {
         return Ok(());
     };
-    let found = subject.bytes(tensor)?;
+    let found = subject.bytes(&tensor)?;
     crate::oracle::compare(&crate::bytes_of(&expected), &found, to.bits())
 }

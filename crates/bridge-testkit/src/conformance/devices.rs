@@ -45,7 +45,7 @@ pub(super) fn unknown_devices_are_refused(subject: &Subject, findings: &mut Find
                 Error::Unsupported { .. } if !managed => {}
                 other => return Err(format!("the error is another: {other}")),
             }
-            expected.check_same(subject, exported(array)?)
+            expected.check_same(subject, &exported(array)?)
         });
     }
 }
@@ -95,7 +95,7 @@ fn from_another_device(subject: &Subject, case: &Case) -> Check {
     ensure(!report.is_zero_copy() || subject.name == name, || {
         format!("no copy was reported: {report}")
     })?;
-    expected.check(subject, exported(array)?)
+    expected.check(subject, &exported(array)?)
 }
 
 /// From the host to one device, a copy on the other, and back.
@@ -121,5 +121,5 @@ fn around(subject: &Subject, case: &Case, from: Device, to: Device) -> Check {
         ensure(copied || !must_copy, || format!("no copy was reported: {report}"))?;
         array = Array::new(tensor);
     }
-    expected.check(subject, exported(array)?)
+    expected.check(subject, &exported(array)?)
 }

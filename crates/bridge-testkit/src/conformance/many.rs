@@ -59,7 +59,7 @@ fn stacked(subject: &Subject, data_type: DataType, rank: usize, axis: usize) -> 
     ensure(whole.shape() == shape, || format!("{shape:?} became {:?}", whole.shape()))?;
     let parts = whole.unstack(axis).map_err(|refused| refused.to_string())?;
     for part in parts {
-        crate::oracle::compare(&one.expected, &subject.bytes(part)?, data_type.bits())?;
+        crate::oracle::compare(&one.expected, &subject.bytes(&part)?, data_type.bits())?;
     }
     // Arrays that differ are refused, and every one comes back.
     let odd = Arrangement::of_rank(rank).swap_remove(0).sample(data_type, Backing::RustOwner);
@@ -92,7 +92,7 @@ fn unstacked(subject: &Subject, data_type: DataType, rank: usize) -> Check {
     for part in parts {
         let part = exported(part)?;
         ensure(part.shape().len() == rank, || format!("a slice has shape {:?}", part.shape()))?;
-        bytes.extend(subject.bytes(part)?);
+        bytes.extend(subject.bytes(&part)?);
     }
     ensure(count > 0, || "there are no slices".to_owned())?;
     crate::oracle::compare(&whole.expected, &bytes, data_type.bits())?;
@@ -124,7 +124,7 @@ fn mapped(
     });
     let (array, extras) = mapped.map_err(|refused| format!("mapping failed: {refused}"))?;
     ensure(extras.len() == count, || format!("{} of {count} slices", extras.len()))?;
-    let found = subject.bytes(exported(array)?)?;
+    let found = subject.bytes(&exported(array)?)?;
     crate::oracle::compare(&whole.expected, &found, data_type.bits())
 }
 

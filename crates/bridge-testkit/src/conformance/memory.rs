@@ -47,7 +47,7 @@ fn zeros(subject: &Subject, data_type: DataType, shape: &[usize], device: Device
     ensure(tensor.device() == device, || format!("it is on {}", tensor.device()))?;
     ensure(tensor.shape() == shape, || format!("its shape is {:?}", tensor.shape()))?;
     ensure(tensor.data_type() == data_type, || format!("it is of {}", tensor.data_type()))?;
-    let bytes = subject.bytes(tensor)?;
+    let bytes = subject.bytes(&tensor)?;
     ensure(bytes.iter().all(|&byte| byte == 0), || "it is not zero".to_owned())
 }
 

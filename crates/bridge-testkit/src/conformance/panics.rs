@@ -1,11 +1,12 @@
 //! Panics in code that a conversion calls.
 
+use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bridge_core::{
-    Array, Converter, Copy, Description, Error, Observer, Options, Record, Refused, Registration,
-    Registry, observe,
+    Array, Converter, Copy, Description, Error, NativeType, Observer, Options, Record, Refused,
+    Registration, Registry, observe,
 };
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
@@ -32,11 +33,11 @@ pub(super) fn panics_drop_owners_once(subject: &Subject, findings: &mut Findings
                 checked
             });
             findings.case(format!("{case}, a converter panics"), || {
-                let registry = subject.registry_with(shortcut(subject, Mood::Panics))?;
+                let registry = subject.registry_with(shortcut(subject, native, Mood::Panics))?;
                 panicking(subject, &case, &registry, Copy::Always)
             });
             findings.case(format!("{case}, a converter refuses"), || {
-                let registry = subject.registry_with(shortcut(subject, Mood::Refuses))?;
+                let registry = subject.registry_with(shortcut(subject, native, Mood::Refuses))?;
                 general_way(subject, &case, &registry)
             });
         });
@@ -60,12 +61,17 @@ enum Mood {
 /// A shortcut from a plain tensor to the backend that does not work.
 struct Shortcut {
     target: &'static str,
+    target_type: TypeId,
     mood: Mood,
 }
 
-fn shortcut(subject: &Subject, mood: Mood) -> Registration {
+fn shortcut(subject: &Subject, native: &NativeType, mood: Mood) -> Registration {
     // A registry holds converters for the life of the program; this one is a few bytes.
-    Registration::converter(Box::leak(Box::new(Shortcut { target: subject.name, mood })))
+    Registration::converter(Box::leak(Box::new(Shortcut {
+        target: subject.name,
+        target_type: native.type_id(),
+        mood,
+    })))
 }
 
 impl Converter for Shortcut {
@@ -75,6 +81,10 @@ impl Converter for Shortcut {
 
     fn target(&self) -> &'static str {
         self.target
+    }
+
+    fn target_type(&self) -> TypeId {
+        self.target_type
     }
 
     fn name(&self) -> &'static str {
@@ -118,7 +128,7 @@ fn general_way(subject: &Subject, case: &Case, registry: &Registry) -> Check {
     let array = registry
         .convert(Array::new(sample.tensor), subject.name, options)
         .map_err(|refused| format!("the general way was not taken: {refused}"))?;
-    expected.check(subject, exported(array)?)?;
+    expected.check(subject, &exported(array)?)?;
     let times = sample.drops.map_or(1, |drops| drops.drops());
     ensure(times == 1, || format!("the owner was dropped {times} times, not once"))
 }

@@ -49,7 +49,7 @@ pub(super) fn conversions_keep_every_bit(subject: &Subject, findings: &mut Findi
                 None => format!("it keeps ACCEPTS and was copied: {report}"),
             })?;
         }
-        expected.check(subject, tensor)
+        expected.check(subject, &tensor)
     });
 }
 
@@ -93,7 +93,7 @@ pub(super) fn copy_never_shares_or_gives_back(subject: &Subject, findings: &mut 
                 exported(array)?
             }
         };
-        expected.check_same(subject, tensor)
+        expected.check_same(subject, &tensor)
     });
 }
 
@@ -115,7 +115,7 @@ pub(super) fn copy_always_shares_nothing(subject: &Subject, findings: &mut Findi
                 format!("the copy's source was dropped {times} times, not once")
             })?;
         }
-        expected.check(subject, exported(array)?)?;
+        expected.check(subject, &exported(array)?)?;
         copied_from_a_live_source(subject, case)
     });
 }
@@ -133,8 +133,8 @@ fn copied_from_a_live_source(subject: &Subject, case: &Case) -> Check {
     let copy = exported(copy)?;
     let shared = Place::of(&copy) == expected.place && !expected.bytes.is_empty();
     ensure(!shared, || "the copy lies in the source's memory".to_owned())?;
-    expected.check(subject, copy)?;
+    expected.check(subject, &copy)?;
     expected
-        .check_same(subject, ManagedTensor::alias(&source))
+        .check_same(subject, &ManagedTensor::alias(&source))
         .map_err(|found| format!("the source was changed: {found}"))
 }

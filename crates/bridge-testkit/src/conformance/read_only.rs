@@ -48,7 +48,7 @@ fn converted(subject: &Subject, case: &Case) -> Check {
     };
     let tensor = exported(result.map_err(|refused| refused.to_string())?)?;
     still_read_only(&tensor, &expected)?;
-    expected.check(subject, tensor)?;
+    expected.check(subject, &tensor)?;
 
     let careless = case.native.accepts().is_careless_of_read_only();
     let never = Options::default().copy(Copy::Never);
@@ -73,7 +73,7 @@ fn converted(subject: &Subject, case: &Case) -> Check {
         return Ok(());
     };
     match result {
-        Ok(array) if careless => expected.check_same(subject, exported(array)?),
+        Ok(array) if careless => expected.check_same(subject, &exported(array)?),
         Ok(array) => still_read_only(&exported(array)?, &expected),
         Err(refused) => expected.check_same(subject, exported(refused.into_value())?),
     }

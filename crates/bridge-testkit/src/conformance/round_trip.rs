@@ -22,7 +22,7 @@ pub(super) fn exports_are_taken_back(subject: &Subject, findings: &mut Findings)
                     format!("it refused its own export, on which failed calls rely: {refused}")
                 })?;
             }
-            expected.check_same(subject, exported(array)?)
+            expected.check_same(subject, &exported(array)?)
         });
     });
 }

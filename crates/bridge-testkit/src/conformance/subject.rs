@@ -68,20 +68,20 @@ impl Subject {
         if device.kind().is_host_accessible() {
             return Ok(tensor);
         }
-        let placed = self.manager_of(device)?.transfer(tensor, device);
-        placed.map_err(|refused| format!("moving a sample to {device} failed: {refused}"))
+        let placed = self.manager_of(device)?.transfer(&tensor, device);
+        placed.map_err(|error| format!("moving a sample to {device} failed: {error}"))
     }
 
     /// The elements of a tensor on any device.
-    pub(super) fn bytes(&self, tensor: ManagedTensor) -> Result<Vec<u8>, String> {
+    pub(super) fn bytes(&self, tensor: &ManagedTensor) -> Result<Vec<u8>, String> {
         let device = tensor.device();
         if device.kind().is_host_accessible() {
-            return Ok(bytes_of(&tensor));
+            return Ok(bytes_of(tensor));
         }
         let manager = self.manager_of(device)?;
         let down = manager
             .transfer(tensor, Device::CPU)
-            .map_err(|refused| format!("moving the result from {device} failed: {refused}"))?;
+            .map_err(|error| format!("moving the result from {device} failed: {error}"))?;
         manager.synchronize(device).map_err(|error| format!("synchronizing {device}: {error}"))?;
         Ok(bytes_of(&down))
     }

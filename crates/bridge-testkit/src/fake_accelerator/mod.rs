@@ -33,7 +33,7 @@ use std::borrow::Cow;
 
 use bridge_core::{
     Availability, Backend, DataType, Descriptor, Device, DeviceKind, DeviceMemory, Error,
-    ManagedTensor, NativeType, Overflow, Refused, Result, TensorSpec,
+    ManagedTensor, NativeType, Overflow, Result, TensorSpec,
 };
 
 pub use array::FakeArray;
@@ -78,13 +78,8 @@ impl Backend for FakeAccelerator {
         DeviceBlock::allocate(&compact, existing(device)?)
     }
 
-    fn transfer(
-        &self,
-        tensor: ManagedTensor,
-        to: Device,
-    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
-        let copied = self.copied_to(&tensor, to);
-        copied.map_err(|error| Refused::new(tensor, error))
+    fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
+        self.copied_to(tensor, to)
     }
 
     fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
