@@ -75,7 +75,7 @@ fn converted(subject: &Subject, case: &Case) -> Check {
     match result {
         Ok(array) if careless => expected.check_same(subject, &exported(array)?),
         Ok(array) => still_read_only(&exported(array)?, &expected),
-        Err(refused) => expected.check_same(subject, exported(refused.into_value())?),
+        Err(refused) => expected.check_same(subject, &exported(refused.into_value())?),
     }
 }
 

@@ -42,7 +42,7 @@ fn repeatedly(subject: &Subject, case: &Case) -> Check {
         let expected = Expected::of(&sample);
         let converted =
             subject.registry.convert(Array::new(sample.tensor), subject.name, Options::default());
-        expected.check(subject, exported(converted.map_err(|refused| refused.to_string())?)?)?;
+        expected.check(subject, &exported(converted.map_err(|refused| refused.to_string())?)?)?;
         let times = sample.drops.map_or(1, |drops| drops.drops());
         ensure(times == 1, || format!("the owner was dropped {times} times, not once"))?;
     }
@@ -61,7 +61,7 @@ fn one_source_many_readers(subject: &Subject, case: &Case) -> Check {
             let alias = Array::new(ManagedTensor::alias(&whole));
             let options = Options::default().copy(Copy::Always);
             let converted = subject.registry.convert(alias, subject.name, options);
-            expected.check(subject, exported(converted.map_err(|refused| refused.to_string())?)?)
+            expected.check(subject, &exported(converted.map_err(|refused| refused.to_string())?)?)
         };
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(copy)).collect();
         threads
