@@ -140,6 +140,7 @@ fn refused(
     ensure(before == after, || format!("the tensor came back changed: {before:?} to {after:?}"))?;
     ensure(Place::of(&back) == expected.place, || "the tensor came back elsewhere".to_owned())?;
     expected.check_same(subject, &back)?;
+    drop(back);
     match drops.map(DropCounter::drops) {
         None | Some(1) => Ok(()),
         Some(times) => Err(format!("the owner was dropped {times} times, not once")),

@@ -129,6 +129,7 @@ fn outlives(subject: &Subject, case: &Case) -> Check {
     ensure(dropped == 0, || "the memory went away while an array holds it".to_owned())?;
     let through_c = ForeignTensor::of(exported(array)?, &DropCounter::new()).into_managed();
     expected.check_same(subject, &through_c)?;
+    drop(through_c);
     let dropped = sample.drops.as_ref().map_or(1, DropCounter::drops);
     ensure(dropped == 1, || format!("the owner was dropped {dropped} times, not once"))
 }
