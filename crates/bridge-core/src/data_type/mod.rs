@@ -262,8 +262,19 @@ mod tests {
         for (code, bits, lanes) in [(0, 0, 1), (0, 8, 0), (6, 1, 1), (5, 63, 1), (4, 32, 1)] {
             assert!(DataType::from_dlpack(code, bits, lanes).is_err(), "{code} {bits} {lanes}");
         }
-        for text in ["", "float", "f3x", "int9999", "object", "float32_x", "float32_x0", "i", "32"]
-        {
+        for text in [
+            "",
+            "float",
+            "float8",
+            "int4",
+            "f3x",
+            "int9999",
+            "object",
+            "float32_x",
+            "float32_x0",
+            "i",
+            "32",
+        ] {
             assert!(text.parse::<DataType>().is_err(), "{text}");
         }
     }

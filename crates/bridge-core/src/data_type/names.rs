@@ -60,7 +60,12 @@ impl FromStr for DataType {
                     }
                     _ => continue,
                 };
-                return Self::new(code, bits, lanes);
+                // A width that no framework has is a slip of the pen: "float8" has a dozen meanings.
+                let scalar = Self::new(code, bits, 1)?;
+                if code != TypeCode::Opaque && !Self::NAMED.contains(&scalar) {
+                    return Err(unknown());
+                }
+                return scalar.with_lanes(lanes);
             }
         }
         Err(unknown())
