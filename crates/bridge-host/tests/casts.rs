@@ -583,6 +583,7 @@ fn what_is_no_number_is_not_cast() {
     assert!(error.to_string().contains("lanes"), "{error}");
     let opaque = tensor("opaque64".parse().unwrap(), &[1], &[0; 8]);
     assert!(to_data_type(&opaque, DataType::F32, Wrap).unwrap_err().to_string().contains("handle"));
-    let odd = tensor("int128".parse().unwrap(), &[1], &[0; 16]);
+    let wide = DataType::from_dlpack(0, 128, 1).unwrap();
+    let odd = tensor(wide, &[1], &[0; 16]);
     assert!(to_data_type(&odd, DataType::I64, Wrap).unwrap_err().to_string().contains("width"));
 }
