@@ -48,7 +48,7 @@ mod tensor;
 
 pub use accepts::{Accepts, LayoutRule};
 pub use array::Array;
-pub use backend::{Availability, Backend, Descriptor, DeviceMemory};
+pub use backend::{Availability, Backend, Descriptor, Detail, DeviceMemory, Mapping};
 pub use batch::{BatchRefused, convert_all};
 pub use convert::{Convert, Erased};
 pub use converter::Converter;
