@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const SOURCES: [&str; 2] = ["shim/tensor.cpp", "shim/cuda.cpp"];
+const SOURCES: [&str; 3] = ["shim/tensor.cpp", "shim/cuda.cpp", "shim/version.cpp"];
 
 fn main() {
     println!("cargo::rerun-if-changed=shim");

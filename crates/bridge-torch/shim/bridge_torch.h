@@ -49,6 +49,10 @@ struct BridgeTorchView {
 
 const char* bridge_torch_message();
 
+// The version of libtorch that this was compiled for, and the instructions that its kernels use.
+const char* bridge_torch_version();
+const char* bridge_torch_cpu_capability();
+
 // Describes a tensor. A lazily copied tensor is made its own memory where `for_writing` is set.
 // `release` is the function that contexts of ours were adopted with.
 int32_t bridge_torch_view(

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use bridge_core::{
-    Availability, Backend, DataType, Descriptor, Device, DeviceKind, DeviceMemory, Error,
+    Availability, Backend, DataType, Descriptor, Detail, Device, DeviceKind, DeviceMemory, Error,
     HostMemory, ManagedTensor, NativeType, Overflow, Result, TensorSpec,
 };
 use tch::Tensor;
 
-use crate::cuda;
+use crate::{cuda, shim};
 
 /// The backend for libtorch.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +43,31 @@ impl Backend for Torch {
 
     fn native_types(&self) -> &'static [NativeType] {
         NATIVE_TYPES
+    }
+
+    fn details(&self) -> Vec<Detail> {
+        let of = |device, name, value| Detail { device, name, value };
+        let mut details = vec![
+            of(None, "libtorch", shim::version()),
+            of(Some(Device::CPU), "instructions", shim::cpu_capability()),
+            of(Some(Device::CPU), "threads", tch::get_num_threads().to_string()),
+        ];
+        let found = cuda::found();
+        if found.devices == 0 {
+            details.push(of(None, "no CUDA", found.reason.clone()));
+        }
+        for device in (0..found.devices).map(Device::cuda) {
+            if let Ok(memory) = cuda::memory(device) {
+                let value = format!("{} of {} bytes free", memory.free, memory.total);
+                details.push(of(Some(device), "memory", value));
+            }
+            if let Ok(cached) = cuda::cached_memory(device) {
+                let value =
+                    format!("{} bytes in use, {} reserved", cached.allocated, cached.reserved);
+                details.push(of(Some(device), "caching allocator", value));
+            }
+        }
+        details
     }
 
     fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {

@@ -35,6 +35,8 @@ pub(crate) mod device_type {
 
 unsafe extern "C" {
     fn bridge_torch_message() -> *const c_char;
+    fn bridge_torch_version() -> *const c_char;
+    fn bridge_torch_cpu_capability() -> *const c_char;
 
     pub(crate) fn bridge_torch_view(
         tensor: *const Handle,
@@ -117,8 +119,27 @@ impl Work {
 /// What the shim said last on this thread.
 pub(crate) fn message() -> String {
     // SAFETY: the shim gives out a C string that lives until its next call on this thread.
-    let text = unsafe { CStr::from_ptr(bridge_torch_message()) };
-    text.to_string_lossy().into_owned()
+    unsafe { copied(bridge_torch_message()) }
+}
+
+/// The version of libtorch.
+pub(crate) fn version() -> String {
+    // SAFETY: the shim gives out a C string that lives as long as the program.
+    unsafe { copied(bridge_torch_version()) }
+}
+
+/// The instructions that libtorch's kernels use on this CPU.
+pub(crate) fn cpu_capability() -> String {
+    // SAFETY: as for `version`.
+    unsafe { copied(bridge_torch_cpu_capability()) }
+}
+
+/// # Safety
+///
+/// `text` is a C string.
+unsafe fn copied(text: *const c_char) -> String {
+    // SAFETY: as the caller promises.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
 /// tch's handle as the shim takes it.
