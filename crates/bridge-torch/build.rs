@@ -46,7 +46,7 @@ fn cxx11_abi(root: &Path) -> String {
     }
     let recorded = root.join("share/cmake/Torch/TorchConfig.cmake");
     println!("cargo::rerun-if-changed={}", recorded.display());
-    let old = fs::read_to_string(recorded)
-        .is_ok_and(|text| text.contains("-D_GLIBCXX_USE_CXX11_ABI=0"));
+    let old =
+        fs::read_to_string(recorded).is_ok_and(|text| text.contains("-D_GLIBCXX_USE_CXX11_ABI=0"));
     if old { "0" } else { "1" }.to_owned()
 }

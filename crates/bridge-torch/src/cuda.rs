@@ -100,7 +100,8 @@ fn over(memory: Tensor, spec: TensorSpec, device: Device) -> Result<ManagedTenso
     let owner = Owner::keep(Bytes(memory));
     // SAFETY: every caller has made memory that the spec fits, and written it; it is nobody
     // else's, and tch's tensors may be dropped on any thread.
-    let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner) }?;
+    let tensor =
+        unsafe { ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner) }?;
     Ok(tensor.ready_on(current_stream(device)?))
 }
 

@@ -10,6 +10,7 @@
 //!
 //! ```
 //! use bridge_core::{Convert, ManagedTensor};
+//! use bridge_torch as _;
 //!
 //! let tensor = ManagedTensor::from_vec(vec![1_f32, 2.0, 3.0, 4.0], &[2, 2])?;
 //! let torch: tch::Tensor = tensor.convert()?;

@@ -15,7 +15,7 @@ obstacles! {
     UNDEFINED = 0, "an undefined tensor", "make one with elements, with Tensor::zeros() for example";
     META = 8, "a tensor on torch's meta device, which has no elements",
         "make it on a device, with empty_like() there";
-    NESTED = 7, "a nested tensor", "pad it to one shape first, with to_padded_tensor()";
+    NESTED = 7, "a nested tensor", "pad it to one shape first, with nested_to_padded_tensor()";
     SPARSE = 4, "a sparse tensor", "make it dense first, with to_dense()";
     MKLDNN = 5, "a tensor in the layout of oneDNN", "make it dense first, with to_dense()";
     QUANTIZED = 6, "a quantized tensor",
