@@ -102,7 +102,9 @@ fn over(memory: Tensor, spec: TensorSpec, device: Device) -> Result<ManagedTenso
     // else's, and tch's tensors may be dropped on any thread.
     let tensor =
         unsafe { ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner) }?;
-    Ok(tensor.ready_on(current_stream(device)?))
+    let stream = current_stream(device)?;
+    // SAFETY: libtorch has written the memory on its current stream.
+    Ok(unsafe { tensor.ready_on(stream) })
 }
 
 /// Memory that is no tensor of its elements: `import` must not take it for one.
@@ -155,7 +157,8 @@ pub(crate) fn copied(tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor
         )
     };
     work("copy between devices", to, bytes as u64).check(status)?;
-    Ok(target.ready_on(None))
+    // SAFETY: the copy is done.
+    Ok(unsafe { target.ready_on(None) })
 }
 
 /// How elements are walked through from the lowest address on.

@@ -17,7 +17,7 @@ macro_rules! data_types {
         }
 
         #[inline]
-        fn plain_data_type(scalar_type: i32) -> Option<DataType> {
+        fn known(scalar_type: i32) -> Option<DataType> {
             match scalar_type {
                 $($number => Some(DataType::$name),)*
                 _ => None,
@@ -26,7 +26,7 @@ macro_rules! data_types {
     };
 }
 
-// Those that tch's `Kind` lacks (27 to 29, 44) pass as well: they are asked for by number only.
+// Those that tch's `Kind` lacks (27 to 29, 44, 45) pass as well: they are asked for by number only.
 data_types! {
     F32 = 6,
     F64 = 7,
@@ -49,10 +49,8 @@ data_types! {
     F8E5M2FNUZ = 25,
     F8E4M3FNUZ = 26,
     F8E8M0FNU = 44,
+    F4E2M1FN_X2 = 45,
 }
-
-/// Two packed float4 in a byte.
-const FLOAT4_E2M1FN_X2: i32 = 45;
 
 /// The DLPack type with exactly torch's values.
 ///
@@ -62,14 +60,10 @@ const FLOAT4_E2M1FN_X2: i32 = 45;
 /// of fewer than 8 bits.
 #[inline]
 pub(crate) fn data_type_of(scalar_type: i32) -> Result<DataType> {
-    match plain_data_type(scalar_type) {
-        Some(data_type) => Ok(data_type),
-        None if scalar_type == FLOAT4_E2M1FN_X2 => DataType::F4E2M1FN.with_lanes(2),
-        None => Err(Error::Unsupported {
-            what: format!("torch's element type number {scalar_type}, of bits or parts of a byte,"),
-            remedy: "view it as bytes in torch first, with view_dtype(Kind::Uint8)".to_owned(),
-        }),
-    }
+    known(scalar_type).ok_or_else(|| Error::Unsupported {
+        what: format!("torch's element type number {scalar_type}, of bits or parts of a byte,"),
+        remedy: "view it as bytes in torch first, with view_dtype(Kind::Uint8)".to_owned(),
+    })
 }
 
 #[cfg(test)]

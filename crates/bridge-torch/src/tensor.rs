@@ -166,7 +166,8 @@ fn exported(
     //   page states for all frameworks.
     let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, Access::Shared, owner) };
     match tensor {
-        Ok(tensor) => Ok(tensor.ready_on(stream)),
+        // SAFETY: the stream is libtorch's current one on the device, behind which the data is ready.
+        Ok(tensor) => Ok(unsafe { tensor.ready_on(stream) }),
         Err(refused) => Err(refused.map(|owner| match owner.into_kept() {
             Ok(tensor) => tensor,
             Err(_) => unreachable!("the owner was made of this tensor"),

@@ -99,10 +99,7 @@ fn entry<'a>(key: Value<'a>, value: Value<'a>) -> Outcome<(&'a str, usize)> {
             };
             Err(Failure::new(format!("the entry \"{name}\" is {what}"))
                 .why("it would be lost: array files hold tensors only")
-                .remedy(format!(
-                    "save the tensors alone, as in torch.save(checkpoint[\"{name}\"], \
-                                 path) where they are in there, or {SAVE_A_STATE_DICTIONARY}"
-                )))
+                .remedy(SAVE_A_STATE_DICTIONARY))
         }
     }
 }
