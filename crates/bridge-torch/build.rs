@@ -7,7 +7,7 @@ const SOURCES: [&str; 3] = ["shim/tensor.cpp", "shim/cuda.cpp", "shim/version.cp
 
 fn main() {
     println!("cargo::rerun-if-changed=shim");
-    if env::var_os("CARGO_FEATURE_DOC_ONLY").is_some() {
+    if env::var_os("CARGO_FEATURE__DOC_ONLY").is_some() {
         return; // documentation and type checks need no library
     }
     let libraries = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from).expect(
@@ -18,6 +18,7 @@ fn main() {
     let include = env::var_os("LIBTORCH_INCLUDE").map_or_else(|| root.to_owned(), PathBuf::from);
     let include = include.join("include");
 
+    let faults = env::var_os("CARGO_FEATURE__FAULTS").map(|_| "shim/faults.cpp");
     cc::Build::new()
         .cpp(true)
         .std("c++17")
@@ -26,7 +27,7 @@ fn main() {
         .flag(format!("-isystem{}", include.display()))
         .flag(format!("-isystem{}", include.join("torch/csrc/api/include").display()))
         .flag(format!("-D_GLIBCXX_USE_CXX11_ABI={}", cxx11_abi(root)))
-        .files(SOURCES)
+        .files(SOURCES.into_iter().chain(faults))
         .compile("bridge_torch");
     // The shim calls what tch does not: these must not be dropped before it is linked.
     println!("cargo::rustc-link-search=native={}", libraries.display());

@@ -20,12 +20,14 @@ mod command;
 mod failure;
 mod features;
 mod libtest;
+mod libtorch;
 mod nextest;
 mod outcome;
 mod python_peers;
 mod ratios;
 mod requirement;
 mod run_tests;
+mod sanitize;
 mod setup;
 mod table;
 mod tally;
@@ -48,6 +50,8 @@ enum Chore {
     Ci(ci::Options),
     /// Run the benchmarks
     Bench(bench::Options),
+    /// Run the tests of bridge-torch under AddressSanitizer
+    Sanitize(sanitize::Options),
     /// List what the chores need beyond Rust, or install what is named
     Setup(setup::Options),
 }
@@ -68,6 +72,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::TestMatrix(options) => test_matrix::run(&workspace, options),
         Chore::Ci(options) => ci::run(&workspace, options),
         Chore::Bench(options) => bench::run(&workspace, options),
+        Chore::Sanitize(options) => sanitize::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),
     }
 }

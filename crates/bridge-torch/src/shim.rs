@@ -142,6 +142,9 @@ unsafe fn copied(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
+#[cfg(all(test, feature = "_faults"))]
+mod faults;
+
 /// tch's handle as the shim takes it.
 #[inline]
 pub(crate) fn handle_of(tensor: &tch::Tensor) -> *const Handle {
