@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::command::Tool;
-use crate::failure::Result;
+use crate::command::{Environment, Tool};
+use crate::failure::{Failure, Result};
+use crate::libtorch::TORCH;
 use crate::ratios;
+use crate::requirement::Provider;
 use crate::table::{self, Header};
 use crate::workspace::Workspace;
 
@@ -19,6 +21,9 @@ pub(crate) struct Options {
     /// Print the ratios as a GitHub table, as docs/results has them
     #[arg(long)]
     markdown: bool,
+    /// Run the benchmarks of torch too, which need libtorch
+    #[arg(long)]
+    torch: bool,
     /// Run only the benchmarks whose name contains this
     name: Option<String>,
 }
@@ -26,7 +31,14 @@ pub(crate) struct Options {
 /// Runs `cargo bench`, lets criterion print, and prints the ratios last. Ratios of earlier runs
 /// stay in the table until they are measured again.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    tool(workspace, options).run()?;
+    let env = if options.torch {
+        Provider::new(workspace, true)
+            .provide(&[&TORCH])
+            .map_err(|lack| Failure::new("run the benchmarks of torch", lack.reason, lack.remedy))?
+    } else {
+        Environment::new()
+    };
+    tool(workspace, options).envs(&env).run()?;
     let criterion = workspace.target.join("criterion");
     let rows = ratios::rows(&criterion);
     let header = Header { names: &ratios::COLUMNS, numbers: &[2, 3] };
@@ -40,7 +52,12 @@ fn tool(workspace: &Workspace, options: &Options) -> Tool {
         options.quick.then_some("--quick").into_iter().chain(options.name.as_deref());
     workspace
         .cargo()
-        .args(["bench", "--package", "bridge-benches", "--bench", "*", "--"])
+        .args(["bench", "--package", "bridge-benches", "--bench", "*"])
+        .args(
+            if options.torch { &["--features", "torch", "--"][..] } else { &["--"] }
+                .iter()
+                .copied(),
+        )
         .args(for_criterion)
 }
 
@@ -52,8 +69,8 @@ mod tests {
     #[test]
     fn criterion_gets_the_flag_and_the_name() {
         let line = |quick, name: Option<&str>| {
-            tool(&example(), &Options { quick, markdown: false, name: name.map(str::to_owned) })
-                .line()
+            let name = name.map(str::to_owned);
+            tool(&example(), &Options { quick, markdown: false, torch: false, name }).line()
         };
         let cargo = "bench --package bridge-benches --bench '*' --";
         assert!(line(false, None).ends_with(cargo));

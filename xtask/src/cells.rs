@@ -1,6 +1,7 @@
 //! The cells of the test matrix: every crate, and every backend with every choice of its features.
 
 use crate::features::{combinations, named, of_package};
+use crate::libtorch::TORCH;
 use crate::requirement::Requirement;
 use crate::workspace::{Package, Workspace};
 
@@ -33,8 +34,10 @@ struct BackendCrate {
     requirements: &'static [&'static Requirement],
 }
 
-const BACKENDS: &[BackendCrate] =
-    &[BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] }];
+const BACKENDS: &[BackendCrate] = &[
+    BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] },
+    BackendCrate { name: "torch", package: "bridge-torch", requirements: &[&TORCH] },
+];
 
 /// Every cell, in the order of the table.
 pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
@@ -48,8 +51,19 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
     }
     cells.extend([
         Cell { features: "default".to_owned(), ..together("facade", "arraybridge") },
-        cell("features", "each combination", How::EveryCombination { package: "arraybridge" }),
+        Cell {
+            requirements: &[&TORCH],
+            ..cell("features", "each combination", How::EveryCombination { package: "arraybridge" })
+        },
         together("cli", "bridge-cli"),
+        Cell {
+            requirements: &[&TORCH],
+            ..cell(
+                "cli",
+                "candle+ndarray+torch",
+                How::Alone { package: "bridge-cli", features: all_of_cli() },
+            )
+        },
         together("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
         together("xtask", "xtask"),
@@ -96,6 +110,11 @@ fn backend_cells(workspace: &Workspace, backend: &BackendCrate) -> Vec<Cell> {
         },
     });
     cells.collect()
+}
+
+/// The features of the program with torch: .pt files are tested then.
+fn all_of_cli() -> Vec<String> {
+    ["candle", "ndarray", "torch"].map(str::to_owned).into()
 }
 
 fn together(name: &'static str, package: &'static str) -> Cell {

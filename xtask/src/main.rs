@@ -21,12 +21,14 @@ mod failure;
 mod features;
 mod gpu_bundle;
 mod libtest;
+mod libtorch;
 mod nextest;
 mod outcome;
 mod python_peers;
 mod ratios;
 mod requirement;
 mod run_tests;
+mod sanitize;
 mod setup;
 mod table;
 mod tally;
@@ -51,6 +53,8 @@ enum Chore {
     Bench(bench::Options),
     /// Build a folder of tests and benchmarks to run on a machine with an NVIDIA driver only
     GpuBundle(gpu_bundle::Options),
+    /// Run the tests of bridge-torch under AddressSanitizer
+    Sanitize(sanitize::Options),
     /// List what the chores need beyond Rust, or install what is named
     Setup(setup::Options),
 }
@@ -72,6 +76,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Ci(options) => ci::run(&workspace, options),
         Chore::Bench(options) => bench::run(&workspace, options),
         Chore::GpuBundle(options) => gpu_bundle::run(&workspace, options),
+        Chore::Sanitize(options) => sanitize::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),
     }
 }

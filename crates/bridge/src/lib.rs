@@ -41,6 +41,7 @@
 //!
 //! - `ndarray` (default): owned arrays and [`ndarray::SharedArray`].
 //! - `candle` (default): `candle_core::Tensor` on the CPU.
+//! - `torch`: `tch::Tensor`, on the CPU and on CUDA devices; needs libtorch.
 //!
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
@@ -53,6 +54,8 @@ use bridge_host as _;
 pub use bridge_cpu::candle;
 #[cfg(feature = "ndarray")]
 pub use bridge_cpu::ndarray;
+#[cfg(feature = "torch")]
+pub use bridge_torch as torch;
 
 /// Registers every backend of the enabled features by hand: for Rust static libraries that a C
 /// program links, where link-time registration does not work. Call it first thing.
@@ -64,5 +67,7 @@ pub fn register_all() -> Result<()> {
     bridge_host::register_all()?;
     #[cfg(any(feature = "ndarray", feature = "candle"))]
     bridge_cpu::register_all()?;
+    #[cfg(feature = "torch")]
+    bridge_torch::register_all()?;
     Ok(())
 }
