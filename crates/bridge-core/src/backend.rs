@@ -11,6 +11,7 @@ use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::native::NativeType;
 use crate::options::Overflow;
+use crate::plan::Description;
 use crate::tensor::{ManagedTensor, TensorSpec};
 
 /// What a backend says of itself, whether or not it can run here.
@@ -62,6 +63,28 @@ pub struct DeviceMemory {
     pub total: u64,
     /// What could be allocated now.
     pub free: u64,
+}
+
+/// One fact about a framework on this machine, or about one of its devices, for people to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detail {
+    /// The device it is about; `None` for the whole backend.
+    pub device: Option<Device>,
+    /// What it tells: "version", "driver".
+    pub name: &'static str,
+    /// The answer.
+    pub value: String,
+}
+
+/// Whether memory can be used from another device where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mapping {
+    /// [`Backend::map`] will do it.
+    Possible,
+    /// The devices share memory, but not this: the reason.
+    Declined(String),
+    /// The devices share no memory.
+    Never,
 }
 
 /// One framework: what it is called, whether it can run here, which array types it has, and how
@@ -138,6 +161,34 @@ pub trait Backend: Send + Sync + 'static {
         let memory = HostMemory::zeroed(bytes, spec.data_type.alignment())?;
         // SAFETY: the memory is initialized with zeros, which are valid for every element type.
         unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }.map_err(Error::from)
+    }
+
+    /// What is known of the framework and its devices on this machine, for people: versions, names,
+    /// capabilities. Empty by default.
+    fn details(&self) -> Vec<Detail> {
+        Vec::new()
+    }
+
+    /// Whether memory so described can be used on device `to` where it lies, one of the two being a
+    /// device of this backend. Touches no device; [`Mapping::Never`] by default.
+    fn mapping(&self, found: &Description, to: Device) -> Mapping {
+        let _ = (found, to);
+        Mapping::Never
+    }
+
+    /// Makes a tensor on device `to` of the same memory, without copying. Mapping it back gives
+    /// the original memory, with its owner.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] by default; else where the device reports one. The tensor comes back.
+    fn map(
+        &self,
+        tensor: ManagedTensor,
+        to: Device,
+    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        let error = self.cannot(format!("using memory of {} on {to}", tensor.device()));
+        Err(Refused::new(tensor, error))
     }
 
     /// Copies a tensor to another device, row-major without gaps. To the host it should be copied

@@ -48,7 +48,7 @@ mod tensor;
 
 pub use accepts::{Accepts, LayoutRule};
 pub use array::Array;
-pub use backend::{Availability, Backend, Descriptor, DeviceMemory};
+pub use backend::{Availability, Backend, Descriptor, Detail, DeviceMemory, Mapping};
 pub use batch::{BatchRefused, convert_all};
 pub use convert::{Convert, Erased};
 pub use converter::Converter;
@@ -67,7 +67,7 @@ pub use plan::{Declined, Description, Ownership, Plan, Reason, Step, Steps};
 pub use registry::{Registration, Registry, register};
 pub use report::Report;
 pub use stack::{Stacker, map_slices, stack, unstack};
-pub use tensor::{Access, ManagedTensor, Owner, Stream, TensorSpec, alignment_of};
+pub use tensor::{Access, ManagedTensor, Owner, SharedTensor, Stream, TensorSpec, alignment_of};
 
 /// What a backend crate submits its [`Registration`] with.
 pub use inventory;

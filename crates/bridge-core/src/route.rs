@@ -1,10 +1,11 @@
 //! Carrying out a conversion: the one machine under typed and named conversion.
 
 use std::any::TypeId;
-use std::sync::Arc;
 
 use crate::accepts::{Accepts, LayoutRule};
 use crate::array::{Array, broken_law};
+use crate::backend::Mapping;
+use crate::device::Device;
 use crate::error::{Error, Refused, Result};
 use crate::host_memory::HostMemory;
 use crate::observe;
@@ -12,7 +13,7 @@ use crate::options::{Copy, Options};
 use crate::plan::{Declined, Description, Ownership, Plan, Reason, Step, fits};
 use crate::registry::Registry;
 use crate::report::Report;
-use crate::tensor::{Access, ManagedTensor, TensorSpec};
+use crate::tensor::{Access, ManagedTensor, SharedTensor, TensorSpec};
 
 /// The two ends of a conversion.
 pub(crate) trait Ends {
@@ -71,6 +72,7 @@ impl Route<'_> {
             });
         }
         let plan = Plan::new((self.source, found), (self.target, self.accepts), self.options);
+        let plan = self.in_place(found, plan);
         let copies = match &plan {
             Ok(plan) => !plan.is_zero_copy(),
             Err(error) => matches!(error, Error::WouldCopy { .. }),
@@ -85,6 +87,36 @@ impl Route<'_> {
             });
         }
         plan
+    }
+
+    /// The plan without a copy, where the device is all that stands against one and can use the
+    /// memory where it lies; else the plan as it was, with the reason.
+    fn in_place(&self, found: &Description, plan: Result<Plan>) -> Result<Plan> {
+        let declined = match &plan {
+            Ok(plan) => &plan.declined,
+            Err(Error::WouldCopy { declined, .. }) => declined,
+            Err(_) => return plan,
+        };
+        let &[Declined { reason: Reason::Device { from, to }, .. }] = declined.as_slice() else {
+            return plan;
+        };
+        match self.device_backend(from, to).map(|backend| backend.mapping(found, to)) {
+            Ok(Mapping::Possible) => {
+                let target = (self.target, self.accepts);
+                Ok(Plan::mapped(self.source, target, Step::Map { from, to }))
+            }
+            Ok(Mapping::Declined(message)) => {
+                let reason = Reason::NotMappable { message };
+                with_declined(plan, Declined { way: "map", reason })
+            }
+            Ok(Mapping::Never) | Err(_) => plan,
+        }
+    }
+
+    /// The backend that answers for memory going between two devices.
+    fn device_backend(&self, from: Device, to: Device) -> Result<&'static dyn crate::Backend> {
+        let side = if to.kind().is_host_accessible() { from } else { to };
+        self.lookup.registry()?.backend_of(side)
     }
 
     fn shortcut(&self, found: &Description) -> Option<&'static dyn crate::Converter> {
@@ -187,7 +219,7 @@ impl Route<'_> {
             }
         }
         if plan.is_zero_copy() {
-            match ends.import(self.handed_over(tensor)) {
+            match self.hand_over(ends, tensor, &plan) {
                 Ok(target) => return Ok((target, report(plan, wanted))),
                 Err(refused) => {
                     let (given_back, error) = refused.into_parts();
@@ -195,7 +227,7 @@ impl Route<'_> {
                         Access::ReadOnly => given_back.into_read_only(),
                         _ => given_back,
                     };
-                    let way = plan.steps.last().map_or("share", Step::name);
+                    let way = plan.steps.first().map_or("share", Step::name);
                     plan = match self.plan_after(&found, way, &error) {
                         Ok(plan) => plan,
                         Err(error) => return Err(Refused::new(ends.restore(tensor), error)),
@@ -211,6 +243,29 @@ impl Route<'_> {
             Ok(target) => Ok((target, report(plan, wanted))),
             Err(error) => Err(Refused::new(ends.restore(sole(source)), error)),
         }
+    }
+
+    /// Does what a plan without a copy says.
+    fn hand_over<E: Ends>(
+        &self,
+        ends: &E,
+        tensor: ManagedTensor,
+        plan: &Plan,
+    ) -> Result<E::Target, Refused<ManagedTensor>> {
+        let Some(&Step::Map { from, to }) = plan.steps.first() else {
+            return ends.import(self.handed_over(tensor));
+        };
+        let backend = match self.device_backend(from, to) {
+            Ok(backend) => backend,
+            Err(error) => return Err(Refused::new(tensor, error)),
+        };
+        let mapped = backend.map(tensor, to)?;
+        ends.import(self.handed_over(mapped)).map_err(|refused| {
+            refused.map(|mapped| {
+                let back = backend.map(mapped, from);
+                back.unwrap_or_else(|kept| broken_law(backend.name(), kept.error()))
+            })
+        })
     }
 
     fn handed_over(&self, tensor: ManagedTensor) -> ManagedTensor {
@@ -259,7 +314,7 @@ impl Route<'_> {
     }
 
     /// Takes the plan's copying steps.
-    fn make_copy(&self, source: &Arc<ManagedTensor>, plan: &Plan) -> Result<ManagedTensor> {
+    fn make_copy(&self, source: &SharedTensor, plan: &Plan) -> Result<ManagedTensor> {
         let registry = self.lookup.registry()?;
         let mut made: Option<ManagedTensor> = None;
         let taken = |made: &mut Option<ManagedTensor>| {
@@ -294,10 +349,14 @@ impl Route<'_> {
                     self.on_device(taken(&mut made), |from| backend.transfer(from, to))?
                 }
                 Step::Download { from: device } => {
-                    let (backend, to) = (registry.backend_of(device)?, crate::Device::CPU);
+                    let (backend, to) = (registry.backend_of(device)?, Device::CPU);
                     self.on_device(taken(&mut made), |from| backend.transfer(from, to))?
                 }
-                Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share => continue,
+                Step::Stay
+                | Step::Shortcut { .. }
+                | Step::Move
+                | Step::Share
+                | Step::Map { .. } => continue,
             });
         }
         let made = made.map(|made| self.in_a_vector(made)).transpose()?;
@@ -355,9 +414,24 @@ impl Route<'_> {
     }
 }
 
+/// The plan, or the refusal to copy, with one more way declined.
+fn with_declined(plan: Result<Plan>, more: Declined) -> Result<Plan> {
+    match plan {
+        Ok(mut plan) => {
+            plan.declined.push(more);
+            Ok(plan)
+        }
+        Err(Error::WouldCopy { target, mut declined }) => {
+            declined.push(more);
+            Err(Error::WouldCopy { target, declined })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The tensor that all steps only borrowed.
-fn sole(source: Arc<ManagedTensor>) -> ManagedTensor {
-    Arc::into_inner(source).unwrap_or_else(|| unreachable!("no step keeps an alias of its source"))
+fn sole(source: SharedTensor) -> ManagedTensor {
+    source.try_unwrap().unwrap_or_else(|_| unreachable!("no step keeps an alias of its source"))
 }
 
 /// Whether an array already is what the options ask for.

@@ -1,10 +1,13 @@
 //! The suite on the fake accelerator, and what its faults and counters show of the planner.
 
 use bridge_core::{
-    Array, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, Options, Registration,
-    Registry,
+    Array, Backend, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, NativeArray, Options,
+    Registration, Registry, Step,
 };
-use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, Faults, Transfers, transfers};
+use bridge_testkit::conformance::Verdict;
+use bridge_testkit::fake_accelerator::{
+    DEVICES, FakeAccelerator, FakeArray, Faults, Transfers, UNIFIED, transfers,
+};
 use bridge_testkit::samples::{Arrangement, Backing};
 
 bridge_testkit::conformance!(FakeAccelerator);
@@ -26,7 +29,7 @@ fn on_host() -> Array {
 fn steps(array: Array, options: Options) -> (Array, Vec<&'static str>, Transfers) {
     transfers();
     let (array, report) = registry().convert_reported(array, NAME, options).unwrap();
-    let steps = report.steps.iter().map(bridge_core::Step::name).collect();
+    let steps = report.steps.iter().map(Step::name).collect();
     (array, steps, transfers())
 }
 
@@ -56,6 +59,72 @@ fn each_route_is_planned_and_taken_once() {
     assert_eq!(names, ["cast", "upload", "share"]);
     let (_, names, _) = steps(on_host(), Options::default().cast(DataType::F64));
     assert_eq!(names, ["upload", "cast", "share"]);
+}
+
+#[test]
+fn the_unified_device_uses_memory_in_place() {
+    let tensor = ManagedTensor::from_vec(vec![1_f64; 64], &[64]).unwrap();
+    let address = tensor.data().addr();
+    let (array, names, counts) = steps(Array::new(tensor), Options::default().on(UNIFIED));
+    assert_eq!((names, counts), (vec!["map", "share"], Transfers::default()));
+    let there = array.downcast_ref::<FakeArray>().unwrap().tensor();
+    assert_eq!((there.device(), there.data().addr()), (UNIFIED, address));
+
+    // Back on the host it is the vector that was given in.
+    let tensor = array.downcast::<FakeArray>().unwrap().export().unwrap();
+    let back = FakeAccelerator.map(tensor, Device::CPU).unwrap();
+    assert_eq!(back.into_vec::<f64>().unwrap().0, vec![1.0; 64]);
+}
+
+#[test]
+fn memory_that_cannot_be_used_in_place_is_copied_and_the_reason_told() {
+    let odd = || {
+        let tensor = ManagedTensor::from_vec(vec![1_f64; 64], &[64]).unwrap();
+        let start = tensor.data().addr() / 8 % 2; // one of two elements lies on a border of 16
+        Array::new(tensor.sliced(0, 1 - start, 8, 1).unwrap())
+    };
+    let never = Options::default().on(UNIFIED).copy(Copy::Never);
+    let refused = registry().convert(odd(), NAME, never).unwrap_err().to_string();
+    assert!(refused.contains("border of 8 bytes"), "{refused}");
+
+    let options = Options::default().on(UNIFIED);
+    let (_, report) = registry().convert_reported(odd(), NAME, options).unwrap();
+    assert_eq!(report.steps.first(), Some(&Step::Upload { to: UNIFIED }), "{report}");
+    let told = report.declined.last().unwrap().to_string();
+    assert!(told.starts_with("no map: ") && told.contains("border of 8 bytes"), "{told}");
+
+    let (_, names, _) = steps(on_host(), Options::default().on(UNIFIED).copy(Copy::Always));
+    assert_eq!(names, ["upload", "share"]);
+}
+
+#[test]
+fn a_device_that_refuses_in_place_after_all_gets_a_copy() {
+    for faults in [Faults::refused_maps(), Faults::default()] {
+        let _installed = faults.install();
+        let tensor = ManagedTensor::from_vec(vec![1_f64; 64], &[64]).unwrap();
+        let (_, names, _) = steps(Array::new(tensor), Options::default().on(UNIFIED));
+        let expected = if faults.refuse_maps { "upload" } else { "map" };
+        assert_eq!(names, [expected, "share"]);
+    }
+}
+
+#[test]
+fn an_import_refused_after_a_map_gives_the_original_back() {
+    let tensor = ManagedTensor::from_vec(vec![1_f64; 64], &[64]).unwrap();
+    let _installed = Faults::refused_imports().install();
+    let options = Options::default().on(UNIFIED);
+    let refused = registry().convert(Array::new(tensor), NAME, options).unwrap_err();
+    let tensor: ManagedTensor = refused.into_value().downcast().unwrap();
+    assert_eq!(tensor.device(), Device::CPU);
+    assert_eq!(tensor.into_vec::<f64>().unwrap().0, vec![1.0; 64]);
+}
+
+#[test]
+fn a_device_that_copies_what_it_says_it_maps_is_found() {
+    let law = "memory_used_in_place_comes_back";
+    let _installed = Faults::copied_maps().install();
+    let verdict = bridge_testkit::conformance::check(&FakeAccelerator, law);
+    assert!(matches!(verdict, Verdict::Broken { .. }), "{verdict}");
 }
 
 /// Every allocation of a conversion fails once; each time the array comes back unharmed, and the
@@ -123,6 +192,6 @@ fn a_device_that_is_not_there_is_named() {
     let refused = registry().convert(on_host(), NAME, Options::default().on(absent)).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "\"fake-accelerator\" has no device extension:7; it has extension:0, extension:1"
+        "\"fake-accelerator\" has no device extension:7; it has extension:0, extension:1, extension:2"
     );
 }

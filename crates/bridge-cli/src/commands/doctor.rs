@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use arraybridge::{Availability, Backend, Registry};
+use arraybridge::{Availability, Backend, Detail, Registry};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
@@ -29,6 +29,7 @@ struct Finding {
     remedy: Option<String>,
     devices: Vec<String>,
     memory: Vec<Memory>,
+    details: Vec<Fact>,
     dtypes: Vec<String>,
     array_types: usize,
 }
@@ -39,6 +40,14 @@ struct Memory {
     device: String,
     total: u64,
     free: u64,
+}
+
+/// One thing the backend tells of itself or of one of its devices.
+#[derive(Debug, Serialize)]
+struct Fact {
+    device: Option<String>,
+    name: &'static str,
+    value: String,
 }
 
 /// The machine's processor and memory.
@@ -84,8 +93,16 @@ fn find(backend: &'static dyn Backend) -> Finding {
         remedy,
         memory: devices.iter().filter_map(memory_of).collect(),
         devices: devices.iter().map(ToString::to_string).collect(),
+        details: backend.details().into_iter().map(Fact::from).collect(),
         dtypes: backend.data_types().iter().map(ToString::to_string).collect(),
         array_types: backend.native_types().len(),
+    }
+}
+
+impl From<Detail> for Fact {
+    fn from(detail: Detail) -> Self {
+        let Detail { device, name, value } = detail;
+        Self { device: device.map(|device| device.to_string()), name, value }
     }
 }
 
@@ -126,14 +143,22 @@ fn show(findings: &Findings) -> String {
             found.dtypes.join(", "),
         ]);
     }
+    let details = findings.backends.iter().flat_map(show_details).collect::<String>();
     let host = &findings.host;
     let cpus = host.cpus.map_or("unknown".to_owned(), |cpus| cpus.to_string());
     let size = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), show_size);
     format!(
-        "{table}\nhost: {cpus} processors, memory {} ({} available)",
+        "{table}\n{details}host: {cpus} processors, memory {} ({} available)",
         size(host.memory_total),
         size(host.memory_available)
     )
+}
+
+fn show_details(found: &Finding) -> impl Iterator<Item = String> {
+    found.details.iter().map(|fact| {
+        let subject = fact.device.as_deref().unwrap_or(found.name);
+        format!("{subject}: {} {}\n", fact.name, fact.value)
+    })
 }
 
 fn show_devices(found: &Finding) -> String {

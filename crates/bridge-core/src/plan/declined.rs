@@ -42,6 +42,11 @@ pub enum Reason {
     NotAVector,
     /// The array is read-only and the target would ignore that.
     ReadOnly,
+    /// The devices share memory, but not this.
+    NotMappable {
+        /// What the device's backend said.
+        message: String,
+    },
     /// The backend refused when it was tried.
     Refused {
         /// What it said.
@@ -69,6 +74,9 @@ impl fmt::Display for Reason {
                 "the array is read-only and the target would let it be written \
                  (Options::ignore_read_only allows it)",
             ),
+            Self::NotMappable { message } => {
+                write!(f, "the device cannot use the memory in place: {message}")
+            }
             Self::Refused { message } => write!(f, "the target refused it: {message}"),
         }
     }
@@ -77,7 +85,7 @@ impl fmt::Display for Reason {
 /// A way that was not taken, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declined {
-    /// The way: "share" or "move", as [`Step::name`](super::Step::name).
+    /// The way: "share", "move" or "map", as [`Step::name`](super::Step::name).
     pub way: &'static str,
     /// Why it was not taken.
     pub reason: Reason,

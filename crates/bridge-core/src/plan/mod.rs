@@ -69,7 +69,7 @@ impl Plan {
             bytes_copied: 0,
             declined: Vec::new(),
         };
-        let arrival = if accepts.only_vectors { Step::Move } else { Step::Share };
+        let arrival = arrival(accepts);
         let way = arrival.name();
         obstacles(found, accepts, options, (data_type, device), |reason| {
             plan.declined.push(Declined { way, reason });
@@ -90,6 +90,23 @@ impl Plan {
             source: name,
             target: name,
             steps: smallvec::smallvec![Step::Stay],
+            bytes_copied: 0,
+            declined: Vec::new(),
+        }
+    }
+
+    /// The plan by which `to` uses the memory where it lies, when the device is the only reason
+    /// against handing the array over as it is.
+    pub(crate) fn mapped(
+        source: &'static str,
+        target: (&'static str, &Accepts),
+        way: Step,
+    ) -> Self {
+        let (target, accepts) = target;
+        Self {
+            source,
+            target,
+            steps: smallvec::smallvec![way, arrival(accepts)],
             bytes_copied: 0,
             declined: Vec::new(),
         }
@@ -141,6 +158,11 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The last step: how the target comes by the memory.
+fn arrival(accepts: &Accepts) -> Step {
+    if accepts.only_vectors { Step::Move } else { Step::Share }
 }
 
 fn check_target(

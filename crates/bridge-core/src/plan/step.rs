@@ -20,6 +20,13 @@ pub enum Step {
     Move,
     /// The target uses the memory and keeps its owner alive; nothing is copied.
     Share,
+    /// Another device uses the memory where it lies; nothing is copied.
+    Map {
+        /// The device before.
+        from: Device,
+        /// The device after.
+        to: Device,
+    },
     /// The CPU copies the elements into new host memory.
     Copy,
     /// The elements are converted into new memory.
@@ -61,6 +68,7 @@ impl Step {
             Self::Shortcut { .. } => "shortcut",
             Self::Move => "move",
             Self::Share => "share",
+            Self::Map { .. } => "map",
             Self::Copy => "copy",
             Self::Cast { .. } => "cast",
             Self::Upload { .. } => "upload",
@@ -72,7 +80,10 @@ impl Step {
 
     /// Whether the step writes the elements to other memory.
     pub fn copies(&self) -> bool {
-        !matches!(self, Self::Stay | Self::Shortcut { .. } | Self::Move | Self::Share)
+        !matches!(
+            self,
+            Self::Stay | Self::Shortcut { .. } | Self::Move | Self::Share | Self::Map { .. }
+        )
     }
 }
 
@@ -81,6 +92,7 @@ impl fmt::Display for Step {
         match self {
             Self::Shortcut { name } => write!(f, "shortcut ({name})"),
             Self::Cast { from, to } => write!(f, "cast {from} to {to}"),
+            Self::Map { from, to } => write!(f, "map from {from} to {to}"),
             Self::Upload { to } => write!(f, "upload to {to}"),
             Self::Download { from } => write!(f, "download from {from}"),
             Self::DeviceCopy { on } => write!(f, "copy on {on}"),

@@ -1,6 +1,6 @@
 //! Devices: routes between them, and those that are not there.
 
-use bridge_core::{Array, Backend, Copy, Device, Error, Options, Registration};
+use bridge_core::{Array, Backend, Copy, Device, Error, Mapping, Options, Registration, Step};
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
 use super::outcome::{Check, Findings, ensure};
@@ -78,6 +78,51 @@ pub(super) fn device_routes_are_exact(subject: &Subject, findings: &mut Findings
     }
 }
 
+pub(super) fn memory_used_in_place_comes_back(subject: &Subject, findings: &mut Findings) {
+    let Some(devices) = subject.devices_or_report(findings) else {
+        return;
+    };
+    let wanted = Wanted { backings: &[Backing::RustOwner], ..Wanted::ALL };
+    for (native, data_type) in natives_by_name(subject) {
+        for_each_case(&devices, &[native], &wanted, |case| {
+            for &device in &devices {
+                if case.data_type == data_type && device.kind() == case.device.kind() {
+                    let name = format!("{case}, on {device} and back");
+                    findings.case(name, || there_and_back(subject, &case, device));
+                }
+            }
+        });
+    }
+}
+
+/// To a device and back; where the one way was in place, the other is, and the address is the same.
+fn there_and_back(subject: &Subject, case: &Case, device: Device) -> Check {
+    let Some(sample) = case.arrangement.sample(case.data_type, case.backing) else {
+        return Ok(());
+    };
+    let expected = Expected::of(&sample);
+    let address = sample.tensor.first_element().addr();
+    let registry = &subject.registry;
+    let (array, there) = registry
+        .convert_reported(Array::new(sample.tensor), subject.name, Options::default().on(device))
+        .map_err(|refused| format!("to {device}: {refused}"))?;
+    let in_place = |steps: &[Step]| steps.iter().any(|step| matches!(step, Step::Map { .. }));
+    if !in_place(&there.steps) {
+        return Ok(());
+    }
+    ensure(there.is_zero_copy(), || format!("in place, and yet a copy: {there}"))?;
+    let (tensor, manager) = (exported(array)?, subject.manager_of(device)?);
+    let found = tensor.describe();
+    ensure(manager.mapping(&found, Device::CPU) == Mapping::Possible, || {
+        format!("memory of the host cannot go back to it: {found:?}")
+    })?;
+    let tensor = manager.map(tensor, Device::CPU).map_err(|refused| refused.to_string())?;
+    ensure(tensor.layout().is_empty() || tensor.first_element().addr() == address, || {
+        "it came back elsewhere".to_owned()
+    })?;
+    expected.check(subject, &tensor)
+}
+
 /// From a device whose backend hands memory over in rows, without gaps.
 fn from_another_device(subject: &Subject, case: &Case) -> Check {
     let Some(sample) = case.arrangement.sample(case.data_type, case.backing) else {
@@ -117,7 +162,8 @@ fn around(subject: &Subject, case: &Case, from: Device, to: Device) -> Check {
         let arrived = tensor.device() == device || (on_host(tensor.device()) && on_host(device));
         ensure(arrived, || format!("asked for {device}, it is on {}", tensor.device()))?;
         let copied = !report.is_zero_copy();
-        let must_copy = copy == Copy::Always || (before != device && !on_host(device));
+        let mapped = report.steps.iter().any(|step| matches!(step, Step::Map { .. }));
+        let must_copy = copy == Copy::Always || (before != device && !on_host(device) && !mapped);
         ensure(copied || !must_copy, || format!("no copy was reported: {report}"))?;
         array = Array::new(tensor);
     }

@@ -72,6 +72,7 @@ macro_rules! with_every_law {
             casts_happen_on_request_only
             unknown_devices_are_refused
             device_routes_are_exact
+            memory_used_in_place_comes_back
             read_only_stays_read_only
             shared_memory_is_never_called_exclusive
             owners_are_dropped_once
@@ -136,7 +137,9 @@ mod laws {
     };
     pub(super) use super::casts::casts_happen_on_request_only;
     pub(super) use super::descriptor::descriptor_is_sane;
-    pub(super) use super::devices::{device_routes_are_exact, unknown_devices_are_refused};
+    pub(super) use super::devices::{
+        device_routes_are_exact, memory_used_in_place_comes_back, unknown_devices_are_refused,
+    };
     pub(super) use super::lifetime::{arrays_outlive_their_source, owners_are_dropped_once};
     pub(super) use super::many::stacks_come_apart_again;
     pub(super) use super::memory::memory_is_zeroed_and_measured;

@@ -86,7 +86,7 @@ impl Subject {
         Ok(bytes_of(&down))
     }
 
-    fn manager_of(&self, device: Device) -> Result<&'static dyn Backend, String> {
+    pub(super) fn manager_of(&self, device: Device) -> Result<&'static dyn Backend, String> {
         // The backend itself, where it manages the kind: it is the one under test.
         if self.backend.descriptor().device_kinds.contains(&device.kind()) {
             return Ok(self.backend);

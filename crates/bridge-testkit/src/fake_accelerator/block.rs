@@ -10,7 +10,7 @@ use crate::oracle::gather;
 /// Bytes of each fake device.
 pub(super) const MEMORY: u64 = 1 << 30;
 
-static LIVE: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+static LIVE: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
 /// Bytes of a fake device that are allocated now, by all threads.
 pub(super) fn live_bytes(device: Device) -> u64 {

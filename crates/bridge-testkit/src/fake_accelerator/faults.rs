@@ -13,6 +13,10 @@ pub struct Faults {
     pub out_of_memory_at: Option<u64>,
     /// Whether its array type refuses every tensor.
     pub refuse_imports: bool,
+    /// Whether the unified device refuses what it said it could use in place.
+    pub refuse_maps: bool,
+    /// Whether the unified device copies what it says it uses in place.
+    pub copy_maps: bool,
 }
 
 /// How often the fake accelerator moved memory on this thread.
@@ -35,7 +39,12 @@ pub struct FaultsInstalled(PhantomData<Rc<()>>);
 
 thread_local! {
     static FAULTS: Cell<Faults> = const {
-        Cell::new(Faults { out_of_memory_at: None, refuse_imports: false })
+        Cell::new(Faults {
+            out_of_memory_at: None,
+            refuse_imports: false,
+            refuse_maps: false,
+            copy_maps: false,
+        })
     };
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     static TRANSFERS: Cell<Transfers> = const {
@@ -52,6 +61,16 @@ impl Faults {
     /// Refuses every import.
     pub fn refused_imports() -> Self {
         Self { refuse_imports: true, ..Self::default() }
+    }
+
+    /// Refuses every tensor that it would use in place.
+    pub fn refused_maps() -> Self {
+        Self { refuse_maps: true, ..Self::default() }
+    }
+
+    /// Copies every tensor that it says it uses in place.
+    pub fn copied_maps() -> Self {
+        Self { copy_maps: true, ..Self::default() }
     }
 
     /// Fails so on this thread until the guard is dropped.
@@ -75,6 +94,14 @@ pub fn transfers() -> Transfers {
 
 pub(super) fn refuses_imports() -> bool {
     FAULTS.get().refuse_imports
+}
+
+pub(super) fn refuses_maps() -> bool {
+    FAULTS.get().refuse_maps
+}
+
+pub(super) fn copies_maps() -> bool {
+    FAULTS.get().copy_maps
 }
 
 /// Counts one allocation and says whether it fails.

@@ -1,10 +1,12 @@
 //! A device that is none: memory of an accelerator, held in host buffers, for testing routes over
 //! devices without hardware.
 //!
-//! [`FakeAccelerator`] has two devices of kind [`DeviceKind::Extension`], "extension:0" and
-//! "extension:1". `bridge-core` takes their memory for a device's, so every way to and from it is a
-//! transfer: upload, download, peer copy, copy and cast on the device. What it did is counted and
-//! what it shall fail at is set [for one thread](Faults), so that tests run side by side.
+//! [`FakeAccelerator`] has three devices of kind [`DeviceKind::Extension`], "extension:0" to
+//! "extension:2". `bridge-core` takes their memory for a device's, so every way to and from it is a
+//! transfer: upload, download, peer copy, copy and cast on the device. The last one, [`UNIFIED`],
+//! shares its memory with the host and uses tensors in place that lie on a border of 16 bytes.
+//! What was done is counted and what it shall fail at is set [for one thread](Faults), so that
+//! tests run side by side.
 //!
 //! It is not in the registry; a test makes one with it:
 //!
@@ -28,16 +30,18 @@
 mod array;
 mod block;
 mod faults;
+mod unified;
 
 use std::borrow::Cow;
 
 use bridge_core::{
-    Availability, Backend, DataType, Descriptor, Device, DeviceKind, DeviceMemory, Error,
-    ManagedTensor, NativeType, Overflow, Result, TensorSpec,
+    Availability, Backend, DataType, Description, Descriptor, Device, DeviceKind, DeviceMemory,
+    Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Result, TensorSpec,
 };
 
 pub use array::FakeArray;
 pub use faults::{Faults, FaultsInstalled, Transfers, transfers};
+pub use unified::UNIFIED;
 
 use block::{DeviceBlock, MEMORY, live_bytes};
 
@@ -47,7 +51,7 @@ pub struct FakeAccelerator;
 
 /// The fake devices.
 pub const DEVICES: &[Device] =
-    &[Device::new(DeviceKind::Extension, 0), Device::new(DeviceKind::Extension, 1)];
+    &[Device::new(DeviceKind::Extension, 0), Device::new(DeviceKind::Extension, 1), UNIFIED];
 
 static DESCRIPTOR: Descriptor = Descriptor {
     name: "fake-accelerator",
@@ -76,6 +80,18 @@ impl Backend for FakeAccelerator {
             return bridge_host::zeroed(&compact, compact.data_type.alignment());
         }
         DeviceBlock::allocate(&compact, existing(device)?)
+    }
+
+    fn mapping(&self, found: &Description, to: Device) -> Mapping {
+        unified::mapping(found.device, found.alignment, to)
+    }
+
+    fn map(
+        &self,
+        tensor: ManagedTensor,
+        to: Device,
+    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        unified::map(tensor, to)
     }
 
     fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
