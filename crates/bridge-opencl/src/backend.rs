@@ -3,16 +3,19 @@
 use std::borrow::Cow;
 
 use bridge_core::{
-    Availability, Backend, DataType, Descriptor, Device, DeviceKind, DeviceMemory, Error,
-    ManagedTensor, NativeArray, NativeType, Overflow, Result, TensorSpec,
+    Availability, Backend, DataType, Description, Descriptor, Detail, Device, DeviceKind,
+    DeviceMemory, Error, ManagedTensor, Mapping, NativeArray, NativeType, Overflow, Refused,
+    Result, TensorSpec,
 };
 
 use crate::array::ClArray;
 use crate::compute;
+use crate::details::details;
 use crate::device::ClDevice;
 use crate::discovery::{Found, found};
 use crate::enqueue::After;
 use crate::event::ClEvent;
+use crate::in_place;
 use crate::queue::ClQueue;
 use crate::region::Region;
 use crate::transfer::{Filled, download};
@@ -53,6 +56,22 @@ impl Backend for OpenCl {
 
     fn native_types(&self) -> &'static [NativeType] {
         NATIVE_TYPES
+    }
+
+    fn details(&self) -> Vec<Detail> {
+        details()
+    }
+
+    fn mapping(&self, found: &Description, to: Device) -> Mapping {
+        in_place::mapping(found, to)
+    }
+
+    fn map(
+        &self,
+        tensor: ManagedTensor,
+        to: Device,
+    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        in_place::map(tensor, to)
     }
 
     fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
