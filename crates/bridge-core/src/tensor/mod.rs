@@ -149,9 +149,14 @@ impl ManagedTensor {
         self.parts.stream
     }
 
-    /// The same tensor, its data ready on `stream`.
+    /// The same tensor, its data ready on `stream`; `None` where it is ready for everybody.
+    ///
+    /// # Safety
+    ///
+    /// The data is ready there, and the stream exists on the tensor's device until the owner is
+    /// dropped: backends hand its number to the driver, for which it is a pointer.
     #[must_use]
-    pub fn ready_on(mut self, stream: Option<Stream>) -> Self {
+    pub unsafe fn ready_on(mut self, stream: Option<Stream>) -> Self {
         self.parts_mut().stream = stream;
         self
     }

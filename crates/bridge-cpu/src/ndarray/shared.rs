@@ -243,7 +243,8 @@ impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
         // SAFETY: the elements are those of the tensor that the owner keeps; it may be dropped on
         // any thread; nobody writes, since `view_mut` refuses while there are clones.
         unsafe { ManagedTensor::from_parts(first, spec, device, Access::ReadOnly, owner) }
-            .map(|tensor| tensor.ready_on(stream))
+            // SAFETY: it is the stream of the tensor that the owner keeps.
+            .map(|tensor| unsafe { tensor.ready_on(stream) })
             .map_err(|refused| {
                 refused.map(|owner| match owner.into_kept::<Self>() {
                     Ok(array) => array,
