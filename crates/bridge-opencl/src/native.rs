@@ -11,8 +11,19 @@ use crate::device::ClDevice;
 use crate::queue::ClQueue;
 use crate::region::Region;
 
+/// Everything is carried as bytes.
+const DATA_TYPES: [DataType; DataType::NAMED.len() + 1] = {
+    let mut all = [DataType::F4E2M1FN_X2; DataType::NAMED.len() + 1];
+    let mut place = 0;
+    while place < DataType::NAMED.len() {
+        all[place] = DataType::NAMED[place];
+        place += 1;
+    }
+    all
+};
+
 impl NativeArray<OpenCl> for ClArray {
-    const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::OpenCl], DataType::NAMED);
+    const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::OpenCl], &DATA_TYPES);
 
     fn backend() -> &'static OpenCl {
         &OpenCl
@@ -39,7 +50,8 @@ impl NativeArray<OpenCl> for ClArray {
         // ready says so by its stream.
         let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) };
         match tensor {
-            Ok(tensor) => Ok(tensor.ready_on(stream)),
+            // SAFETY: the array's last command is enqueued on its queue, which the owner keeps.
+            Ok(tensor) => Ok(unsafe { tensor.ready_on(stream) }),
             Err(refused) => Err(refused.map(|owner| match owner.into_kept::<Self>() {
                 Ok(array) => array,
                 Err(_) => unreachable!("the owner was made of this array"),
@@ -58,7 +70,11 @@ impl NativeArray<OpenCl> for ClArray {
 /// An array over a tensor that another made.
 fn adopted(tensor: ManagedTensor) -> Result<ClArray, Refused<ManagedTensor>> {
     match check(&tensor) {
-        Ok((queue, event)) => Ok(ClArray::new(tensor.ready_on(None), queue, event)),
+        Ok((queue, event)) => {
+            // SAFETY: the array's commands wait for the event instead.
+            let tensor = unsafe { tensor.ready_on(None) };
+            Ok(ClArray::new(tensor, queue, event))
+        }
         Err(error) => Err(Refused::new(tensor, error)),
     }
 }
