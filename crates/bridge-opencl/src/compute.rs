@@ -187,3 +187,62 @@ pub(crate) fn uploaded(source: &ManagedTensor, after: After<'_>) -> Result<Optio
     }
     upload(source, after).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClArray, ClDevice};
+
+    const NUMBERS: [DataType; 13] = [
+        DataType::BOOL,
+        DataType::I8,
+        DataType::I16,
+        DataType::I32,
+        DataType::I64,
+        DataType::U8,
+        DataType::U16,
+        DataType::U32,
+        DataType::U64,
+        DataType::F16,
+        DataType::BF16,
+        DataType::F32,
+        DataType::F64,
+    ];
+
+    /// Falling back on the host gives the same results, so the tests of those see nothing.
+    #[test]
+    fn what_the_device_computes_with_is_cast_and_copied_there() {
+        for device in ClDevice::all().unwrap_or_default() {
+            let queue = device.queue().unwrap();
+            let after = After { queue: &queue, events: &[] };
+            let computes =
+                |data_type| device.capabilities().cannot_compute_with(data_type).is_none();
+            for (from, to) in NUMBERS.into_iter().flat_map(|from| NUMBERS.map(|to| (from, to))) {
+                if from == to || !computes(from) || !computes(to) {
+                    continue;
+                }
+                let array = ClArray::zeros(&queue, from, &[4]).unwrap();
+                array.wait().unwrap();
+                let region = array.region().unwrap().unwrap();
+                let cast = cast_by_kernel(&region, to, Overflow::Refuse, after).unwrap();
+                assert!(cast.is_some(), "no kernel from {from} to {to} on {device:?}");
+            }
+            for data_type in [DataType::U8, DataType::F16, DataType::F32, DataType::C64] {
+                let array = ClArray::zeros(&queue, data_type, &[4, 4]).unwrap();
+                let array = array.permuted(&[1, 0]).unwrap();
+                array.wait().unwrap();
+                let region = array.region().unwrap().unwrap();
+                assert!(packed(&region, after).unwrap().is_some(), "{data_type} on {device:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_divide_item_offset_and_alignment() {
+        assert_eq!(piece(16, 32, 16), 16);
+        assert_eq!(piece(16, 32, 8), 8);
+        assert_eq!(piece(12, 0, 4), 4);
+        assert_eq!(piece(8, 1, 8), 1);
+        assert_eq!(piece(64, 0, 64), 16);
+    }
+}

@@ -55,8 +55,9 @@ impl After<'_> {
     ///
     /// The buffer is live and has these bytes; as many can be read at `from`.
     pub(crate) unsafe fn write(self, to: Bytes, from: *const u8) -> Result<()> {
+        let waited = self.waited(self.doing("write to device memory", to.count))?;
         // SAFETY: the caller promises the memory; the call returns when it has been read.
-        unsafe { self.write_with(CL_TRUE, to, from) }.map(drop)
+        unsafe { waited.write_with(CL_TRUE, to, from) }.map(drop)
     }
 
     /// Writes host memory to a buffer, some time.
@@ -91,15 +92,14 @@ impl After<'_> {
     /// The buffer is live and has these bytes; as many can be written at `to`.
     pub(crate) unsafe fn read(self, from: Bytes, to: *mut u8) -> Result<()> {
         let doing = self.doing("read device memory", from.count);
-        let event = self.run(doing, |queue, count, events| {
+        self.waited(doing)?.run(doing, |queue, count, events| {
             let Bytes { mem, offset, count: bytes } = from;
             // SAFETY: the caller promises the buffer and the memory; the events are live.
             unsafe {
                 enqueue_read_buffer(queue, mem, CL_TRUE, offset, bytes, to.cast(), count, events)
             }
         })?;
-        // A driver may return from a blocking read whose waiting list failed.
-        event.failure().map_or(Ok(()), |status| Err(failed_after(doing, status, self.events)))
+        Ok(())
     }
 
     /// Copies bytes within the device. The regions do not overlap.
@@ -152,7 +152,7 @@ impl After<'_> {
     pub(crate) unsafe fn map(self, bytes: Bytes, purpose: MapFor) -> Result<*mut u8> {
         let doing = self.doing("map device memory", bytes.count);
         let mut first = std::ptr::null_mut();
-        let event = self.run(doing, |queue, count, events| {
+        self.waited(doing)?.run(doing, |queue, count, events| {
             let Bytes { mem, offset, count: size } = bytes;
             let flags = purpose.flags();
             // SAFETY: the caller promises the buffer; the events are live.
@@ -162,10 +162,7 @@ impl After<'_> {
                 )
             }
         })?;
-        match event.failure() {
-            Some(status) => Err(failed_after(doing, status, self.events)),
-            None => Ok(first.cast()),
-        }
+        Ok(first.cast())
     }
 
     /// Ends the mapping at `first`; device commands may follow the event.
@@ -213,6 +210,13 @@ impl After<'_> {
                 )
             }
         })
+    }
+
+    /// Waits for the events here, before a call that blocks: PoCL never returns from one that is
+    /// behind a failed command, and others return as if all were well.
+    fn waited(self, doing: Doing) -> Result<Self> {
+        self.events.iter().try_for_each(|event| event.wait_for(doing))?;
+        Ok(Self { events: &[], ..self })
     }
 
     fn run(
