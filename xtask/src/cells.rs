@@ -1,6 +1,7 @@
 //! The cells of the test matrix: every crate, and every backend with every choice of its features.
 
 use crate::features::{combinations, named, of_package};
+use crate::opencl::OPENCL;
 use crate::requirement::Requirement;
 use crate::workspace::{Package, Workspace};
 
@@ -33,8 +34,10 @@ struct BackendCrate {
     requirements: &'static [&'static Requirement],
 }
 
-const BACKENDS: &[BackendCrate] =
-    &[BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] }];
+const BACKENDS: &[BackendCrate] = &[
+    BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] },
+    BackendCrate { name: "opencl", package: "bridge-opencl", requirements: &[&OPENCL] },
+];
 
 /// Every cell, in the order of the table.
 pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {

@@ -22,6 +22,7 @@ mod features;
 mod gpu_bundle;
 mod libtest;
 mod nextest;
+mod opencl;
 mod outcome;
 mod python_peers;
 mod ratios;

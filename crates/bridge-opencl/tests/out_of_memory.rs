@@ -82,7 +82,6 @@ fn a_driver_that_has_no_more_memory_is_out_of_memory() {
             Registration::host_tools(&bridge_host::HostKernels),
         ])
         .unwrap();
-        let host = ManagedTensor::from_vec(vec![5_u8; piece], &[piece]).unwrap();
         let options =
             Options::default().on(queue.device().device()).copy(bridge_core::Copy::Always);
         let refused = registry.convert(Array::new(host), "opencl", options).unwrap_err();

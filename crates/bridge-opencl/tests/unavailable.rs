@@ -1,5 +1,6 @@
 //! Without OpenCL the backend says why, and what to do: each lack in a process of its own.
 
+use std::io::Write;
 use std::process::Command;
 
 use bridge_core::{Availability, Backend, DataType, Device, Error, TensorSpec};
@@ -37,7 +38,7 @@ fn says_why_it_is_unavailable() {
         assert!(error.to_string().contains(&reason), "{error}");
     }
     assert!(OpenCl.details().is_empty());
-    println!("{reason}; {remedy}");
+    writeln!(std::io::stdout(), "{reason}; {remedy}").unwrap();
 }
 
 const SAYS_WHY: &str = "says_why_it_is_unavailable";
@@ -45,7 +46,7 @@ const SAYS_WHY: &str = "says_why_it_is_unavailable";
 #[test]
 #[cfg(target_os = "linux")]
 fn without_a_driver_it_names_the_place_where_drivers_are_registered() {
-    if !bridge_core::Availability::is_ready(&OpenCl.availability()) {
+    if !OpenCl.availability().is_ready() {
         return;
     }
     let empty = std::env::temp_dir().join(format!("no-opencl-drivers-{}", std::process::id()));
