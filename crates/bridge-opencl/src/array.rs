@@ -17,6 +17,7 @@ use crate::enqueue::{After, Bytes};
 use crate::event::ClEvent;
 use crate::queue::ClQueue;
 use crate::region::Region;
+use crate::status::Doing;
 use crate::transfer::{Filled, download};
 
 /// An array in the memory of an OpenCL device: shape, strides, element type, buffer, and the queue
@@ -234,7 +235,9 @@ impl ClArray {
     /// What a command failed with: [`Error::OutOfMemory`], also where the driver allocated only
     /// when the memory was first used, else [`Error::Framework`].
     pub fn wait(&self) -> Result<()> {
-        self.ready().map_or(Ok(()), |event| event.wait(self.device().device()))
+        let bytes = self.layout().compact_bytes(self.data_type())?;
+        let doing = Doing::new("run a command", self.device().device(), bytes);
+        self.ready().map_or(Ok(()), |event| event.wait_for(doing))
     }
 
     /// The same array, its commands enqueued on another queue from now on. Nothing is waited for

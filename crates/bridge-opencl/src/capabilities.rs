@@ -48,7 +48,7 @@ pub struct Capabilities {
     pub compiles: bool,
     /// Whether `f32` arithmetic is IEEE's: rounds to nearest and keeps subnormals.
     pub ieee_f32: bool,
-    /// Whether the device and its compiler are there at all.
+    /// Whether the driver says that the device is there at all.
     pub(crate) available: bool,
     pub(crate) full_profile: bool,
     pub(crate) same_byte_order: bool,

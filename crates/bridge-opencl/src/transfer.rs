@@ -106,3 +106,66 @@ pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<ManagedT
     }
     Ok(target)
 }
+
+/// The ways of devices with memory of their own, on a device that is told that it has some.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capabilities::Capabilities;
+    use crate::{ClDevice, ClQueue};
+    use bridge_testkit::bytes_of;
+
+    /// The first device, with a context of its own, as if it had memory of its own.
+    fn discrete(compiles: bool) -> Option<ClQueue> {
+        let [first, ..] = ClDevice::all().ok()? else { return None };
+        let capabilities = Capabilities {
+            is_cpu: false,
+            unified_memory: false,
+            svm_system: false,
+            compiles,
+            ..first.capabilities().clone()
+        };
+        let device = ClDevice::new(0, first.id(), first.platform().to_owned(), capabilities);
+        Some(ClQueue::new(Box::leak(Box::new(device))).unwrap())
+    }
+
+    fn strided() -> ManagedTensor {
+        let whole = ManagedTensor::from_vec((0..3000_u32).collect(), &[10, 20, 15]).unwrap();
+        whole.permuted(&[2, 0, 1]).unwrap().sliced(0, 14, 7, -2).unwrap()
+    }
+
+    #[test]
+    fn strided_uploads_are_staged_and_may_return_before_they_arrive() {
+        let Some(queue) = discrete(true) else { return };
+        let source = strided();
+        let expected = bytes_of(&source);
+        let filled = upload(&source, After { queue: &queue, events: &[] }).unwrap();
+        drop(source);
+        let layout = bridge_core::Layout::row_major(&[7, 10, 20]).unwrap();
+        let (mem, device) = (filled.buffer.raw(), queue.device());
+        let data_type = bridge_core::DataType::U32;
+        let region = Region { mem, data_type, layout: &layout, device };
+        let events: Vec<ClEvent> = filled.ready.into_iter().collect();
+        assert_eq!(events.len(), 1, "nothing was staged");
+        let down = download(&region, After { queue: &queue, events: &events }).unwrap();
+        assert_eq!(bytes_of(&down), expected);
+    }
+
+    #[test]
+    fn strided_downloads_are_packed_on_the_device_or_read_whole() {
+        for compiles in [true, false] {
+            let Some(queue) = discrete(compiles) else { return };
+            let after = After { queue: &queue, events: &[] };
+            let whole = ManagedTensor::from_vec((0..3000_u32).collect(), &[10, 20, 15]).unwrap();
+            let filled = upload(&whole, after).unwrap();
+            let view = strided();
+            let (mem, device, data_type) = (filled.buffer.raw(), queue.device(), view.data_type());
+            let layout = whole.layout().permuted(&[2, 0, 1]).unwrap();
+            let layout = layout.sliced(0, 14, 7, -2, data_type).unwrap();
+            let region = Region { mem, data_type, layout: &layout, device };
+            let packed = crate::compute::packed(&region, after).unwrap();
+            assert_eq!(packed.is_some(), compiles);
+            assert_eq!(bytes_of(&download(&region, after).unwrap()), bytes_of(&view));
+        }
+    }
+}

@@ -123,6 +123,9 @@ impl Kernels {
 
 /// Builds a kernel. A device whose compiler refuses it works through the host instead.
 fn build(device: &ClDevice, job: Job) -> Built {
+    if !device.capabilities().compiles {
+        return None;
+    }
     let source = job.source()?;
     let program = create_program_with_source(device.raw_context().ok()?, &[&source]).ok()?;
     // SAFETY: the program was just created, and the reference is handed over.
