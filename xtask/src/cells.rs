@@ -2,6 +2,7 @@
 
 use crate::features::{combinations, named, of_package};
 use crate::libtorch::TORCH;
+use crate::opencl::OPENCL;
 use crate::requirement::Requirement;
 use crate::workspace::{Package, Workspace};
 
@@ -37,6 +38,7 @@ struct BackendCrate {
 const BACKENDS: &[BackendCrate] = &[
     BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] },
     BackendCrate { name: "torch", package: "bridge-torch", requirements: &[&TORCH] },
+    BackendCrate { name: "opencl", package: "bridge-opencl", requirements: &[&OPENCL] },
 ];
 
 /// Every cell, in the order of the table.

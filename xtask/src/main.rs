@@ -23,6 +23,7 @@ mod gpu_bundle;
 mod libtest;
 mod libtorch;
 mod nextest;
+mod opencl;
 mod outcome;
 mod python_peers;
 mod ratios;

@@ -42,6 +42,7 @@
 //! - `ndarray` (default): owned arrays and [`ndarray::SharedArray`].
 //! - `candle` (default): `candle_core::Tensor` on the CPU.
 //! - `torch`: `tch::Tensor`, on the CPU and on CUDA devices; needs libtorch.
+//! - `opencl`: [`opencl::ClArray`], on the devices of every OpenCL platform; loaded at run time.
 //!
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
@@ -56,6 +57,8 @@ pub use bridge_cpu::candle;
 pub use bridge_cpu::ndarray;
 #[cfg(feature = "torch")]
 pub use bridge_torch as torch;
+#[cfg(feature = "opencl")]
+pub use bridge_opencl as opencl;
 
 /// Registers every backend of the enabled features by hand: for Rust static libraries that a C
 /// program links, where link-time registration does not work. Call it first thing.
@@ -69,5 +72,7 @@ pub fn register_all() -> Result<()> {
     bridge_cpu::register_all()?;
     #[cfg(feature = "torch")]
     bridge_torch::register_all()?;
+    #[cfg(feature = "opencl")]
+    bridge_opencl::register_all()?;
     Ok(())
 }
