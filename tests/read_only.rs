@@ -1,7 +1,5 @@
 //! Read-only is enforced: writing needs unique ownership.
 
-use std::sync::Arc;
-
 use arraybridge::ndarray::SharedArray;
 use arraybridge::{Access, Convert, Error, ManagedTensor};
 use candle_core::{Device, Tensor};
@@ -38,7 +36,7 @@ fn clones_forbid_writing_and_the_last_one_may_again() {
 
 #[test]
 fn aliases_and_broadcasts_are_read_only() {
-    let tensor = Arc::new(ManagedTensor::from_vec(vec![1.0_f32], &[1]).unwrap());
+    let tensor = ManagedTensor::from_vec(vec![1.0_f32], &[1]).unwrap().into_shared();
     let mut alias: SharedArray<f32> = ManagedTensor::alias(&tensor).convert().unwrap();
     is_refused(&mut alias, "read-only");
     let tensor = ManagedTensor::from_vec(vec![1.0_f32], &[1]).unwrap();

@@ -75,6 +75,17 @@ impl DeviceKind {
     pub const fn is_host_accessible(self) -> bool {
         matches!(self, Self::Cpu | Self::CudaHost | Self::RocmHost | Self::CudaManaged)
     }
+
+    /// The kind of device whose driver allocates this memory: of pinned and managed memory the
+    /// GPU's, else the kind itself.
+    #[inline]
+    pub const fn driver_kind(self) -> Self {
+        match self {
+            Self::CudaHost | Self::CudaManaged => Self::Cuda,
+            Self::RocmHost => Self::Rocm,
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for DeviceKind {
@@ -194,6 +205,13 @@ mod tests {
             assert_eq!(device.to_string().parse::<Device>().unwrap(), device);
             assert_eq!(name.to_uppercase().parse::<Device>().unwrap(), Device::new(kind, 0));
         }
+    }
+
+    #[test]
+    fn pinned_memory_is_its_drivers() {
+        assert_eq!(DeviceKind::CudaManaged.driver_kind(), DeviceKind::Cuda);
+        assert_eq!(DeviceKind::RocmHost.driver_kind(), DeviceKind::Rocm);
+        assert_eq!(DeviceKind::Cpu.driver_kind(), DeviceKind::Cpu);
     }
 
     #[test]

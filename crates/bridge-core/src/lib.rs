@@ -67,7 +67,7 @@ pub use plan::{Declined, Description, Ownership, Plan, Reason, Step, Steps};
 pub use registry::{Registration, Registry, register};
 pub use report::Report;
 pub use stack::{Stacker, map_slices, stack, unstack};
-pub use tensor::{Access, ManagedTensor, Owner, Stream, TensorSpec, alignment_of};
+pub use tensor::{Access, ManagedTensor, Owner, SharedTensor, Stream, TensorSpec, alignment_of};
 
 /// What a backend crate submits its [`Registration`] with.
 pub use inventory;

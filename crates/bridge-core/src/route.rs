@@ -1,7 +1,6 @@
 //! Carrying out a conversion: the one machine under typed and named conversion.
 
 use std::any::TypeId;
-use std::sync::Arc;
 
 use crate::accepts::{Accepts, LayoutRule};
 use crate::array::{Array, broken_law};
@@ -14,7 +13,7 @@ use crate::options::{Copy, Options};
 use crate::plan::{Declined, Description, Ownership, Plan, Reason, Step, fits};
 use crate::registry::Registry;
 use crate::report::Report;
-use crate::tensor::{Access, ManagedTensor, TensorSpec};
+use crate::tensor::{Access, ManagedTensor, SharedTensor, TensorSpec};
 
 /// The two ends of a conversion.
 pub(crate) trait Ends {
@@ -175,7 +174,8 @@ impl Route<'_> {
             .and_then(|registry| registry.backend_of(device))
             .and_then(|backend| backend.synchronize(device));
         match waited {
-            Ok(()) => Ok(tensor.ready_on(None)),
+            // SAFETY: the device has done all that was submitted to it, so the data is ready.
+            Ok(()) => Ok(unsafe { tensor.ready_on(None) }),
             Err(error) => Err(Refused::new(ends.restore(tensor), error)),
         }
     }
@@ -315,7 +315,7 @@ impl Route<'_> {
     }
 
     /// Takes the plan's copying steps.
-    fn make_copy(&self, source: &Arc<ManagedTensor>, plan: &Plan) -> Result<ManagedTensor> {
+    fn make_copy(&self, source: &SharedTensor, plan: &Plan) -> Result<ManagedTensor> {
         let registry = self.lookup.registry()?;
         let mut made: Option<ManagedTensor> = None;
         let taken = |made: &mut Option<ManagedTensor>| {
@@ -431,8 +431,8 @@ fn with_declined(plan: Result<Plan>, more: Declined) -> Result<Plan> {
 }
 
 /// The tensor that all steps only borrowed.
-fn sole(source: Arc<ManagedTensor>) -> ManagedTensor {
-    Arc::into_inner(source).unwrap_or_else(|| unreachable!("no step keeps an alias of its source"))
+fn sole(source: SharedTensor) -> ManagedTensor {
+    source.try_unwrap().unwrap_or_else(|_| unreachable!("no step keeps an alias of its source"))
 }
 
 /// Whether an array already is what the options ask for.

@@ -1,7 +1,5 @@
 //! Stacking arrays along a new axis, taking stacks apart, and mapping over the slices.
 
-use std::sync::Arc;
-
 use crate::array::Array;
 use crate::backend::Backend;
 use crate::data_type::DataType;
@@ -13,7 +11,7 @@ use crate::native::NativeType;
 use crate::options::Options;
 use crate::plan::Description;
 use crate::registry::Registry;
-use crate::tensor::{ManagedTensor, TensorSpec, room_for};
+use crate::tensor::{ManagedTensor, SharedTensor, TensorSpec, room_for};
 
 /// Stacks arrays of one shape and element type, from any backends, along a new axis, and hands the
 /// result to the backend `target`.
@@ -146,7 +144,7 @@ pub fn map_slices<E>(
 
 /// An array that is being taken apart and can be put together again.
 struct Whole {
-    shared: Arc<ManagedTensor>,
+    shared: SharedTensor,
     native: &'static NativeType,
     axis: usize,
 }
@@ -168,7 +166,7 @@ impl Whole {
 
     /// The array again; where somebody kept a part of it, a read-only tensor of its memory.
     fn restored(self) -> Array {
-        match Arc::try_unwrap(self.shared) {
+        match self.shared.try_unwrap() {
             Ok(tensor) => Array::restored(tensor, self.native),
             Err(shared) => Array::new(ManagedTensor::alias(&shared)),
         }
@@ -205,7 +203,7 @@ pub struct Stacker<'a> {
 
 /// The stack's memory, and what every slice must be like.
 struct Slots {
-    whole: Arc<ManagedTensor>,
+    whole: SharedTensor,
     shape: Shape,
     data_type: DataType,
 }
@@ -290,8 +288,9 @@ impl<'a> Stacker<'a> {
         let complete = self.written == self.count;
         let Slots { whole, shape, data_type } =
             self.stack.take_if(|_| complete).ok_or_else(incomplete)?;
-        let whole = Arc::into_inner(whole)
-            .unwrap_or_else(|| unreachable!("every slot was dropped when it was written"));
+        let whole = whole
+            .try_unwrap()
+            .unwrap_or_else(|_| unreachable!("every slot was dropped when it was written"));
         match self.registry.convert_into(Array::new(whole), target, options) {
             Ok(array) => {
                 self.written = 0;

@@ -54,6 +54,24 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
+fn pinned_memory_is_reached_by_its_driver() {
+    const PINNED: Accepts = Accepts::on(&[DeviceKind::Cuda, DeviceKind::CudaHost], TYPES);
+    let pinned = Device::new(DeviceKind::CudaHost, 0);
+    let on_pinned = Options::default().on(pinned);
+    let at = |device: Device| Description { device, ..matrix() };
+    let names = |found: &Description, options| steps(found, &PINNED, options).0;
+    assert_eq!(names(&matrix(), on_pinned), ["peer-copy", "share"]);
+    assert_eq!(names(&at(Device::cuda(1)), on_pinned), ["peer-copy", "share"]);
+    let opencl = at(Device::new(DeviceKind::OpenCl, 0));
+    assert_eq!(names(&opencl, on_pinned), ["download", "peer-copy", "share"]);
+    assert_eq!(names(&at(pinned), on_pinned.copy(Copy::Always)), ["device-copy", "share"]);
+    // The CPU casts into ordinary memory.
+    let cast = on_pinned.cast(DataType::F64);
+    assert_eq!(names(&at(pinned), cast), ["cast", "peer-copy", "share"]);
+    assert_eq!(names(&at(Device::cuda(0)), cast), ["cast", "peer-copy", "share"]);
+}
+
+#[test]
 fn what_fits_is_shared_or_moved() {
     assert_eq!(steps(&matrix(), &ANY, Options::default()), (vec!["share"], 0));
     assert_eq!(steps(&matrix(), &VECTORS, Options::default()), (vec!["move"], 0));

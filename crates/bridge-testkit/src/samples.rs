@@ -265,9 +265,11 @@ impl Arrangement {
                 let owner = Owner::keep((base, drops.token()));
                 // SAFETY: the memory of `base` has room for the layout, is filled, may be dropped
                 // anywhere, and is nobody else's, so every access is true.
-                unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) }
-                    .expect("the arrangement fits its memory")
-                    .ready_on(stream)
+                let tensor =
+                    unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) }
+                        .expect("the arrangement fits its memory");
+                // SAFETY: it is the stream of `base`, which the owner keeps.
+                unsafe { tensor.ready_on(stream) }
             }
         };
         Ok(Some(Sample { tensor, expected, drops: Some(drops) }))

@@ -100,6 +100,9 @@ named_types! {
 }
 
 impl DataType {
+    /// Two [`F4E2M1FN`](Self::F4E2M1FN) in one byte, as one element: torch's `float4_e2m1fn_x2`.
+    pub const F4E2M1FN_X2: Self = Self { lanes: 2, ..Self::F4E2M1FN };
+
     const fn scalar(code: TypeCode, bits: u8) -> Self {
         Self { code, bits, lanes: 1 }
     }
@@ -241,6 +244,7 @@ mod tests {
             assert_eq!(data_type.short_name().parse::<DataType>().unwrap(), data_type);
         }
         let pair = DataType::F4E2M1FN.with_lanes(2).unwrap();
+        assert_eq!(pair, DataType::F4E2M1FN_X2);
         assert_eq!(pair.to_string(), "float4_e2m1fn_x2");
         assert_eq!("f4e2m1fn_x2".parse::<DataType>().unwrap(), pair);
         assert_eq!(pair.size_in_bytes(), Some(1));

@@ -25,21 +25,17 @@ impl Layout {
                 expected: format!("each of the {} axes must be named once", self.rank()),
             });
         }
-        Ok(Self {
-            shape: axes.iter().map(|&axis| self.shape[axis]).collect(),
-            strides: axes.iter().map(|&axis| self.strides[axis]).collect(),
-            byte_offset: self.byte_offset,
-        })
+        let shape = axes.iter().map(|&axis| self.shape[axis]).collect();
+        let strides = axes.iter().map(|&axis| self.strides[axis]).collect();
+        Self::of(shape, strides, self.byte_offset)
     }
 
     /// The axes in reverse order.
     #[must_use]
     pub fn transposed(&self) -> Self {
-        Self {
-            shape: self.shape.iter().rev().copied().collect(),
-            strides: self.strides.iter().rev().copied().collect(),
-            byte_offset: self.byte_offset,
-        }
+        let shape = self.shape.iter().rev().copied().collect();
+        let strides = self.strides.iter().rev().copied().collect();
+        self.of_no_more(shape, strides)
     }
 
     /// Every `step`-th element of `axis`, `count` of them from index `start` on; a negative step
@@ -76,16 +72,18 @@ impl Layout {
                 expected: format!("every index must be below the extent {extent} of axis {axis}"),
             });
         }
-        let mut sliced = self.clone();
-        sliced.shape[axis] = count;
+        let (mut shape, mut strides) = (self.shape.clone(), self.strides.clone());
+        shape[axis] = count;
         let too_large = || Error::TooLarge { what: "the stride of a slice".to_owned() };
         if count > 1 {
-            sliced.strides[axis] = self.strides[axis].checked_mul(step).ok_or_else(too_large)?;
+            strides[axis] = self.strides[axis].checked_mul(step).ok_or_else(too_large)?;
         }
-        if count > 0 && !self.is_empty() {
-            sliced.byte_offset = self.offset_along(axis, start, data_type)?;
-        }
-        Ok(sliced)
+        let byte_offset = if count > 0 && !self.is_empty() {
+            self.offset_along(axis, start, data_type)?
+        } else {
+            self.byte_offset
+        };
+        Self::of(shape, strides, byte_offset)
     }
 
     /// The part of the layout where index `index` of `axis` is fixed: one axis fewer.
@@ -94,10 +92,11 @@ impl Layout {
     ///
     /// As [`sliced`](Self::sliced).
     pub fn selected(&self, axis: usize, index: usize, data_type: DataType) -> Result<Self> {
-        let mut selected = self.sliced(axis, index, 1, 1, data_type)?;
-        selected.shape.remove(axis);
-        selected.strides.remove(axis);
-        Ok(selected)
+        let Self { mut shape, mut strides, byte_offset, .. } =
+            self.sliced(axis, index, 1, 1, data_type)?;
+        shape.remove(axis);
+        strides.remove(axis);
+        Self::of(shape, strides, byte_offset)
     }
 
     /// With a new axis of extent 1 before axis `axis`.
@@ -114,11 +113,10 @@ impl Layout {
                 expected: format!("it must be at most the rank {}", self.rank()),
             });
         }
-        let mut expanded = self.clone();
-        expanded.shape.insert(axis, 1);
-        expanded.strides.insert(axis, 0);
-        element_count(&expanded.shape)?;
-        Ok(expanded)
+        let (mut shape, mut strides) = (self.shape.clone(), self.strides.clone());
+        shape.insert(axis, 1);
+        strides.insert(axis, 0);
+        Self::of(shape, strides, self.byte_offset)
     }
 
     /// The layout repeated to `shape` by NumPy's broadcasting rules, with strides of zero.
@@ -202,11 +200,7 @@ impl Layout {
         let mut shape = Shape::new();
         let mut strides = Strides::new();
         if self.is_empty() {
-            return Self {
-                shape: smallvec![0],
-                strides: smallvec![1],
-                byte_offset: self.byte_offset,
-            };
+            return self.of_no_more(smallvec![0], smallvec![1]);
         }
         for (extent, stride) in self.moving_axes() {
             match (shape.last_mut(), strides.last_mut()) {
@@ -220,7 +214,13 @@ impl Layout {
                 }
             }
         }
-        Self { shape, strides, byte_offset: self.byte_offset }
+        self.of_no_more(shape, strides)
+    }
+
+    /// A layout of elements that this one has, so that they can be counted.
+    fn of_no_more(&self, shape: Shape, strides: Strides) -> Self {
+        Self::of(shape, strides, self.byte_offset)
+            .unwrap_or_else(|error| unreachable!("no more elements than before: {error}"))
     }
 
     fn extent(&self, axis: usize) -> Result<usize> {

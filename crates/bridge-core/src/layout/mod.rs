@@ -46,6 +46,11 @@ pub struct Layout {
     shape: Shape,
     strides: Strides,
     byte_offset: usize,
+    /// The number of elements.
+    count: usize,
+    /// Whether the elements lie without gaps in row-major order. Asked so often that it is counted
+    /// together with the elements.
+    row_major: bool,
 }
 
 impl Layout {
@@ -64,12 +69,14 @@ impl Layout {
                 strides.len()
             )));
         }
-        element_count(shape)?;
-        Ok(Self {
-            shape: Shape::from_slice(shape),
-            strides: Strides::from_slice(strides),
-            byte_offset,
-        })
+        Self::of(Shape::from_slice(shape), Strides::from_slice(strides), byte_offset)
+    }
+
+    /// A layout of as many extents as strides.
+    #[inline]
+    fn of(shape: Shape, strides: Strides, byte_offset: usize) -> Result<Self> {
+        let (count, row_major) = survey(&shape, &strides)?;
+        Ok(Self { shape, strides, byte_offset, count, row_major })
     }
 
     /// The compact layout of `shape` with the last axis densest (C order).
@@ -79,10 +86,9 @@ impl Layout {
     /// [`Error::InvalidLayout`] for a rank above [`MAX_RANK`], [`Error::TooLarge`] where the
     /// elements cannot be counted.
     pub fn row_major(shape: &[usize]) -> Result<Self> {
-        element_count(shape)?;
         let mut strides: Strides = smallvec![0; shape.len()];
         fill_compact(&mut strides, shape, (0..shape.len()).rev());
-        Ok(Self { shape: Shape::from_slice(shape), strides, byte_offset: 0 })
+        Self::of(Shape::from_slice(shape), strides, 0)
     }
 
     /// The compact layout of `shape` with the first axis densest (Fortran order).
@@ -91,10 +97,9 @@ impl Layout {
     ///
     /// As [`row_major`](Self::row_major).
     pub fn column_major(shape: &[usize]) -> Result<Self> {
-        element_count(shape)?;
         let mut strides: Strides = smallvec![0; shape.len()];
         fill_compact(&mut strides, shape, 0..shape.len());
-        Ok(Self { shape: Shape::from_slice(shape), strides, byte_offset: 0 })
+        Self::of(Shape::from_slice(shape), strides, 0)
     }
 
     /// The extents of the axes.
@@ -124,13 +129,13 @@ impl Layout {
     /// The number of elements: 1 for rank 0.
     #[inline]
     pub fn element_count(&self) -> usize {
-        if self.is_empty() { 0 } else { self.shape.iter().product() }
+        self.count
     }
 
     /// Whether there is no element.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.shape.contains(&0)
+        self.count == 0
     }
 
     /// The same shape and strides, `byte_offset` bytes from the data pointer.
@@ -144,7 +149,7 @@ impl Layout {
     /// Whether elements lie without gaps in row-major order (C-contiguous).
     #[inline]
     pub fn is_row_major(&self) -> bool {
-        self.is_compact_along((0..self.rank()).rev())
+        self.row_major
     }
 
     /// Whether elements lie without gaps in column-major order (Fortran-contiguous).
@@ -180,8 +185,7 @@ impl Layout {
     /// A permuted compact tensor is dense: its allocation can be handed over whole and the axes
     /// permuted back.
     pub fn dense_order(&self) -> Option<SmallVec<[usize; INLINE]>> {
-        let mut axes: SmallVec<[usize; INLINE]> = smallvec![0; self.rank()];
-        axes.iter_mut().enumerate().for_each(|(place, axis)| *axis = place);
+        let mut axes: SmallVec<[usize; INLINE]> = (0..self.rank()).collect();
         if self.is_row_major() {
             return Some(axes);
         }
@@ -246,6 +250,14 @@ impl Layout {
             return Ok(0..0);
         }
         let too_large = || Error::TooLarge { what: format!("{self:?} of {data_type}") };
+        if let (true, Some(item)) = (self.row_major, data_type.size_in_bytes()) {
+            let end = self.count.checked_mul(item).and_then(|bytes| isize::try_from(bytes).ok());
+            let reach = isize::try_from(self.byte_offset).ok().zip(end);
+            return match reach.and_then(|(offset, end)| Some((offset.checked_add(end)?, end))) {
+                Some((_, end)) => Ok(0..end),
+                None => Err(too_large()),
+            };
+        }
         let Some(item) = data_type.size_in_bytes() else {
             if !self.is_row_major() {
                 return Err(invalid(format!(
@@ -312,20 +324,31 @@ fn invalid(reason: String) -> Error {
     Error::InvalidLayout { reason }
 }
 
-/// Counts the elements of `shape`. Those of its other axes must be countable even where one is empty:
-/// frameworks compute strides from them.
+/// Counts the elements, and tells whether they lie without gaps in row-major order. Those of the
+/// other axes must be countable even where one is empty: frameworks compute strides from them.
 #[inline]
-fn element_count(shape: &[usize]) -> Result<usize> {
+fn survey(shape: &[usize], strides: &[isize]) -> Result<(usize, bool)> {
+    let too_large = || Error::TooLarge { what: format!("the shape {shape:?}") };
     if shape.len() > MAX_RANK {
         return Err(invalid(format!("rank {} is above the limit {MAX_RANK}", shape.len())));
     }
-    let count = shape.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent.max(1)));
-    match count {
-        Some(count) if count <= isize::MAX.unsigned_abs() => {
-            Ok(if shape.contains(&0) { 0 } else { count })
+    let (mut count, mut row_major, mut empty) = (1_usize, true, false);
+    for (&extent, &stride) in shape.iter().zip(strides).rev() {
+        if extent > 1 {
+            row_major &= stride == count.cast_signed();
+            count = count.checked_mul(extent).ok_or_else(too_large)?;
         }
-        _ => Err(Error::TooLarge { what: format!("the shape {shape:?}") }),
+        empty |= extent == 0;
     }
+    if count > isize::MAX.unsigned_abs() {
+        return Err(too_large());
+    }
+    Ok(if empty { (0, true) } else { (count, row_major) })
+}
+
+/// Counts the elements of `shape`, as [`survey`] does.
+fn element_count(shape: &[usize]) -> Result<usize> {
+    survey(shape, &Strides::from_elem(0, shape.len())).map(|(count, _)| count)
 }
 
 /// Writes compact strides along `axes`, densest first. The elements have been counted.

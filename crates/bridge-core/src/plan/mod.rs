@@ -129,6 +129,10 @@ impl Plan {
         let from = source.data_type;
         let from_host = source.device.kind().is_host_accessible();
         let to_host = device.kind().is_host_accessible();
+        if to_host && device != Device::CPU && options.device() == Some(device) {
+            self.add_copies_to_pinned(source.device, (from, to), device, (before, after));
+            return Ok(());
+        }
         let casts = to != from;
         // Casting is done where the fewer bytes then travel, on the host if one side is there.
         let cast_first = casts && (after <= before || to_host) && from_host;
@@ -163,6 +167,37 @@ impl Plan {
 /// The last step: how the target comes by the memory.
 fn arrival(accepts: &Accepts) -> Step {
     if accepts.only_vectors { Step::Move } else { Step::Share }
+}
+
+impl Plan {
+    /// To pinned or managed memory, which only its driver allocates.
+    fn add_copies_to_pinned(
+        &mut self,
+        source: Device,
+        (from, to): (DataType, DataType),
+        device: Device,
+        (before, after): (u64, u64),
+    ) {
+        let mut add = |step: Step, bytes: u64| {
+            self.steps.push(step);
+            self.bytes_copied = self.bytes_copied.saturating_add(bytes);
+        };
+        let mut at = source;
+        let on_host = |device: Device| device.kind().is_host_accessible();
+        if !on_host(at) && at.kind() != device.kind().driver_kind() {
+            add(Step::Download { from: at }, before);
+            at = Device::CPU;
+        }
+        if from != to {
+            add(Step::Cast { from, to }, after);
+            at = if on_host(at) { Device::CPU } else { at };
+        }
+        if at == device {
+            add(Step::DeviceCopy { on: device }, after);
+        } else {
+            add(Step::PeerCopy { from: at, to: device }, after);
+        }
+    }
 }
 
 fn check_target(

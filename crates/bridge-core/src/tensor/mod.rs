@@ -1,6 +1,7 @@
 //! The currency: an owned, validated tensor on any device.
 
 mod owner;
+mod shared;
 mod slices;
 mod spec;
 mod vectors;
@@ -8,8 +9,10 @@ mod views;
 
 use std::ffi::c_void;
 use std::fmt;
+use std::sync::Arc;
 
 pub use owner::Owner;
+pub use shared::SharedTensor;
 pub use spec::{Access, Stream, TensorSpec};
 pub(crate) use views::room_for;
 
@@ -35,6 +38,14 @@ use crate::plan::{Description, Facts, Ownership};
 /// # Ok::<(), bridge_core::Error>(())
 /// ```
 pub struct ManagedTensor {
+    /// Nobody else holds the parts, but for [`SharedTensor`], which never gives a tensor out that
+    /// is not the only one. One allocation, so that a tensor on its way is a pointer, and becomes
+    /// a shared one as it is.
+    parts: Arc<Parts>,
+}
+
+/// What a tensor consists of.
+struct Parts {
     /// The lowest element's address on devices with addresses, else the device's handle.
     data: *mut c_void,
     data_type: DataType,
@@ -49,10 +60,10 @@ pub struct ManagedTensor {
 
 // SAFETY: `from_parts` asks that the memory may be used and the owner dropped on any thread;
 // `Owner::keep` asks its value to be `Send`.
-unsafe impl Send for ManagedTensor {}
+unsafe impl Send for Parts {}
 // SAFETY: through a shared reference the owner cannot be reached at all (`into_owner` consumes
 // the tensor), and memory is only read.
-unsafe impl Sync for ManagedTensor {}
+unsafe impl Sync for Parts {}
 
 impl ManagedTensor {
     /// Makes a tensor of its parts, after checking them.
@@ -100,103 +111,126 @@ impl ManagedTensor {
             Err(error) => return Err(Refused::new(owner, error)),
         };
         let (data, layout) = from_lowest(data, layout, span.start, device);
-        Ok(Self { data, data_type, device, access, stream: None, layout, pristine: true, owner })
+        let parts =
+            Parts { data, data_type, device, access, stream: None, layout, pristine: true, owner };
+        Ok(parts.into())
     }
 
     /// The element type.
     #[inline]
     pub fn data_type(&self) -> DataType {
-        self.data_type
+        self.parts.data_type
     }
 
     /// Where the memory is.
     pub fn device(&self) -> Device {
-        self.device
+        self.parts.device
     }
 
     /// Who may write.
     #[inline]
     pub fn access(&self) -> Access {
-        self.access
+        self.parts.access
     }
 
     /// Where the elements lie, relative to [`data`](Self::data).
     #[inline]
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        &self.parts.layout
     }
 
     /// The extents of the axes.
     pub fn shape(&self) -> &[usize] {
-        self.layout.shape()
+        self.parts.layout.shape()
     }
 
     /// The stream on which the data is ready; `None` where it is ready for everybody.
     pub fn stream(&self) -> Option<Stream> {
-        self.stream
+        self.parts.stream
     }
 
-    /// The same tensor, its data ready on `stream`.
+    /// The same tensor, its data ready on `stream`; `None` where it is ready for everybody.
+    ///
+    /// # Safety
+    ///
+    /// The data is ready there, and the stream exists on the tensor's device until the owner is
+    /// dropped: backends hand its number to the driver, for which it is a pointer.
     #[must_use]
-    pub fn ready_on(mut self, stream: Option<Stream>) -> Self {
-        self.stream = stream;
+    pub unsafe fn ready_on(mut self, stream: Option<Stream>) -> Self {
+        self.parts_mut().stream = stream;
         self
     }
 
     /// The lowest address of the memory, or the device's handle. The element whose indices are all
     /// zero is `layout().byte_offset()` bytes on.
     pub fn data(&self) -> *mut c_void {
-        self.data
+        self.parts.data
     }
 
     /// The address of the element whose indices are all zero. On devices that work with handles
     /// it means nothing.
     #[inline]
     pub fn first_element(&self) -> *mut u8 {
-        self.data.cast::<u8>().wrapping_add(self.layout.byte_offset())
+        self.parts.data.cast::<u8>().wrapping_add(self.parts.layout.byte_offset())
     }
 
     /// Element type and layout.
     pub fn spec(&self) -> TensorSpec {
-        TensorSpec { data_type: self.data_type, layout: self.layout.clone() }
+        TensorSpec { data_type: self.parts.data_type, layout: self.parts.layout.clone() }
     }
 
     /// What a plan needs to know of the tensor.
     pub fn describe(&self) -> Description {
         let Facts { data_type, device, layout, access, ownership, alignment } = self.facts();
-        let owner = match &self.owner.0 {
-            Kept::Any(value) if self.pristine => Some(value.as_ref().type_id()),
+        let owner = match &self.parts.owner.0 {
+            Kept::Any(value) if self.parts.pristine => Some(value.as_ref().type_id()),
             _ => None,
         };
         let layout = layout.clone();
         Description { data_type, device, layout, access, ownership, alignment, owner }
     }
 
+    fn parts_mut(&mut self) -> &mut Parts {
+        Arc::get_mut(&mut self.parts).unwrap_or_else(|| unreachable!("a tensor is held once"))
+    }
+
+    #[inline]
+    fn into_parts(self) -> Parts {
+        Arc::into_inner(self.parts).unwrap_or_else(|| unreachable!("a tensor is held once"))
+    }
+
     #[inline]
     pub(crate) fn facts(&self) -> Facts<'_> {
-        let ownership = match &self.owner.0 {
+        let ownership = match &self.parts.owner.0 {
             Kept::Host(memory) if self.fills_a_vec(memory) => Ownership::Movable,
             _ => Ownership::Kept,
         };
         Facts {
-            data_type: self.data_type,
-            device: self.device,
-            layout: &self.layout,
-            access: self.access,
+            data_type: self.parts.data_type,
+            device: self.parts.device,
+            layout: &self.parts.layout,
+            access: self.parts.access,
             ownership,
-            alignment: alignment_of(self.data),
+            alignment: alignment_of(self.parts.data),
         }
+    }
+}
+
+impl From<Parts> for ManagedTensor {
+    #[inline]
+    fn from(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
     }
 }
 
 impl fmt::Debug for ManagedTensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ManagedTensor")
-            .field("data_type", &self.data_type)
-            .field("device", &self.device)
-            .field("layout", &self.layout)
-            .field("access", &self.access)
-            .field("owner", &self.owner.0)
+            .field("data_type", &self.parts.data_type)
+            .field("device", &self.parts.device)
+            .field("layout", &self.parts.layout)
+            .field("access", &self.parts.access)
+            .field("owner", &self.parts.owner.0)
             .finish_non_exhaustive()
     }
 }

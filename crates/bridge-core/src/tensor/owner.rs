@@ -2,11 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 
 use dlpark::AllocationDeleter;
 
-use super::ManagedTensor;
+use super::{ManagedTensor, SharedTensor};
 use crate::host_memory::HostMemory;
 
 /// What keeps a tensor's memory alive; dropping it frees the memory once.
@@ -21,7 +20,7 @@ pub(super) enum Kept {
     Host(HostMemory),
     Any(Box<dyn Any + Send>),
     Foreign(#[expect(dead_code, reason = "held for its drop")] AllocationDeleter),
-    Shared(#[expect(dead_code, reason = "held for its drop")] Arc<ManagedTensor>),
+    Shared(#[expect(dead_code, reason = "held for its drop")] SharedTensor),
 }
 
 impl Owner {
@@ -86,7 +85,7 @@ impl ManagedTensor {
     /// Whether [`into_owner`](Self::into_owner) would give out a `T`.
     #[inline]
     pub fn is_kept_by<T: Any>(&self) -> bool {
-        self.pristine && matches!(&self.owner.0, Kept::Any(value) if value.is::<T>())
+        self.parts.pristine && matches!(&self.parts.owner.0, Kept::Any(value) if value.is::<T>())
     }
 
     /// The value that [`Owner::keep`] was given, where it is a `T` and the tensor is as it was
@@ -95,20 +94,19 @@ impl ManagedTensor {
     /// # Errors
     ///
     /// The tensor itself otherwise.
-    #[expect(clippy::result_large_err, reason = "the tensor comes back on the common way")]
     #[inline]
-    pub fn into_owner<T: Any>(mut self) -> Result<T, Self> {
+    pub fn into_owner<T: Any>(self) -> Result<T, Self> {
         if !self.is_kept_by::<T>() {
             return Err(self);
         }
-        std::mem::take(&mut self.owner).into_kept().map_err(|owner| {
-            self.owner = owner;
-            self
-        })
+        let Ok(value) = self.into_owner_only().into_kept() else {
+            unreachable!("is_kept_by was asked")
+        };
+        Ok(value)
     }
 
     /// Takes the owner out; the rest of the tensor must not outlive it.
     pub(crate) fn into_owner_only(self) -> Owner {
-        self.owner
+        self.into_parts().owner
     }
 }

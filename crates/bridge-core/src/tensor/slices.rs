@@ -30,7 +30,7 @@ impl ManagedTensor {
     ///
     /// As [`as_slice`](Self::as_slice), and [`Error::NotWritable`] without exclusive access.
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
-        if self.access != Access::Exclusive {
+        if self.parts.access != Access::Exclusive {
             return Err(Error::NotWritable {
                 what: "this tensor",
                 reason: "it is read-only or others hold its memory; copy it first (Copy::Always)",
@@ -43,11 +43,14 @@ impl ManagedTensor {
     }
 
     fn typed_row_major<T: Element>(&self) -> Result<(*mut T, usize)> {
-        let count = self.layout.element_count();
+        let count = self.parts.layout.element_count();
         let first = self.typed_first::<T>()?;
-        if !self.layout.is_row_major() {
+        if !self.parts.layout.is_row_major() {
             return Err(Error::InvalidLayout {
-                reason: format!("{:?} is not row-major; copy it first (Copy::Always)", self.layout),
+                reason: format!(
+                    "{:?} is not row-major; copy it first (Copy::Always)",
+                    self.parts.layout
+                ),
             });
         }
         // SAFETY: the elements lie without gaps from `first` on, in host memory, initialized.
@@ -63,16 +66,16 @@ impl ManagedTensor {
     /// Where the elements are not `T`, not in host memory, or not aligned for `T`.
     #[inline]
     pub fn typed_first<T: Element>(&self) -> Result<*mut T> {
-        if self.data_type != T::DATA_TYPE {
+        if self.parts.data_type != T::DATA_TYPE {
             return Err(Error::UnsupportedDataType {
                 target: std::any::type_name::<T>(),
-                data_type: self.data_type,
+                data_type: self.parts.data_type,
                 supported: vec![T::DATA_TYPE],
                 remedy: None,
             });
         }
         self.require_host()?;
-        if self.layout.is_empty() {
+        if self.parts.layout.is_empty() {
             return Ok(std::ptr::NonNull::<T>::dangling().as_ptr());
         }
         let first = self.first_element();
@@ -82,7 +85,7 @@ impl ManagedTensor {
                     "the data pointer {first:p} is not aligned to {} bytes for {}; copy it first \
                      (Copy::Always)",
                     align_of::<T>(),
-                    self.data_type
+                    self.parts.data_type
                 ),
             });
         }
@@ -97,17 +100,19 @@ impl ManagedTensor {
     /// for.
     #[inline]
     pub fn require_host(&self) -> Result<()> {
-        if let (true, Some(stream)) = (self.device.kind().is_host_accessible(), self.stream) {
+        if let (true, Some(stream)) =
+            (self.parts.device.kind().is_host_accessible(), self.parts.stream)
+        {
             return Err(Error::Unsupported {
                 what: format!("reading memory that is ready on {stream:?} only"),
                 remedy: "synchronize the stream, then say so with ready_on(None)".to_owned(),
             });
         }
-        if self.device.kind().is_host_accessible() {
+        if self.parts.device.kind().is_host_accessible() {
             return Ok(());
         }
         Err(Error::Unsupported {
-            what: format!("reading memory of {} on the CPU", self.device),
+            what: format!("reading memory of {} on the CPU", self.parts.device),
             remedy: "convert it with Options::default().on(Device::CPU) first".to_owned(),
         })
     }

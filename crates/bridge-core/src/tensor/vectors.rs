@@ -1,7 +1,7 @@
 //! Tensors of vectors, and vectors of tensors.
 
 use super::owner::Kept;
-use super::{Access, ManagedTensor, Owner, TensorSpec};
+use super::{Access, ManagedTensor, Owner, Parts, TensorSpec};
 use crate::device::Device;
 use crate::element::Element;
 use crate::error::{Error, Refused, Result};
@@ -67,7 +67,7 @@ impl ManagedTensor {
         };
         let memory = HostMemory::from_vec(vec);
         let lowest = layout.byte_offset().wrapping_add_signed(span.start);
-        Ok(Self {
+        Ok(Parts {
             data: memory.as_ptr().wrapping_add(lowest).cast(),
             data_type: T::DATA_TYPE,
             device: Device::CPU,
@@ -76,7 +76,8 @@ impl ManagedTensor {
             layout: layout.at_byte_offset(span.start.unsigned_abs()),
             pristine: true,
             owner: memory.into(),
-        })
+        }
+        .into())
     }
 
     /// The tensor as the vector it lies in, with the layout of the elements in it: without gaps,
@@ -89,7 +90,7 @@ impl ManagedTensor {
     /// written, and as [`as_slice`](Self::as_slice). The tensor comes back.
     #[inline]
     pub fn into_vec<T: Element>(self) -> Result<(Vec<T>, Layout), Refused<Self>> {
-        let count = self.layout.element_count();
+        let count = self.parts.layout.element_count();
         match self.typed_first::<T>() {
             // SAFETY: `typed_first` compared the element type.
             Ok(_) => unsafe { self.into_vec_of::<T>(count) },
@@ -105,8 +106,8 @@ impl ManagedTensor {
     /// As [`into_vec`](Self::into_vec), and [`Error::TooLarge`] where the bytes cannot be counted.
     pub fn into_byte_vec(self) -> Result<(Vec<u8>, Layout), Refused<Self>> {
         match self
-            .layout
-            .compact_bytes(self.data_type)
+            .layout()
+            .compact_bytes(self.parts.data_type)
             .and_then(|n| self.require_host().map(|()| n))
         {
             // SAFETY: any initialized bytes are valid `u8`.
@@ -123,28 +124,29 @@ impl ManagedTensor {
         self,
         count: usize,
     ) -> Result<(Vec<T>, Layout), Refused<Self>> {
-        let checked = match &self.owner.0 {
-            _ if self.access == Access::ReadOnly => Err(Error::NotWritable {
+        let checked = match &self.parts.owner.0 {
+            _ if self.parts.access == Access::ReadOnly => Err(Error::NotWritable {
                 what: "a vector of this tensor's memory",
                 reason: "the tensor is read-only; copy it first (Copy::Always)",
             }),
             Kept::Host(memory)
-                if self.layout.is_dense()
+                if self.parts.layout.is_dense()
                     && memory.is_vec_of(align_of::<T>(), size_of::<T>(), count)
-                    && (count == 0 || self.data.cast() == memory.as_ptr()) =>
+                    && (count == 0 || self.parts.data.cast() == memory.as_ptr()) =>
             {
                 // SAFETY: the elements lie without gaps from the lowest address on, in host memory.
-                unsafe { T::check(self.data.cast(), count) }
+                unsafe { T::check(self.parts.data.cast(), count) }
             }
             _ => Err(no_vector()),
         };
         if let Err(error) = checked {
             return Err(Refused::new(self, error));
         }
+        let Parts { owner, layout, .. } = self.into_parts();
         // SAFETY: `count` elements lie without gaps from the memory's start on, initialized, and
         // `T::check` found them valid.
-        match unsafe { self.owner.into_host_memory().into_vec::<T>(count) } {
-            Ok(vec) => Ok((vec, self.layout)),
+        match unsafe { owner.into_host_memory().into_vec::<T>(count) } {
+            Ok(vec) => Ok((vec, layout)),
             Err(_) => unreachable!("is_vec_of was asked above"),
         }
     }
@@ -198,10 +200,10 @@ impl ManagedTensor {
     ///
     /// The tensor itself, where its memory is not so owned.
     pub fn into_host_memory(self) -> Result<(HostMemory, TensorSpec), Box<Self>> {
-        match self.owner {
-            Owner(Kept::Host(ref memory)) if self.fills_a_vec(memory) => {
-                let spec = TensorSpec { data_type: self.data_type, layout: self.layout };
-                Ok((self.owner.into_host_memory(), spec))
+        match &self.parts.owner {
+            Owner(Kept::Host(memory)) if self.fills_a_vec(memory) => {
+                let Parts { data_type, layout, owner, .. } = self.into_parts();
+                Ok((owner.into_host_memory(), TensorSpec { data_type, layout }))
             }
             _ => Err(Box::new(self)),
         }
@@ -209,14 +211,15 @@ impl ManagedTensor {
 
     #[inline]
     pub(super) fn fills_a_vec(&self, memory: &HostMemory) -> bool {
-        let count = self.layout.element_count();
+        let count = self.parts.layout.element_count();
         // Packed elements are kept in a vector of bytes.
-        let (size, length) = match self.data_type.size_in_bytes() {
+        let (size, length) = match self.parts.data_type.size_in_bytes() {
             Some(size) => (size, Some(count)),
-            None => (1, self.data_type.bytes_for(count)),
+            None => (1, self.parts.data_type.bytes_for(count)),
         };
-        length.is_some_and(|length| memory.is_vec_of(self.data_type.alignment(), size, length))
-            && (self.layout.is_empty() || self.data.cast() == memory.as_ptr())
+        length
+            .is_some_and(|length| memory.is_vec_of(self.parts.data_type.alignment(), size, length))
+            && (self.parts.layout.is_empty() || self.parts.data.cast() == memory.as_ptr())
     }
 }
 

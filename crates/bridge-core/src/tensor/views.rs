@@ -1,10 +1,9 @@
 //! Other views of the same memory: permuted, sliced, aliased, taken apart.
 
 use std::ffi::c_void;
-use std::sync::Arc;
 
 use super::owner::Kept;
-use super::{Access, ManagedTensor, Owner, from_lowest};
+use super::{Access, ManagedTensor, Owner, Parts, SharedTensor, from_lowest};
 use crate::data_type::DataType;
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
@@ -67,12 +66,13 @@ impl ManagedTensor {
         mut self,
         change: impl FnOnce(&Layout, DataType) -> Result<Layout>,
     ) -> Result<Self, Refused<Self>> {
-        let changed = change(&self.layout, self.data_type)
-            .and_then(|layout| layout.span(self.data_type).map(|span| (layout, span.start)));
+        let changed = change(&self.parts.layout, self.parts.data_type)
+            .and_then(|layout| layout.span(self.parts.data_type).map(|span| (layout, span.start)));
         match changed {
             Ok((layout, low)) => {
-                (self.data, self.layout) = from_lowest(self.data, layout, low, self.device);
-                self.pristine = false;
+                let parts = self.parts_mut();
+                (parts.data, parts.layout) = from_lowest(parts.data, layout, low, parts.device);
+                parts.pristine = false;
                 Ok(self)
             }
             Err(error) => Err(Refused::new(self, error)),
@@ -82,9 +82,10 @@ impl ManagedTensor {
     /// The same tensor, which nobody may write through any more.
     #[must_use]
     pub fn into_read_only(mut self) -> Self {
-        if self.access != Access::ReadOnly {
-            self.access = Access::ReadOnly;
-            self.pristine = false;
+        if self.parts.access != Access::ReadOnly {
+            let parts = self.parts_mut();
+            parts.access = Access::ReadOnly;
+            parts.pristine = false;
         }
         self
     }
@@ -92,22 +93,22 @@ impl ManagedTensor {
     /// The same tensor, writable although it was handed out as read-only: for targets that
     /// ignore the flag, when the caller has said by name that nobody will write.
     pub(crate) fn ignoring_read_only(mut self) -> Self {
-        if self.access == Access::ReadOnly {
-            self.access = Access::Shared;
+        if self.parts.access == Access::ReadOnly {
+            self.parts_mut().access = Access::Shared;
         }
         self
     }
 
     /// The tensor behind a counted reference, of which [`alias`](Self::alias) makes aliases.
     #[inline]
-    pub fn into_shared(self) -> Arc<Self> {
-        Arc::new(self)
+    pub fn into_shared(self) -> SharedTensor {
+        SharedTensor::of(self)
     }
 
     /// Another tensor over the same memory, which it keeps alive; read-only, since there are now
     /// several.
-    pub fn alias(shared: &Arc<Self>) -> Self {
-        Self::over(shared, shared.data, shared.layout.clone(), Access::ReadOnly)
+    pub fn alias(shared: &SharedTensor) -> Self {
+        Self::over(shared, shared.parts.data, shared.parts.layout.clone(), Access::ReadOnly)
     }
 
     /// The tensors along `axis`, one an index, each with one axis fewer. Nothing is copied. They
@@ -118,7 +119,7 @@ impl ManagedTensor {
     ///
     /// [`Error::InvalidArgument`] where there is no such axis; the tensor comes back.
     pub fn unstack(self, axis: usize) -> Result<Vec<Self>, Refused<Self>> {
-        let count = self.layout.shape().get(axis).copied().unwrap_or(1);
+        let count = self.parts.layout.shape().get(axis).copied().unwrap_or(1);
         let shared = self.into_shared();
         let parts = room_for(count).and_then(|mut parts| {
             for index in 0..count {
@@ -126,7 +127,7 @@ impl ManagedTensor {
             }
             Ok(parts)
         });
-        parts.map_err(|error| match Arc::try_unwrap(shared) {
+        parts.map_err(|error| match shared.try_unwrap() {
             Ok(whole) => Refused::new(whole, error),
             Err(shared) => Refused::new(Self::alias(&shared), error),
         })
@@ -135,26 +136,28 @@ impl ManagedTensor {
     /// The part of a shared tensor where index `index` of `axis` is fixed. It is as writable as
     /// the whole, so the whole must stay out of reach and no index be taken twice while a part
     /// of it lives.
-    pub(crate) fn slice_of(shared: &Arc<Self>, axis: usize, index: usize) -> Result<Self> {
-        let layout = shared.layout.selected(axis, index, shared.data_type)?;
-        let low = layout.span(shared.data_type)?.start;
-        let (data, layout) = from_lowest(shared.data, layout, low, shared.device);
-        let access = if shared.layout.may_overlap() { Access::ReadOnly } else { shared.access };
+    pub(crate) fn slice_of(shared: &SharedTensor, axis: usize, index: usize) -> Result<Self> {
+        let layout = shared.parts.layout.selected(axis, index, shared.parts.data_type)?;
+        let low = layout.span(shared.parts.data_type)?.start;
+        let (data, layout) = from_lowest(shared.parts.data, layout, low, shared.parts.device);
+        let access =
+            if shared.parts.layout.may_overlap() { Access::ReadOnly } else { shared.parts.access };
         Ok(Self::over(shared, data, layout, access))
     }
 
     /// A tensor of part of a shared tensor's memory.
-    fn over(shared: &Arc<Self>, data: *mut c_void, layout: Layout, access: Access) -> Self {
-        Self {
+    fn over(shared: &SharedTensor, data: *mut c_void, layout: Layout, access: Access) -> Self {
+        Parts {
             data,
-            data_type: shared.data_type,
-            device: shared.device,
+            data_type: shared.parts.data_type,
+            device: shared.parts.device,
             access,
-            stream: shared.stream,
+            stream: shared.parts.stream,
             layout,
             pristine: false,
-            owner: Owner(Kept::Shared(Arc::clone(shared))),
+            owner: Owner(Kept::Shared(shared.clone())),
         }
+        .into()
     }
 }
 

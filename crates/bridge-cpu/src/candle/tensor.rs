@@ -20,6 +20,8 @@ impl NativeArray<Candle> for Tensor {
 
     fn describe(&self) -> Result<Description> {
         let (first, TensorSpec { data_type, layout }) = first_and_spec(self)?;
+        // A layout that the storage's type cannot express (packed and not row-major) fails here.
+        layout.span(data_type)?;
         Ok(Description {
             data_type,
             device: Device::CPU,
@@ -82,8 +84,6 @@ fn first_and_spec(tensor: &Tensor) -> Result<(*mut u8, TensorSpec)> {
             remedy: "start the slice at an even number of elements".to_owned(),
         });
     }
-    // A layout that the storage's type cannot express (packed and not row-major) fails here.
-    strided.span(data_type)?;
     Ok((start_of(storage).wrapping_add(bits / 8), TensorSpec { data_type, layout: strided }))
 }
 

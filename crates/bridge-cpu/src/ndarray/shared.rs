@@ -3,11 +3,10 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 use bridge_core::{
     Accepts, Access, Convert, Description, Element, Error, Layout, ManagedTensor, NativeArray,
-    Owner, Ownership, Refused, Result, TensorSpec,
+    Owner, Ownership, Refused, Result, SharedTensor, TensorSpec,
 };
 use ndarray::{
     Array, ArrayD, ArrayViewD, ArrayViewMutD, Axis, Dimension, IxDyn, RawArrayView,
@@ -32,7 +31,7 @@ use super::Ndarray;
 /// # Ok::<(), bridge_core::Error>(())
 /// ```
 pub struct SharedArray<T> {
-    tensor: Arc<ManagedTensor>,
+    tensor: SharedTensor,
     element: PhantomData<T>,
 }
 
@@ -46,7 +45,15 @@ impl<T: Element> SharedArray<T> {
         // - the memory lives as long as the view: the view borrows `self`, which keeps its owner;
         // - nobody writes meanwhile: `view_mut` takes `self` mutably and refuses when there are
         //   clones, and whoever made a tensor of foreign memory has promised it.
-        unsafe { Placement::<T>::of(&self.tensor).view().deref_into_view() }
+        unsafe {
+            match forward(self.tensor.layout()) {
+                Some(strides) => {
+                    let shape = IxDyn(self.shape()).strides(IxDyn(strides));
+                    ArrayViewD::from_shape_ptr(shape, self.as_ptr())
+                }
+                None => Placement::<T>::of(&self.tensor).view().deref_into_view(),
+            }
+        }
     }
 
     /// The elements, to be written.
@@ -57,7 +64,7 @@ impl<T: Element> SharedArray<T> {
     /// held by others, and where elements are repeated by broadcasting.
     pub fn view_mut(&mut self) -> Result<ArrayViewMutD<'_, T>> {
         let refuse = |reason| Err(Error::NotWritable { what: "this shared array", reason });
-        let Some(tensor) = Arc::get_mut(&mut self.tensor) else {
+        let Some(tensor) = self.tensor.unique() else {
             return refuse("it has clones; drop them, or copy it with to_owned()");
         };
         if tensor.layout().may_overlap() {
@@ -194,6 +201,18 @@ impl<T: Element> Placement<T> {
     }
 }
 
+/// The strides as ndarray writes them, where there are elements and no axis runs backwards.
+#[inline]
+fn forward(layout: &Layout) -> Option<&[usize]> {
+    let strides = layout.strides();
+    if layout.is_empty() || strides.iter().any(|&stride| stride < 0) {
+        return None;
+    }
+    // SAFETY: `usize` has the size and alignment of `isize` and every bit pattern is one; the slice
+    // borrows the same elements for the same time.
+    Some(unsafe { std::slice::from_raw_parts(strides.as_ptr().cast(), strides.len()) })
+}
+
 impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
     const ACCEPTS: Accepts = Accepts::host(&[T::DATA_TYPE]);
 
@@ -203,7 +222,7 @@ impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
 
     fn describe(&self) -> Result<Description> {
         let mut description = self.tensor.describe();
-        if Arc::strong_count(&self.tensor) > 1 {
+        if !self.tensor.is_unique() {
             description.access = Access::ReadOnly;
             description.ownership = Ownership::Kept;
             description.owner = Some(TypeId::of::<Self>());
@@ -212,7 +231,7 @@ impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
     }
 
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
-        let shared = match Arc::try_unwrap(self.tensor) {
+        let shared = match self.tensor.try_unwrap() {
             Ok(tensor) => return Ok(tensor),
             Err(shared) => shared,
         };
@@ -224,7 +243,8 @@ impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
         // SAFETY: the elements are those of the tensor that the owner keeps; it may be dropped on
         // any thread; nobody writes, since `view_mut` refuses while there are clones.
         unsafe { ManagedTensor::from_parts(first, spec, device, Access::ReadOnly, owner) }
-            .map(|tensor| tensor.ready_on(stream))
+            // SAFETY: it is the stream of the tensor that the owner keeps.
+            .map(|tensor| unsafe { tensor.ready_on(stream) })
             .map_err(|refused| {
                 refused.map(|owner| match owner.into_kept::<Self>() {
                     Ok(array) => array,
@@ -262,7 +282,7 @@ fn check_values<T: Element>(tensor: &ManagedTensor) -> Result<()> {
 
 impl<T> Clone for SharedArray<T> {
     fn clone(&self) -> Self {
-        Self { tensor: Arc::clone(&self.tensor), element: PhantomData }
+        Self { tensor: self.tensor.clone(), element: PhantomData }
     }
 }
 

@@ -51,7 +51,7 @@ macro_rules! kernels {
                 count: usize,
             ) {
                 // SAFETY: the caller promises the same.
-                unsafe { map::<$from, $to>(source, target, count, $convert) };
+                unsafe { map_wide::<$from, $to>(source, target, count, $convert) };
             }
         )*
     };
@@ -83,7 +83,7 @@ kernels! {
 /// As [`Kernel`]; where `S` is a float and `T` an integer, the integer parts are in range.
 unsafe fn convert_in_range<S: To<T>, T>(source: *const u8, target: *mut u8, count: usize) {
     // SAFETY: the caller promises the same.
-    unsafe { map(source, target, count, |number: S| number.to_in_range()) };
+    unsafe { map_wide(source, target, count, |number: S| number.to_in_range()) };
 }
 
 /// Bits of a number; all zero is the number zero in every type that is part of a complex one.

@@ -86,9 +86,21 @@ macro_rules! floats_to_integers {
                 self as $target
             }
 
+            /// As `as`, in comparisons and a conversion that the processor has vectors for.
             #[inline(always)]
             fn to_nearest(self) -> $target {
-                self as $target
+                const LOWEST: $source = $target::MIN as $source;
+                /// The largest float in range: the largest integer rounds up where it is inexact.
+                const HIGHEST: $source = {
+                    let near = $target::MAX as $source;
+                    if near as i128 > $target::MAX as i128 { near.next_down() } else { near }
+                };
+                let number = if self.is_nan() { 0.0 } else { self };
+                let from_below = if number < LOWEST { LOWEST } else { number };
+                let within = if from_below > HIGHEST { HIGHEST } else { from_below };
+                // SAFETY: it lies between two floats in range, and is not NaN.
+                let near = unsafe { within.to_int_unchecked() };
+                if number > HIGHEST { $target::MAX } else { near }
             }
 
             #[inline(always)]
@@ -223,6 +235,31 @@ mod tests {
         assert_eq!((-(1_i64 << 24)).to_odd_f32(), -16_777_216.0);
         assert_eq!((16_777_217_i32).to_odd_f32(), 16_777_216_f32.next_up().next_down() + 0.0 + 2.0);
         assert_eq!(0_u64.to_odd_f32(), 0.0);
+    }
+
+    #[test]
+    fn floats_become_the_nearest_integers_as_rust_has_them() {
+        fn check<S: To<T> + std::fmt::Debug, T: PartialEq + std::fmt::Debug>(value: S) {
+            assert_eq!(value.to_nearest(), value.to(), "{value:?}");
+        }
+        let edges = (0..=66).flat_map(|power| {
+            let edge = 2_f64.powi(power);
+            [edge, edge.next_down(), edge.next_up(), edge - 1.0, edge - 0.5, edge + 0.5, 0.0]
+        });
+        let specials = [f64::NAN, f64::INFINITY, 1e300, f64::MIN_POSITIVE, 0.9];
+        for value in edges.chain(specials).flat_map(|value| [value, -value]) {
+            let single = value as f32;
+            let around = [single, single.next_down(), single.next_up()];
+            macro_rules! each {
+                ($($target:ident)*) => {
+                    $(
+                        check::<f64, $target>(value);
+                        around.into_iter().for_each(check::<f32, $target>);
+                    )*
+                };
+            }
+            each!(i8 i16 i32 i64 u8 u16 u32 u64);
+        }
     }
 
     #[test]
