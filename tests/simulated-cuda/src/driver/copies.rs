@@ -1,0 +1,332 @@
+//! Copies and fills: checked when they are called, carried out when their turn comes.
+
+use crate::interface::violation::ViolationKind;
+
+use super::access::report;
+use super::code::{Code, Outcome};
+use super::handle::StreamId;
+use super::mapping::address;
+use super::memory::Kind;
+use super::scheduler::Queued;
+use super::simulation::Simulation;
+use super::work::{Actor, Copy, Direction, End, Extent, Fill, Place, Work};
+
+/// What a call says that one end of a copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    Host,
+    Device,
+    /// The driver finds it out.
+    Any,
+}
+
+/// What a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostWaits {
+    /// The call comes back when the copy is done, unless it stays on the device.
+    Unless,
+    /// The call comes back at once where it can.
+    No,
+}
+
+/// What one end of a copy is.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    place: Place,
+    /// The block's first address; `None` for pageable memory.
+    block: Option<u64>,
+    /// The device whose memory it is.
+    device: Option<usize>,
+    managed: bool,
+}
+
+impl Side {
+    fn is_pageable(self) -> bool {
+        self.block.is_none()
+    }
+
+    fn is_on_device(self) -> bool {
+        self.device.is_some() || self.managed
+    }
+}
+
+impl Simulation {
+    /// Checks a copy and queues it.
+    pub(crate) fn copy(
+        &mut self,
+        stream: StreamId,
+        (to, to_claim): (Place, Claim),
+        (from, from_claim): (Place, Claim),
+        extent: Extent,
+        waits: HostWaits,
+        between_devices: bool,
+    ) -> Outcome {
+        if extent.is_empty() {
+            return Ok(());
+        }
+        let to = self.side(to, to_claim, extent)?;
+        let from = self.side(from, from_claim, extent)?;
+        let apart = matches!((to.device, from.device), (Some(a), Some(b)) if a != b);
+        if let (true, false, Some(a), Some(b)) = (apart, between_devices, to.device, from.device)
+            && !self.has_peer(a, b)
+            && !self.has_peer(b, a)
+        {
+            let message =
+                format!("device {b} and device {a} have no access to each other: use cuMemcpyPeer");
+            self.violation(ViolationKind::WrongContext, message);
+            return Err(Code::INVALID_VALUE);
+        }
+        let fails = self.faults.copy()?;
+        let direction = direction(to, from);
+        let waits = match waits {
+            HostWaits::Unless => !(to.is_on_device() && from.is_on_device()),
+            HostWaits::No => to.is_pageable(),
+        };
+        let source = match from.block {
+            Some(start) if !from.is_on_device() && !waits => {
+                self.source_mark(start, from.place, extent)
+            }
+            _ => None,
+        };
+        if let (Some(start), false, false) = (to.block, to.is_on_device(), waits)
+            && to.block != from.block
+        {
+            self.scribble(start, to.place, extent);
+        }
+        let from_end = match (from.is_pageable(), waits) {
+            (false, _) => End::Known(from.place),
+            (true, true) => End::Pageable(from.place),
+            (true, false) => End::Staged(packed(from.place, extent)),
+        };
+        let to_end = if to.is_pageable() { End::Pageable(to.place) } else { End::Known(to.place) };
+        let work = Work::Copy(Copy { to: to_end, from: from_end, extent, direction, source });
+        let uses = [to.block, from.block].into_iter().flatten().collect();
+        let delay = self.faults.copy_delay();
+        self.enqueue(stream, Queued { uses, fails, delay, ..Queued::of(work) });
+        if waits {
+            let (context, done) = (self.streams[&stream].context, self.tail(stream));
+            self.wait_for(&done);
+            self.healthy(context)?;
+        }
+        Ok(())
+    }
+
+    /// Checks a fill and queues it.
+    pub(crate) fn fill(
+        &mut self,
+        stream: StreamId,
+        to: Place,
+        extent: Extent,
+        pattern: Vec<u8>,
+    ) -> Outcome {
+        if extent.is_empty() {
+            return Ok(());
+        }
+        if to.start % pattern.len() as u64 != 0 {
+            return Err(Code::INVALID_VALUE);
+        }
+        let side = self.side(to, Claim::Device, extent)?;
+        let fails = self.faults.copy()?;
+        let work = Work::Fill(Fill { to, extent, pattern });
+        let uses = side.block.into_iter().collect();
+        self.enqueue(stream, Queued { uses, fails, ..Queued::of(work) });
+        Ok(())
+    }
+
+    /// Finds out what an end is, and that it is what the call says.
+    fn side(&mut self, place: Place, claim: Claim, extent: Extent) -> Outcome<Side> {
+        let span = place.span(extent).ok_or(Code::INVALID_VALUE)?;
+        if place.start == 0 || place.start.checked_add(span).is_none() {
+            return Err(Code::INVALID_VALUE);
+        }
+        let (devices, _, end) = self.memory().addresses();
+        let ours = (devices..end).contains(&place.start);
+        if claim != Claim::Device && !ours && self.memory().find(place.start).is_none() {
+            return Ok(Side { place, block: None, device: None, managed: false });
+        }
+        let block = self.known(place.start, span)?;
+        let (start, kind, device) = (block.start, block.kind, block.device);
+        if claim == Claim::Host && kind == Kind::Device {
+            let message =
+                format!("{:#x} is memory of device {device}, not of the host", place.start);
+            self.violation(ViolationKind::UnknownPointer, message);
+            return Err(Code::INVALID_VALUE);
+        }
+        let device = (kind == Kind::Device).then_some(device);
+        Ok(Side { place, block: Some(start), device, managed: kind == Kind::Managed })
+    }
+
+    /// What the source holds at the call, where only the host could change it before the copy runs.
+    fn source_mark(&mut self, block: u64, place: Place, extent: Extent) -> Option<(u64, u64)> {
+        let block = self.memory().at(block)?;
+        (block.pending == 0).then(|| (check_sum(place, extent), block.writes))
+    }
+
+    /// Spoils a pinned target that nothing else uses, so that whoever reads it too early notices.
+    fn scribble(&mut self, block: u64, place: Place, extent: Extent) {
+        let Some(block) = self.memory().at(block) else { return };
+        if block.pending == 0 {
+            for (start, bytes) in place.ranges(extent) {
+                // SAFETY: `side` checked that the range is in this block, which is alive and the host's; its contents are undefined until the copy is done.
+                unsafe { block.host(start).write_bytes(0xdb, bytes as usize) };
+            }
+        }
+    }
+
+    pub(crate) fn run_copy(&mut self, actor: &Actor, copy: Copy) -> Outcome {
+        let Copy { to, from, extent, direction, source } = copy;
+        if let (Some((sum, writes)), End::Known(place)) = (source, &from) {
+            let block = self.memory().find(place.start);
+            let unchanged = block.is_some_and(|block| {
+                block.writes == writes && block.host(place.start).addr() as u64 == place.start
+            });
+            let alive = block.is_some_and(|block| block.life != super::memory::Life::Freed);
+            if unchanged && alive && check_sum(*place, extent) != sum {
+                report(
+                    ViolationKind::HostWroteToBusyMemory,
+                    actor,
+                    "reads pinned memory that the host has changed since the call",
+                );
+            }
+        }
+        let (from_start, from_row, from_plane) = self.reach(actor, &from, extent, false)?;
+        let (to_start, to_row, to_plane) = self.reach(actor, &to, extent, true)?;
+        for z in 0..extent.depth {
+            for y in 0..extent.height {
+                let source = from_start.wrapping_add((z * from_plane + y * from_row) as usize);
+                let target = to_start.wrapping_add((z * to_plane + y * to_row) as usize);
+                // SAFETY: `reach` checked that both boxes lie in memory that is alive; pageable memory is the caller's, who promised it for the call and is still in it, or our own copy.
+                unsafe { target.copy_from(source, extent.width as usize) };
+            }
+        }
+        let bytes = extent.bytes().unwrap_or(u64::MAX);
+        self.time += bytes / 10;
+        self.count(direction, bytes);
+        Ok(())
+    }
+
+    /// Where an end is in the host's memory, checked, with its strides.
+    fn reach(
+        &mut self,
+        actor: &Actor,
+        end: &End,
+        extent: Extent,
+        write: bool,
+    ) -> Outcome<(*mut u8, u64, u64)> {
+        match end {
+            End::Known(place) => {
+                let mut first = None;
+                for (start, bytes) in place.ranges(extent) {
+                    let reached = self.touch(actor, start, bytes, write)?;
+                    first.get_or_insert(reached);
+                }
+                first.map(|start| (start, place.row, place.plane)).ok_or(Code::INVALID_VALUE)
+            }
+            End::Pageable(place) => Ok((address(place.start), place.row, place.plane)),
+            End::Staged(bytes) => {
+                let rows = extent.width * extent.height;
+                Ok((bytes.as_ptr().cast_mut(), extent.width, rows))
+            }
+        }
+    }
+
+    pub(crate) fn run_fill(&mut self, actor: &Actor, fill: &Fill) -> Outcome {
+        let Fill { to, extent, ref pattern } = *fill;
+        if let Some(block) = self.memory().find(to.start) {
+            let (reaches, what) = {
+                let (kind, owner, what) = (block.kind, block.device, block.describe());
+                (
+                    kind != Kind::Device
+                        || owner == actor.device
+                        || self.has_peer(actor.device, owner),
+                    what,
+                )
+            };
+            if !reaches {
+                return Err(report(
+                    ViolationKind::WrongContext,
+                    actor,
+                    &format!("sets {what} without peer access"),
+                ));
+            }
+        }
+        for (start, bytes) in to.ranges(extent) {
+            let target = self.touch(actor, start, bytes, true)?;
+            // SAFETY: `touch` checked that so many bytes are there; nothing else runs now.
+            let target = unsafe { std::slice::from_raw_parts_mut(target, bytes as usize) };
+            target
+                .chunks_mut(pattern.len())
+                .for_each(|chunk| chunk.copy_from_slice(&pattern[..chunk.len()]));
+        }
+        self.time += extent.bytes().unwrap_or(0) / 100;
+        self.counters.fills += 1;
+        Ok(())
+    }
+
+    fn count(&mut self, direction: Direction, bytes: u64) {
+        let counters = &mut self.counters;
+        let (copies, total) = match direction {
+            Direction::Upload { pinned: true } => {
+                (&mut counters.pinned_uploads, &mut counters.pinned_upload_bytes)
+            }
+            Direction::Upload { pinned: false } => {
+                (&mut counters.pageable_uploads, &mut counters.pageable_upload_bytes)
+            }
+            Direction::Download { pinned: true } => {
+                (&mut counters.pinned_downloads, &mut counters.pinned_download_bytes)
+            }
+            Direction::Download { pinned: false } => {
+                (&mut counters.pageable_downloads, &mut counters.pageable_download_bytes)
+            }
+            Direction::Device => (&mut counters.device_copies, &mut counters.device_copy_bytes),
+            Direction::Peer => (&mut counters.peer_copies, &mut counters.peer_copy_bytes),
+            Direction::Host => {
+                counters.host_copies += 1;
+                return;
+            }
+        };
+        *copies += 1;
+        *total += bytes;
+    }
+}
+
+fn direction(to: Side, from: Side) -> Direction {
+    match (to.is_on_device(), from.is_on_device()) {
+        (true, false) => Direction::Upload { pinned: !from.is_pageable() },
+        (false, true) => Direction::Download { pinned: !to.is_pageable() },
+        (false, false) => Direction::Host,
+        (true, true) => match (to.device, from.device) {
+            (Some(a), Some(b)) if a != b => Direction::Peer,
+            _ => Direction::Device,
+        },
+    }
+}
+
+/// The bytes of a box in the caller's memory, packed.
+fn packed(place: Place, extent: Extent) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(extent.bytes().unwrap_or(0) as usize);
+    for offset in place.rows(extent) {
+        let row = address(place.start + offset);
+        // SAFETY: the caller of the copy promised that the source is there during the call.
+        bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(row, extent.width as usize) });
+    }
+    bytes
+}
+
+/// A number that changes with the bytes of a box of host memory.
+fn check_sum(place: Place, extent: Extent) -> u64 {
+    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
+    for (start, bytes) in place.ranges(extent) {
+        // SAFETY: the range is in a pinned block that is alive, or the caller's own for the call.
+        let bytes = unsafe { std::slice::from_raw_parts(address(start), bytes as usize) };
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            let word = chunk.try_into().map_or(0, u64::from_ne_bytes);
+            sum = (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        }
+        for byte in chunks.remainder() {
+            sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+    sum
+}

@@ -1,0 +1,83 @@
+//! Memory pools: what is in use, and what is kept for the next allocation.
+
+use super::code::{Code, Outcome};
+use super::handle::PoolId;
+use super::simulation::Simulation;
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) device: usize,
+    /// Bytes to keep when the host synchronizes.
+    pub(crate) threshold: u64,
+    pub(crate) used: u64,
+    pub(crate) reserved: u64,
+    pub(crate) used_high: u64,
+    pub(crate) reserved_high: u64,
+    /// The three switches for reuse; the simulation never reuses addresses, so it only keeps them.
+    pub(crate) reuse: [u32; 3],
+}
+
+impl Pool {
+    pub(crate) fn of(device: usize) -> Self {
+        Self {
+            device,
+            threshold: 0,
+            used: 0,
+            reserved: 0,
+            used_high: 0,
+            reserved_high: 0,
+            reuse: [1; 3],
+        }
+    }
+
+    /// Gives back what is not in use, down to `keep` bytes.
+    pub(crate) fn trim(&mut self, keep: u64) {
+        self.reserved = self.reserved.min(self.used.max(keep));
+    }
+
+    pub(crate) fn charge(&mut self, bytes: u64) {
+        self.used += bytes;
+        self.reserved = self.reserved.max(self.used);
+        self.used_high = self.used_high.max(self.used);
+        self.reserved_high = self.reserved_high.max(self.reserved);
+    }
+}
+
+impl Simulation {
+    pub(crate) fn pool(&mut self, raw: usize) -> Outcome<PoolId> {
+        let pool = PoolId::from_raw(raw).filter(|pool| self.pools.contains_key(pool));
+        pool.ok_or_else(|| self.invalid_handle("a memory pool", raw))
+    }
+
+    pub(crate) fn pools_of(&mut self, device: usize) -> impl Iterator<Item = &mut Pool> {
+        self.pools.values_mut().filter(move |pool| pool.device == device)
+    }
+
+    /// What pools do when the host synchronizes with a device.
+    pub(crate) fn release_pooled(&mut self, device: usize) {
+        self.pools_of(device).for_each(|pool| pool.trim(pool.threshold));
+    }
+
+    pub(crate) fn create_pool(&mut self, device: usize) -> Outcome<PoolId> {
+        if !self.config.memory_pools {
+            return Err(Code::NOT_SUPPORTED);
+        }
+        let id = PoolId::numbered(self.number());
+        self.pools.insert(id, Pool::of(device));
+        Ok(id)
+    }
+
+    /// Ends a pool; one that is in use or a default cannot end.
+    pub(crate) fn destroy_pool(&mut self, id: PoolId) -> Outcome {
+        let Some(pool) = self.pools.get(&id) else { return Err(Code::INVALID_VALUE) };
+        let device = &mut self.devices[pool.device];
+        if device.default_pool == id || pool.used > 0 {
+            return Err(Code::INVALID_VALUE);
+        }
+        if device.current_pool == id {
+            device.current_pool = device.default_pool;
+        }
+        self.pools.remove(&id);
+        Ok(())
+    }
+}
