@@ -8,6 +8,7 @@ use cudarc::driver::{CudaStream, DriverError, result};
 
 use crate::failure::{failed, not_allocated};
 use crate::gpu::Opened;
+use crate::home::number_of;
 
 /// Device memory of its own. Whoever uses it in another stream than its home makes the home wait,
 /// see [`Home`](crate::home::Home); so freeing it in the home's order is late enough.
@@ -64,11 +65,12 @@ impl DeviceBlock {
     /// `spec` lies within the block, and work that initializes it has been given to the home.
     pub(crate) unsafe fn into_tensor(self, spec: TensorSpec) -> Result<ManagedTensor> {
         let (address, device) = (self.address, self.gpu.device());
-        let ready = Stream(self.home.cu_stream().addr() as u64);
+        let ready = Stream(number_of(&self.home));
         // SAFETY:
         // - The caller promises the elements; they stay until the owner, the block, is dropped.
         // - A block may be dropped on any thread.
         // - Nobody else has the block, so access is exclusive.
+        // - They are ready in the home, which the block keeps.
         let tensor = unsafe {
             ManagedTensor::from_parts(
                 address as *mut _,
@@ -76,21 +78,24 @@ impl DeviceBlock {
                 device,
                 Access::Exclusive,
                 Owner::keep(self),
-            )
+            )?
+            .ready_on(Some(ready))
         };
-        Ok(tensor?.ready_on(Some(ready)))
+        Ok(tensor)
     }
 
-    /// The parts, for another owner: address and home. The block is not freed.
-    pub(crate) fn into_raw(self) -> (u64, Arc<CudaStream>) {
-        let this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is not dropped, so the stream is taken out once.
-        (this.address, unsafe { std::ptr::read(&raw const this.home) })
+    /// Address and home, for an owner that frees the memory in the home's order. The block does
+    /// not.
+    pub(crate) fn into_raw(mut self) -> (u64, Arc<CudaStream>) {
+        (std::mem::take(&mut self.address), Arc::clone(&self.home))
     }
 }
 
 impl Drop for DeviceBlock {
     fn drop(&mut self) {
+        if self.address == 0 {
+            return; // It was taken out.
+        }
         let Ok(_current) = self.gpu.enter() else { return };
         // SAFETY: the context is current, the stream is the GPU's, and the block is used by
         // nothing that the home does not wait for. An error here means that the context is lost,

@@ -1,12 +1,12 @@
 //! Casting on a device.
 
 use bridge_core::{
-    DataType, Error, HostMemory, ManagedTensor, Overflow, Result, TensorSpec,
+    DataType, Error, HostMemory, Layout, ManagedTensor, Overflow, Result, TensorSpec,
 };
 use cudarc::driver::CudaStream;
 
 use crate::block::{DeviceBlock, empty};
-use crate::download::receive;
+use crate::download::{download, receive};
 use crate::gpu::Opened;
 use crate::home::{Home, wait_for};
 use crate::kernels::{Argument, Grid};
@@ -59,7 +59,7 @@ pub(crate) fn cast(
     let widen = to_number.parts > from_number.parts;
     let packed = from.size_in_bytes().is_none();
     let loops = match packed {
-        true => numbers(&bridge_core::Layout::row_major(&[source.layout().element_count()])?, 1, 1)?,
+        true => numbers(&Layout::row_major(&[source.layout().element_count()])?, 1, 1)?,
         false => numbers(source.layout(), from_number.bytes(), from_number.parts)?,
     };
     let how = Cast {
@@ -207,7 +207,7 @@ fn element(source: &ManagedTensor, gpu: &'static Opened, index: usize) -> Result
     let data_type = source.data_type();
     let Some(item) = data_type.size_in_bytes() else {
         // Packed elements share bytes; they are few bits each, so all of them are fetched.
-        let all = crate::download::download(source, gpu)?;
+        let all = download(source, gpu)?;
         let wide = bridge_host::to_data_type(&all, DataType::F32, Overflow::Refuse)?;
         let value = wide.as_slice::<f32>()?[index];
         return Ok(ManagedTensor::from_vec(vec![value], &[])?);

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use bridge_core::{HostMemory, ManagedTensor, Result, TensorSpec};
+use bridge_core::{DataType, HostMemory, Layout, ManagedTensor, Result, TensorSpec};
 use cudarc::driver::{CudaStream, sys};
 
 use crate::block::DeviceBlock;
 use crate::event::Event;
 use crate::failure::failed;
-use crate::gather::gather;
+use crate::gather::{gather, gather_part};
 use crate::gpu::Opened;
 use crate::home::{Home, wait_for};
 use crate::slabs::{Slab, Slabs};
@@ -118,7 +118,7 @@ unsafe fn stage(
             let given = match &packed {
                 None => receive(gpu, &stream, first as u64, buffer.as_ptr(), slab.bytes),
                 Some(block) => {
-                    crate::gather::gather_part(
+                    gather_part(
                         gpu,
                         &stream,
                         (first as u64, &slab.layout, data_type),
@@ -158,7 +158,7 @@ unsafe fn arrive(
 ) -> Result<()> {
     let Some(Underway { mut buffer, slab }) = piece else { return Ok(()) };
     buffer.wait()?;
-    let flat = bridge_core::Layout::row_major(&[slab.bytes])?;
+    let flat = Layout::row_major(&[slab.bytes])?;
     // SAFETY: the buffer holds the piece, which the device has written; the target has room for all
     // pieces, which do not overlap.
     unsafe {
@@ -167,7 +167,7 @@ unsafe fn arrive(
             &flat,
             target.wrapping_add(slab.start),
             &flat,
-            bridge_core::DataType::U8,
+            DataType::U8,
         );
     }
     buffers.give(buffer);

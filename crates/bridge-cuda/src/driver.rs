@@ -12,6 +12,7 @@ use cudarc::driver::{DriverError, result};
 
 use crate::failure::{NAME, message};
 use crate::gpu::Gpu;
+use crate::pinned;
 
 /// The oldest driver that is worked with, as the driver counts: CUDA 12.0. The kernels are PTX 8.0.
 const OLDEST: i32 = 12_000;
@@ -29,6 +30,15 @@ pub(crate) struct Driver {
 pub(crate) struct Lack {
     pub(crate) reason: String,
     pub(crate) remedy: String,
+}
+
+impl Driver {
+    /// Its devices: the GPUs, pinned memory, and each GPU's managed memory.
+    pub(crate) fn devices(&self) -> Vec<Device> {
+        let managed = |gpu: &Gpu| Device::new(DeviceKind::CudaManaged, gpu.device().ordinal());
+        let gpus = self.gpus.iter().map(Gpu::device);
+        gpus.chain([pinned::DEVICE]).chain(self.gpus.iter().map(managed)).collect()
+    }
 }
 
 /// The driver of this process; the first answer stays.
@@ -50,11 +60,20 @@ pub(crate) fn require() -> Result<&'static Driver> {
 pub(crate) fn gpu(device: Device) -> Result<&'static Gpu> {
     let driver = require()?;
     let found = driver.gpus.get(device.ordinal() as usize);
-    found.filter(|_| device.kind() == DeviceKind::Cuda).ok_or_else(|| Error::DeviceUnavailable {
-        backend: NAME,
-        asked: device,
-        available: driver.gpus.iter().map(Gpu::device).collect(),
-    })
+    found.filter(|_| device.kind() == DeviceKind::Cuda).ok_or_else(|| absent(driver, device))
+}
+
+/// Checks that a device of pinned or managed memory is there.
+pub(crate) fn host_kind(device: Device) -> Result<()> {
+    let driver = require()?;
+    match driver.devices().contains(&device) {
+        true => Ok(()),
+        false => Err(absent(driver, device)),
+    }
+}
+
+fn absent(driver: &Driver, asked: Device) -> Error {
+    Error::DeviceUnavailable { backend: NAME, asked, available: driver.devices() }
 }
 
 fn load() -> Result<Driver, Lack> {

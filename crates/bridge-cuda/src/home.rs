@@ -18,8 +18,8 @@ use crate::stream::{LEGACY, PER_THREAD};
 /// Where the order of a tensor's memory is kept.
 #[derive(Clone, Copy)]
 pub(crate) enum Home {
-    /// A stream of this GPU.
-    Stream(&'static Opened, CUstream),
+    /// The stream of this GPU with this DLPack number.
+    Stream(&'static Opened, u64),
     /// Nobody's stream: the memory is ready, and the host waits after each use.
     Host,
     /// The per-thread default stream of whoever exported the tensor. Its handle leads there from
@@ -34,8 +34,8 @@ impl Home {
             None => Self::Host,
             Some(PER_THREAD) => Self::PerThread(gpu),
             // 0 is ambiguous in DLPack; the driver means the legacy stream by it.
-            Some(0) => Self::Stream(gpu, raw(LEGACY)),
-            Some(number) => Self::Stream(gpu, raw(number)),
+            Some(0) => Self::Stream(gpu, LEGACY),
+            Some(number) => Self::Stream(gpu, number),
         }
     }
 
@@ -58,8 +58,8 @@ impl Home {
     pub(crate) fn before(self, gpu: &'static Opened, stream: &CudaStream) -> Result<()> {
         let (home_gpu, home) = match self {
             Self::Host => return Ok(()),
-            Self::Stream(_, home) if home == stream.cu_stream() => return Ok(()),
-            Self::Stream(home_gpu, home) => (home_gpu, home),
+            Self::Stream(_, home) if home == number_of(stream) => return Ok(()),
+            Self::Stream(home_gpu, home) => (home_gpu, raw(home)),
             Self::PerThread(home_gpu) => (home_gpu, raw(PER_THREAD)),
         };
         // SAFETY: whoever made the tensor promised that its home is a stream of its device's
@@ -71,13 +71,13 @@ impl Home {
     /// the calling thread, so that the memory is free to go in any case.
     pub(crate) fn after(self, gpu: &'static Opened, stream: &CudaStream) -> Result<()> {
         if let Self::Stream(home_gpu, home) = self {
-            if home == stream.cu_stream() {
+            if home == number_of(stream) {
                 return Ok(());
             }
             // SAFETY: as in `before`.
             let told = unsafe {
                 Event::record(gpu, stream.cu_stream())
-                    .and_then(|used| used.hold_back(home_gpu, home))
+                    .and_then(|used| used.hold_back(home_gpu, raw(home)))
             };
             if told.is_ok() {
                 return Ok(());
@@ -90,7 +90,7 @@ impl Home {
     pub(crate) fn wait(self) -> Result<()> {
         let (gpu, home) = match self {
             Self::Host => return Ok(()),
-            Self::Stream(gpu, home) => (gpu, home),
+            Self::Stream(gpu, home) => (gpu, raw(home)),
             Self::PerThread(gpu) => (gpu, raw(PER_THREAD)),
         };
         // SAFETY: as in `before`.
@@ -104,6 +104,14 @@ pub(crate) fn wait_for(gpu: &Opened, stream: &CudaStream) -> Result<()> {
     // SAFETY: the stream is alive.
     unsafe { cudarc::driver::result::stream::synchronize(stream.cu_stream()) }
         .map_err(failed("wait for a stream"))
+}
+
+/// The DLPack number of a stream.
+pub(crate) fn number_of(stream: &CudaStream) -> u64 {
+    match stream.cu_stream().addr() as u64 {
+        0 => LEGACY,
+        number => number,
+    }
 }
 
 /// The driver's handle of a stream with this number.

@@ -118,7 +118,7 @@ fn joined(axes: &mut Vec<Axis>) {
     for &inner in axes.iter() {
         let reach = inner.stride.checked_mul(inner.extent.cast_signed());
         match kept.last_mut() {
-            _ if inner.extent == 1 && !kept.is_empty() => {}
+            Some(_) if inner.extent == 1 => {}
             Some(outer) if reach == Some(outer.stride) => {
                 *outer = Axis { extent: outer.extent * inner.extent, stride: inner.stride };
             }

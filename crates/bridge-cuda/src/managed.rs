@@ -7,7 +7,7 @@ use cudarc::driver::result;
 use cudarc::driver::sys::{CUdevice_attribute, CUmemAttach_flags};
 
 use crate::driver;
-use crate::failure::not_allocated;
+use crate::failure::{failed, not_allocated};
 use crate::gpu::Opened;
 
 /// Managed memory of its own.
@@ -48,6 +48,11 @@ pub fn managed(spec: &TensorSpec, ordinal: u32) -> Result<ManagedTensor> {
     let device = Device::new(DeviceKind::CudaManaged, ordinal);
     let compact = TensorSpec::row_major(spec.data_type, spec.layout.shape())?;
     let bytes = compact.layout.compact_bytes(compact.data_type)?;
+    // A request for more than there is makes some drivers hang instead of refusing.
+    let room = driver::gpu(gpu.device())?.total_memory().map_err(failed("measure the device"))?;
+    if bytes > room {
+        return Err(Error::OutOfMemory { device, requested: bytes as u64 });
+    }
     let _current = gpu.enter()?;
     // SAFETY: the context is current.
     let address =

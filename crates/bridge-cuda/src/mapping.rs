@@ -10,6 +10,7 @@ use cudarc::driver::sys::CUdevice_attribute;
 use crate::driver;
 use crate::gpu::Gpu;
 use crate::home::Home;
+use crate::transfer::settle;
 
 /// Host memory that a GPU uses.
 pub(crate) struct Mapped(ManagedTensor);
@@ -67,10 +68,10 @@ pub(crate) fn map(
     if tensor.device().kind() == DeviceKind::Cuda {
         return back(tensor, to);
     }
-    let stream = tensor.stream();
-    match under(tensor, to) {
-        Ok(mapped) => Ok(mapped.ready_on(stream)),
-        Err(refused) => Err(refused),
+    // A stream of host memory need not be one of this GPU.
+    match settle(&tensor) {
+        Ok(()) => under(tensor, to),
+        Err(error) => Err(Refused::new(tensor, error)),
     }
 }
 

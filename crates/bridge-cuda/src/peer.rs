@@ -12,7 +12,7 @@ use crate::download::receive;
 use crate::driver;
 use crate::event::Event;
 use crate::failure::failed;
-use crate::gather::gather;
+use crate::gather;
 use crate::gpu::Opened;
 use crate::home::Home;
 use crate::stream;
@@ -31,7 +31,7 @@ pub(crate) fn copied(
     let bytes = spec.layout.compact_bytes(spec.data_type)?;
     if !source.layout().is_row_major() {
         // The elements that travel should lie side by side.
-        let packed = crate::gather::copied(source, from)?;
+        let packed = gather::copied(source, from)?;
         return copied(&packed, from, to);
     }
     let target_stream = stream::of_this_thread(to)?;

@@ -54,10 +54,6 @@ impl Pool {
         Ok(this)
     }
 
-    /// Whether freeing is ordered in a stream.
-    pub(crate) fn is_stream_ordered(&self) -> bool {
-        self.pool.is_some()
-    }
 
     /// Allocates `bytes`, for use in `stream` and what waits for it.
     ///

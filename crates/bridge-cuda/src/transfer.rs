@@ -79,7 +79,7 @@ fn host_target(tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
 }
 
 /// Waits until host memory that a device may still write is ready.
-fn settle(tensor: &ManagedTensor) -> Result<()> {
+pub(crate) fn settle(tensor: &ManagedTensor) -> Result<()> {
     if tensor.stream().is_none() {
         return Ok(());
     }
