@@ -5,7 +5,7 @@ mod support;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cudarc::driver::{result, sys};
+use cudarc::driver::{CudaContext, result, sys};
 use simulated_cuda::{Config, SimulatedCuda};
 use support::{Module, PTX, add_one, address, context, register_add_one, simulated, two_streams};
 
@@ -34,18 +34,18 @@ fn nothing_runs_before_somebody_waits() {
 
 #[test]
 fn streams_overtake_each_other_and_the_seed_decides() {
-    let finished_first = |seed| {
-        let _cuda = SimulatedCuda::start(&Config::default().seed(seed));
+    let left_behind = |seed| {
+        let cuda = SimulatedCuda::start(&Config::default().seed(seed));
         let (_context, first, second) = two_streams();
         let mut events = Vec::new();
         for stream in [&first, &second] {
             events.extend((0..8).map(|_| stream.record_event(None).expect("an event")));
         }
         second.synchronize().expect("it runs");
-        events[..8].iter().filter(|event| event.is_complete()).count()
+        cuda.pending()
     };
-    assert_eq!(finished_first(3), finished_first(3));
-    let counts: std::collections::BTreeSet<_> = (0..20).map(finished_first).collect();
+    assert_eq!(left_behind(3), left_behind(3));
+    let counts: std::collections::BTreeSet<_> = (0..20).map(left_behind).collect();
     assert!(counts.len() > 2, "the other stream is somewhere else for each seed: {counts:?}");
 }
 
@@ -117,10 +117,12 @@ fn copies_go_from_device_to_device_with_and_without_access() {
     for access in [true, false] {
         let cuda = SimulatedCuda::start(&Config::default().peer_access(access));
         let (first, second) = (context(0), context(1));
-        let source = first.default_stream().clone_htod(&[7_u16; 32]).expect("there is room");
-        first.synchronize().expect("it runs");
-        let target = second.default_stream().clone_dtod(&source).expect("there is room");
-        let found = second.default_stream().clone_dtoh(&target).expect("it is there");
+        let (from, to) =
+            (first.new_stream().expect("a stream"), second.new_stream().expect("a stream"));
+        let source = from.clone_htod(&[7_u16; 32]).expect("there is room");
+        from.synchronize().expect("it runs");
+        let target = to.clone_dtod(&source).expect("there is room");
+        let found = to.clone_dtoh(&target).expect("it is there");
         assert_eq!((found.as_slice(), cuda.counters().peer_copies), (&[7; 32][..], 1));
     }
 }
@@ -218,4 +220,90 @@ fn managed_memory_is_the_hosts_too() {
         result::free_sync(address).expect("it is there");
     }
     assert_eq!(cuda.counters().device_allocations_alive, 0);
+}
+
+#[test]
+fn what_cudarc_orders_by_itself_breaks_no_rule() {
+    for seed in 0..20 {
+        let cuda = SimulatedCuda::start(&Config::default().seed(seed).eagerness(seed * 5));
+        let context = CudaContext::new(0).expect("the simulated device is there");
+        let streams: Vec<_> = (0..3).map(|_| context.new_stream().expect("a stream")).collect();
+        let mut array = streams[0].clone_htod(&[1_u32; 50]).expect("there is room");
+        for stream in streams.iter().cycle().take(10) {
+            let copy = stream.clone_dtod(&array).expect("there is room");
+            streams[1].memcpy_dtod(&copy, &mut array).expect("they are as long");
+        }
+        assert_eq!(streams[2].clone_dtoh(&array).expect("it is there"), [1; 50]);
+        drop(array);
+        context.synchronize().expect("it runs");
+        assert_eq!(cuda.violations(), []);
+    }
+}
+
+#[test]
+fn threads_have_streams_of_their_own() {
+    let cuda = simulated();
+    let context = context(0);
+    std::thread::scope(|scope| {
+        for number in 0..4_u8 {
+            let context = &context;
+            scope.spawn(move || {
+                let stream = context.per_thread_stream();
+                for _ in 0..50 {
+                    let array = stream.clone_htod(&[number; 100]).expect("there is room");
+                    let copy = stream.clone_dtod(&array).expect("there is room");
+                    assert_eq!(stream.clone_dtoh(&copy).expect("it is there"), [number; 100]);
+                }
+                stream.synchronize().expect("it runs");
+            });
+        }
+    });
+    assert_eq!(cuda.violations(), []);
+    assert_eq!(cuda.counters().device_allocations_alive, 0);
+}
+
+/// Copies at random between arrays on random streams, each ordered after the last use of both arrays.
+#[test]
+fn ordered_work_does_what_the_calls_say_whatever_the_order() {
+    for seed in 0..60_u64 {
+        let config = Config::default().seed(seed).eagerness(seed % 4 * 25);
+        let cuda = SimulatedCuda::start(&config);
+        let context = context(0);
+        let streams: Vec<_> = (0..4).map(|_| context.new_stream().expect("a stream")).collect();
+        let mut state = seed;
+        let mut random = |limit: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        let mut model: Vec<u8> = (0..6).collect();
+        let first = &streams[0];
+        let arrays: Vec<_> = model
+            .iter()
+            .map(|value| first.clone_htod(&[*value; 32]).expect("there is room"))
+            .collect();
+        let mut used: Vec<_> =
+            arrays.iter().map(|_| first.record_event(None).expect("an event")).collect();
+        for _ in 0..40 {
+            let (to, from) = (random(6) as usize, random(6) as usize);
+            let stream = &streams[random(4) as usize];
+            let (target, source) = (address(&arrays[to], stream), address(&arrays[from], stream));
+            if to != from {
+                stream.wait(&used[to]).expect("an event");
+                stream.wait(&used[from]).expect("an event");
+                // SAFETY: both arrays are there until the context is done.
+                unsafe { result::memcpy_dtod_async(target, source, 32, stream.cu_stream()) }
+                    .expect("it is queued");
+                used[to] = stream.record_event(None).expect("an event");
+                used[from] = stream.record_event(None).expect("an event");
+                model[to] = model[from];
+            }
+        }
+        context.synchronize().expect("it runs");
+        for (array, value) in arrays.iter().zip(&model) {
+            assert_eq!(first.clone_dtoh(array).expect("it is there"), [*value; 32]);
+        }
+        assert_eq!(cuda.violations(), []);
+    }
 }

@@ -78,7 +78,8 @@ fn last_error() -> String {
     }
 }
 
-/// Where the library is: `SIMULATED_CUDA_LIBRARY`, or else beside this program, where Cargo builds it.
+/// Where the library is: `SIMULATED_CUDA_LIBRARY`, or else beside this program, where Cargo builds it and
+/// where it is put by hand, or else where it was built with this program.
 ///
 /// # Panics
 /// Panics if it is not there; the message says how to build it.
@@ -87,15 +88,15 @@ pub fn library_path() -> PathBuf {
         return path.into();
     }
     let program = std::env::current_exe().expect("a program knows its path");
-    let folders = program.ancestors().skip(1).take(3);
-    let places = folders.flat_map(|folder| [folder.to_owned(), folder.join("deps")]);
-    let found =
-        places.map(|folder| folder.join("libsimulated_cuda.so")).find(|path| path.is_file());
-    found.unwrap_or_else(|| {
+    let beside = program.ancestors().skip(1).take(3);
+    let places = beside.flat_map(|folder| [folder.to_owned(), folder.join("deps")]);
+    let places = places.chain([PathBuf::from(env!("SIMULATED_CUDA_BUILT"))]);
+    places.map(|folder| folder.join("libsimulated_cuda.so")).find(|path| path.is_file()).unwrap_or_else(|| {
         panic!(
-            "no libsimulated_cuda.so near {}: depend on the package simulated-cuda, or build it with \
+            "no libsimulated_cuda.so near {} or in {}: depend on the package simulated-cuda, or build it with \
              `cargo build -p simulated-cuda` and set SIMULATED_CUDA_LIBRARY to its path",
-            program.display()
+            program.display(),
+            env!("SIMULATED_CUDA_BUILT")
         )
     })
 }

@@ -143,6 +143,26 @@ impl Simulation {
         self.wait_for(&clock);
     }
 
+    /// Lets all that the streams of some contexts do from now on wait for all that they hold now, and that of the
+    /// current context's legacy stream.
+    pub(crate) fn order_all(&mut self, contexts: [ContextId; 2]) {
+        let legacy = self.current().ok().map(|context| self.contexts[&context].legacy);
+        let concerned =
+            |id, stream: &Stream| contexts.contains(&stream.context) || Some(id) == legacy;
+        let mut clock = Clock::default();
+        for (&id, stream) in &self.streams {
+            if concerned(id, stream) {
+                clock.join(&stream.clock);
+                clock.add(id, stream.last);
+            }
+        }
+        for (&id, stream) in &mut self.streams {
+            if concerned(id, stream) {
+                stream.clock.join(&clock);
+            }
+        }
+    }
+
     /// What `cuCtxSynchronize` and its kin do.
     pub(crate) fn synchronize(&mut self, context: ContextId, clock: &Clock) -> Outcome {
         self.counters.synchronizations += 1;

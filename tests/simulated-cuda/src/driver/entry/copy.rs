@@ -42,7 +42,12 @@ export! {
     }
 
     fn cuMemcpyPeer(cuda, to: u64, to_context: usize, from: u64, from_context: usize, bytes: usize) {
-        peer(cuda, (to, to_context), (from, from_context), bytes, 0)
+        // It has its place between all the work of both contexts before and after.
+        let contexts = [cuda.context(to_context)?, cuda.context(from_context)?];
+        cuda.order_all(contexts);
+        peer(cuda, (to, to_context), (from, from_context), bytes, 0)?;
+        cuda.order_all(contexts);
+        Ok(())
     }
 
     fn cuMemcpyPeerAsync(cuda, to: u64, to_context: usize, from: u64, from_context: usize, bytes: usize, stream: usize) {
