@@ -8,20 +8,34 @@ use std::sync::OnceLock;
 use crate::interface::config::Config;
 use crate::interface::launch::RawKernel;
 
-type Register = unsafe extern "C" fn(*const c_char, RawKernel, *const usize, usize, usize) -> c_int;
+macro_rules! library {
+    ($($name:ident = $symbol:literal: $kind:ty,)+) => {
+        /// The control functions of the library.
+        #[derive(Debug)]
+        pub(super) struct Library { $(pub(super) $name: $kind,)+ }
 
-/// The control functions of the library.
-#[derive(Debug)]
-pub(super) struct Library {
-    pub(super) reset: unsafe extern "C" fn(*const c_char) -> c_int,
-    pub(super) inject: unsafe extern "C" fn(*const c_char) -> c_int,
-    pub(super) clear_faults: extern "C" fn(),
-    pub(super) report: unsafe extern "C" fn(*const c_char, *mut u8, usize) -> usize,
-    pub(super) clear_violations: extern "C" fn(),
-    pub(super) mark: extern "C" fn() -> u64,
-    pub(super) step: extern "C" fn(u64) -> u64,
-    pub(super) register_kernel: Register,
-    pub(super) read: unsafe extern "C" fn(u64, *mut u8, usize) -> c_int,
+        impl Library {
+            fn of(handle: *mut c_void) -> Self {
+                Self {$(
+                    // SAFETY: this is the type of that function in `driver::entry::control`, of the same package.
+                    $name: unsafe { std::mem::transmute::<*mut c_void, $kind>(symbol(handle, $symbol)) },
+                )+}
+            }
+        }
+    };
+}
+
+library! {
+    reset = c"sim_reset": unsafe extern "C" fn(*const c_char) -> c_int,
+    inject = c"sim_inject": unsafe extern "C" fn(*const c_char) -> c_int,
+    clear_faults = c"sim_clear_faults": extern "C" fn(),
+    report = c"sim_report": unsafe extern "C" fn(*const c_char, *mut u8, usize) -> usize,
+    clear_violations = c"sim_clear_violations": extern "C" fn(),
+    mark = c"sim_mark": extern "C" fn() -> u64,
+    step = c"sim_step": extern "C" fn(u64) -> u64,
+    register_kernel = c"sim_register_kernel":
+        unsafe extern "C" fn(*const c_char, RawKernel, *const usize, usize, usize) -> c_int,
+    read = c"sim_read": unsafe extern "C" fn(u64, *mut u8, usize) -> c_int,
 }
 
 /// The library, loaded once and for good.
@@ -33,29 +47,7 @@ pub(super) fn library() -> &'static Library {
         // SAFETY: the library's initializers only set up Rust's runtime.
         let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         assert!(!handle.is_null(), "cannot load {}: {}", path.display(), last_error());
-        // SAFETY: these are the types of the functions in `driver::entry::control`, of the same package.
-        unsafe {
-            Library {
-                reset: std::mem::transmute::<*mut c_void, _>(symbol(handle, c"sim_reset")),
-                inject: std::mem::transmute::<*mut c_void, _>(symbol(handle, c"sim_inject")),
-                clear_faults: std::mem::transmute::<*mut c_void, _>(symbol(
-                    handle,
-                    c"sim_clear_faults",
-                )),
-                report: std::mem::transmute::<*mut c_void, _>(symbol(handle, c"sim_report")),
-                clear_violations: std::mem::transmute::<*mut c_void, _>(symbol(
-                    handle,
-                    c"sim_clear_violations",
-                )),
-                mark: std::mem::transmute::<*mut c_void, _>(symbol(handle, c"sim_mark")),
-                step: std::mem::transmute::<*mut c_void, _>(symbol(handle, c"sim_step")),
-                register_kernel: std::mem::transmute::<*mut c_void, _>(symbol(
-                    handle,
-                    c"sim_register_kernel",
-                )),
-                read: std::mem::transmute::<*mut c_void, _>(symbol(handle, c"sim_read")),
-            }
-        }
+        Library::of(handle)
     })
 }
 

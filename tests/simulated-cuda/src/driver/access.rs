@@ -3,7 +3,7 @@
 use crate::interface::violation::ViolationKind;
 
 use super::code::{Code, Outcome};
-use super::memory::{Block, Life, Touch};
+use super::memory::{Block, Kind, Life, Touch};
 use super::simulation::Simulation;
 use super::work::Actor;
 
@@ -90,6 +90,19 @@ impl Simulation {
             );
         }
         self.remember(actor, start, to, write)
+    }
+
+    /// Refuses memory of another device without access to it. Copies reach it without.
+    pub(crate) fn reach_from(&mut self, actor: &Actor, start: u64, verb: &str) -> Outcome {
+        let block = self.memory().find(start).filter(|block| block.kind == Kind::Device);
+        let Some((owner, what)) = block.map(|block| (block.device, block.describe())) else {
+            return Ok(());
+        };
+        if owner == actor.device || self.has_peer(actor.device, owner) {
+            return Ok(());
+        }
+        let message = format!("{verb} {what} without access to that device");
+        Err(report(ViolationKind::WrongContext, actor, &message))
     }
 
     /// Whether a context of one device has enabled access to the other.

@@ -147,7 +147,7 @@ impl Simulation {
     }
 
     /// The block that a free means: it has to begin at the address and be alive.
-    fn to_free(
+    fn block_to_free(
         &mut self,
         start: u64,
         fits: impl Fn(Kind) -> bool,
@@ -172,7 +172,7 @@ impl Simulation {
     /// Frees device or managed memory, after all work of its device.
     pub(crate) fn free(&mut self, start: u64) -> Outcome {
         let (_, _, context) =
-            self.to_free(start, |kind| matches!(kind, Kind::Device | Kind::Managed))?;
+            self.block_to_free(start, |kind| matches!(kind, Kind::Device | Kind::Managed))?;
         let device = self.memory().at(start).map_or(0, |block| block.device);
         self.drain_where(|stream| stream.device == device);
         self.end_block(start);
@@ -182,7 +182,7 @@ impl Simulation {
     /// Frees device memory in the order of a stream.
     pub(crate) fn free_async(&mut self, start: u64, stream: StreamId) -> Outcome {
         let context = self.streams[&stream].context;
-        self.to_free(start, |kind| matches!(kind, Kind::Device | Kind::Managed))?;
+        self.block_to_free(start, |kind| matches!(kind, Kind::Device | Kind::Managed))?;
         self.enqueue(stream, Queued { uses: vec![start], ..Queued::of(Work::Free(start)) });
         let ticket = self.last_number();
         if let Some(block) = self.memory().at_mut(start) {
@@ -198,7 +198,7 @@ impl Simulation {
             Kind::Registered { .. } => registered,
             Kind::Device | Kind::Managed => false,
         };
-        let (_, pending, context) = match self.to_free(start, fits) {
+        let (_, pending, context) = match self.block_to_free(start, fits) {
             Err(_) if registered => return Err(Code::HOST_MEMORY_NOT_REGISTERED),
             other => other?,
         };

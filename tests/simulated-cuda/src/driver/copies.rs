@@ -6,7 +6,7 @@ use super::access::report;
 use super::code::{Code, Outcome};
 use super::handle::StreamId;
 use super::mapping::address;
-use super::memory::Kind;
+use super::memory::{Kind, Life};
 use super::scheduler::Queued;
 use super::simulation::Simulation;
 use super::work::{Actor, Copy, Direction, End, Extent, Fill, Place, Work};
@@ -122,7 +122,7 @@ impl Simulation {
         if extent.is_empty() {
             return Ok(());
         }
-        if to.start % pattern.len() as u64 != 0 {
+        if !to.start.is_multiple_of(pattern.len() as u64) {
             return Err(Code::INVALID_VALUE);
         }
         let side = self.side(to, Claim::Device, extent)?;
@@ -177,11 +177,9 @@ impl Simulation {
         let Copy { to, from, extent, direction, source } = copy;
         if let (Some((sum, writes)), End::Known(place)) = (source, &from) {
             let block = self.memory().find(place.start);
-            let unchanged = block.is_some_and(|block| {
-                block.writes == writes && block.host(place.start).addr() as u64 == place.start
-            });
-            let alive = block.is_some_and(|block| block.life != super::memory::Life::Freed);
-            if unchanged && alive && check_sum(*place, extent) != sum {
+            let ours =
+                block.is_some_and(|block| block.life != Life::Freed && block.writes == writes);
+            if ours && check_sum(*place, extent) != sum {
                 report(
                     ViolationKind::HostWroteToBusyMemory,
                     actor,
@@ -232,24 +230,7 @@ impl Simulation {
 
     pub(crate) fn run_fill(&mut self, actor: &Actor, fill: &Fill) -> Outcome {
         let Fill { to, extent, ref pattern } = *fill;
-        if let Some(block) = self.memory().find(to.start) {
-            let (reaches, what) = {
-                let (kind, owner, what) = (block.kind, block.device, block.describe());
-                (
-                    kind != Kind::Device
-                        || owner == actor.device
-                        || self.has_peer(actor.device, owner),
-                    what,
-                )
-            };
-            if !reaches {
-                return Err(report(
-                    ViolationKind::WrongContext,
-                    actor,
-                    &format!("sets {what} without peer access"),
-                ));
-            }
-        }
+        self.reach_from(actor, to.start, "sets")?;
         for (start, bytes) in to.ranges(extent) {
             let target = self.touch(actor, start, bytes, true)?;
             // SAFETY: `touch` checked that so many bytes are there; nothing else runs now.

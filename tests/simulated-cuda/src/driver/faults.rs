@@ -4,7 +4,7 @@ use crate::interface::fault::Fault;
 
 use super::code::{Code, Outcome};
 
-/// What may be told to fail, with what is failing it now.
+/// Those that are still to come.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pending: Vec<Fault>,
@@ -37,18 +37,20 @@ impl Faults {
 
     /// `Err`: the call fails. `Ok(Some)`: the work is to fail when it runs.
     pub(crate) fn copy(&mut self) -> Outcome<Option<Code>> {
-        late_or_now(self.due(|fault| match fault {
+        let due = self.due(|fault| match fault {
             Fault::Copy { nth, .. } => Some(nth),
             _ => None,
-        }))
+        });
+        late_or_now(due.as_ref())
     }
 
     /// As [`copy`](Self::copy).
     pub(crate) fn launch(&mut self) -> Outcome<Option<Code>> {
-        late_or_now(self.due(|fault| match fault {
+        let due = self.due(|fault| match fault {
             Fault::Launch { nth, .. } => Some(nth),
             _ => None,
-        }))
+        });
+        late_or_now(due.as_ref())
     }
 
     /// The error with which a device is lost at the operation that it is about to run.
@@ -100,15 +102,12 @@ impl Faults {
     }
 }
 
-fn late_or_now(fault: Option<Fault>) -> Outcome<Option<Code>> {
+fn late_or_now(fault: Option<&Fault>) -> Outcome<Option<Code>> {
     match fault {
-        Some(Fault::Copy { code, late, .. } | Fault::Launch { code, late, .. }) => {
-            if late {
-                Ok(Some(Code(code)))
-            } else {
-                Err(Code(code))
-            }
+        Some(&(Fault::Copy { code, late: true, .. } | Fault::Launch { code, late: true, .. })) => {
+            Ok(Some(Code(code)))
         }
+        Some(&(Fault::Copy { code, .. } | Fault::Launch { code, .. })) => Err(Code(code)),
         _ => Ok(None),
     }
 }

@@ -7,12 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::interface::launch::{RawKernel, RawLaunch};
 use crate::interface::violation::ViolationKind;
 
-use super::access::report;
 use super::arguments::In;
 use super::code::{Code, Outcome};
 use super::handle::{FunctionId, StreamId};
 use super::mapping::address;
-use super::memory::{Kind, Life};
+use super::memory::Life;
 use super::scheduler::Queued;
 use super::simulation::Simulation;
 use super::work::{Actor, Launch, Work};
@@ -152,17 +151,8 @@ unsafe extern "C" fn access(driver: *mut c_void, start: u64, bytes: u64, write: 
     // SAFETY: the launch holds a `Reach` that nobody else uses while it runs.
     let reach = unsafe { &mut *driver.cast::<Reach<'_>>() };
     let Reach { simulation, actor, failed } = reach;
-    let block = simulation.memory().find(start);
-    let apart = block.filter(|block| block.kind == Kind::Device && block.device != actor.device);
-    let apart = apart.map(|block| (block.device, block.describe()));
-    let outcome = match apart {
-        Some((owner, what)) if !simulation.has_peer(actor.device, owner) => Err(report(
-            ViolationKind::WrongContext,
-            actor,
-            &format!("touches {what} without peer access"),
-        )),
-        _ => simulation.touch(actor, start, bytes, write != 0),
-    };
+    let reached = simulation.reach_from(actor, start, "touches");
+    let outcome = reached.and_then(|()| simulation.touch(actor, start, bytes, write != 0));
     outcome.unwrap_or_else(|_| {
         *failed = true;
         std::ptr::null_mut()

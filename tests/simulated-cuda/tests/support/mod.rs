@@ -35,10 +35,7 @@ pub(crate) fn kinds(cuda: &SimulatedCuda) -> Vec<ViolationKind> {
 
 /// The error of a call that has to fail.
 pub(crate) fn error<T>(result: Result<T, DriverError>) -> sys::CUresult {
-    match result {
-        Ok(_) => panic!("the call has to fail"),
-        Err(DriverError(code)) => code,
-    }
+    result.map(drop).expect_err("the call has to fail").0
 }
 
 pub(crate) const PTX: &str = "
