@@ -29,6 +29,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 #[ignore = "the other tests play it in processes of their own"]
+#[expect(clippy::print_stdout, reason = "the other tests read it")]
 fn scenes() {
     let scene = std::env::var(SCENE).unwrap_or_default();
     match scene.as_str() {
