@@ -85,10 +85,11 @@ impl CudaArray {
         let prepared = driver::gpu(self.device()).and_then(|gpu| {
             let gpu = gpu.open()?;
             probe(gpu)?;
-            Ok(gpu)
+            // cudarc changes the current context.
+            Ok((gpu, Current::restored_after()?))
         });
-        let gpu = match prepared {
-            Ok(gpu) => gpu,
+        let (gpu, _current) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => return Err(Refused::new(self, error)),
         };
         let count = self.layout().element_count();
