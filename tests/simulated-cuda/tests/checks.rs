@@ -112,6 +112,78 @@ fn a_kernel_that_races_is_found() {
 }
 
 #[test]
+fn a_read_in_between_does_not_hide_an_earlier_write_or_read() {
+    let cuda = simulated();
+    let (context, first, second) = two_streams();
+    let third = context.new_stream().expect("a stream");
+    let array = first.clone_htod(&[1_u8; 64]).expect("there is room");
+    second.join(&first).expect("an event");
+    let copies = [first.clone_dtod(&array), second.clone_dtod(&array)];
+    cuda.flush(); // it all runs, and the host has not waited for it
+    assert_eq!(cuda.violations(), []);
+    let copy = third.clone_dtod(&array);
+    cuda.flush();
+    assert_eq!(
+        kinds(&cuda),
+        [ViolationKind::Race],
+        "with the write, though others have read since"
+    );
+    third.join(&second).expect("an event");
+    third.join(&first).expect("an event");
+    let late = first.clone_dtod(&array);
+    second.join(&third).expect("an event");
+    let later = second.clone_dtod(&array);
+    cuda.flush();
+    third.join(&second).expect("an event");
+    let at = address(&array, &third);
+    // SAFETY: the array is there.
+    unsafe { result::memset_d8_async(at, 0, 64, third.cu_stream()) }.expect("it is queued");
+    cuda.flush();
+    assert_eq!(
+        kinds(&cuda),
+        [ViolationKind::Race],
+        "with a read, though a later one was waited for"
+    );
+    context.synchronize().expect("it runs");
+    drop((copies, copy, late, later, array));
+}
+
+#[test]
+fn a_kernel_that_comes_after_a_free_is_found_even_if_it_runs_before() {
+    for seed in 0..10 {
+        let cuda = SimulatedCuda::start(&Config::default().seed(seed));
+        let (context, first, second) = two_streams();
+        register_add_one(&cuda);
+        let module = Module::load(&context, PTX).expect("it is PTX");
+        let array = first.clone_htod(&[1.0_f32; 8]).expect("there is room");
+        let target = second.alloc_zeros::<f32>(8).expect("there is room");
+        context.synchronize().expect("it runs");
+        let arguments = (address(&target, &second), address(&array, &first), 8);
+        drop(array);
+        add_one(&module, &second, arguments).expect("the driver does not know what it touches");
+        assert_eq!(error(second.synchronize()), CUDA_ERROR_ILLEGAL_ADDRESS, "seed {seed}");
+        assert_eq!(kinds(&cuda), [ViolationKind::UseAfterFree]);
+        drop(target);
+    }
+}
+
+#[test]
+fn a_kernel_that_reaches_beyond_an_array_is_found() {
+    let cuda = simulated();
+    let context = context(0);
+    let stream = context.new_stream().expect("a stream");
+    register_add_one(&cuda);
+    let module = Module::load(&context, PTX).expect("it is PTX");
+    let array = stream.clone_htod(&[1.0_f32; 8]).expect("there is room");
+    let target = stream.alloc_zeros::<f32>(9).expect("there is room");
+    let arguments = (address(&target, &stream), address(&array, &stream), 9);
+    add_one(&module, &stream, arguments).expect("the driver does not know what it touches");
+    assert_eq!(error(stream.synchronize()), CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert_eq!(kinds(&cuda), [ViolationKind::OutOfBounds]);
+    drop((array, target));
+}
+
+#[test]
 fn memory_that_another_stream_frees_too_early_is_found() {
     for seed in 0..10 {
         let cuda = SimulatedCuda::start(&Config::default().seed(seed));

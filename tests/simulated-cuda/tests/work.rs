@@ -33,6 +33,30 @@ fn nothing_runs_before_somebody_waits() {
 }
 
 #[test]
+fn eager_work_runs_without_anybody_waiting() {
+    let cuda = SimulatedCuda::start(&Config::default().eagerness(100));
+    let context = context(0);
+    let stream = context.new_stream().expect("a stream");
+    let array = stream.alloc_zeros::<u8>(16).expect("there is room");
+    let event = context.new_event(None).expect("an event");
+    drop(event);
+    let mut bytes = [1_u8; 16];
+    assert!(cuda.read(address(&array, &stream), &mut bytes));
+    assert_eq!((bytes, cuda.pending()), ([0; 16], 0), "each call ran one operation");
+    drop(array);
+}
+
+#[test]
+fn pageable_memory_is_the_callers_again_after_the_call() {
+    let _cuda = simulated();
+    let stream = context(0).new_stream().expect("a stream");
+    let mut source = vec![1_u8; 64];
+    let array = stream.clone_htod(&source).expect("there is room");
+    source.fill(2);
+    assert_eq!(stream.clone_dtoh(&array).expect("it is there"), [1; 64]);
+}
+
+#[test]
 fn streams_overtake_each_other_and_the_seed_decides() {
     let left_behind = |seed| {
         let cuda = SimulatedCuda::start(&Config::default().seed(seed));
@@ -124,6 +148,28 @@ fn copies_go_from_device_to_device_with_and_without_access() {
         let target = to.clone_dtod(&source).expect("there is room");
         let found = to.clone_dtoh(&target).expect("it is there");
         assert_eq!((found.as_slice(), cuda.counters().peer_copies), (&[7; 32][..], 1));
+    }
+}
+
+#[test]
+fn the_copy_between_devices_that_is_not_asynchronous_is_ordered_with_both() {
+    for seed in 0..20 {
+        let cuda = SimulatedCuda::start(&Config::default().seed(seed));
+        let (first, second) = (context(0), context(1));
+        let (from, to) =
+            (first.new_stream().expect("a stream"), second.new_stream().expect("a stream"));
+        let source = from.clone_htod(&[7_u16; 32]).expect("there is room");
+        let target = to.alloc_zeros::<u16>(32).expect("there is room");
+        let (here, there) = (address(&source, &from), address(&target, &to));
+        // SAFETY: both arrays are there until their devices are done.
+        unsafe { sys::cuMemcpyPeer(there, second.cu_ctx(), here, first.cu_ctx(), 64) }
+            .result()
+            .expect("it is queued");
+        assert_eq!(to.clone_dtoh(&target).expect("it is there"), [7; 32]);
+        drop((source, target));
+        first.synchronize().expect("it runs");
+        second.synchronize().expect("it runs");
+        assert_eq!(cuda.violations(), []);
     }
 }
 
