@@ -56,3 +56,35 @@ fn an_observer_may_convert_and_a_refusal_is_not_reported() {
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert_eq!(seen[0], "ndarray to candle: float32 [1, 2], move (zero-copy)");
 }
+
+#[test]
+fn a_copy_that_only_carrying_it_out_shows_is_reported() {
+    use arraybridge::candle::Candle;
+    use arraybridge::{Array, ManagedTensor, Registration, Registry, Step};
+    use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, Faults};
+
+    let registry = Registry::new([
+        Registration::backend(&FakeAccelerator),
+        Registration::backend(&Candle),
+        Registration::host_tools(&bridge_host::HostKernels),
+    ])
+    .unwrap();
+    let on_device = || {
+        let array = Array::new(ManagedTensor::from_vec(vec![1_f32; 6], &[2, 3]).unwrap());
+        let there = Options::default().on(DEVICES[0]);
+        registry.convert(array, "fake-accelerator", there).unwrap()
+    };
+    let download = Step::Download { from: DEVICES[0] };
+    let convert =
+        || registry.convert_reported(on_device(), "candle", Options::default()).unwrap().1;
+
+    let report = convert();
+    assert_eq!(report.steps.as_slice(), [download.clone(), Step::Move]);
+    assert_eq!(report.bytes_copied, 24);
+
+    // candle owns vectors only: what came down elsewhere is copied once more.
+    let _pinned = Faults::pinned_downloads().install();
+    let report = convert();
+    assert_eq!(report.steps.as_slice(), [download, Step::Copy, Step::Move]);
+    assert_eq!(report.bytes_copied, 48);
+}

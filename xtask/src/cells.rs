@@ -53,6 +53,8 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
         together("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
         together("xtask", "xtask"),
+        together("measured", "measured"),
+        together("gpu-runner", "gpu-runner"),
     ]);
     cells
 }

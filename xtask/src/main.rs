@@ -19,6 +19,7 @@ mod ci;
 mod command;
 mod failure;
 mod features;
+mod gpu_bundle;
 mod libtest;
 mod nextest;
 mod outcome;
@@ -48,6 +49,8 @@ enum Chore {
     Ci(ci::Options),
     /// Run the benchmarks
     Bench(bench::Options),
+    /// Build a folder of tests and benchmarks to run on a machine with an NVIDIA driver only
+    GpuBundle(gpu_bundle::Options),
     /// List what the chores need beyond Rust, or install what is named
     Setup(setup::Options),
 }
@@ -68,6 +71,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::TestMatrix(options) => test_matrix::run(&workspace, options),
         Chore::Ci(options) => ci::run(&workspace, options),
         Chore::Bench(options) => bench::run(&workspace, options),
+        Chore::GpuBundle(options) => gpu_bundle::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),
     }
 }

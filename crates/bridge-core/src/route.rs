@@ -238,7 +238,7 @@ impl Route<'_> {
         }
         let source = tensor.into_shared();
         let made = self
-            .make_copy(&source, &plan)
+            .make_copy(&source, &mut plan)
             .and_then(|made| ends.import(self.handed_over(made)).map_err(Error::from));
         match made {
             Ok(target) => Ok((target, report(plan, wanted))),
@@ -314,8 +314,8 @@ impl Route<'_> {
         Ok(plan)
     }
 
-    /// Takes the plan's copying steps.
-    fn make_copy(&self, source: &SharedTensor, plan: &Plan) -> Result<ManagedTensor> {
+    /// Takes the plan's copying steps. A step that the plan did not foresee is added to it.
+    fn make_copy(&self, source: &SharedTensor, plan: &mut Plan) -> Result<ManagedTensor> {
         let registry = self.lookup.registry()?;
         let mut made: Option<ManagedTensor> = None;
         let taken = |made: &mut Option<ManagedTensor>| {
@@ -360,7 +360,7 @@ impl Route<'_> {
                 | Step::Map { .. } => continue,
             });
         }
-        let made = made.map(|made| self.in_a_vector(made)).transpose()?;
+        let made = made.map(|made| self.in_a_vector(made, plan)).transpose()?;
         made.ok_or_else(|| Error::Unsupported {
             what: format!("the plan \"{plan}\", which makes nothing,"),
             remedy: "report this as a bug of arraybridge".to_owned(),
@@ -369,13 +369,14 @@ impl Route<'_> {
 
     /// What was made, copied once more where the target can only own vectors and a device has
     /// downloaded into other memory.
-    fn in_a_vector(&self, made: ManagedTensor) -> Result<ManagedTensor> {
+    fn in_a_vector(&self, made: ManagedTensor, plan: &mut Plan) -> Result<ManagedTensor> {
         let fits = made.facts().ownership == Ownership::Movable;
         if !self.accepts.only_vectors || fits || !made.device().kind().is_host_accessible() {
             return Ok(made);
         }
         let mut vector = self.new_host_tensor(&made, made.data_type())?;
         self.lookup.registry()?.host_tools()?.copy(&made, &mut vector)?;
+        plan.add_last_copy(made.layout().compact_bytes(made.data_type())? as u64);
         Ok(vector)
     }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use arraybridge::{
-    Array, Backend, Convert, DataType, Device, ManagedTensor, Options, Registry, Report, Step,
-    TensorSpec,
+    Array, Backend, Convert, DataType, Device, ManagedTensor, Mapping, Options, Registry, Report,
+    Step, TensorSpec,
 };
 
 use crate::failure::{Failure, Outcome};
@@ -73,27 +73,48 @@ fn measure_once(
     let values = values(sample);
     let tensor = sample_tensor(&values, sample)?;
     let array = registry.convert(Array::new(tensor), source.name(), Options::default())?;
-    let (address, array) = address_of(array)?;
+    let (before, array) = place_of_array(registry, array)?;
     let options = Options::default().on(device);
 
     let started = Instant::now();
     let (converted, report) = registry.convert_reported(array, target.name(), options)?;
     let nanoseconds = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
 
-    let tensor = converted.export()?;
-    let zero_copy = tensor.first_element() == address;
+    let (after, tensor) = place_of(registry, converted.export()?)?;
+    let zero_copy = after == before;
     require_the_same(zero_copy, &report)?;
     let on_host: ManagedTensor = tensor.convert_to(Options::default().on(Device::CPU))?;
     bytes_of(on_host, |found| compare(&values, found))?;
     Ok(Measured { zero_copy, steps: report.steps.iter().map(Step::name).collect(), nanoseconds })
 }
 
-/// Where the elements are, found out by handing the array over and taking it back.
-fn address_of(array: Array) -> Outcome<(*mut u8, Array)> {
+/// Where elements are: an address of the host, or a place on a device that the host cannot see.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Host(*mut u8),
+    Device(Device, *mut u8),
+}
+
+/// Where an array's elements are, found out by handing it over and taking it back.
+fn place_of_array(registry: &Registry, array: Array) -> Outcome<(Place, Array)> {
     let native = array.native_type();
-    let tensor = array.export()?;
-    let address = tensor.first_element();
-    Ok((address, native.import(tensor)?))
+    let (place, tensor) = place_of(registry, array.export()?)?;
+    Ok((place, native.import(tensor)?))
+}
+
+/// Where a tensor's elements are. Memory that a device uses in place is the host's.
+fn place_of(registry: &Registry, tensor: ManagedTensor) -> Outcome<(Place, ManagedTensor)> {
+    let (device, first) = (tensor.device(), tensor.first_element());
+    if device.kind().is_host_accessible() {
+        return Ok((Place::Host(first), tensor));
+    }
+    let backend = registry.backend_of(device)?;
+    if backend.mapping(&tensor.describe(), Device::CPU) != Mapping::Possible {
+        return Ok((Place::Device(device, first), tensor));
+    }
+    let on_host = backend.map(tensor, Device::CPU)?;
+    let place = Place::Host(on_host.first_element());
+    Ok((place, backend.map(on_host, device)?))
 }
 
 /// Bytes without a pattern that a wrong stride could hide in; for booleans zeros and ones.

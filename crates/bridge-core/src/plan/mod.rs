@@ -170,6 +170,13 @@ fn arrival(accepts: &Accepts) -> Step {
 }
 
 impl Plan {
+    /// One more copy on the host, just before the memory is handed over.
+    pub(crate) fn add_last_copy(&mut self, bytes: u64) {
+        let arrival = self.steps.len().saturating_sub(1);
+        self.steps.insert(arrival, Step::Copy);
+        self.bytes_copied = self.bytes_copied.saturating_add(bytes);
+    }
+
     /// To pinned or managed memory, which only its driver allocates.
     fn add_copies_to_pinned(
         &mut self,

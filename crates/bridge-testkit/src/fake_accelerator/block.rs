@@ -85,3 +85,13 @@ pub(super) fn host_copy(tensor: &ManagedTensor) -> Result<ManagedTensor> {
     unsafe { copy.first_element().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
     Ok(copy)
 }
+
+/// The same host tensor with an owner from which no vector can be taken.
+pub(super) fn kept_by_another(tensor: ManagedTensor) -> Result<ManagedTensor> {
+    let (data, spec) = (tensor.data(), tensor.spec());
+    // SAFETY: the memory is that of `tensor`, which the owner keeps and nobody else holds.
+    let kept = unsafe {
+        ManagedTensor::from_parts(data, spec, Device::CPU, Access::Exclusive, Owner::keep(tensor))
+    };
+    kept.map_err(Error::from)
+}

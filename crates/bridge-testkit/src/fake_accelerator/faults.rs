@@ -17,6 +17,8 @@ pub struct Faults {
     pub refuse_maps: bool,
     /// Whether the unified device copies what it says it uses in place.
     pub copy_maps: bool,
+    /// Whether it downloads into memory that no vector can own, as pinned memory is.
+    pub pinned_downloads: bool,
 }
 
 /// How often the fake accelerator moved memory on this thread.
@@ -44,6 +46,7 @@ thread_local! {
             refuse_imports: false,
             refuse_maps: false,
             copy_maps: false,
+            pinned_downloads: false,
         })
     };
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -71,6 +74,11 @@ impl Faults {
     /// Copies every tensor that it says it uses in place.
     pub fn copied_maps() -> Self {
         Self { copy_maps: true, ..Self::default() }
+    }
+
+    /// Downloads into memory that no vector can own, as pinned memory is.
+    pub fn pinned_downloads() -> Self {
+        Self { pinned_downloads: true, ..Self::default() }
     }
 
     /// Fails so on this thread until the guard is dropped.
@@ -102,6 +110,10 @@ pub(super) fn refuses_maps() -> bool {
 
 pub(super) fn copies_maps() -> bool {
     FAULTS.get().copy_maps
+}
+
+pub(super) fn pins_downloads() -> bool {
+    FAULTS.get().pinned_downloads
 }
 
 /// Counts one allocation and says whether it fails.

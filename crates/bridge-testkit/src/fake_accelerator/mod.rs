@@ -125,6 +125,7 @@ impl FakeAccelerator {
         let on_host = block::host_copy(tensor)?;
         let copy = match to.kind() {
             DeviceKind::Extension => DeviceBlock::filled(&on_host, existing(to)?)?,
+            DeviceKind::Cpu if faults::pins_downloads() => block::kept_by_another(on_host)?,
             DeviceKind::Cpu => on_host,
             _ => {
                 return Err(Error::Unsupported {
