@@ -305,28 +305,82 @@ fn work_in_the_wrong_context_is_found() {
     drop(here);
 }
 
+/// Adds 1 on device 0 to an array of device 1, from a pool or not, with what `allow` allows.
+fn reach_over(cuda: &SimulatedCuda, pooled: bool, allow: impl FnOnce(sys::CUcontext)) -> bool {
+    let (first, second) = (context(0), context(1));
+    register_add_one(cuda);
+    let (here, there) =
+        (first.new_stream().expect("a stream"), second.new_stream().expect("a stream"));
+    let target = here.alloc_zeros::<f32>(4).expect("there is room");
+    let module = Module::load(&first, PTX).expect("it is PTX");
+    second.bind_to_thread().expect("it is there");
+    // SAFETY: the memory is set, and freed when all is done.
+    unsafe {
+        let at = if pooled {
+            result::malloc_async(there.cu_stream(), 16)
+        } else {
+            result::malloc_sync(16)
+        };
+        let at = at.expect("there is room");
+        result::memset_d8_async(at, 0, 16, there.cu_stream()).expect("it is queued");
+        there.synchronize().expect("it runs");
+        first.bind_to_thread().expect("it is there");
+        allow(second.cu_ctx());
+        add_one(&module, &here, (address(&target, &here), at, 4)).expect("it is queued");
+        let reached = here.synchronize().is_ok();
+        if reached {
+            assert_eq!(here.clone_dtoh(&target).expect("it ran"), [1.0; 4]);
+        }
+        second.bind_to_thread().expect("the other device is well");
+        result::free_sync(at).expect("it is there");
+        reached
+    }
+}
+
+fn enable(context: sys::CUcontext) {
+    // SAFETY: the context is there.
+    unsafe { sys::cuCtxEnablePeerAccess(context, 0) }.result().expect("it is supported");
+}
+
+fn allow_pool(flags: sys::CUmemAccess_flags) {
+    let kind = sys::CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE;
+    let mut location = sys::CUmemLocation { type_: kind, id: 0 };
+    let access = sys::CUmemAccessDesc { location, flags };
+    let mut found = sys::CUmemAccess_flags::CU_MEM_ACCESS_FLAGS_PROT_NONE;
+    // SAFETY: the pool is there, and there is room for the answer.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(1).expect("there is one");
+        sys::cuMemPoolSetAccess(pool, &raw const access, 1).result().expect("it is supported");
+        sys::cuMemPoolGetAccess(&raw mut found, pool, &raw mut location).result().expect("it is");
+    }
+    assert_eq!(found, flags);
+}
+
 #[test]
 fn memory_of_another_device_needs_access() {
+    for pooled in [false, true] {
+        let cuda = simulated();
+        assert!(!reach_over(&cuda, pooled, |_| ()));
+        assert_eq!(kinds(&cuda), [ViolationKind::WrongContext]);
+    }
     let cuda = simulated();
-    let (first, second) = (context(0), context(1));
-    register_add_one(&cuda);
-    let array = second.default_stream().clone_htod(&[1.0_f32; 4]).expect("there is room");
-    second.synchronize().expect("it runs");
-    let at = address(&array, &second.default_stream());
-    let stream = first.new_stream().expect("a stream");
-    let target = stream.alloc_zeros::<f32>(4).expect("there is room");
-    let module = Module::load(&first, PTX).expect("it is PTX");
-    // SAFETY: both contexts are there.
-    unsafe { sys::cuCtxEnablePeerAccess(second.cu_ctx(), 0) }.result().expect("it is supported");
-    add_one(&module, &stream, (address(&target, &stream), at, 4)).expect("it is queued");
-    assert_eq!(stream.clone_dtoh(&target).expect("it ran"), [2.0; 4]);
-    // SAFETY: access was enabled.
-    unsafe { sys::cuCtxDisablePeerAccess(second.cu_ctx()) }.result().expect("it was enabled");
-    add_one(&module, &stream, (address(&target, &stream), at, 4)).expect("it is queued");
-    assert_eq!(error(stream.synchronize()), CUDA_ERROR_ILLEGAL_ADDRESS);
+    assert!(reach_over(&cuda, false, enable));
+}
+
+#[test]
+fn memory_of_a_pool_has_its_own_access() {
+    use sys::CUmemAccess_flags::{
+        CU_MEM_ACCESS_FLAGS_PROT_NONE, CU_MEM_ACCESS_FLAGS_PROT_READ,
+        CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
+    };
+    let cuda = simulated();
+    assert!(reach_over(&cuda, true, |_| allow_pool(CU_MEM_ACCESS_FLAGS_PROT_READWRITE)));
+    assert!(reach_over(&cuda, true, |_| allow_pool(CU_MEM_ACCESS_FLAGS_PROT_READ)));
+    assert!(!reach_over(&cuda, true, |_| allow_pool(CU_MEM_ACCESS_FLAGS_PROT_NONE)));
     assert_eq!(kinds(&cuda), [ViolationKind::WrongContext]);
-    second.bind_to_thread().expect("the other device is well");
-    drop((array, target));
+    cuda.reset(&Config::default());
+    assert!(!reach_over(&cuda, true, enable), "access between devices is not for pools");
+    assert_eq!(kinds(&cuda), [ViolationKind::WrongContext]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::interface::violation::ViolationKind;
 
 use super::code::{Code, Outcome};
 use super::memory::{Block, Kind, Life, Touch};
+use super::pools::Access;
 use super::simulation::Simulation;
 use super::work::Actor;
 
@@ -92,25 +93,40 @@ impl Simulation {
         self.remember(actor, start, to, write)
     }
 
-    /// Refuses memory of another device without access to it. Copies reach it without.
-    pub(crate) fn reach_from(&mut self, actor: &Actor, start: u64, verb: &str) -> Outcome {
-        let block = self.memory().find(start).filter(|block| block.kind == Kind::Device);
-        let Some((owner, what)) = block.map(|block| (block.device, block.describe())) else {
-            return Ok(());
-        };
-        if owner == actor.device || self.has_peer(actor.device, owner) {
+    /// Refuses memory that a device has no access to. Copies by `cuMemcpyPeer` and to the host need none.
+    pub(crate) fn reach_from(
+        &mut self,
+        actor: &Actor,
+        start: u64,
+        verb: &str,
+        write: bool,
+    ) -> Outcome {
+        if self.reaches(actor.device, start, write) {
             return Ok(());
         }
-        let message = format!("{verb} {what} without access to that device");
+        let what = self.memory().find(start).map(Block::describe).unwrap_or_default();
+        let message = format!("{verb} {what} without access to it");
         Err(report(ViolationKind::WrongContext, actor, &message))
     }
 
+    /// Whether a device has access to memory: its own, that of a pool that allows it, or other memory of a device
+    /// whose access was enabled. What nobody knows is for other checks.
+    pub(crate) fn reaches(&mut self, device: usize, start: u64, write: bool) -> bool {
+        let block = self.memory().find(start).filter(|block| block.kind == Kind::Device);
+        let Some((owner, pool)) = block.map(|block| (block.device, block.pool)) else {
+            return true;
+        };
+        let needed = if write { Access::ReadWrite } else { Access::Read };
+        match pool.and_then(|pool| self.pools.get(&pool)) {
+            Some(pool) => pool.access_of(device) >= needed,
+            None => owner == device || self.has_peer(device, owner),
+        }
+    }
+
     /// Whether a context of one device has enabled access to the other.
-    pub(crate) fn has_peer(&self, from: usize, to: usize) -> bool {
-        self.contexts
-            .values()
-            .filter(|context| context.device == from)
-            .any(|context| context.peers.iter().any(|peer| self.device_of(*peer) == to))
+    fn has_peer(&self, from: usize, to: usize) -> bool {
+        let mut contexts = self.contexts.values().filter(|context| context.device == from);
+        contexts.any(|context| context.peers.iter().any(|peer| self.device_of(*peer) == to))
     }
 
     fn remember(&mut self, actor: &Actor, from: u64, to: u64, write: bool) -> Outcome<*mut u8> {

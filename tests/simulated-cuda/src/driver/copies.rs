@@ -67,14 +67,16 @@ impl Simulation {
         let to = self.side(to, to_claim, extent)?;
         let from = self.side(from, from_claim, extent)?;
         let apart = matches!((to.device, from.device), (Some(a), Some(b)) if a != b);
-        if let (true, false, Some(a), Some(b)) = (apart, between_devices, to.device, from.device)
-            && !self.has_peer(a, b)
-            && !self.has_peer(b, a)
-        {
-            let message =
-                format!("device {b} and device {a} have no access to each other: use cuMemcpyPeer");
-            self.violation(ViolationKind::WrongContext, message);
-            return Err(Code::INVALID_VALUE);
+        if apart && !between_devices {
+            let device = self.streams[&stream].device;
+            let reached = self.reaches(device, to.place.start, true)
+                && self.reaches(device, from.place.start, false);
+            if !reached {
+                let message =
+                    format!("device {device} has no access to both ends: use cuMemcpyPeer");
+                self.violation(ViolationKind::WrongContext, message);
+                return Err(Code::INVALID_VALUE);
+            }
         }
         let fails = self.faults.copy()?;
         let direction = direction(to, from);
@@ -230,7 +232,7 @@ impl Simulation {
 
     pub(crate) fn run_fill(&mut self, actor: &Actor, fill: &Fill) -> Outcome {
         let Fill { to, extent, ref pattern } = *fill;
-        self.reach_from(actor, to.start, "sets")?;
+        self.reach_from(actor, to.start, "sets", true)?;
         for (start, bytes) in to.ranges(extent) {
             let target = self.touch(actor, start, bytes, true)?;
             // SAFETY: `touch` checked that so many bytes are there; nothing else runs now.

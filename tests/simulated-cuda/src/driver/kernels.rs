@@ -151,8 +151,9 @@ unsafe extern "C" fn access(driver: *mut c_void, start: u64, bytes: u64, write: 
     // SAFETY: the launch holds a `Reach` that nobody else uses while it runs.
     let reach = unsafe { &mut *driver.cast::<Reach<'_>>() };
     let Reach { simulation, actor, failed } = reach;
-    let reached = simulation.reach_from(actor, start, "touches");
-    let outcome = reached.and_then(|()| simulation.touch(actor, start, bytes, write != 0));
+    let write = write != 0;
+    let reached = simulation.reach_from(actor, start, "touches", write);
+    let outcome = reached.and_then(|()| simulation.touch(actor, start, bytes, write));
     outcome.unwrap_or_else(|_| {
         *failed = true;
         std::ptr::null_mut()

@@ -1,5 +1,7 @@
 //! Memory pools: what is in use, and what is kept for the next allocation.
 
+use std::collections::BTreeMap;
+
 use super::code::{Code, Outcome};
 use super::handle::PoolId;
 use super::simulation::Simulation;
@@ -15,6 +17,17 @@ pub(crate) struct Pool {
     pub(crate) reserved_high: u64,
     /// The three switches for reuse; the simulation never reuses addresses, so it only keeps them.
     pub(crate) reuse: [u32; 3],
+    /// What other devices may do with its memory.
+    pub(crate) access: BTreeMap<usize, Access>,
+}
+
+/// What a device may do with the memory of a pool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Access {
+    #[default]
+    None,
+    Read,
+    ReadWrite,
 }
 
 impl Pool {
@@ -27,12 +40,18 @@ impl Pool {
             used_high: 0,
             reserved_high: 0,
             reuse: [1; 3],
+            access: BTreeMap::new(),
         }
     }
 
     /// Gives back what is not in use, down to `keep` bytes.
     pub(crate) fn trim(&mut self, keep: u64) {
         self.reserved = self.reserved.min(self.used.max(keep));
+    }
+
+    pub(crate) fn access_of(&self, device: usize) -> Access {
+        let own = if device == self.device { Access::ReadWrite } else { Access::None };
+        self.access.get(&device).copied().unwrap_or(own)
     }
 
     pub(crate) fn charge(&mut self, bytes: u64) {
@@ -65,6 +84,20 @@ impl Simulation {
         let id = PoolId::numbered(self.number());
         self.pools.insert(id, Pool::of(device));
         Ok(id)
+    }
+
+    /// Lets a device access the memory of a pool, or forbids it. A pool's own device cannot be shut out.
+    pub(crate) fn set_access(&mut self, pool: PoolId, device: usize, access: Access) -> Outcome {
+        let peers = self.config.peer_access;
+        let Some(pool) = self.pools.get_mut(&pool) else { return Err(Code::INVALID_VALUE) };
+        if device == pool.device && access != Access::ReadWrite {
+            return Err(Code::INVALID_VALUE);
+        }
+        if device != pool.device && access != Access::None && !peers {
+            return Err(Code::INVALID_DEVICE);
+        }
+        pool.access.insert(device, access);
+        Ok(())
     }
 
     /// Ends a pool; one that is in use or a default cannot end.

@@ -7,13 +7,7 @@ use super::super::code::Code;
 use super::super::memory::Kind;
 use super::super::scheduler::Queued;
 use super::super::work::Work;
-
-/// A `CUmemLocation`; it makes no difference here.
-#[repr(C)]
-pub(crate) struct Location {
-    kind: c_int,
-    id: c_int,
-}
+use super::pool::Location;
 
 export! {
     fn cuMemAlloc_v2(cuda, address: Out<u64>, bytes: usize) {

@@ -3,7 +3,9 @@
 use std::ffi::c_int;
 
 use super::super::arguments::{In, Out};
-use super::super::code::Code;
+use super::super::code::{Code, Outcome};
+use super::super::pools::Access;
+use super::super::simulation::Simulation;
 
 /// The beginning of a `CUmemPoolProps`.
 #[derive(Clone, Copy)]
@@ -11,8 +13,29 @@ use super::super::code::Code;
 pub(crate) struct Properties {
     kind: c_int,
     handle_types: c_int,
-    location_kind: c_int,
-    location: c_int,
+    location: Location,
+}
+
+/// A `CUmemLocation`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Location {
+    kind: c_int,
+    id: c_int,
+}
+
+impl Location {
+    fn device(self, cuda: &Simulation) -> Outcome<usize> {
+        if self.kind == 1 { cuda.device(self.id) } else { Err(Code::INVALID_VALUE) }
+    }
+}
+
+/// A `CUmemAccessDesc`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct AccessOf {
+    location: Location,
+    flags: c_int,
 }
 
 export! {
@@ -36,11 +59,11 @@ export! {
     }
 
     fn cuMemPoolCreate(cuda, pool: Out<usize>, properties: In<Properties>) {
-        let Properties { kind, location_kind, location, .. } = properties.get()?;
-        if pool.is_null() || kind != 1 || location_kind != 1 {
+        let Properties { kind, location, .. } = properties.get()?;
+        if pool.is_null() || kind != 1 {
             return Err(Code::INVALID_VALUE);
         }
-        let device = cuda.device(location)?;
+        let device = location.device(cuda)?;
         pool.set(cuda.create_pool(device)?.to_raw())
     }
 
@@ -55,6 +78,31 @@ export! {
             pool.trim(keep as u64);
         }
         Ok(())
+    }
+
+    fn cuMemPoolSetAccess(cuda, pool: usize, accesses: In<AccessOf>, count: usize) {
+        let pool = cuda.pool(pool)?;
+        for at in 0..count {
+            let AccessOf { location, flags } = accesses.at(at)?;
+            let access = match flags {
+                0 => Access::None,
+                1 => Access::Read,
+                3 => Access::ReadWrite,
+                _ => return Err(Code::INVALID_VALUE),
+            };
+            let device = location.device(cuda)?;
+            cuda.set_access(pool, device, access)?;
+        }
+        Ok(())
+    }
+
+    fn cuMemPoolGetAccess(cuda, flags: Out<c_int>, pool: usize, location: In<Location>) {
+        let (pool, device) = (cuda.pool(pool)?, location.get()?.device(cuda)?);
+        flags.set(match cuda.pools[&pool].access_of(device) {
+            Access::None => 0,
+            Access::Read => 1,
+            Access::ReadWrite => 3,
+        })
     }
 
     fn cuMemPoolGetAttribute(cuda, pool: usize, attribute: c_int, value: *mut u64) {
