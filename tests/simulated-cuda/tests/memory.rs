@@ -5,7 +5,8 @@ mod support;
 use std::ffi::c_void;
 
 use cudarc::driver::{result, sys};
-use support::{address, context, error, simulated};
+use simulated_cuda::ViolationKind;
+use support::{address, context, error, kinds, simulated};
 
 use sys::CUmemPool_attribute as Attribute;
 use sys::CUpointer_attribute as Pointer;
@@ -162,6 +163,8 @@ fn host_memory_is_registered_once() {
         let array = stream.clone_htod(&memory).expect("there is room");
         stream.synchronize().expect("it runs");
         assert_eq!(cuda.counters().pinned_uploads, 1);
+        assert_eq!(error(result::free_host(at)), CUDA_ERROR_INVALID_VALUE, "it is the caller's");
+        assert_eq!(kinds(&cuda), [ViolationKind::UnknownPointer]);
         sys::cuMemHostUnregister(at).result().expect("it is registered");
         drop(array);
     }
