@@ -1,15 +1,16 @@
-//! Copies and fills: checked when they are called, carried out when their turn comes.
+//! Copies: checked when they are called, carried out when their turn comes.
 
 use crate::interface::violation::ViolationKind;
 
 use super::access::report;
 use super::code::{Code, Outcome};
 use super::handle::StreamId;
+use super::host_bytes::{check_sum, packed};
 use super::mapping::address;
 use super::memory::{Kind, Life};
 use super::scheduler::Queued;
 use super::simulation::Simulation;
-use super::work::{Actor, Copy, Direction, End, Extent, Fill, Place, Work};
+use super::work::{Actor, Copy, Direction, End, Extent, Place, Work};
 
 /// What a call says that one end of a copy is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +32,10 @@ pub(crate) enum HostWaits {
 
 /// What one end of a copy is.
 #[derive(Debug, Clone, Copy)]
-struct Side {
+pub(super) struct Side {
     place: Place,
     /// The block's first address; `None` for pageable memory.
-    block: Option<u64>,
+    pub(super) block: Option<u64>,
     /// The device whose memory it is.
     device: Option<usize>,
     managed: bool,
@@ -113,30 +114,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Checks a fill and queues it.
-    pub(crate) fn fill(
-        &mut self,
-        stream: StreamId,
-        to: Place,
-        extent: Extent,
-        pattern: Vec<u8>,
-    ) -> Outcome {
-        if extent.is_empty() {
-            return Ok(());
-        }
-        if !to.start.is_multiple_of(pattern.len() as u64) {
-            return Err(Code::INVALID_VALUE);
-        }
-        let side = self.side(to, Claim::Device, extent)?;
-        let fails = self.faults.copy()?;
-        let work = Work::Fill(Fill { to, extent, pattern });
-        let uses = side.block.into_iter().collect();
-        self.enqueue(stream, Queued { uses, fails, ..Queued::of(work) });
-        Ok(())
-    }
-
     /// Finds out what an end is, and that it is what the call says.
-    fn side(&mut self, place: Place, claim: Claim, extent: Extent) -> Outcome<Side> {
+    pub(super) fn side(&mut self, place: Place, claim: Claim, extent: Extent) -> Outcome<Side> {
         let span = place.span(extent).ok_or(Code::INVALID_VALUE)?;
         if place.start == 0 || place.start.checked_add(span).is_none() {
             return Err(Code::INVALID_VALUE);
@@ -230,22 +209,6 @@ impl Simulation {
         }
     }
 
-    pub(crate) fn run_fill(&mut self, actor: &Actor, fill: &Fill) -> Outcome {
-        let Fill { to, extent, ref pattern } = *fill;
-        self.reach_from(actor, to.start, "sets", true)?;
-        for (start, bytes) in to.ranges(extent) {
-            let target = self.touch(actor, start, bytes, true)?;
-            // SAFETY: `touch` checked that so many bytes are there; nothing else runs now.
-            let target = unsafe { std::slice::from_raw_parts_mut(target, bytes as usize) };
-            target
-                .chunks_mut(pattern.len())
-                .for_each(|chunk| chunk.copy_from_slice(&pattern[..chunk.len()]));
-        }
-        self.time += extent.bytes().unwrap_or(0) / 100;
-        self.counters.fills += 1;
-        Ok(())
-    }
-
     fn count(&mut self, direction: Direction, bytes: u64) {
         let counters = &mut self.counters;
         let (copies, total) = match direction {
@@ -283,33 +246,4 @@ fn direction(to: Side, from: Side) -> Direction {
             _ => Direction::Device,
         },
     }
-}
-
-/// The bytes of a box in the caller's memory, packed.
-fn packed(place: Place, extent: Extent) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(extent.bytes().unwrap_or(0) as usize);
-    for offset in place.rows(extent) {
-        let row = address(place.start + offset);
-        // SAFETY: the caller of the copy promised that the source is there during the call.
-        bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(row, extent.width as usize) });
-    }
-    bytes
-}
-
-/// A number that changes with the bytes of a box of host memory.
-fn check_sum(place: Place, extent: Extent) -> u64 {
-    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
-    for (start, bytes) in place.ranges(extent) {
-        // SAFETY: the range is in a pinned block that is alive, or the caller's own for the call.
-        let bytes = unsafe { std::slice::from_raw_parts(address(start), bytes as usize) };
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            let word = chunk.try_into().map_or(0, u64::from_ne_bytes);
-            sum = (sum ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
-        }
-        for byte in chunks.remainder() {
-            sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-    sum
 }

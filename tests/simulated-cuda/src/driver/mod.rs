@@ -2,7 +2,7 @@
 //!
 //! From the bottom up: `code`, `clock`, `random`, `mapping` and `arguments` know nothing of the rest;
 //! `memory` keeps the blocks, `work` what is queued; `simulation` owns everything and is changed by
-//! `scheduler`, `access`, `copies`, `allocation` and `contexts`; `entry` holds what is exported.
+//! `scheduler`, `access`, `copies`, `fills`, `allocation` and `contexts`; `entry` holds what is exported.
 
 mod access;
 mod allocation;
@@ -13,9 +13,11 @@ mod contexts;
 mod copies;
 mod entry;
 mod faults;
+mod fills;
 mod guard;
 mod handle;
 mod host_access;
+mod host_bytes;
 mod kernels;
 mod mapping;
 mod memory;
