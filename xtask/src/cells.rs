@@ -1,5 +1,6 @@
 //! The cells of the test matrix: every crate, and every backend with every choice of its features.
 
+use crate::cpp_compiler::CPP_COMPILER;
 use crate::features::{combinations, named, of_package};
 use crate::requirement::Requirement;
 use crate::workspace::{Package, Workspace};
@@ -33,8 +34,11 @@ struct BackendCrate {
     requirements: &'static [&'static Requirement],
 }
 
-const BACKENDS: &[BackendCrate] =
-    &[BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] }];
+const BACKENDS: &[BackendCrate] = &[
+    BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] },
+    // No GPU is needed: the tests bring a driver that is simulated in host memory.
+    BackendCrate { name: "cuda (simulated)", package: "bridge-cuda", requirements: &[&CPP_COMPILER] },
+];
 
 /// Every cell, in the order of the table.
 pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
@@ -52,6 +56,11 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
         together("cli", "bridge-cli"),
         together("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
+        Cell {
+            requirements: &[&CPP_COMPILER],
+            ..together("CUDA kernels", "cuda-kernels")
+        },
+        together("CUDA driver", "simulated-cuda"),
         together("xtask", "xtask"),
         together("measured", "measured"),
         together("gpu-runner", "gpu-runner"),

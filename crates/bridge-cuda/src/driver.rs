@@ -23,8 +23,6 @@ pub(crate) struct Driver {
     pub(crate) version: i32,
     /// Its devices; the place is the ordinal.
     pub(crate) gpus: Vec<Gpu>,
-    /// Whether memory of pools can be shared between devices.
-    pub(crate) shares_pools: bool,
 }
 
 /// Why there is none, and what to do.
@@ -88,7 +86,6 @@ fn load() -> Result<Driver, Lack> {
                 .to_owned(),
         });
     }
-    let shares_pools = has(&library, "cuMemPoolSetAccess");
     // The library stays loaded for as long as the process runs.
     std::mem::forget(library);
     let version = version().map_err(|error| unexpected("tell its version", error))?;
@@ -108,7 +105,7 @@ fn load() -> Result<Driver, Lack> {
     }
     let gpus = (0..count.cast_unsigned()).map(Gpu::find).collect::<Result<_, _>>();
     let gpus = gpus.map_err(|error| unexpected("list its devices", error))?;
-    Ok(Driver { version, gpus, shares_pools })
+    Ok(Driver { version, gpus })
 }
 
 /// Names that cudarc, too, looks for.
@@ -160,6 +157,7 @@ const FUNCTIONS: &[&str] = &[
     "cuMemGetInfo_v2",
     "cuMemHostAlloc",
     "cuMemPoolGetAttribute",
+    "cuMemPoolSetAccess",
     "cuMemPoolSetAttribute",
     "cuMemPoolTrimTo",
     "cuMemcpyDtoDAsync_v2",

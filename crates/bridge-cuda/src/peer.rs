@@ -107,9 +107,8 @@ fn is_allowed(from: &'static Opened, to: &'static Opened) -> bool {
 /// Whether `to` could read and write memory of `from`.
 fn can_access(from: &Opened, to: &Opened) -> bool {
     let handle = |gpu: &Opened| driver::gpu(gpu.device()).map(|gpu| gpu.handle());
-    let shares_pools = driver::find().is_ok_and(|driver| driver.shares_pools);
     let (Ok(from), Ok(to)) = (handle(from), handle(to)) else { return false };
-    shares_pools && accessible(from, to)
+    accessible(from, to)
 }
 
 /// As [`can_access`], by the driver's handles.

@@ -341,8 +341,8 @@ fn values_that_do_not_fit_are_named_as_on_the_host() {
 }
 
 #[test]
-fn a_stream_number_is_not_made_up() {
-    alone("a_stream_number_is_not_made_up", Config::default(), |_| {
+fn the_number_zero_means_the_legacy_stream() {
+    alone("the_number_zero_means_the_legacy_stream", Config::default(), |_| {
         let array = CudaArray::zeros(DataType::F32, &[3], GPU).unwrap();
         // DLPack's 0 is ambiguous; where a producer says it all the same, the driver's meaning is
         // taken: the legacy stream.

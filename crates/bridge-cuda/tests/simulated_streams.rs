@@ -262,6 +262,45 @@ fn slices_of_cudarc_go_in_and_out_in_order() {
 }
 
 #[test]
+fn a_slice_that_was_written_in_another_stream_is_waited_for() {
+    let name = "a_slice_that_was_written_in_another_stream_is_waited_for";
+    alone(name, Config::default(), |cuda| {
+        seeds(|_| {
+            cuda.inject(Fault::SlowCopies { polls: 20 });
+            let (theirs, second) = (new_stream(GPU).unwrap(), new_stream(GPU).unwrap());
+            let mut slice = theirs.alloc_zeros::<f32>(500).unwrap();
+            second.memcpy_htod(&[2.0_f32; 500], &mut slice).unwrap();
+            let array = CudaArray::from_slice(slice, &[500]).unwrap();
+            assert_eq!(floats(&array.to_host().unwrap()), [2.0; 500]);
+
+            // The other way round: what is done here is waited for there.
+            let copy = array.to_device(GPU).unwrap();
+            drop(array.cast(DataType::F64, bridge_core::Overflow::Wrap).unwrap());
+            let mut slice = array.into_slice::<f32>().unwrap();
+            second.memcpy_htod(&[3.0_f32; 500], &mut slice).unwrap();
+            assert_eq!(floats(&copy.to_host().unwrap()), [2.0; 500]);
+            assert_eq!(second.clone_dtoh(&slice).unwrap(), [3.0; 500]);
+            cuda.clear_faults();
+        });
+    });
+}
+
+#[test]
+fn a_borrowed_source_is_not_read_any_more_when_the_call_returns() {
+    let name = "a_borrowed_source_is_not_read_any_more_when_the_call_returns";
+    alone(name, Config::default(), |cuda| {
+        cuda.inject(Fault::SlowCopies { polls: 50 });
+        let spec = TensorSpec::row_major(DataType::F32, &[4096]).unwrap();
+        for mut source in [pinned(&spec).unwrap(), counted(&[4096])] {
+            source.as_mut_slice::<f32>().unwrap().fill(5.0);
+            let array = CudaArray::from_host(&source, GPU).unwrap();
+            source.as_mut_slice::<f32>().unwrap().fill(6.0);
+            assert_eq!(floats(&array.to_host().unwrap()), [5.0; 4096]);
+        }
+    });
+}
+
+#[test]
 fn the_current_context_stays() {
     alone("the_current_context_stays", Config::default(), |_| {
         let theirs = cudarc::driver::CudaContext::new(1).unwrap();

@@ -41,6 +41,7 @@
 //!
 //! - `ndarray` (default): owned arrays and [`ndarray::SharedArray`].
 //! - `candle` (default): `candle_core::Tensor` on the CPU.
+//! - `cuda`: `CudaArray` on NVIDIA GPUs. It needs nothing to build, and a driver to run.
 //!
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
@@ -53,6 +54,8 @@ use bridge_host as _;
 pub use bridge_cpu::candle;
 #[cfg(feature = "ndarray")]
 pub use bridge_cpu::ndarray;
+#[cfg(feature = "cuda")]
+pub use bridge_cuda as cuda;
 
 /// Registers every backend of the enabled features by hand: for Rust static libraries that a C
 /// program links, where link-time registration does not work. Call it first thing.
@@ -64,5 +67,7 @@ pub fn register_all() -> Result<()> {
     bridge_host::register_all()?;
     #[cfg(any(feature = "ndarray", feature = "candle"))]
     bridge_cpu::register_all()?;
+    #[cfg(feature = "cuda")]
+    bridge_cuda::register_all()?;
     Ok(())
 }
