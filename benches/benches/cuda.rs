@@ -13,8 +13,8 @@ use arraybridge::{
     Availability, Backend, DataType, Device, ManagedTensor, NativeArray, Overflow, TensorSpec,
 };
 use bridge_benches::PythonPeer;
-use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use criterion::measurement::WallTime;
+use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
 
 const GPU: Device = Device::cuda(0);
 /// Elements of a large array along each side: 64 MiB of `f32`.

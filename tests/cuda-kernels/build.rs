@@ -2,7 +2,11 @@
 
 fn main() {
     let kernels = "../../crates/bridge-cuda/src/kernels";
-    for file in ["src/host.cpp".to_owned(), format!("{kernels}/kernels.cu"), format!("{kernels}/arithmetic.h")] {
+    for file in [
+        "src/host.cpp".to_owned(),
+        format!("{kernels}/kernels.cu"),
+        format!("{kernels}/arithmetic.h"),
+    ] {
         println!("cargo::rerun-if-changed={file}");
     }
     cc::Build::new()

@@ -37,7 +37,11 @@ struct BackendCrate {
 const BACKENDS: &[BackendCrate] = &[
     BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] },
     // No GPU is needed: the tests bring a driver that is simulated in host memory.
-    BackendCrate { name: "cuda (simulated)", package: "bridge-cuda", requirements: &[&CPP_COMPILER] },
+    BackendCrate {
+        name: "cuda (simulated)",
+        package: "bridge-cuda",
+        requirements: &[&CPP_COMPILER],
+    },
 ];
 
 /// Every cell, in the order of the table.
@@ -56,10 +60,7 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
         together("cli", "bridge-cli"),
         together("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
-        Cell {
-            requirements: &[&CPP_COMPILER],
-            ..together("CUDA kernels", "cuda-kernels")
-        },
+        Cell { requirements: &[&CPP_COMPILER], ..together("CUDA kernels", "cuda-kernels") },
         together("CUDA driver", "simulated-cuda"),
         together("xtask", "xtask"),
         together("measured", "measured"),

@@ -67,7 +67,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         return Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     fs::write(&committed, &new).map_err(|error| {
-        Failure::new(format!("write {}", committed.display()), error.to_string(), "make it writable")
+        Failure::new(
+            format!("write {}", committed.display()),
+            error.to_string(),
+            "make it writable",
+        )
     })?;
     println!("{}: {} bytes", committed.display(), new.len());
     Ok(ExitCode::SUCCESS)
@@ -76,7 +80,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 fn compile(workspace: &Workspace, kernels: &Path, made: &Path) -> Result<()> {
     let library = nvrtc(workspace)?;
     let folder = library.parent().map(|folder| folder.display().to_string()).unwrap_or_default();
-    let [library, kernels, made] = [&*library, kernels, made].map(|path| path.display().to_string());
+    let [library, kernels, made] =
+        [&*library, kernels, made].map(|path| path.display().to_string());
     Tool::new("python3", &workspace.root)
         .args(["-c", COMPILE, &library, &kernels, ARCHITECTURE, &made])
         // NVRTC loads a second library from beside it.

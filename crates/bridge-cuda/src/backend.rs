@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bridge_core::{
     Availability, Backend, DataType, Description, Descriptor, Detail, Device, DeviceKind,
-    DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Registration, Result,
-    TensorSpec,
+    DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Registration,
+    Result, TensorSpec,
 };
 
 use crate::array::{self, CudaArray, KINDS};

@@ -121,8 +121,8 @@ fn launch(
 ) -> Result<()> {
     let count = loops.count;
     let fours = |size: u32| u64::from(size) * 4;
-    let aligned =
-        source.is_multiple_of(fours(how.from_bytes).max(1)) && target.is_multiple_of(fours(how.to_bytes));
+    let aligned = source.is_multiple_of(fours(how.from_bytes).max(1))
+        && target.is_multiple_of(fours(how.to_bytes));
     let dense = how.packed_bits == 0 && how.widen == 0 && is_dense(loops, how.from_bytes as usize);
     if let Some(name) = dense_kernel(how.from, how.to).filter(|_| dense && aligned) {
         let arguments = [
@@ -182,12 +182,7 @@ fn read(gpu: &'static Opened, stream: &CudaStream, address: u64) -> Result<u64> 
 }
 
 /// The error for the element at this place of the row-major order.
-fn out_of_range(
-    source: &ManagedTensor,
-    gpu: &'static Opened,
-    index: usize,
-    to: DataType,
-) -> Error {
+fn out_of_range(source: &ManagedTensor, gpu: &'static Opened, index: usize, to: DataType) -> Error {
     let from = source.data_type();
     let value = element(source, gpu, index)
         .map(|element| bridge_host::to_data_type(&element, to, Overflow::Refuse));
@@ -196,9 +191,7 @@ fn out_of_range(
             Error::ValueOutOfRange { index, value, from, to }
         }
         Ok(Err(error)) | Err(error) => error,
-        Ok(Ok(_)) => {
-            Error::ValueOutOfRange { index, value: "out of range".to_owned(), from, to }
-        }
+        Ok(Ok(_)) => Error::ValueOutOfRange { index, value: "out of range".to_owned(), from, to },
     }
 }
 

@@ -32,8 +32,7 @@ fn of_device(driver: &Driver, gpu: &Gpu) -> Vec<Detail> {
     ];
     let [major, minor] = capability.map(|attribute| gpu.attribute(attribute));
     tell("compute capability", format!("{major}.{minor}"));
-    let yes_or_no =
-        |attribute| if gpu.attribute(attribute) == 0 { "no" } else { "yes" }.to_owned();
+    let yes_or_no = |attribute| if gpu.attribute(attribute) == 0 { "no" } else { "yes" }.to_owned();
     tell("memory pools", yes_or_no(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED));
     tell("pinned memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING));
     tell("managed memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS));

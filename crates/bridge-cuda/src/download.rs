@@ -117,17 +117,13 @@ unsafe fn stage(
             let first = source.data().addr() + slab.layout.byte_offset();
             let given = match &packed {
                 None => receive(gpu, &stream, first as u64, buffer.as_ptr(), slab.bytes),
-                Some(block) => {
-                    gather_part(
-                        gpu,
-                        &stream,
-                        (first as u64, &slab.layout, data_type),
-                        block.address(),
-                    )
-                    .and_then(|()| {
-                        receive(gpu, &stream, block.address(), buffer.as_ptr(), slab.bytes)
-                    })
-                }
+                Some(block) => gather_part(
+                    gpu,
+                    &stream,
+                    (first as u64, &slab.layout, data_type),
+                    block.address(),
+                )
+                .and_then(|()| receive(gpu, &stream, block.address(), buffer.as_ptr(), slab.bytes)),
             };
             buffer_used(gpu, &stream, &mut buffer, given)?;
             underway.push_back(Underway { buffer, slab });
@@ -151,11 +147,7 @@ fn largest_piece(source: &ManagedTensor, chunk: usize, bytes: usize) -> usize {
 /// # Safety
 ///
 /// As [`stage`].
-unsafe fn arrive(
-    piece: Option<Underway>,
-    target: *mut u8,
-    buffers: &mut Buffers,
-) -> Result<()> {
+unsafe fn arrive(piece: Option<Underway>, target: *mut u8, buffers: &mut Buffers) -> Result<()> {
     let Some(Underway { mut buffer, slab }) = piece else { return Ok(()) };
     buffer.wait()?;
     let flat = Layout::row_major(&[slab.bytes])?;

@@ -81,9 +81,10 @@ fn load() -> Result<Driver, Lack> {
     if let Some(missing) = FUNCTIONS.iter().find(|name| !has(&library, name)) {
         return Err(Lack {
             reason: format!("the driver's library has no function {missing}"),
-            remedy: "install an NVIDIA driver for CUDA 12.0 or later (525 or later); a stub library \
+            remedy:
+                "install an NVIDIA driver for CUDA 12.0 or later (525 or later); a stub library \
                      of the CUDA toolkit is no driver"
-                .to_owned(),
+                    .to_owned(),
         });
     }
     // The library stays loaded for as long as the process runs.

@@ -59,8 +59,7 @@ impl Event {
         let _current = gpu.enter()?;
         let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
         // SAFETY: the event is alive, and so is the stream, which the caller promises.
-        unsafe { stream::wait_event(stream, self.raw, flags) }
-            .map_err(failed("make a stream wait"))
+        unsafe { stream::wait_event(stream, self.raw, flags) }.map_err(failed("make a stream wait"))
     }
 
     /// Waits on the calling thread.

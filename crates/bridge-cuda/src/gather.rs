@@ -52,10 +52,8 @@ pub(crate) fn gather_part(
             let _current = gpu.enter()?;
             // SAFETY: the elements lie without gaps, in memory of this device that the stream may
             // use, as the caller says; the target has room for them.
-            return unsafe {
-                result::memcpy_dtod_async(target, first, bytes, stream.cu_stream())
-            }
-            .map_err(failed("copy on the device"));
+            return unsafe { result::memcpy_dtod_async(target, first, bytes, stream.cu_stream()) }
+                .map_err(failed("copy on the device"));
         }
     };
     match plan(layout, item, first, target)? {

@@ -120,7 +120,7 @@ impl Kernels {
 
 fn load() -> Result<CUmodule> {
     // SAFETY: the image is PTX text that ends with a zero byte.
-    unsafe { module::load_data(PTX.as_ptr().cast()) }.map_err(|error| not_loaded(error))
+    unsafe { module::load_data(PTX.as_ptr().cast()) }.map_err(not_loaded)
 }
 
 fn not_loaded(error: DriverError) -> Error {
@@ -129,9 +129,10 @@ fn not_loaded(error: DriverError) -> Error {
         | CUresult::CUDA_ERROR_INVALID_PTX
         | CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => Error::Unsupported {
             what: format!("running arraybridge's kernels on this GPU: {}", message(error)),
-            remedy: "they need compute capability 6.0 or later and a driver for CUDA 12.0 or later; \
+            remedy:
+                "they need compute capability 6.0 or later and a driver for CUDA 12.0 or later; \
                      copy and cast on the host instead"
-                .to_owned(),
+                    .to_owned(),
         },
         CUresult::CUDA_ERROR_JIT_COMPILER_NOT_FOUND => Error::Unsupported {
             what: "compiling arraybridge's kernels for this GPU".to_owned(),

@@ -178,9 +178,8 @@ mod tests {
             Move::Loops { unit, loops } => {
                 let rank = loops.rank as usize;
                 let axes = loops.extent[..rank].iter().zip(&loops.stride[..rank]);
-                let axes = axes
-                    .map(|(&n, &s)| Axis { extent: n as usize, stride: s as isize })
-                    .collect();
+                let axes =
+                    axes.map(|(&n, &s)| Axis { extent: n as usize, stride: s as isize }).collect();
                 (unit, axes)
             }
             Move::Planes { .. } => panic!("it is not transposed"),

@@ -1,8 +1,6 @@
 //! Managed memory: one address for the CPU and the GPUs, moved by the driver.
 
-use bridge_core::{
-    Access, Device, DeviceKind, Error, ManagedTensor, Owner, Result, TensorSpec,
-};
+use bridge_core::{Access, Device, DeviceKind, Error, ManagedTensor, Owner, Result, TensorSpec};
 use cudarc::driver::result;
 use cudarc::driver::sys::{CUdevice_attribute, CUmemAttach_flags};
 

@@ -2,9 +2,7 @@
 
 use std::any::TypeId;
 
-use bridge_core::{
-    Description, Device, DeviceKind, Error, ManagedTensor, Mapping, Owner, Refused,
-};
+use bridge_core::{Description, Device, DeviceKind, Error, ManagedTensor, Mapping, Owner, Refused};
 use cudarc::driver::sys::CUdevice_attribute;
 
 use crate::driver;

@@ -13,7 +13,7 @@ use crate::driver;
 use crate::event::Event;
 use crate::failure::failed;
 use crate::gather;
-use crate::gpu::Opened;
+use crate::gpu::{Gpu, Opened};
 use crate::home::Home;
 use crate::stream;
 use crate::upload::{Buffers, buffer_used, chunk_for, send};
@@ -106,7 +106,7 @@ fn is_allowed(from: &'static Opened, to: &'static Opened) -> bool {
 
 /// Whether `to` could read and write memory of `from`.
 fn can_access(from: &Opened, to: &Opened) -> bool {
-    let handle = |gpu: &Opened| driver::gpu(gpu.device()).map(|gpu| gpu.handle());
+    let handle = |gpu: &Opened| driver::gpu(gpu.device()).map(Gpu::handle);
     let (Ok(from), Ok(to)) = (handle(from), handle(to)) else { return false };
     accessible(from, to)
 }

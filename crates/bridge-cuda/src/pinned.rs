@@ -28,8 +28,11 @@ impl Pinned {
     pub(crate) fn allocate(gpu: &'static Opened, bytes: usize) -> Result<Self> {
         let _current = gpu.enter()?;
         // SAFETY: a context is current.
-        let first = unsafe { result::malloc_host(bytes, PORTABLE) }
-            .map_err(not_allocated(DEVICE, bytes, "allocate pinned memory"))?;
+        let first = unsafe { result::malloc_host(bytes, PORTABLE) }.map_err(not_allocated(
+            DEVICE,
+            bytes,
+            "allocate pinned memory",
+        ))?;
         Ok(Self { first: first.cast(), bytes, gpu })
     }
 
@@ -77,4 +80,3 @@ pub fn pinned(spec: &TensorSpec) -> Result<ManagedTensor> {
     };
     Ok(tensor?)
 }
-

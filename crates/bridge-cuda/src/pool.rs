@@ -54,13 +54,16 @@ impl Pool {
         Ok(this)
     }
 
-
     /// Allocates `bytes`, for use in `stream` and what waits for it.
     ///
     /// # Safety
     ///
     /// The context of the pool's device is current, and `stream` is one of its streams.
-    pub(crate) unsafe fn allocate(&self, bytes: usize, stream: CUstream) -> Result<u64, DriverError> {
+    pub(crate) unsafe fn allocate(
+        &self,
+        bytes: usize,
+        stream: CUstream,
+    ) -> Result<u64, DriverError> {
         // SAFETY: the caller promises the context and the stream.
         unsafe {
             match self.pool {
@@ -114,9 +117,8 @@ impl Pool {
         let Some(pool) = self.pool else { return 0 };
         let mut value = 0_u64;
         // SAFETY: the pool is alive, and the attributes asked for are 64-bit numbers.
-        let asked = unsafe {
-            mem_pool::get_attribute(pool, attribute, (&raw mut value).cast::<c_void>())
-        };
+        let asked =
+            unsafe { mem_pool::get_attribute(pool, attribute, (&raw mut value).cast::<c_void>()) };
         if asked.is_ok() { value } else { 0 }
     }
 

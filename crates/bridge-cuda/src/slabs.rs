@@ -32,7 +32,11 @@ impl Slabs {
     ///
     /// The second value is the element type of the pieces' layouts: packed elements and those
     /// without gaps are bytes.
-    pub(crate) fn new(layout: &Layout, data_type: DataType, chunk: usize) -> Result<(Self, DataType)> {
+    pub(crate) fn new(
+        layout: &Layout,
+        data_type: DataType,
+        chunk: usize,
+    ) -> Result<(Self, DataType)> {
         let (layout, data_type, item) = match data_type.size_in_bytes() {
             Some(item) if !layout.is_row_major() => (layout.clone(), data_type, item),
             _ => {

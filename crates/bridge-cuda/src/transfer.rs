@@ -2,7 +2,7 @@
 
 use bridge_core::{Device, DeviceKind, Error, ManagedTensor, Result, TensorSpec};
 
-use crate::gpu::Opened;
+use crate::gpu::{Gpu, Opened};
 use crate::managed::managed;
 use crate::pinned::pinned;
 use crate::pointer;
@@ -84,5 +84,5 @@ pub(crate) fn settle(tensor: &ManagedTensor) -> Result<()> {
         return Ok(());
     }
     let driver = driver::require()?;
-    driver.gpus.iter().filter_map(|gpu| gpu.opened()).try_for_each(Opened::synchronize)
+    driver.gpus.iter().filter_map(Gpu::opened).try_for_each(Opened::synchronize)
 }

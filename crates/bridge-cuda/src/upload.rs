@@ -97,7 +97,9 @@ fn stage(
         // SAFETY:
         // - The shapes are equal, and the slab's elements are among the tensor's, which can be read.
         // - The buffer has room for them, and no device uses it: `next` waited.
-        unsafe { bridge_host::copy_strided(first, &slab.layout, buffer.as_ptr(), &packed, data_type) };
+        unsafe {
+            bridge_host::copy_strided(first, &slab.layout, buffer.as_ptr(), &packed, data_type);
+        };
         let sent = send(gpu, home, buffer.as_ptr(), target + slab.start as u64, slab.bytes);
         buffers.give(buffer_used(gpu, home, &mut buffer, sent).map(|()| buffer)?);
     }

@@ -29,7 +29,7 @@ fn borders() -> Vec<f64> {
             found.extend([near, -near]);
         }
     }
-    found.extend([9.223_372_036_854_775_8e18, 1.844_674_407_370_955_2e19, -9.3e18, 1.8e19]);
+    found.extend([9.223_372_036_854_776e18, 1.844_674_407_370_955_2e19, -9.3e18, 1.8e19]);
     found
 }
 
@@ -159,5 +159,10 @@ fn every_cast_is_the_hosts() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} casts differ:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} casts differ:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(40)].join("\n")
+    );
 }

@@ -106,8 +106,11 @@ fn pinned_memory_that_runs_out_is_an_error() {
     alone("pinned_memory_that_runs_out_is_an_error", Config::default(), |cuda| {
         cuda.inject(Fault::PinnedOutOfMemory { nth: 0 });
         let error = CudaArray::from_host(&counted(&[10]), GPU).unwrap_err();
-        assert!(matches!(error, Error::OutOfMemory { device, .. }
-            if device.kind() == DeviceKind::CudaHost), "{error}");
+        assert!(
+            matches!(error, Error::OutOfMemory { device, .. }
+            if device.kind() == DeviceKind::CudaHost),
+            "{error}"
+        );
         // A second buffer that cannot be had only costs time.
         cuda.inject(Fault::PinnedOutOfMemory { nth: 1 });
         let array = CudaArray::from_host(&large(&DropCounter::new()), GPU).unwrap();

@@ -5,9 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use bridge_core::{
-    Access, Backend, DataType, Device, ManagedTensor, Owner, Stream, TensorSpec,
-};
+use bridge_core::{Access, Backend, DataType, Device, ManagedTensor, Owner, Stream, TensorSpec};
 use bridge_cuda::{ConsumerStream, Cuda, CudaArray, new_stream, on_stream, pinned, thread_stream};
 use cudarc::driver::{CudaSlice, CudaStream};
 use simulated_cuda::{Config, Fault, SimulatedCuda};

@@ -32,8 +32,7 @@ const ILLEGAL_ADDRESS: i32 = 700;
 
 type Outcome = Result<(), i32>;
 type Copy<Shape> = unsafe extern "C" fn(Grid, *const u8, *mut u8, *const Shape);
-type CastAny =
-    unsafe extern "C" fn(Grid, *const u8, *mut u8, *mut u64, *const Cast, *const Loops);
+type CastAny = unsafe extern "C" fn(Grid, *const u8, *mut u8, *mut u64, *const Cast, *const Loops);
 type CastDense = unsafe extern "C" fn(Grid, *const u8, *mut u8, *mut u64, u64, u32);
 
 /// Memory that a launch reads, as the address that the kernel starts from.

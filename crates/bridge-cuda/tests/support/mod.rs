@@ -39,14 +39,15 @@ fn start(config: &Config) -> SimulatedCuda {
 /// Runs a test in a process of its own, on a simulated driver that is configured so: what the backend
 /// keeps for the life of a process begins anew. Afterwards no device memory may be alive and no rule
 /// be broken.
+#[expect(clippy::needless_pass_by_value, reason = "a configuration is written down in the call")]
 pub(crate) fn alone(name: &str, config: Config, test: impl FnOnce(&SimulatedCuda)) {
-    alone_with(name, config, &[], test);
+    alone_with(name, &config, &[], test);
 }
 
 /// As [`alone`], with variables.
 pub(crate) fn alone_with(
     name: &str,
-    config: Config,
+    config: &Config,
     variables: &[(&str, &str)],
     test: impl FnOnce(&SimulatedCuda),
 ) {
@@ -61,7 +62,7 @@ pub(crate) fn alone_with(
         assert!(text.contains("1 passed"), "no test of this name ran:\n{text}");
         return;
     }
-    let simulated = start(&config);
+    let simulated = start(config);
     test(&simulated);
     simulated.flush();
     assert_eq!(simulated.violations(), [], "rules of the driver were broken");
