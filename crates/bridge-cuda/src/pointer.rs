@@ -83,8 +83,9 @@ pub(crate) fn check(gpu: &Opened, tensor: &ManagedTensor) -> Result<()> {
 fn wrong(gpu: &Opened, found: Pointer) -> Option<String> {
     let ordinal = gpu.device().ordinal().cast_signed();
     match found.memory_type {
-        // Pinned memory is used by the GPUs at the same address.
-        HOST | DEVICE if found.managed != 0 || found.memory_type == HOST => None,
+        // Pinned and managed memory is used by the GPUs at the same address.
+        _ if found.managed != 0 => None,
+        HOST => None,
         DEVICE if found.ordinal != ordinal => Some(format!(
             "it is on cuda:{}; take the ordinal from the pointer's attributes",
             found.ordinal

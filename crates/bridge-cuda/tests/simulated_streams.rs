@@ -121,9 +121,14 @@ fn foreign(stream: &Arc<CudaStream>, numbers: &[f32]) -> ManagedTensor {
 #[test]
 fn a_foreign_owner_frees_after_our_last_use() {
     alone("a_foreign_owner_frees_after_our_last_use", Config::default(), |cuda| {
-        seeds(|_| {
+        seeds(|seed| {
             cuda.inject(Fault::SlowCopies { polls: 20 });
-            let theirs = new_stream(GPU).unwrap();
+            let context = Arc::clone(thread_stream(GPU).unwrap().context());
+            let theirs = match seed % 3 {
+                0 => new_stream(GPU).unwrap(),
+                1 => context.per_thread_stream(),
+                _ => context.default_stream(),
+            };
             let numbers: Vec<f32> = (0..3000).map(|number| number as f32).collect();
             let tensor = foreign(&theirs, &numbers);
             let array = CudaArray::from_tensor(tensor).unwrap();
