@@ -1,5 +1,6 @@
 //! The cells of the test matrix: every crate, and every backend with every choice of its features.
 
+use crate::cpp_compiler::CPP_COMPILER;
 use crate::features::{combinations, named, of_package};
 use crate::libtorch::TORCH;
 use crate::opencl::OPENCL;
@@ -39,6 +40,12 @@ const BACKENDS: &[BackendCrate] = &[
     BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] },
     BackendCrate { name: "torch", package: "bridge-torch", requirements: &[&TORCH] },
     BackendCrate { name: "opencl", package: "bridge-opencl", requirements: &[&OPENCL] },
+    // No GPU is needed: the tests bring a driver that is simulated in host memory.
+    BackendCrate {
+        name: "cuda (simulated)",
+        package: "bridge-cuda",
+        requirements: &[&CPP_COMPILER],
+    },
 ];
 
 /// Every cell, in the order of the table.
@@ -68,6 +75,8 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
         },
         together("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
+        Cell { requirements: &[&CPP_COMPILER], ..together("CUDA kernels", "cuda-kernels") },
+        together("CUDA driver", "simulated-cuda"),
         together("xtask", "xtask"),
         together("measured", "measured"),
         together("gpu-runner", "gpu-runner"),

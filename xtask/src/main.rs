@@ -17,6 +17,7 @@ mod cargo_deny;
 mod cells;
 mod ci;
 mod command;
+mod cpp_compiler;
 mod failure;
 mod features;
 mod gpu_bundle;
@@ -25,6 +26,7 @@ mod libtorch;
 mod nextest;
 mod opencl;
 mod outcome;
+mod ptx;
 mod python_peers;
 mod ratios;
 mod requirement;
@@ -56,6 +58,8 @@ enum Chore {
     GpuBundle(gpu_bundle::Options),
     /// Run the tests of bridge-torch under AddressSanitizer
     Sanitize(sanitize::Options),
+    /// Make the PTX of the CUDA kernels from their source
+    Ptx(ptx::Options),
     /// List what the chores need beyond Rust, or install what is named
     Setup(setup::Options),
 }
@@ -78,6 +82,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Bench(options) => bench::run(&workspace, options),
         Chore::GpuBundle(options) => gpu_bundle::run(&workspace, options),
         Chore::Sanitize(options) => sanitize::run(&workspace, options),
+        Chore::Ptx(options) => ptx::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),
     }
 }

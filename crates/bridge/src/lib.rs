@@ -43,6 +43,7 @@
 //! - `candle` (default): `candle_core::Tensor` on the CPU.
 //! - `torch`: `tch::Tensor`, on the CPU and on CUDA devices; needs libtorch.
 //! - `opencl`: [`opencl::ClArray`], on the devices of every OpenCL platform; loaded at run time.
+//! - `cuda`: `CudaArray` on NVIDIA GPUs. It needs nothing to build, and a driver to run.
 //!
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
@@ -59,6 +60,8 @@ pub use bridge_cpu::ndarray;
 pub use bridge_torch as torch;
 #[cfg(feature = "opencl")]
 pub use bridge_opencl as opencl;
+#[cfg(feature = "cuda")]
+pub use bridge_cuda as cuda;
 
 /// Registers every backend of the enabled features by hand: for Rust static libraries that a C
 /// program links, where link-time registration does not work. Call it first thing.
@@ -74,5 +77,7 @@ pub fn register_all() -> Result<()> {
     bridge_torch::register_all()?;
     #[cfg(feature = "opencl")]
     bridge_opencl::register_all()?;
+    #[cfg(feature = "cuda")]
+    bridge_cuda::register_all()?;
     Ok(())
 }
