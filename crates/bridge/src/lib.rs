@@ -56,12 +56,12 @@ use bridge_host as _;
 pub use bridge_cpu::candle;
 #[cfg(feature = "ndarray")]
 pub use bridge_cpu::ndarray;
-#[cfg(feature = "torch")]
-pub use bridge_torch as torch;
-#[cfg(feature = "opencl")]
-pub use bridge_opencl as opencl;
 #[cfg(feature = "cuda")]
 pub use bridge_cuda as cuda;
+#[cfg(feature = "opencl")]
+pub use bridge_opencl as opencl;
+#[cfg(feature = "torch")]
+pub use bridge_torch as torch;
 
 /// Registers every backend of the enabled features by hand: for Rust static libraries that a C
 /// program links, where link-time registration does not work. Call it first thing.
