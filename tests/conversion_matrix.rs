@@ -1,7 +1,7 @@
 //! Every pair of linked backends: every element type both have, in every layout, by value.
 
 use arraybridge::{Array, Backend, Convert, Copy, DataType, ManagedTensor, Options};
-use bridge_tests::{address, counting, registry};
+use bridge_tests::{counting, place, registry};
 
 /// The ways a tensor can lie.
 fn layouts(tensor: ManagedTensor) -> Vec<(&'static str, ManagedTensor)> {
@@ -69,10 +69,10 @@ fn a_report_is_true_about_the_pointer() {
             for (layout, tensor) in layouts(counting(DataType::F32)) {
                 let array = Array::new(tensor);
                 let array = registry().convert(array, source.name(), Options::default()).unwrap();
-                let before = exported_address(&array);
+                let (before, array) = place(array);
                 let (array, report) =
                     registry().convert_reported(array, target.name(), Options::default()).unwrap();
-                let after = exported_address(&array);
+                let (after, _) = place(array);
                 let empty = report.shape.contains(&0);
                 let cell = format!("{report} ({layout})");
                 assert!(empty || report.is_zero_copy() == (before == after), "{cell}");
@@ -81,33 +81,22 @@ fn a_report_is_true_about_the_pointer() {
     }
 }
 
-/// Where the first element lies, without disturbing the array.
-fn exported_address(array: &Array) -> usize {
-    use arraybridge::ndarray::SharedArray;
-    if let Some(shared) = array.downcast_ref::<SharedArray<f32>>() {
-        return shared.as_ptr().addr();
-    }
-    let tensor = array.downcast_ref::<candle_core::Tensor>().unwrap().clone();
-    address(&tensor.convert::<ManagedTensor>().unwrap())
-}
-
 #[test]
 fn copy_always_shares_nothing_and_never_copies_nothing() {
     for &source in registry().backends() {
         for &target in registry().backends() {
             let array = Array::new(counting(DataType::F32));
             let array = registry().convert(array, source.name(), Options::default()).unwrap();
-            let before = exported_address(&array);
+            let (before, array) = place(array);
             let always = Options::default().copy(Copy::Always);
             let copied = registry().convert(array, target.name(), always).unwrap();
-            assert_ne!(exported_address(&copied), before, "{} to {}", source.name(), target.name());
+            let (after, copied) = place(copied);
+            assert_ne!(after, before, "{} to {}", source.name(), target.name());
 
-            let before = exported_address(&copied);
             let never = Options::default().copy(Copy::Never);
-            match registry().convert(copied, source.name(), never) {
-                Ok(shared) => assert_eq!(exported_address(&shared), before),
-                Err(refused) => assert_eq!(exported_address(&refused.into_value()), before),
-            }
+            let back = registry().convert(copied, source.name(), never);
+            let kept = back.unwrap_or_else(|refused| refused.into_value());
+            assert_eq!(place(kept).0, after, "{} to {}", target.name(), source.name());
         }
     }
 }

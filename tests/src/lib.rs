@@ -1,8 +1,11 @@
 //! What the tests across crates share.
 
-use arraybridge::{Backend, DataType, Description, ManagedTensor, NativeArray, Overflow, Registry};
+use arraybridge::{
+    Array, Backend, DataType, Description, Device, ManagedTensor, Mapping, NativeArray, Overflow,
+    Registry,
+};
 
-/// The registry of this program: ndarray and candle.
+/// The registry of this program: ndarray, candle, and what the features add.
 pub fn registry() -> &'static Registry {
     Registry::global().expect("no duplicates are linked")
 }
@@ -23,6 +26,33 @@ pub fn values(tensor: &ManagedTensor) -> Vec<f64> {
 /// The address of the element whose indices are all zero.
 pub fn address(tensor: &ManagedTensor) -> usize {
     tensor.first_element().addr()
+}
+
+/// Where elements are: an address of the host, or a place on a device that the host cannot see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The address of the element whose indices are all zero.
+    Host(usize),
+    /// The same on the device, or its handle and the offset.
+    Device(Device, usize),
+}
+
+/// Where an array's elements are. Memory that a device uses in place is the host's.
+pub fn place(array: Array) -> (Place, Array) {
+    let native = array.native_type();
+    let tensor = array.export().expect("it can be exported");
+    let (device, first) = (tensor.device(), address(&tensor));
+    let backend = registry().backend_of(device).expect("somebody manages the device");
+    let (place, tensor) = if device.kind().is_host_accessible() {
+        (Place::Host(first), tensor)
+    } else if backend.mapping(&tensor.describe(), Device::CPU) == Mapping::Possible {
+        let on_host = backend.map(tensor, Device::CPU).expect("it said so");
+        let place = Place::Host(address(&on_host));
+        (place, backend.map(on_host, device).expect("it came from there"))
+    } else {
+        (Place::Device(device, first), tensor)
+    };
+    (place, native.import(tensor).expect("it was exported"))
 }
 
 /// What a plan is told of an array.

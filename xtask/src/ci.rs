@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cargo_deny::CARGO_DENY;
+use crate::cells::features_of_all;
 use crate::command::{Environment, Tool};
 use crate::failure::{Failure, Result};
 use crate::libtorch::TORCH;
@@ -73,9 +74,13 @@ impl Checks<'_> {
     }
 
     fn code(&self, torch: &Environment) -> [Tool; 3] {
-        let document = self.ours("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-Dwarnings");
+        let packages = ["arraybridge", "bridge-benches", "bridge-cli", "bridge-tests"];
+        let all = features_of_all(self.workspace, &packages, &[]).join(",");
+        let clippy = self.ours("clippy --workspace --all-targets --features").args([&all]);
+        let document = self.ours("doc --workspace --no-deps --features").args([&all]);
+        let document = document.env("RUSTDOCFLAGS", "-Dwarnings");
         [
-            self.ours("clippy --workspace --all-targets -- -D warnings").envs(torch),
+            clippy.args(["--", "-D", "warnings"]).envs(torch),
             self.third_partys("clippy", "--all-targets -- -D warnings"),
             document.envs(torch),
         ]

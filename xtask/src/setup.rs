@@ -5,15 +5,17 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cargo_deny::CARGO_DENY;
+use crate::cpp_compiler::CPP_COMPILER;
 use crate::failure::{Failure, Result};
 use crate::libtorch::TORCH;
+use crate::opencl::OPENCL;
 use crate::python_peers::PYTHON_PEERS;
 use crate::requirement::{Presence, Provider, Requirement};
 use crate::table::{self, Header, Row, Tone};
 use crate::workspace::Workspace;
 
 /// Every requirement there is, in the order they are listed.
-const ALL: &[&Requirement] = &[&CARGO_DENY, &PYTHON_PEERS, &TORCH];
+const ALL: &[&Requirement] = &[&CARGO_DENY, &CPP_COMPILER, &PYTHON_PEERS, &TORCH, &OPENCL];
 
 /// Options of `setup`.
 #[derive(Debug, Args)]
@@ -96,7 +98,8 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let failure = named(&["cuda-of-tomorrow".to_owned()]).err().unwrap().to_string();
         assert!(failure.contains("cuda-of-tomorrow"), "{failure}");
-        assert!(failure.contains("cargo-deny, python-peers, torch, all"), "{failure}");
+        let listed = "cargo-deny, cpp-compiler, python-peers, torch, opencl, all";
+        assert!(failure.contains(listed), "{failure}");
     }
 
     #[test]

@@ -347,3 +347,17 @@ fn class_g_a_bool_is_zero_or_one() {
     let text = tensor.as_slice::<bool>().unwrap_err().to_string();
     assert!(text.contains("byte 0 of a bool tensor is 3"), "{text}");
 }
+
+#[test]
+fn a_tensor_goes_through_a_pointer_and_comes_back_whole() {
+    let tensor = ManagedTensor::from_vec(vec![1_u16, 2, 3], &[3]).unwrap();
+    let address = tensor.data();
+    let raw = tensor.into_raw();
+    // SAFETY: the pointer is the tensor's; this one is only looked at.
+    let seen = std::mem::ManuallyDrop::new(unsafe { ManagedTensor::from_raw(raw) });
+    assert_eq!(seen.as_slice::<u16>().unwrap(), [1, 2, 3]);
+    // SAFETY: the pointer is the tensor's, taken back once.
+    let tensor = unsafe { ManagedTensor::from_raw(raw) };
+    assert_eq!(tensor.data(), address);
+    assert_eq!(tensor.into_vec::<u16>().unwrap().0, [1, 2, 3]);
+}

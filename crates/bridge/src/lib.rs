@@ -42,6 +42,8 @@
 //! - `ndarray` (default): owned arrays and [`ndarray::SharedArray`].
 //! - `candle` (default): `candle_core::Tensor` on the CPU.
 //! - `torch`: `tch::Tensor`, on the CPU and on CUDA devices; needs libtorch.
+//! - `opencl`: [`opencl::ClArray`], on the devices of every OpenCL platform; loaded at run time.
+//! - `cuda`: `CudaArray` on NVIDIA GPUs. It needs nothing to build, and a driver to run.
 //!
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
@@ -54,6 +56,10 @@ use bridge_host as _;
 pub use bridge_cpu::candle;
 #[cfg(feature = "ndarray")]
 pub use bridge_cpu::ndarray;
+#[cfg(feature = "cuda")]
+pub use bridge_cuda as cuda;
+#[cfg(feature = "opencl")]
+pub use bridge_opencl as opencl;
 #[cfg(feature = "torch")]
 pub use bridge_torch as torch;
 
@@ -69,5 +75,9 @@ pub fn register_all() -> Result<()> {
     bridge_cpu::register_all()?;
     #[cfg(feature = "torch")]
     bridge_torch::register_all()?;
+    #[cfg(feature = "opencl")]
+    bridge_opencl::register_all()?;
+    #[cfg(feature = "cuda")]
+    bridge_cuda::register_all()?;
     Ok(())
 }

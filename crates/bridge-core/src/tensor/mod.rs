@@ -9,6 +9,7 @@ mod views;
 
 use std::ffi::c_void;
 use std::fmt;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 pub use owner::Owner;
@@ -188,6 +189,27 @@ impl ManagedTensor {
         };
         let layout = layout.clone();
         Description { data_type, device, layout, access, ownership, alignment, owner }
+    }
+
+    /// The tensor as one pointer, for a C interface to keep as the context of a deleter. Nothing is
+    /// allocated, and nothing dropped until [`from_raw`](Self::from_raw) has it back.
+    #[inline]
+    pub fn into_raw(self) -> NonNull<c_void> {
+        let raw = Arc::into_raw(self.parts);
+        NonNull::new(raw.cast_mut().cast()).unwrap_or_else(|| unreachable!("an Arc is not null"))
+    }
+
+    /// The tensor that [`into_raw`](Self::into_raw) gave out.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is such a pointer, and no tensor is made of it twice, unless the others are only
+    /// looked at and never dropped (`ManuallyDrop`).
+    #[inline]
+    pub unsafe fn from_raw(raw: NonNull<c_void>) -> Self {
+        // SAFETY: the pointer is that of `Arc::into_raw`, of the same type, and the caller promises
+        // that its count is given up once.
+        Self { parts: unsafe { Arc::from_raw(raw.as_ptr().cast_const().cast()) } }
     }
 
     fn parts_mut(&mut self) -> &mut Parts {

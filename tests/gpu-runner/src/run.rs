@@ -1,0 +1,120 @@
+//! Running one program of the bundle.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use measured::measurements;
+
+use crate::machine::python;
+use crate::report::{Measured, Outcome};
+
+/// How much of a failed program's output a report keeps, in characters.
+const KEPT: usize = 6_000;
+
+/// Runs a test program, one test at a time: the tests share one GPU.
+pub(crate) fn test(folder: &Path, name: &str, limit: Duration) -> Outcome {
+    let mut command = Command::new(folder.join(name));
+    command.args(["--test-threads=1", "--color=never"]);
+    outcome(folder, name, command, limit)
+}
+
+/// Runs a benchmark program, and says what has been measured so far.
+pub(crate) fn benchmark(
+    folder: &Path,
+    out: &Path,
+    name: &str,
+    limit: Duration,
+    quick: bool,
+) -> (Outcome, Vec<Measured>) {
+    let criterion = out.join("criterion");
+    let mut command = Command::new(folder.join(name));
+    command.arg("--bench").args(quick.then_some("--quick")).env("CRITERION_HOME", &criterion);
+    let outcome = outcome(folder, name, command, limit);
+    let measured = measurements(&criterion).into_iter().map(|one| Measured {
+        job: one.job,
+        by: one.by,
+        nanoseconds: one.nanoseconds,
+        times_ours: one.times_ours,
+    });
+    (outcome, measured.collect())
+}
+
+fn outcome(folder: &Path, name: &str, mut command: Command, limit: Duration) -> Outcome {
+    eprintln!("{name}");
+    let started = Instant::now();
+    command.current_dir(folder).env("ARRAYBRIDGE_CUDA", "real").env("ARRAYBRIDGE_PYTHON", python());
+    let (ended, printed) = match run(command, limit) {
+        Ok((ended, printed)) => (Ok(ended), printed),
+        Err(error) => (Err(error), String::new()),
+    };
+    let mut outcome = Outcome {
+        name: name.to_owned(),
+        passed: 0,
+        failed: Vec::new(),
+        ignored: 0,
+        seconds: started.elapsed().as_secs_f64(),
+        trouble: None,
+        output: None,
+    };
+    printed.lines().for_each(|line| outcome.count(line));
+    outcome.trouble = match ended {
+        Err(error) => Some(format!("it could not be run: {error}")),
+        Ok(None) => Some(format!("it was stopped after {} seconds", limit.as_secs())),
+        Ok(Some(status)) if !status.success() && outcome.failed.is_empty() => {
+            Some(format!("it ended with {status}"))
+        }
+        Ok(Some(_)) => None,
+    };
+    if !outcome.is_good() {
+        let skipped = printed.chars().count().saturating_sub(KEPT);
+        outcome.output = Some(printed.chars().skip(skipped).collect());
+    }
+    outcome
+}
+
+impl Outcome {
+    /// Reads a line of the test harness, as in `test a::b ... ok`.
+    fn count(&mut self, line: &str) {
+        let Some((name, verdict)) =
+            line.strip_prefix("test ").and_then(|line| line.rsplit_once(" ... "))
+        else {
+            return;
+        };
+        match verdict.split([' ', ',']).next() {
+            Some("ok") => self.passed += 1,
+            Some("FAILED") => self.failed.push(name.to_owned()),
+            Some("ignored") => self.ignored += 1,
+            _ => {}
+        }
+    }
+}
+
+/// The exit status, `None` where the program had to be stopped, and what it printed.
+fn run(mut command: Command, limit: Duration) -> io::Result<(Option<ExitStatus>, String)> {
+    let log = std::env::temp_dir().join(format!("gpu-runner-{}.log", std::process::id()));
+    let file = File::create(&log)?;
+    command.stdin(Stdio::null()).stderr(file.try_clone()?).stdout(file);
+    let ended = command.spawn().and_then(|mut child| wait(&mut child, limit));
+    let printed = std::fs::read(&log).unwrap_or_default();
+    let _ = std::fs::remove_file(&log);
+    Ok((ended?, String::from_utf8_lossy(&printed).into_owned()))
+}
+
+fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if started.elapsed() > limit {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,69 @@
+//! The runner on a bundle of small programs.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// A folder with the runner and these shell scripts as its tests.
+fn bundle(tests: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_gpu-runner"), folder.path().join("gpu-runner")).unwrap();
+    for (name, script) in tests {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let names: Vec<_> = tests.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let list = names.join(",");
+    let json = format!("{{\"commit\":\"abc\",\"tests\":[{list}],\"benchmarks\":[]}}");
+    fs::write(folder.path().join("bundle.json"), json).unwrap();
+    folder
+}
+
+fn run(folder: &Path, args: &[&str]) -> (i32, serde_json::Value, String) {
+    let output = Command::new(folder.join("gpu-runner")).args(args).output().unwrap();
+    let report = fs::read_to_string(folder.join("report.json")).unwrap_or_default();
+    let report = serde_json::from_str(&report).unwrap_or_default();
+    (output.status.code().unwrap(), report, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn verdicts_are_counted_and_one_failure_fails_the_run() {
+    let folder = bundle(&[
+        ("good", "echo 'test a::one ... ok'; echo 'test two ... ignored, no peer'"),
+        ("bad", "echo 'test three ... FAILED'; echo 'three: wrong'; exit 101"),
+    ]);
+    let (code, report, _) = run(folder.path(), &[]);
+    assert_eq!(code, 1);
+    let tests = &report["tests"];
+    assert_eq!((&tests[0]["passed"], &tests[0]["ignored"]), (&1.into(), &1.into()));
+    assert_eq!(tests[1]["failed"][0], "three");
+    assert!(tests[1]["output"].as_str().unwrap().contains("three: wrong"));
+    let shown = fs::read_to_string(folder.path().join("report.md")).unwrap();
+    assert!(shown.contains("| good | 1 | 0 | 1 |"), "{shown}");
+
+    let (code, report, _) = run(folder.path(), &["--only", "good"]);
+    assert_eq!((code, report["tests"].as_array().unwrap().len()), (0, 1));
+}
+
+#[test]
+fn crashes_hangs_and_missing_programs_are_told() {
+    let folder = bundle(&[("crash", "kill -SEGV $$"), ("hang", "exec sleep 60"), ("gone", "")]);
+    fs::remove_file(folder.path().join("gone")).unwrap();
+    let (code, report, _) = run(folder.path(), &["--seconds", "1"]);
+    assert_eq!(code, 1);
+    let trouble = |test: usize| report["tests"][test]["trouble"].as_str().unwrap().to_owned();
+    assert!(trouble(0).contains("signal: 11"), "{}", trouble(0));
+    assert!(trouble(1).contains("stopped after 1 seconds"), "{}", trouble(1));
+    assert!(trouble(2).contains("could not be run"), "{}", trouble(2));
+}
+
+#[test]
+fn a_folder_that_is_no_bundle_is_told_apart() {
+    let folder = bundle(&[]);
+    fs::remove_file(folder.path().join("bundle.json")).unwrap();
+    let (code, _, said) = run(folder.path(), &[]);
+    assert_eq!(code, 2);
+    assert!(said.contains("cargo xtask gpu-bundle"), "{said}");
+}

@@ -1,0 +1,180 @@
+//! `cargo xtask gpu-bundle`: a folder that runs on a machine with nothing but the NVIDIA driver.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::command::{Lines, Tool};
+use crate::failure::{Failure, Result};
+use crate::workspace::Workspace;
+
+/// What a bundle may weigh: what machines that are lent for minutes take.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Test programs whose names start so need the simulated driver.
+const SIMULATED: &str = "simulated_";
+
+/// Options of `gpu-bundle`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The folder to make; what is in it is replaced [default: target/gpu-bundle]
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// Builds the programs, copies them, and says how to run them.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let out = options.out.clone().unwrap_or_else(|| workspace.target.join("gpu-bundle"));
+    let tests = built(&stripped(workspace, "test --release --no-run --package bridge-cuda"))?;
+    let tests = tests.into_iter().filter(|program| !program.name.starts_with(SIMULATED));
+    let benchmarks = built(&stripped(
+        workspace,
+        "bench --no-run --package bridge-benches --features cuda --bench cuda",
+    ))?;
+    let runner = built(&stripped(workspace, "build --release --package gpu-runner"))?;
+    let commit = Tool::new("git", &workspace.root).args(["describe", "--always", "--dirty"]);
+
+    let bundle = Bundle { folder: &out };
+    bundle.empty()?;
+    let tests = bundle.add("test-", tests)?;
+    let benchmarks = bundle.add("benchmark-", benchmarks)?;
+    bundle.add("", runner)?;
+    let contents = json!({
+        "commit": commit.capture()?.trim(),
+        "tests": tests,
+        "benchmarks": benchmarks,
+    });
+    bundle.write("bundle.json", &format!("{contents:#}\n"))?;
+    let bytes = bundle.check_size()?;
+    println!(
+        "{} ({:.1} MiB)\n\nCopy the folder to the GPU machine and run ./gpu-runner there: it writes \
+         report.json and report.md.\nPeers in Python are measured where ARRAYBRIDGE_PYTHON, or \
+         python3, has torch.",
+        out.display(),
+        bytes as f64 / f64::from(1 << 20)
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A program that cargo has built.
+struct Program {
+    name: String,
+    path: PathBuf,
+}
+
+/// A cargo that leaves symbols out of what it links, and says what that is.
+fn stripped(workspace: &Workspace, args: &str) -> Tool {
+    workspace
+        .cargo()
+        .args(args.split(' '))
+        .args(["--message-format", "json-render-diagnostics"])
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
+        .env("CARGO_PROFILE_BENCH_STRIP", "symbols")
+}
+
+fn built(cargo: &Tool) -> Result<Vec<Program>> {
+    let mut programs = Vec::new();
+    if !cargo.each_line(Lines::Stdout, |line| programs.extend(program_of(line)))? {
+        return Err(Failure::new(
+            format!("run `{}`", cargo.line()),
+            "it failed",
+            "mend what its output above names, then run the command again",
+        ));
+    }
+    Ok(programs)
+}
+
+/// The program that a message of cargo's is about.
+fn program_of(message: &str) -> Option<Program> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message["executable"].as_str()?.into();
+    Some(Program { name: message["target"]["name"].as_str()?.to_owned(), path })
+}
+
+/// The folder that is made.
+struct Bundle<'a> {
+    folder: &'a Path,
+}
+
+impl Bundle<'_> {
+    fn empty(&self) -> Result<()> {
+        match fs::remove_dir_all(self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(&error)),
+            _ => fs::create_dir_all(self.folder).map_err(|error| self.failed(&error)),
+        }
+    }
+
+    /// Copies programs in under their names with `prefix` before them, and gives the names.
+    fn add(
+        &self,
+        prefix: &str,
+        programs: impl IntoIterator<Item = Program>,
+    ) -> Result<Vec<String>> {
+        let copy = |Program { name, path }| {
+            let name = format!("{prefix}{name}");
+            fs::copy(path, self.folder.join(&name)).map_err(|error| self.failed(&error))?;
+            Ok(name)
+        };
+        programs.into_iter().map(copy).collect()
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        fs::write(self.folder.join(name), text).map_err(|error| self.failed(&error))
+    }
+
+    fn check_size(&self) -> Result<u64> {
+        let files = fs::read_dir(self.folder).map_err(|error| self.failed(&error))?;
+        let sizes = files.map(|file| Ok(file?.metadata()?.len()));
+        let bytes = sizes.sum::<io::Result<u64>>().map_err(|error| self.failed(&error))?;
+        if bytes <= MOST_BYTES {
+            return Ok(bytes);
+        }
+        Err(Failure::new(
+            "keep the bundle within 64 MiB",
+            format!("{} MiB in {}", bytes >> 20, self.folder.display()),
+            "join test programs, or leave dependencies out of them",
+        ))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        Failure::new(
+            format!("make the folder {}", self.folder.display()),
+            error.to_string(),
+            "choose another with --out",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bundle, Program, program_of};
+
+    #[test]
+    fn programs_are_read_from_cargos_messages() {
+        let message = r#"{"reason":"compiler-artifact","target":{"name":"streams"},
+            "executable":"/t/streams-0a1b"}"#;
+        let program = program_of(message).unwrap();
+        assert_eq!((&*program.name, program.path.to_str()), ("streams", Some("/t/streams-0a1b")));
+        for other in [r#"{"reason":"build-finished"}"#, r#"{"executable":null}"#, "no json"] {
+            assert!(program_of(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_replaces_what_was_there() {
+        let folder = std::env::temp_dir().join(format!("xtask-bundle-{}", std::process::id()));
+        let bundle = Bundle { folder: &folder };
+        bundle.empty().unwrap();
+        bundle.write("old", "old").unwrap();
+        bundle.empty().unwrap();
+        let program = Program { name: "a".into(), path: std::env::current_exe().unwrap() };
+        assert_eq!(bundle.add("test-", [program]).unwrap(), ["test-a"]);
+        assert!(folder.join("test-a").exists() && !folder.join("old").exists());
+        assert!(bundle.check_size().unwrap() > 0);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
