@@ -41,7 +41,7 @@ fn detect(workspace: &Workspace) -> Presence {
     }
 }
 
-fn install(workspace: &Workspace) -> Result<()> {
+pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     Tool::new("python3", &workspace.root).args(["-m", "venv", ".venv"]).run()?;
     Tool::new(python(workspace), &workspace.root)
         .args(["-m", "pip", "install", "--quiet", "numpy", TORCH, PYCLESPERANTO])

@@ -1,0 +1,336 @@
+//! The array type.
+
+use bridge_core::{
+    Accepts, DataType, Description, Device, DeviceKind, Error, Layout, ManagedTensor, NativeArray,
+    Overflow, Refused, Result, Stream, TensorSpec,
+};
+
+use crate::backend::Cuda;
+use crate::block::{DeviceBlock, empty};
+use crate::consumer::ConsumerStream;
+use crate::home::{Home, raw};
+use crate::pending::Pending;
+use crate::pinned::pinned;
+use crate::{cast, download, driver, gather, pointer, stream, transfer, upload};
+
+/// An array in memory of a GPU, or in pinned or managed host memory: of any element type, shape and
+/// strides.
+///
+/// It knows the stream that its data is ready in, its home, and keeps the memory's owner, which may
+/// be ours, a [`CudaSlice`](cudarc::driver::CudaSlice), or a DLPack producer. What is made of it
+/// is ordered after it by events; the host waits only where it reads.
+///
+/// ```no_run
+/// use bridge_core::{DataType, Device, ManagedTensor, Overflow};
+/// use bridge_cuda::CudaArray;
+///
+/// let host = ManagedTensor::from_vec(vec![1.0_f32, 2.0, 3.0, 4.0], &[2, 2])?;
+/// let array = CudaArray::from_host(&host, Device::cuda(0))?;
+/// let halves = array.cast(DataType::F16, Overflow::Refuse)?;
+/// assert_eq!(halves.to_host()?.data_type(), DataType::F16);
+/// # Ok::<(), bridge_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct CudaArray(ManagedTensor);
+
+/// The kinds of memory an array can be in; copies go to the first.
+pub(crate) const KINDS: &[DeviceKind] =
+    &[DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
+
+impl NativeArray<Cuda> for CudaArray {
+    const ACCEPTS: Accepts = Accepts::on(KINDS, DataType::NAMED);
+
+    fn backend() -> &'static Cuda {
+        &Cuda
+    }
+
+    fn describe(&self) -> Result<Description> {
+        Ok(self.0.describe())
+    }
+
+    fn export(self) -> Result<ManagedTensor, Refused<Self>> {
+        Ok(self.0)
+    }
+
+    fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
+        match check(&tensor) {
+            Ok(()) => Ok(Self(tensor)),
+            Err(error) => Err(Refused::new(tensor, error)),
+        }
+    }
+}
+
+/// Checks what [`CudaArray::ACCEPTS`] says, and that the memory is where the tensor says it is.
+fn check(tensor: &ManagedTensor) -> Result<()> {
+    let (device, data_type) = (tensor.device(), tensor.data_type());
+    if !KINDS.contains(&device.kind()) {
+        return Err(Error::Unsupported {
+            what: format!("a tensor on {device} as a CUDA array"),
+            remedy: "convert it, which copies it to the device".to_owned(),
+        });
+    }
+    if !DataType::NAMED.contains(&data_type) {
+        return Err(Error::UnsupportedDataType {
+            target: crate::failure::NAME,
+            data_type,
+            supported: DataType::NAMED.to_vec(),
+            remedy: data_type.narrowest_holding(DataType::NAMED),
+        });
+    }
+    let (address, needed) = (tensor.data().addr(), data_type.alignment());
+    if !tensor.layout().is_empty() && !address.is_multiple_of(needed) {
+        return Err(Error::InvalidTensor {
+            reason: format!(
+                "its data pointer {address:#x} is not on a border of {needed} bytes, which \
+                 {data_type} needs; copy it first (Copy::Always)"
+            ),
+        });
+    }
+    match device.kind() {
+        DeviceKind::Cuda => pointer::check(driver::gpu(device)?.open()?, tensor),
+        _ => driver::host_kind(device),
+    }
+}
+
+impl CudaArray {
+    /// Makes an array of zeros on a device, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] without a driver, [`Error::DeviceUnavailable`],
+    /// [`Error::OutOfMemory`], and as [`TensorSpec::row_major`].
+    pub fn zeros(data_type: DataType, shape: &[usize], device: Device) -> Result<Self> {
+        zeros(&TensorSpec::row_major(data_type, shape)?, device).map(Self)
+    }
+
+    /// Copies a tensor to a device, row-major. Pageable memory goes through pinned buffers while
+    /// the device copies; the source is not read any more when this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`](Self::zeros), and where the device reports one.
+    pub fn from_host(source: &ManagedTensor, device: Device) -> Result<Self> {
+        transfer::transfer(source, device).map(Self)
+    }
+
+    /// Takes a tensor over, without copying.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTensor`] where the memory is not where the tensor says it is (another
+    /// device's, another context's, the host's, freed), or not aligned, and [`Error::Unsupported`]
+    /// for other kinds of device. The tensor comes back.
+    pub fn from_tensor(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
+        Self::import(tensor)
+    }
+
+    /// A copy of a pinned tensor on a device, while which the caller goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where the memory is not pinned, or has gaps: then
+    /// [`from_host`](Self::from_host) copies it. Else as that. The tensor comes back.
+    pub fn upload(
+        source: ManagedTensor,
+        device: Device,
+    ) -> Result<Pending<(Self, ManagedTensor)>, Refused<ManagedTensor>> {
+        let started = driver::gpu(device).and_then(|gpu| {
+            let gpu = gpu.open()?;
+            transfer::settle(&source)?;
+            let bytes = source.layout().compact_bytes(source.data_type())?;
+            let on_host = source.device().kind().is_host_accessible();
+            if bytes == 0 || !on_host || !upload::is_direct(&source, gpu, bytes)? {
+                return Err(Error::Unsupported {
+                    what: format!("an asynchronous copy from {}", source.device()),
+                    remedy: "make the tensor with `bridge_cuda::pinned`, without gaps, or use \
+                             `CudaArray::from_host`"
+                        .to_owned(),
+                });
+            }
+            upload::upload_pinned(&source, gpu)
+        });
+        match started {
+            Ok((tensor, done)) => Ok(Pending::new((Self(tensor), source), done)),
+            Err(error) => Err(Refused::new(source, error)),
+        }
+    }
+
+    /// A row-major copy in pinned host memory, while which the caller goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`], and where the device reports one. The array comes back.
+    pub fn download(self) -> Result<Pending<(ManagedTensor, Self)>, Refused<Self>> {
+        let started = transfer::on_gpu(&self.0).and_then(|gpu| {
+            let Some(gpu) = gpu else {
+                return Err(Error::Unsupported {
+                    what: format!("downloading from {}", self.device()),
+                    remedy: "the host reads this memory in place, see `tensor`".to_owned(),
+                });
+            };
+            let spec = TensorSpec::row_major(self.data_type(), self.shape())?;
+            let target = pinned(&spec)?;
+            // SAFETY: the new memory is pinned, has room for the row-major elements, is nobody
+            // else's, and is kept until the event.
+            let done = unsafe { download::start_pinned(&self.0, gpu, target.first_element()) }?;
+            Ok((target, done))
+        });
+        match started {
+            Ok((target, done)) => Ok(Pending::new((target, self), done)),
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// A row-major copy in ordinary host memory, complete when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`], and where the device reports one.
+    pub fn to_host(&self) -> Result<ManagedTensor> {
+        transfer::transfer(&self.0, Device::CPU)
+    }
+
+    /// A row-major copy on any device of CUDA's, the same one included.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`](Self::zeros), and where a device reports one.
+    pub fn to_device(&self, device: Device) -> Result<Self> {
+        transfer::transfer(&self.0, device).map(Self)
+    }
+
+    /// The elements as another type, row-major, in new memory of the same device. Rounding and
+    /// `overflow` are those of the host's casts, bit for bit but for the payload of a NaN.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCast`], [`Error::ValueOutOfRange`], [`Error::OutOfMemory`], and where the device
+    /// reports one.
+    pub fn cast(&self, to: DataType, overflow: Overflow) -> Result<Self> {
+        cast_tensor(&self.0, to, overflow).map(Self)
+    }
+
+    /// Makes a consumer's stream wait until the data is ready, before the array is handed over
+    /// with DLPack: what a producer does with the argument `stream` of `__dlpack__`.
+    ///
+    /// # Errors
+    ///
+    /// Where the device reports one.
+    ///
+    /// # Safety
+    ///
+    /// A [`ConsumerStream::Handle`] is a stream of the primary context of the array's device.
+    pub unsafe fn ready_for(&self, consumer: ConsumerStream) -> Result<()> {
+        let (Some(number), Some(gpu)) = (consumer.number(), transfer::on_gpu(&self.0)?) else {
+            return Ok(());
+        };
+        // SAFETY: the caller promises the stream.
+        let stream = unsafe { gpu.context().wrap_borrowed_stream(raw(number)) };
+        Home::of(&self.0, gpu).before(gpu, &stream)
+    }
+
+    /// Waits on the calling thread until the data is ready.
+    ///
+    /// # Errors
+    ///
+    /// Where the device reports one.
+    pub fn wait(&self) -> Result<()> {
+        match transfer::on_gpu(&self.0)? {
+            Some(gpu) => Home::of(&self.0, gpu).wait(),
+            None => transfer::settle(&self.0),
+        }
+    }
+
+    /// The array as a tensor.
+    pub fn tensor(&self) -> &ManagedTensor {
+        &self.0
+    }
+
+    /// The array as a tensor, which owns it.
+    pub fn into_tensor(self) -> ManagedTensor {
+        self.0
+    }
+
+    /// The element type.
+    pub fn data_type(&self) -> DataType {
+        self.0.data_type()
+    }
+
+    /// The extents of the axes.
+    pub fn shape(&self) -> &[usize] {
+        self.0.shape()
+    }
+
+    /// Shape, strides and byte offset.
+    pub fn layout(&self) -> &Layout {
+        self.0.layout()
+    }
+
+    /// Where the memory is.
+    pub fn device(&self) -> Device {
+        self.0.device()
+    }
+
+    /// The stream that the data is ready in; `None` where it is ready for everybody.
+    pub fn stream(&self) -> Option<Stream> {
+        self.0.stream()
+    }
+
+    pub(crate) fn of(tensor: ManagedTensor) -> Self {
+        Self(tensor)
+    }
+}
+
+/// A tensor of zeros, row-major.
+pub(crate) fn zeros(spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+    let compact = TensorSpec::row_major(spec.data_type, spec.layout.shape())?;
+    match device.kind() {
+        DeviceKind::CudaHost => {
+            driver::host_kind(device)?;
+            return pinned(&compact);
+        }
+        DeviceKind::CudaManaged => {
+            driver::host_kind(device)?;
+            return crate::managed::managed(&compact, device.ordinal());
+        }
+        DeviceKind::Cpu => return bridge_host::zeroed(&compact, compact.data_type.alignment()),
+        _ => {}
+    }
+    let gpu = driver::gpu(device)?.open()?;
+    if compact.layout.is_empty() {
+        return empty(gpu, compact);
+    }
+    let bytes = compact.layout.compact_bytes(compact.data_type)?;
+    let home = stream::of_this_thread(gpu)?;
+    let block = DeviceBlock::allocate(gpu, &home, bytes)?;
+    block.fill(0)?;
+    // SAFETY: the block has room for the row-major elements, which its home sets to zero.
+    unsafe { block.into_tensor(compact) }
+}
+
+/// A cast on the tensor's device.
+pub(crate) fn cast_tensor(
+    tensor: &ManagedTensor,
+    to: DataType,
+    overflow: Overflow,
+) -> Result<ManagedTensor> {
+    match transfer::on_gpu(tensor)? {
+        Some(gpu) => cast::cast(tensor, gpu, to, overflow),
+        None => {
+            transfer::settle(tensor)?;
+            let cast = bridge_host::to_data_type(tensor, to, overflow)?;
+            match tensor.device().kind() {
+                DeviceKind::Cpu => Ok(cast),
+                _ => transfer::transfer(&cast, tensor.device()),
+            }
+        }
+    }
+}
+
+/// A row-major copy on the tensor's device.
+pub(crate) fn copied(tensor: &ManagedTensor) -> Result<ManagedTensor> {
+    match transfer::on_gpu(tensor)? {
+        Some(gpu) => gather::copied(tensor, gpu),
+        None => transfer::transfer(tensor, tensor.device()),
+    }
+}

@@ -1,0 +1,125 @@
+//! The backend.
+
+use std::borrow::Cow;
+
+use bridge_core::{
+    Availability, Backend, DataType, Description, Descriptor, Detail, Device, DeviceKind,
+    DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Registration,
+    Result, TensorSpec,
+};
+
+use crate::array::{self, CudaArray, KINDS};
+use crate::failure::{NAME, failed};
+use crate::gpu::{Gpu, Opened};
+use crate::staging::release_staging;
+use crate::{details, driver, mapping, transfer};
+
+/// The backend for CUDA.
+#[derive(Debug, Clone, Copy)]
+pub struct Cuda;
+
+bridge_core::inventory::submit! { Registration::backend(&Cuda) }
+
+static DESCRIPTOR: Descriptor = Descriptor {
+    name: NAME,
+    aliases: &["cudarc", "nvidia"],
+    framework: "CUDA, over cudarc 0.19",
+    priority: 60,
+    device_kinds: KINDS,
+};
+
+impl Backend for Cuda {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    fn availability(&self) -> Availability {
+        match driver::find() {
+            Ok(driver) => Availability::Ready { devices: Cow::Owned(driver.devices()) },
+            Err(lack) => Availability::Unavailable {
+                reason: lack.reason.clone(),
+                remedy: lack.remedy.clone(),
+            },
+        }
+    }
+
+    fn native_types(&self) -> &'static [NativeType] {
+        const { &[NativeType::of::<CudaArray, Cuda>()] }
+    }
+
+    fn details(&self) -> Vec<Detail> {
+        details::details()
+    }
+
+    fn mapping(&self, found: &Description, to: Device) -> Mapping {
+        mapping::mapping(found, to)
+    }
+
+    fn map(
+        &self,
+        tensor: ManagedTensor,
+        to: Device,
+    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        mapping::map(tensor, to)
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        array::zeros(spec, device)
+    }
+
+    fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
+        transfer::transfer(tensor, to)
+    }
+
+    fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
+        array::copied(tensor)
+    }
+
+    fn cast_on_device(
+        &self,
+        tensor: &ManagedTensor,
+        to: DataType,
+        overflow: Overflow,
+    ) -> Result<ManagedTensor> {
+        array::cast_tensor(tensor, to, overflow)
+    }
+
+    fn synchronize(&self, device: Device) -> Result<()> {
+        if device.kind() == DeviceKind::Cuda {
+            return driver::gpu(device)?.open()?.synchronize();
+        }
+        // Any GPU may be writing to memory of the host.
+        driver::host_kind(device)?;
+        let gpus = &driver::require()?.gpus;
+        gpus.iter().filter_map(Gpu::opened).try_for_each(Opened::synchronize)
+    }
+
+    fn memory(&self, device: Device) -> Result<DeviceMemory> {
+        if device.kind() != DeviceKind::Cuda {
+            driver::host_kind(device)?;
+            return Err(Error::Unsupported {
+                what: format!("measuring {device}"),
+                remedy: "it is memory of the host; ask the operating system".to_owned(),
+            });
+        }
+        let gpu = driver::gpu(device)?.open()?;
+        let _current = gpu.enter()?;
+        let (free, total) =
+            cudarc::driver::result::mem_get_info().map_err(failed("measure the device"))?;
+        let free = (free as u64).saturating_add(gpu.pool.kept()).min(total as u64);
+        Ok(DeviceMemory { total: total as u64, free })
+    }
+
+    fn release_cached(&self, device: Device) -> Result<u64> {
+        if device.kind() != DeviceKind::Cuda {
+            driver::host_kind(device)?;
+            return Ok(release_staging());
+        }
+        let gpu = driver::gpu(device)?.open()?;
+        // What is freed in a stream's order is free once the stream is there.
+        gpu.synchronize()?;
+        let _current = gpu.enter()?;
+        // SAFETY: the context is current.
+        unsafe { gpu.pool.trim() }
+    }
+}

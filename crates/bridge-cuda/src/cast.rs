@@ -1,0 +1,229 @@
+//! Casting on a device.
+
+use bridge_core::{
+    DataType, Error, HostMemory, Layout, ManagedTensor, Overflow, Result, TensorSpec,
+};
+use cudarc::driver::CudaStream;
+
+use crate::block::{DeviceBlock, empty};
+use crate::download::{download, receive};
+use crate::gpu::Opened;
+use crate::home::{Home, wait_for};
+use crate::kernels::{Argument, Grid};
+use crate::loops::{Loops, is_dense, numbers};
+use crate::number::Number;
+use crate::staging::Staging;
+use crate::{gather, stream};
+
+/// `Cast` of kernels.cu.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Cast {
+    from: u32,
+    to: u32,
+    overflow: u32,
+    packed_bits: u32,
+    from_bytes: u32,
+    to_bytes: u32,
+    widen: u32,
+    unused: u32,
+}
+
+/// Casts a tensor into new memory of the same device, row-major, ready in this thread's stream.
+/// The rules are those of [`bridge_host::cast`].
+pub(crate) fn cast(
+    source: &ManagedTensor,
+    gpu: &'static Opened,
+    to: DataType,
+    overflow: Overflow,
+) -> Result<ManagedTensor> {
+    let from = source.data_type();
+    if from == to {
+        return gather::copied(source, gpu);
+    }
+    let (from_number, to_number) = pair(from, to)?;
+    let spec = TensorSpec::row_major(to, source.shape())?;
+    if spec.layout.is_empty() {
+        return empty(gpu, spec);
+    }
+    let first = source.first_element().addr() as u64;
+    if !first.is_multiple_of(from.alignment() as u64) {
+        // The kernels read whole numbers.
+        return cast(&gather::copied(source, gpu)?, gpu, to, overflow);
+    }
+    let bytes = spec.layout.compact_bytes(to)?;
+    let stream = stream::of_this_thread(gpu)?;
+    let block = DeviceBlock::allocate(gpu, &stream, bytes)?;
+    let checked = overflow == Overflow::Refuse && from.narrowest_holding(&[to]) != Some(to);
+    let misfit = checked.then(|| DeviceBlock::allocate(gpu, &stream, 8)).transpose()?;
+    let widen = to_number.parts > from_number.parts;
+    let packed = from.size_in_bytes().is_none();
+    let loops = match packed {
+        true => numbers(&Layout::row_major(&[source.layout().element_count()])?, 1, 1)?,
+        false => numbers(source.layout(), from_number.bytes(), from_number.parts)?,
+    };
+    let how = Cast {
+        from: from_number.kind,
+        to: to_number.kind,
+        overflow: match overflow {
+            Overflow::Refuse if checked => 0,
+            Overflow::Refuse | Overflow::Saturate => 1,
+            Overflow::Wrap => 2,
+        },
+        packed_bits: if packed { u32::from(from.bits()) } else { 0 },
+        from_bytes: from_number.bytes() as u32,
+        to_bytes: to_number.bytes() as u32,
+        widen: u32::from(widen),
+        unused: 0,
+    };
+    let place = Home::of(source, gpu).around((gpu, &stream), || {
+        if let Some(misfit) = &misfit {
+            misfit.fill(0xFF)?;
+        }
+        let misfit_at = misfit.as_ref().map_or(0, DeviceBlock::address);
+        launch(gpu, &stream, [first, block.address(), misfit_at], &how, &loops)?;
+        misfit.as_ref().map(|misfit| read(gpu, &stream, misfit.address())).transpose()
+    })?;
+    match place.filter(|&place| place != u64::MAX) {
+        Some(place) => {
+            let index = place as usize / from_number.parts;
+            Err(out_of_range(source, gpu, index, to))
+        }
+        // SAFETY: the block has room for the row-major elements, whose cast its home was given.
+        None => unsafe { block.into_tensor(spec) },
+    }
+}
+
+/// The numbers of both types, where a cast leads from one to the other.
+fn pair(from: DataType, to: DataType) -> Result<(Number, Number)> {
+    let pair = Number::of(from).zip(Number::of(to));
+    match pair {
+        Some((source, target)) if source.parts <= target.parts && target.bytes() > 0 => {
+            Ok((source, target))
+        }
+        _ => {
+            // The host says best why not.
+            let spec = TensorSpec::row_major(from, &[0])?;
+            let nothing = bridge_host::zeroed(&spec, from.alignment())?;
+            bridge_host::to_data_type(&nothing, to, Overflow::Wrap)?;
+            let reason = "the host can; move the array there first".to_owned();
+            Err(Error::NoCast { from, to, reason })
+        }
+    }
+}
+
+fn launch(
+    gpu: &'static Opened,
+    stream: &CudaStream,
+    [source, target, misfit]: [u64; 3],
+    how: &Cast,
+    loops: &Loops,
+) -> Result<()> {
+    let count = loops.count;
+    let fours = |size: u32| u64::from(size) * 4;
+    let aligned = source.is_multiple_of(fours(how.from_bytes).max(1))
+        && target.is_multiple_of(fours(how.to_bytes));
+    let dense = how.packed_bits == 0 && how.widen == 0 && is_dense(loops, how.from_bytes as usize);
+    if let Some(name) = dense_kernel(how.from, how.to).filter(|_| dense && aligned) {
+        let arguments = [
+            Argument::of(&source),
+            Argument::of(&target),
+            Argument::of(&misfit),
+            Argument::of(&count),
+            Argument::of(&how.overflow),
+        ];
+        let grid = Grid::lines(count.div_ceil(4));
+        // SAFETY: the kernel takes three addresses, how many numbers there are at the first two,
+        // and what becomes of misfits, for which there is a cell where they are refused.
+        return unsafe { gpu.kernels.launch(gpu, stream, name, grid, &arguments) };
+    }
+    let name = if count > u64::from(u32::MAX / 2) { "cast_wide" } else { "cast_narrow" };
+    let arguments = [
+        Argument::of(&source),
+        Argument::of(&target),
+        Argument::of(&misfit),
+        Argument::of(how),
+        Argument::of(loops),
+    ];
+    // SAFETY: as above, with the loops over the source's numbers.
+    unsafe { gpu.kernels.launch(gpu, stream, name, Grid::lines(count), &arguments) }
+}
+
+/// The kernel that knows both kinds at compile time, for pairs that are cast often.
+fn dense_kernel(from: u32, to: u32) -> Option<&'static str> {
+    Some(match (from, to) {
+        (9, 11) => "cast_f16_f32",
+        (11, 9) => "cast_f32_f16",
+        (10, 11) => "cast_bf16_f32",
+        (11, 10) => "cast_f32_bf16",
+        (12, 11) => "cast_f64_f32",
+        (11, 12) => "cast_f32_f64",
+        (5, 11) => "cast_u8_f32",
+        (11, 5) => "cast_f32_u8",
+        (5, 9) => "cast_u8_f16",
+        (3, 11) => "cast_i32_f32",
+        (4, 11) => "cast_i64_f32",
+        (4, 3) => "cast_i64_i32",
+        (3, 4) => "cast_i32_i64",
+        (11, 16) => "cast_f32_f8e4m3fn",
+        (16, 11) => "cast_f8e4m3fn_f32",
+        _ => return None,
+    })
+}
+
+/// Reads eight bytes of device memory, after what the stream has been given.
+fn read(gpu: &'static Opened, stream: &CudaStream, address: u64) -> Result<u64> {
+    let buffer = Staging::take(gpu, 8)?;
+    let received = receive(gpu, stream, address, buffer.as_ptr(), 8);
+    let waited = wait_for(gpu, stream);
+    received.and(waited)?;
+    // SAFETY: the device has written the eight bytes, and uses the buffer no more.
+    Ok(unsafe { buffer.as_ptr().cast::<u64>().read_unaligned() })
+}
+
+/// The error for the element at this place of the row-major order.
+fn out_of_range(source: &ManagedTensor, gpu: &'static Opened, index: usize, to: DataType) -> Error {
+    let from = source.data_type();
+    let value = element(source, gpu, index)
+        .map(|element| bridge_host::to_data_type(&element, to, Overflow::Refuse));
+    match value {
+        Ok(Err(Error::ValueOutOfRange { value, .. })) => {
+            Error::ValueOutOfRange { index, value, from, to }
+        }
+        Ok(Err(error)) | Err(error) => error,
+        Ok(Ok(_)) => Error::ValueOutOfRange { index, value: "out of range".to_owned(), from, to },
+    }
+}
+
+/// One element, on the host.
+fn element(source: &ManagedTensor, gpu: &'static Opened, index: usize) -> Result<ManagedTensor> {
+    let data_type = source.data_type();
+    let Some(item) = data_type.size_in_bytes() else {
+        // Packed elements share bytes; they are few bits each, so all of them are fetched.
+        let all = download(source, gpu)?;
+        let wide = bridge_host::to_data_type(&all, DataType::F32, Overflow::Refuse)?;
+        let value = wide.as_slice::<f32>()?[index];
+        return Ok(ManagedTensor::from_vec(vec![value], &[])?);
+    };
+    let mut rest = index;
+    let mut offset = 0;
+    let axes = source.layout().shape().iter().zip(source.layout().strides());
+    for (&extent, &stride) in axes.rev() {
+        offset += (rest % extent).cast_signed() * stride;
+        rest /= extent;
+    }
+    let first = source.first_element().addr().wrapping_add_signed(offset * item.cast_signed());
+    let memory = HostMemory::allocate(item, data_type.alignment())?;
+    let stream = stream::of_this_thread(gpu)?;
+    let buffer = Staging::take(gpu, item)?;
+    Home::of(source, gpu).around((gpu, &stream), || {
+        let received = receive(gpu, &stream, first as u64, buffer.as_ptr(), item);
+        let waited = wait_for(gpu, &stream);
+        received.and(waited)
+    })?;
+    // SAFETY: the buffer holds the element, and the memory has room for it.
+    unsafe { memory.as_ptr().copy_from_nonoverlapping(buffer.as_ptr(), item) };
+    let spec = TensorSpec::row_major(data_type, &[])?;
+    // SAFETY: the element has been written.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, spec) }?)
+}

@@ -1,0 +1,102 @@
+//! Copying on a device, from any layout to row-major order.
+
+use bridge_core::{DataType, Layout, ManagedTensor, Result, TensorSpec};
+use cudarc::driver::{CudaStream, result};
+
+use crate::block::{DeviceBlock, empty};
+use crate::failure::failed;
+use crate::gpu::Opened;
+use crate::home::Home;
+use crate::kernels::{Argument, Grid};
+use crate::loops::{Move, plan};
+use crate::stream;
+
+/// A row-major copy in new memory of the same device, ready in this thread's stream.
+pub(crate) fn copied(source: &ManagedTensor, gpu: &'static Opened) -> Result<ManagedTensor> {
+    let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
+    if spec.layout.is_empty() {
+        return empty(gpu, spec);
+    }
+    let bytes = spec.layout.compact_bytes(spec.data_type)?;
+    let stream = stream::of_this_thread(gpu)?;
+    let block = DeviceBlock::allocate(gpu, &stream, bytes)?;
+    Home::of(source, gpu)
+        .around((gpu, &stream), || gather(gpu, &stream, source, block.address()))?;
+    // SAFETY: the block has room for the row-major elements, whose copy its home has been given.
+    unsafe { block.into_tensor(spec) }
+}
+
+/// Gives `stream` the work of writing the elements of a tensor of `gpu` to `target`, row-major. The
+/// caller orders the stream with the tensor's home.
+pub(crate) fn gather(
+    gpu: &'static Opened,
+    stream: &CudaStream,
+    source: &ManagedTensor,
+    target: u64,
+) -> Result<()> {
+    let first = source.first_element().addr() as u64;
+    gather_part(gpu, stream, (first, source.layout(), source.data_type()), target)
+}
+
+/// As [`gather`], from the address of the element whose indices are all zero.
+pub(crate) fn gather_part(
+    gpu: &'static Opened,
+    stream: &CudaStream,
+    (first, layout, data_type): (u64, &Layout, DataType),
+    target: u64,
+) -> Result<()> {
+    let bytes = layout.compact_bytes(data_type)?;
+    let item = match data_type.size_in_bytes() {
+        Some(item) if !layout.is_row_major() => item,
+        _ => {
+            let _current = gpu.enter()?;
+            // SAFETY: the elements lie without gaps, in memory of this device that the stream may
+            // use, as the caller says; the target has room for them.
+            return unsafe { result::memcpy_dtod_async(target, first, bytes, stream.cu_stream()) }
+                .map_err(failed("copy on the device"));
+        }
+    };
+    match plan(layout, item, first, target)? {
+        Move::Loops { unit, loops } => {
+            let width = if loops.count > u64::from(u32::MAX / 2) { "wide" } else { "narrow" };
+            let name = copy_kernel(unit, width);
+            let grid = Grid::lines(loops.count);
+            let arguments = [Argument::of(&first), Argument::of(&target), Argument::of(&*loops)];
+            // SAFETY: the kernel takes two addresses and the loops, which lead to elements of the
+            // layout, and to as many in the target as there are.
+            unsafe { gpu.kernels.launch(gpu, stream, name, grid, &arguments) }
+        }
+        Move::Planes { unit, planes } => {
+            let name = transpose_kernel(unit);
+            let grid = Grid::tiles(planes.tiles);
+            let arguments = [Argument::of(&first), Argument::of(&target), Argument::of(&*planes)];
+            // SAFETY: as above, with the planes.
+            unsafe { gpu.kernels.launch(gpu, stream, name, grid, &arguments) }
+        }
+    }
+}
+
+fn copy_kernel(unit: usize, width: &str) -> &'static str {
+    match (unit, width) {
+        (1, "narrow") => "copy_1_narrow",
+        (1, _) => "copy_1_wide",
+        (2, "narrow") => "copy_2_narrow",
+        (2, _) => "copy_2_wide",
+        (4, "narrow") => "copy_4_narrow",
+        (4, _) => "copy_4_wide",
+        (8, "narrow") => "copy_8_narrow",
+        (8, _) => "copy_8_wide",
+        (_, "narrow") => "copy_16_narrow",
+        _ => "copy_16_wide",
+    }
+}
+
+fn transpose_kernel(unit: usize) -> &'static str {
+    match unit {
+        1 => "transpose_1",
+        2 => "transpose_2",
+        4 => "transpose_4",
+        8 => "transpose_8",
+        _ => "transpose_16",
+    }
+}

@@ -1,0 +1,221 @@
+//! `CudaSlice` of cudarc, in and out.
+
+use std::any::type_name;
+use std::sync::Arc;
+
+use bridge_core::{
+    Access, Device, Element, Error, Layout, ManagedTensor, Owner, Refused, Result, Stream,
+    TensorSpec,
+};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
+
+use crate::array::CudaArray;
+use crate::block::DeviceBlock;
+use crate::current::Current;
+use crate::driver;
+use crate::failure::failed;
+use crate::gpu::Opened;
+use crate::home::{number_of, wait_for};
+use crate::stream::{self, PER_THREAD};
+
+/// A slice that keeps an array's memory.
+struct Kept<T>(Option<CudaSlice<T>>);
+
+impl<T> Drop for Kept<T> {
+    fn drop(&mut self) {
+        // cudarc changes the current context.
+        let _current = Current::restored_after();
+        drop(self.0.take());
+    }
+}
+
+impl CudaArray {
+    /// Takes a slice over as an array of this shape, row-major, without copying.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where the slice has another number of elements than the shape, or
+    /// belongs to another context than the primary one, and where the device reports one. The slice
+    /// comes back.
+    pub fn from_slice<T: Element>(
+        mut slice: CudaSlice<T>,
+        shape: &[usize],
+    ) -> Result<Self, Refused<CudaSlice<T>>> {
+        match parts(&mut slice, shape) {
+            Ok((spec, device, data, ready)) => {
+                let owner = Owner::keep(Kept(Some(slice)));
+                // SAFETY:
+                // - The slice has this many elements on this device; what lies in it is initialized
+                //   as far as cudarc's safe interface goes. It is kept by the owner.
+                // - A slice may be dropped on any thread, and nobody else has it.
+                let tensor = unsafe {
+                    ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner)
+                };
+                match tensor {
+                    // SAFETY: `parts` has made the slice's own stream wait for all its uses; the
+                    // slice keeps the stream.
+                    Ok(tensor) => Ok(Self::of(unsafe { tensor.ready_on(ready) })),
+                    Err(refused) => Err(refused.map(|owner| match owner.into_kept::<Kept<T>>() {
+                        Ok(kept) => kept.into_slice(),
+                        Err(_) => unreachable!("the owner was made of this slice"),
+                    })),
+                }
+            }
+            Err(error) => Err(Refused::new(slice, error)),
+        }
+    }
+
+    /// The array as a slice of cudarc, without copying: its elements in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedDataType`] where the elements are not `T`, [`Error::Unsupported`] where
+    /// the memory is not a whole allocation that we or cudarc made, without gaps: copy it first,
+    /// with [`to_device`](Self::to_device). The array comes back.
+    pub fn into_slice<T: Element>(self) -> Result<CudaSlice<T>, Refused<Self>> {
+        if self.data_type() != T::DATA_TYPE {
+            let error = Error::UnsupportedDataType {
+                target: type_name::<CudaSlice<T>>(),
+                data_type: self.data_type(),
+                supported: vec![T::DATA_TYPE],
+                remedy: Some(T::DATA_TYPE),
+            };
+            return Err(Refused::new(self, error));
+        }
+        let prepared = driver::gpu(self.device()).and_then(|gpu| {
+            let gpu = gpu.open()?;
+            probe(gpu)?;
+            // cudarc changes the current context.
+            Ok((gpu, Current::restored_after()?))
+        });
+        let (gpu, _current) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(Refused::new(self, error)),
+        };
+        let count = self.layout().element_count();
+        let compact = self.layout().is_row_major() && self.tensor().access() == Access::Exclusive;
+        let tensor = self.into_tensor();
+        if compact && count > 0 {
+            let tensor = match tensor.into_owner::<Kept<T>>() {
+                Ok(kept) => return settled(kept.into_slice()).map_err(|it| it.map(restored)),
+                Err(tensor) => tensor,
+            };
+            return match tensor.into_owner::<DeviceBlock>() {
+                Ok(block) => {
+                    let (address, home) = block.into_raw();
+                    // SAFETY: the block is an allocation with room for `count` elements, of the kind
+                    // that cudarc frees; its elements are initialized in the order of the home.
+                    let slice = unsafe { home.upgrade_device_ptr::<T>(address, count) };
+                    settled(slice).map_err(|it| it.map(restored))
+                }
+                Err(tensor) => Err(not_a_slice(tensor)),
+            };
+        }
+        if compact {
+            // cudarc has no slice without an address.
+            return match stream::of_this_thread(gpu)
+                .and_then(|home| DeviceBlock::allocate(gpu, &home, 1))
+            {
+                Ok(block) => {
+                    let (address, home) = block.into_raw();
+                    // SAFETY: no element is asked for.
+                    Ok(unsafe { home.upgrade_device_ptr::<T>(address, 0) })
+                }
+                Err(error) => Err(Refused::new(Self::of(tensor), error)),
+            };
+        }
+        Err(not_a_slice(tensor))
+    }
+}
+
+impl<T> Kept<T> {
+    fn into_slice(mut self) -> CudaSlice<T> {
+        match self.0.take() {
+            Some(slice) => slice,
+            None => unreachable!("the slice is taken out once"),
+        }
+    }
+}
+
+/// An array of a slice that was one before.
+fn restored<T: Element>(slice: CudaSlice<T>) -> CudaArray {
+    let count = slice.len();
+    match CudaArray::from_slice(slice, &[count]) {
+        Ok(array) => array,
+        Err(_) => unreachable!("the slice was an array before"),
+    }
+}
+
+fn not_a_slice(tensor: ManagedTensor) -> Refused<CudaArray> {
+    let error = Error::Unsupported {
+        what: format!("this memory of {} as a slice of cudarc", tensor.device()),
+        remedy: "copy it first, with `to_device`".to_owned(),
+    };
+    Refused::new(CudaArray::of(tensor), error)
+}
+
+type Parts = (TensorSpec, Device, *mut std::ffi::c_void, Option<Stream>);
+
+/// What an array of the slice is: element type and layout, device, address, and stream.
+fn parts<T: Element>(slice: &mut CudaSlice<T>, shape: &[usize]) -> Result<Parts> {
+    let layout = Layout::row_major(shape)?;
+    layout.compact_bytes(T::DATA_TYPE)?;
+    if layout.element_count() != slice.len() {
+        return Err(Error::InvalidArgument {
+            what: "the number of elements",
+            found: slice.len().to_string(),
+            expected: format!("shape {shape:?} has {}", layout.element_count()),
+        });
+    }
+    let device = Device::cuda(u32::try_from(slice.ordinal()).unwrap_or(u32::MAX));
+    let gpu = driver::gpu(device)?.open()?;
+    if slice.context().cu_ctx() != gpu.raw_context() {
+        return Err(Error::InvalidArgument {
+            what: "the slice",
+            found: "memory of another context".to_owned(),
+            expected: "memory of the device's primary context, the one of `CudaContext::new`"
+                .to_owned(),
+        });
+    }
+    let home = Arc::clone(slice.stream());
+    let address = ordered(slice, &home)?;
+    let ready = match number_of(&home) {
+        PER_THREAD => {
+            // The handle means another stream on every thread.
+            wait_for(gpu, &home)?;
+            None
+        }
+        number => Some(Stream(number)),
+    };
+    let spec = TensorSpec { data_type: T::DATA_TYPE, layout };
+    Ok((spec, device, address as *mut _, ready))
+}
+
+/// Makes the slice's own stream wait for every use that cudarc knows of, and notes that point as
+/// its last use. Gives the address.
+fn ordered<T>(slice: &mut CudaSlice<T>, home: &CudaStream) -> Result<u64> {
+    let _current = Current::restored_after()?;
+    let context = Arc::clone(slice.context());
+    let (address, uses) = slice.device_ptr_mut(home);
+    drop(uses);
+    context.check_err().map_err(failed("order a slice's uses"))?;
+    Ok(address)
+}
+
+/// The slice, whose uses by others cudarc knows from now on.
+fn settled<T>(mut slice: CudaSlice<T>) -> Result<CudaSlice<T>, Refused<CudaSlice<T>>> {
+    let home = Arc::clone(slice.stream());
+    match ordered(&mut slice, &home) {
+        Ok(_) => Ok(slice),
+        Err(error) => Err(Refused::new(slice, error)),
+    }
+}
+
+/// Whether events can be made: cudarc panics where it cannot make those of a slice.
+fn probe(gpu: &Opened) -> Result<()> {
+    let _current = Current::restored_after()?;
+    let event = || gpu.context().new_event(None).map_err(failed("make an event"));
+    let both = (event()?, event()?);
+    drop(both);
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! From the host to a device.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bridge_core::{Layout, ManagedTensor, Result, TensorSpec};
+use cudarc::driver::CudaStream;
+use cudarc::driver::sys;
+
+use crate::block::{DeviceBlock, empty};
+use crate::event::Event;
+use crate::failure::failed;
+use crate::gpu::Opened;
+use crate::home::wait_for;
+use crate::pointer::Pointer;
+use crate::slabs::Slabs;
+use crate::staging::Staging;
+use crate::stream;
+
+/// Bytes of a piece of a large copy: long enough that the bus is busy, short enough that packing
+/// the first one does not keep it waiting.
+pub(crate) fn chunk_for(bytes: usize) -> usize {
+    (bytes / 8).next_power_of_two().clamp(1 << 20, 16 << 20)
+}
+
+/// Copies a host tensor to new memory of `gpu`, row-major, ready in this thread's stream. The
+/// source is not read any more when this returns.
+pub(crate) fn upload(source: &ManagedTensor, gpu: &'static Opened) -> Result<ManagedTensor> {
+    let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
+    if spec.layout.is_empty() {
+        return empty(gpu, spec);
+    }
+    let bytes = spec.layout.compact_bytes(spec.data_type)?;
+    let home = stream::of_this_thread(gpu)?;
+    let block = DeviceBlock::allocate(gpu, &home, bytes)?;
+    if is_direct(source, gpu, bytes)? {
+        let sent = send(gpu, &home, source.first_element(), block.address(), bytes);
+        let waited = wait_for(gpu, &home);
+        sent.and(waited)?;
+    } else {
+        stage(source, (gpu, &home), block.address(), bytes)?;
+    }
+    // SAFETY: the block has room for the row-major elements, and copies of all of them have been
+    // given to the home.
+    unsafe { block.into_tensor(spec) }
+}
+
+/// Copies a pinned, row-major tensor as [`upload`] does, and returns at once: the source is read
+/// until the second value.
+pub(crate) fn upload_pinned(
+    source: &ManagedTensor,
+    gpu: &'static Opened,
+) -> Result<(ManagedTensor, Event)> {
+    let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
+    let bytes = spec.layout.compact_bytes(spec.data_type)?;
+    let home = stream::of_this_thread(gpu)?;
+    let block = DeviceBlock::allocate(gpu, &home, bytes)?;
+    let sent = send(gpu, &home, source.first_element(), block.address(), bytes);
+    // SAFETY: the stream is the GPU's.
+    let done = sent.and_then(|()| unsafe { Event::record(gpu, home.cu_stream()) });
+    match done {
+        // SAFETY: as in `upload`.
+        Ok(done) => Ok((unsafe { block.into_tensor(spec) }?, done)),
+        Err(error) => {
+            // The source goes back to the caller, so nothing may read it any more.
+            let _ = wait_for(gpu, &home);
+            Err(error)
+        }
+    }
+}
+
+/// Whether the device can copy from the tensor's memory without a staging buffer.
+pub(crate) fn is_direct(source: &ManagedTensor, gpu: &Opened, bytes: usize) -> Result<bool> {
+    if !source.layout().is_row_major() {
+        return Ok(false);
+    }
+    let first = source.first_element().addr() as u64;
+    let last = first + (bytes - 1) as u64;
+    Ok(Pointer::inspect(gpu, first)?.is_pinned() && Pointer::inspect(gpu, last)?.is_pinned())
+}
+
+/// Packs piece after piece into staging buffers, while the device copies the one before.
+fn stage(
+    source: &ManagedTensor,
+    (gpu, home): (&'static Opened, &Arc<CudaStream>),
+    target: u64,
+    bytes: usize,
+) -> Result<()> {
+    let chunk = chunk_for(bytes);
+    let (slabs, data_type) = Slabs::new(source.layout(), source.data_type(), chunk)?;
+    let mut buffers = Buffers::new(gpu, chunk.min(bytes))?;
+    for slab in slabs {
+        let slab = slab?;
+        let mut buffer = buffers.next(slab.bytes)?;
+        let first = source.data().cast::<u8>().wrapping_add(slab.layout.byte_offset());
+        let packed = Layout::row_major(slab.layout.shape())?;
+        // SAFETY:
+        // - The shapes are equal, and the slab's elements are among the tensor's, which can be read.
+        // - The buffer has room for them, and no device uses it: `next` waited.
+        unsafe {
+            bridge_host::copy_strided(first, &slab.layout, buffer.as_ptr(), &packed, data_type);
+        };
+        let sent = send(gpu, home, buffer.as_ptr(), target + slab.start as u64, slab.bytes);
+        buffers.give(buffer_used(gpu, home, &mut buffer, sent).map(|()| buffer)?);
+    }
+    Ok(())
+}
+
+/// Notes that the device uses the buffer for what was just given to `stream`. Where it cannot be
+/// noted, or not all was given, what was given is waited for.
+pub(crate) fn buffer_used(
+    gpu: &'static Opened,
+    stream: &CudaStream,
+    buffer: &mut Staging,
+    given: Result<()>,
+) -> Result<()> {
+    // SAFETY: the stream is the GPU's.
+    let noted = given.and_then(|()| unsafe { Event::record(gpu, stream.cu_stream()) });
+    match noted {
+        Ok(event) => {
+            buffer.used_until(event);
+            Ok(())
+        }
+        Err(error) => {
+            let _ = wait_for(gpu, stream);
+            Err(error)
+        }
+    }
+}
+
+/// The two buffers of one copy, taken in turns; one, where other threads have the rest.
+pub(crate) struct Buffers {
+    gpu: &'static Opened,
+    bytes: usize,
+    idle: VecDeque<Staging>,
+    taken: usize,
+}
+
+impl Buffers {
+    pub(crate) fn new(gpu: &'static Opened, bytes: usize) -> Result<Self> {
+        let first = Staging::take(gpu, bytes)?;
+        Ok(Self { gpu, bytes, idle: VecDeque::from([first]), taken: 1 })
+    }
+
+    /// A buffer that no device uses, for `bytes`, at most those of a piece.
+    pub(crate) fn next(&mut self, bytes: usize) -> Result<Staging> {
+        if bytes > self.bytes {
+            // A single element that is larger than a piece.
+            return Staging::take(self.gpu, bytes);
+        }
+        let is_busy = self.idle.front().is_none_or(Staging::is_used);
+        if is_busy
+            && self.taken < 2
+            && let Ok(Some(second)) = Staging::try_take(self.gpu, self.bytes)
+        {
+            self.taken += 1;
+            return Ok(second);
+        }
+        match self.idle.pop_front() {
+            Some(mut buffer) => {
+                buffer.wait()?;
+                Ok(buffer)
+            }
+            None => Staging::take(self.gpu, self.bytes),
+        }
+    }
+
+    /// As [`next`](Self::next), where a buffer is idle or a second one can be had.
+    pub(crate) fn next_without_waiting(&mut self, bytes: usize) -> Result<Option<Staging>> {
+        let at_hand = self.idle.front().is_some_and(|buffer| !buffer.is_used());
+        if at_hand || self.taken < 2 || bytes > self.bytes {
+            return self.next(bytes).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Gives a buffer back for later pieces.
+    pub(crate) fn give(&mut self, buffer: Staging) {
+        self.idle.push_back(buffer);
+    }
+}
+
+/// Has the device copy `bytes` of pinned memory.
+pub(crate) fn send(
+    gpu: &Opened,
+    stream: &CudaStream,
+    source: *const u8,
+    target: u64,
+    bytes: usize,
+) -> Result<()> {
+    let _current = gpu.enter()?;
+    // SAFETY: the callers have `bytes` in pinned memory at `source`, which stay until the event
+    // that is recorded next, and room for them at `target`, in memory whose home is the stream.
+    unsafe { sys::cuMemcpyHtoDAsync_v2(target, source.cast(), bytes, stream.cu_stream()) }
+        .result()
+        .map_err(failed("copy from the host to the device"))
+}
