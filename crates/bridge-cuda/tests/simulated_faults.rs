@@ -359,3 +359,29 @@ fn the_number_zero_means_the_legacy_stream() {
         Cuda.synchronize(GPU).unwrap();
     });
 }
+
+#[test]
+fn a_slice_that_cannot_be_made_leaves_the_array() {
+    alone("a_slice_that_cannot_be_made_leaves_the_array", Config::default(), |cuda| {
+        let stream = new_stream(GPU).unwrap();
+        for nth in 0..4 {
+            let slice = stream.clone_htod(&[1_f32, 2.0, 3.0, 4.0]).unwrap();
+            let arrays = [
+                CudaArray::from_slice(slice, &[2, 2]).unwrap(),
+                CudaArray::from_host(&counted(&[2, 2]), GPU).unwrap(),
+            ];
+            for array in arrays {
+                for name in ["cuEventCreate", "cuEventRecord", "cuStreamWaitEvent"] {
+                    cuda.inject(Fault::Call { name: name.to_owned(), nth, code: UNKNOWN });
+                }
+                let made = array.into_slice::<f32>();
+                cuda.clear_faults();
+                if let Err(refused) = made {
+                    let array = refused.into_value();
+                    assert_eq!(array.shape(), [2, 2]);
+                    assert_eq!(array.to_host().unwrap().shape(), [2, 2]);
+                }
+            }
+        }
+    });
+}
