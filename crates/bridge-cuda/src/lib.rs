@@ -27,6 +27,7 @@
 mod array;
 mod backend;
 mod block;
+mod buffers;
 mod cast;
 mod consumer;
 mod current;
