@@ -3,6 +3,8 @@
 //! Every group measures one job: the function `ours` is arraybridge, the others are peers, measured
 //! in the same run. `cargo xtask bench` runs them and prints each peer's time as a multiple of ours.
 
+#[cfg(feature = "torch")]
+pub mod libtorch_dlpack;
 mod python_peer;
 
 pub use python_peer::PythonPeer;

@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::command::Tool;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
+use crate::libtorch::TORCH;
+use crate::opencl::OPENCL;
 use crate::ratios;
+use crate::requirement::{Provider, Requirement};
 use crate::table::{self, Header};
 use crate::workspace::Workspace;
 
@@ -19,6 +22,9 @@ pub(crate) struct Options {
     /// Print the ratios as a GitHub table, as docs/results has them
     #[arg(long)]
     markdown: bool,
+    /// Run the benchmarks of these backends too: torch, opencl, cuda
+    #[arg(long, value_delimiter = ',')]
+    with: Vec<Backend>,
     /// Run only the benchmarks whose name contains this
     name: Option<String>,
 }
@@ -26,7 +32,11 @@ pub(crate) struct Options {
 /// Runs `cargo bench`, lets criterion print, and prints the ratios last. Ratios of earlier runs
 /// stay in the table until they are measured again.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    tool(workspace, options).run()?;
+    let needed: Vec<_> = options.with.iter().filter_map(|backend| backend.requirement()).collect();
+    let env = Provider::new(workspace, true).provide(&needed).map_err(|lack| {
+        Failure::new("run the benchmarks of these backends", lack.reason, lack.remedy)
+    })?;
+    tool(workspace, options).envs(&env).run()?;
     let criterion = workspace.target.join("criterion");
     let rows = ratios::rows(&criterion);
     let header = Header { names: &ratios::COLUMNS, numbers: &[2, 3] };
@@ -40,23 +50,55 @@ fn tool(workspace: &Workspace, options: &Options) -> Tool {
         options.quick.then_some("--quick").into_iter().chain(options.name.as_deref());
     workspace
         .cargo()
-        .args(["bench", "--package", "bridge-benches", "--bench", "*", "--"])
+        .args(["bench", "--package", "bridge-benches", "--bench", "*"])
+        .args(features(&options.with))
+        .args(["--"])
         .args(for_criterion)
+}
+
+fn features(with: &[Backend]) -> Vec<String> {
+    let names: Vec<_> = with.iter().map(|backend| format!("{backend:?}").to_lowercase()).collect();
+    if names.is_empty() { names } else { vec!["--features".to_owned(), names.join(",")] }
+}
+
+/// A backend whose benchmarks are built on request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    Torch,
+    Opencl,
+    Cuda,
+}
+
+impl Backend {
+    /// What its benchmarks need. Those of CUDA say themselves what they cannot measure.
+    fn requirement(self) -> Option<&'static Requirement> {
+        match self {
+            Self::Torch => Some(&TORCH),
+            Self::Opencl => Some(&OPENCL),
+            Self::Cuda => None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, tool};
+    use super::{Backend, Options, features, tool};
     use crate::workspace::tests::example;
 
     #[test]
     fn criterion_gets_the_flag_and_the_name() {
         let line = |quick, name: Option<&str>| {
-            tool(&example(), &Options { quick, markdown: false, name: name.map(str::to_owned) })
-                .line()
+            let name = name.map(str::to_owned);
+            tool(&example(), &Options { quick, markdown: false, with: Vec::new(), name }).line()
         };
         let cargo = "bench --package bridge-benches --bench '*' --";
         assert!(line(false, None).ends_with(cargo));
         assert!(line(true, Some("copy")).ends_with(&format!("{cargo} --quick copy")));
+    }
+
+    #[test]
+    fn backends_become_features() {
+        assert!(features(&[]).is_empty());
+        assert_eq!(features(&[Backend::Torch, Backend::Opencl]), ["--features", "torch,opencl"]);
     }
 }

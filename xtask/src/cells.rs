@@ -2,6 +2,8 @@
 
 use crate::cpp_compiler::CPP_COMPILER;
 use crate::features::{combinations, named, of_package};
+use crate::libtorch::TORCH;
+use crate::opencl::OPENCL;
 use crate::requirement::Requirement;
 use crate::workspace::{Package, Workspace};
 
@@ -31,15 +33,35 @@ pub(crate) enum How {
 struct BackendCrate {
     name: &'static str,
     package: &'static str,
+    /// The feature that adds it to the packages of [`BUILT_ON_BACKENDS`], where it is not there
+    /// by default.
+    feature: Option<&'static str>,
     requirements: &'static [&'static Requirement],
 }
 
+/// The packages that backends are added to by features. They are tested with all that can be built
+/// here, and once more with their defaults.
+const BUILT_ON_BACKENDS: &[&str] = &["arraybridge", "bridge-cli", "bridge-tests"];
+
 const BACKENDS: &[BackendCrate] = &[
-    BackendCrate { name: "cpu", package: "bridge-cpu", requirements: &[] },
+    BackendCrate { name: "cpu", package: "bridge-cpu", feature: None, requirements: &[] },
+    BackendCrate {
+        name: "torch",
+        package: "bridge-torch",
+        feature: Some("torch"),
+        requirements: &[&TORCH],
+    },
+    BackendCrate {
+        name: "opencl",
+        package: "bridge-opencl",
+        feature: Some("opencl"),
+        requirements: &[&OPENCL],
+    },
     // No GPU is needed: the tests bring a driver that is simulated in host memory.
     BackendCrate {
         name: "cuda (simulated)",
         package: "bridge-cuda",
+        feature: Some("cuda"),
         requirements: &[&CPP_COMPILER],
     },
 ];
@@ -55,10 +77,14 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
         cells.extend(backend_cells(workspace, backend));
     }
     cells.extend([
-        Cell { features: "default".to_owned(), ..together("facade", "arraybridge") },
-        cell("features", "each combination", How::EveryCombination { package: "arraybridge" }),
-        together("cli", "bridge-cli"),
-        together("cross", "bridge-tests"),
+        with_backends("facade", "arraybridge"),
+        Cell {
+            requirements: &[&TORCH],
+            ..cell("features", "each combination", How::EveryCombination { package: "arraybridge" })
+        },
+        with_backends("cli", "bridge-cli"),
+        with_defaults("cli", "bridge-cli"),
+        with_backends("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
         Cell { requirements: &[&CPP_COMPILER], ..together("CUDA kernels", "cuda-kernels") },
         together("CUDA driver", "simulated-cuda"),
@@ -70,29 +96,42 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
 }
 
 /// The arguments that choose what the cells that run together test: the whole workspace but the
-/// packages in `left_out`, and each backend crate with all its features.
+/// packages in `left_out`, with all features of each backend crate, and with those that add it.
 pub(crate) fn select_together(workspace: &Workspace, left_out: &[&str]) -> Vec<String> {
     let mut args = vec!["--workspace".to_owned()];
     for package in left_out {
         args.extend(["--exclude".to_owned(), (*package).to_owned()]);
     }
-    let mut features = Vec::new();
-    for BackendCrate { package, .. } in BACKENDS {
-        if let Some(found) = workspace.package(package)
-            && !left_out.contains(package)
-        {
-            features.extend(of_package(package, &found.chosen_features()));
-        }
-    }
+    let features = features_of_all(workspace, BUILT_ON_BACKENDS, left_out);
     if !features.is_empty() {
         args.extend(["--features".to_owned(), features.join(",")]);
     }
     args
 }
 
+/// The features of every backend crate that is not left out, and those by which `packages` have it.
+pub(crate) fn features_of_all(
+    workspace: &Workspace,
+    packages: &[&str],
+    left_out: &[&str],
+) -> Vec<String> {
+    let mut features = Vec::new();
+    for BackendCrate { package, feature, .. } in BACKENDS {
+        let Some(found) = workspace.package(package).filter(|_| !left_out.contains(package)) else {
+            continue;
+        };
+        features.extend(of_package(package, &found.chosen_features()));
+        let added = packages.iter().filter(|package| workspace.package(package).is_some());
+        features.extend(
+            added.flat_map(|package| feature.map(|feature| format!("{package}/{feature}"))),
+        );
+    }
+    features
+}
+
 /// All features run together with the rest of the workspace, the other combinations alone.
 fn backend_cells(workspace: &Workspace, backend: &BackendCrate) -> Vec<Cell> {
-    let &BackendCrate { name, package, requirements } = backend;
+    let &BackendCrate { name, package, requirements, .. } = backend;
     let features = workspace.package(package).map(Package::chosen_features);
     let features = features.unwrap_or_default();
     let cells = combinations(&features).into_iter().map(|chosen| Cell {
@@ -108,6 +147,16 @@ fn backend_cells(workspace: &Workspace, backend: &BackendCrate) -> Vec<Cell> {
     cells.collect()
 }
 
+/// With every backend that can be built here.
+fn with_backends(name: &'static str, package: &'static str) -> Cell {
+    cell(name, "all that is here", How::Together { package })
+}
+
+fn with_defaults(name: &'static str, package: &'static str) -> Cell {
+    let features = ["candle", "ndarray"].map(str::to_owned).into();
+    cell(name, "default", How::Alone { package, features })
+}
+
 fn together(name: &'static str, package: &'static str) -> Cell {
     cell(name, "-", How::Together { package })
 }
@@ -121,9 +170,13 @@ mod tests {
     use super::{BackendCrate, How, backend_cells, select_together};
     use crate::workspace::tests::example;
 
+    fn backend(name: &'static str, package: &'static str) -> BackendCrate {
+        BackendCrate { name, package, feature: None, requirements: &[] }
+    }
+
     #[test]
     fn a_backend_has_a_cell_for_each_combination_and_runs_all_features_together() {
-        let backend = BackendCrate { name: "cpu", package: "arraybridge", requirements: &[] };
+        let backend = backend("cpu", "arraybridge");
         let cells = backend_cells(&example(), &backend);
         let names: Vec<_> = cells.iter().map(|cell| cell.features.as_str()).collect();
         assert_eq!(names, ["none", "candle", "ndarray", "candle+ndarray"]);
@@ -133,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_backend_crate_that_is_not_there_still_has_its_row() {
-        let backend = BackendCrate { name: "gone", package: "bridge-gone", requirements: &[] };
+        let backend = backend("gone", "bridge-gone");
         assert_eq!(backend_cells(&example(), &backend).len(), 1);
     }
 

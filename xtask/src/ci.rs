@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cargo_deny::CARGO_DENY;
+use crate::cells::features_of_all;
 use crate::command::{Environment, Tool};
 use crate::failure::{Failure, Result};
-use crate::requirement::Provider;
+use crate::libtorch::TORCH;
+use crate::requirement::{Provider, Requirement};
 use crate::test_matrix;
 use crate::workspace::Workspace;
 
@@ -23,8 +25,10 @@ pub(crate) struct Options {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let checks = Checks { workspace };
     run_each(&checks.format())?;
-    run_each(&checks.dependencies(&cargo_deny(workspace)?))?;
-    run_each(&checks.code())?;
+    let deny = provided(workspace, &CARGO_DENY, "check the dependencies with cargo-deny")?;
+    run_each(&checks.dependencies(&deny))?;
+    let torch = provided(workspace, &TORCH, "compile bridge-torch")?;
+    run_each(&checks.code(&torch))?;
     if options.checks_only {
         return Ok(ExitCode::SUCCESS);
     }
@@ -35,12 +39,16 @@ fn run_each(tools: &[Tool]) -> Result<()> {
     tools.iter().try_for_each(Tool::run)
 }
 
-/// The variables with which cargo finds cargo-deny, installed first when it is missing.
-fn cargo_deny(workspace: &Workspace) -> Result<Environment> {
+/// The variables with which cargo finds what is required, installed first when it is missing.
+fn provided(
+    workspace: &Workspace,
+    requirement: &'static Requirement,
+    what_for: &str,
+) -> Result<Environment> {
     let mut provider = Provider::new(workspace, true);
-    provider.provide(&[&CARGO_DENY]).map_err(|lack| {
-        Failure::new("check the dependencies with cargo-deny", lack.reason, lack.remedy)
-    })
+    provider
+        .provide(&[requirement])
+        .map_err(|lack| Failure::new(what_for, lack.reason, lack.remedy))
 }
 
 /// The checks of this workspace and of the third party's beside it.
@@ -65,11 +73,16 @@ impl Checks<'_> {
         [ours.envs(deny), third_partys.envs(deny)]
     }
 
-    fn code(&self) -> [Tool; 3] {
+    fn code(&self, torch: &Environment) -> [Tool; 3] {
+        let packages = ["arraybridge", "bridge-benches", "bridge-cli", "bridge-tests"];
+        let all = features_of_all(self.workspace, &packages, &[]).join(",");
+        let clippy = self.ours("clippy --workspace --all-targets --features").args([&all]);
+        let document = self.ours("doc --workspace --no-deps --features").args([&all]);
+        let document = document.env("RUSTDOCFLAGS", "-Dwarnings");
         [
-            self.ours("clippy --workspace --all-targets -- -D warnings"),
+            clippy.args(["--", "-D", "warnings"]).envs(torch),
             self.third_partys("clippy", "--all-targets -- -D warnings"),
-            self.ours("doc --workspace --no-deps").env("RUSTDOCFLAGS", "-Dwarnings"),
+            document.envs(torch),
         ]
     }
 

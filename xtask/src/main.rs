@@ -22,13 +22,16 @@ mod failure;
 mod features;
 mod gpu_bundle;
 mod libtest;
+mod libtorch;
 mod nextest;
+mod opencl;
 mod outcome;
 mod ptx;
 mod python_peers;
 mod ratios;
 mod requirement;
 mod run_tests;
+mod sanitize;
 mod setup;
 mod table;
 mod tally;
@@ -53,6 +56,8 @@ enum Chore {
     Bench(bench::Options),
     /// Build a folder of tests and benchmarks to run on a machine with an NVIDIA driver only
     GpuBundle(gpu_bundle::Options),
+    /// Run the tests of bridge-torch under AddressSanitizer
+    Sanitize(sanitize::Options),
     /// Make the PTX of the CUDA kernels from their source
     Ptx(ptx::Options),
     /// List what the chores need beyond Rust, or install what is named
@@ -76,6 +81,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Ci(options) => ci::run(&workspace, options),
         Chore::Bench(options) => bench::run(&workspace, options),
         Chore::GpuBundle(options) => gpu_bundle::run(&workspace, options),
+        Chore::Sanitize(options) => sanitize::run(&workspace, options),
         Chore::Ptx(options) => ptx::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),
     }

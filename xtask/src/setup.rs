@@ -7,13 +7,15 @@ use clap::Args;
 use crate::cargo_deny::CARGO_DENY;
 use crate::cpp_compiler::CPP_COMPILER;
 use crate::failure::{Failure, Result};
+use crate::libtorch::TORCH;
+use crate::opencl::OPENCL;
 use crate::python_peers::PYTHON_PEERS;
 use crate::requirement::{Presence, Provider, Requirement};
 use crate::table::{self, Header, Row, Tone};
 use crate::workspace::Workspace;
 
 /// Every requirement there is, in the order they are listed.
-const ALL: &[&Requirement] = &[&CARGO_DENY, &CPP_COMPILER, &PYTHON_PEERS];
+const ALL: &[&Requirement] = &[&CARGO_DENY, &CPP_COMPILER, &PYTHON_PEERS, &TORCH, &OPENCL];
 
 /// Options of `setup`.
 #[derive(Debug, Args)]
@@ -32,7 +34,23 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     }
     let rows: Vec<_> = ALL.iter().map(|requirement| row(workspace, requirement)).collect();
     println!("{}", table::text(&HEADER, &rows));
+    for requirement in named(&options.what)? {
+        if let Presence::Found { env, .. } = (requirement.detect)(workspace) {
+            let path = std::env::var("PATH").unwrap_or_default();
+            env.iter().for_each(|(name, value)| println!("{}", export(name, value, &path)));
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The line that sets a variable in a shell, for those who run cargo by hand.
+fn export(name: &str, value: &str, path: &str) -> String {
+    match value.strip_suffix(path) {
+        Some(before) if name == "PATH" && !path.is_empty() => {
+            format!("export PATH=\"{before}$PATH\"")
+        }
+        _ => format!("export {name}=\"{value}\""),
+    }
 }
 
 const HEADER: Header<'_> =
@@ -68,13 +86,20 @@ fn row(workspace: &Workspace, requirement: &Requirement) -> Row {
 
 #[cfg(test)]
 mod tests {
-    use super::named;
+    use super::{export, named};
+
+    #[test]
+    fn what_is_to_be_exported_can_be_typed() {
+        assert_eq!(export("PATH", "/venv/bin:/bin", "/bin"), "export PATH=\"/venv/bin:$PATH\"");
+        assert_eq!(export("LIBTORCH", "/a b", "/bin"), "export LIBTORCH=\"/a b\"");
+    }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let failure = named(&["cuda-of-tomorrow".to_owned()]).err().unwrap().to_string();
         assert!(failure.contains("cuda-of-tomorrow"), "{failure}");
-        assert!(failure.contains("cargo-deny, cpp-compiler, python-peers, all"), "{failure}");
+        let listed = "cargo-deny, cpp-compiler, python-peers, torch, opencl, all";
+        assert!(failure.contains(listed), "{failure}");
     }
 
     #[test]

@@ -41,6 +41,8 @@
 //!
 //! - `ndarray` (default): owned arrays and [`ndarray::SharedArray`].
 //! - `candle` (default): `candle_core::Tensor` on the CPU.
+//! - `torch`: `tch::Tensor`, on the CPU and on CUDA devices; needs libtorch.
+//! - `opencl`: [`opencl::ClArray`], on the devices of every OpenCL platform; loaded at run time.
 //! - `cuda`: `CudaArray` on NVIDIA GPUs. It needs nothing to build, and a driver to run.
 //!
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
@@ -56,6 +58,10 @@ pub use bridge_cpu::candle;
 pub use bridge_cpu::ndarray;
 #[cfg(feature = "cuda")]
 pub use bridge_cuda as cuda;
+#[cfg(feature = "opencl")]
+pub use bridge_opencl as opencl;
+#[cfg(feature = "torch")]
+pub use bridge_torch as torch;
 
 /// Registers every backend of the enabled features by hand: for Rust static libraries that a C
 /// program links, where link-time registration does not work. Call it first thing.
@@ -67,6 +73,10 @@ pub fn register_all() -> Result<()> {
     bridge_host::register_all()?;
     #[cfg(any(feature = "ndarray", feature = "candle"))]
     bridge_cpu::register_all()?;
+    #[cfg(feature = "torch")]
+    bridge_torch::register_all()?;
+    #[cfg(feature = "opencl")]
+    bridge_opencl::register_all()?;
     #[cfg(feature = "cuda")]
     bridge_cuda::register_all()?;
     Ok(())

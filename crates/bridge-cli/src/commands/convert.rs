@@ -38,7 +38,8 @@ fn converted(args: &ConvertArgs) -> Outcome<ExitCode> {
             order: format.order_for(&array.spec.layout),
         })
         .collect();
-    let contents = Contents::new(format, outgoing, file.notes.as_ref())?;
+    let alone = file.nameless && args.conversion.name.is_none();
+    let contents = Contents::new(format, outgoing, file.notes.as_ref(), alone)?;
     let plan = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
     if args.explain && !args.json {
         output::print(&plan.show())?;

@@ -14,7 +14,7 @@ pub(crate) fn select<'a>(
 ) -> Outcome<Vec<(&'a Array, &'a str)>> {
     let selected: Vec<_> = match name {
         None => file.arrays.iter().map(|array| (array, array.name.as_str())).collect(),
-        Some(name) if file.format.holds_many() => {
+        Some(name) if !file.nameless => {
             let found = file.arrays.iter().find(|array| array.name == name);
             let array = found.ok_or_else(|| {
                 Failure::usage(format!("the file has no array \"{name}\""))
@@ -23,7 +23,7 @@ pub(crate) fn select<'a>(
             })?;
             vec![(array, name)]
         }
-        // An .npy file has one array without a name.
+        // The one array without a name gets one.
         Some(name) => file.arrays.iter().map(|array| (array, name)).collect(),
     };
     if target == Some(Format::Npy) && selected.len() != 1 {

@@ -11,7 +11,7 @@ use super::mapped_file::MappedFile;
 use super::memory::{mapped_tensor, read_tensor, stand_in};
 use super::safetensors::Notes;
 use super::windows::{Window, Windows};
-use super::{Format, Order, npy, npz, safetensors};
+use super::{Format, Order, npy, npz, pt, safetensors};
 use crate::failure::{Failure, Outcome};
 
 /// A file of arrays: its headers are read and checked, its elements are not.
@@ -19,6 +19,8 @@ use crate::failure::{Failure, Outcome};
 pub(crate) struct ArrayFile {
     pub(crate) format: Format,
     pub(crate) arrays: Vec<Array>,
+    /// Whether it is one array, which the file gives no name.
+    pub(crate) nameless: bool,
     /// What a safetensors file says of itself besides its arrays.
     pub(crate) notes: Option<Notes>,
     file: MappedFile,
@@ -45,16 +47,23 @@ impl ArrayFile {
         let file = MappedFile::open(path)?;
         let mut notes = None;
         let mut archive = None;
+        let mut nameless = !format.holds_many();
         let arrays = match format {
             Format::Npy => vec![read_npy(path, &file)?],
-            Format::Npz => npz::read(&file, archive.insert(npz::open(&file)?))?,
+            Format::Npz => npz::read(&file, archive.insert(npz::open(&file, npz::WRITTEN_WITH)?))?,
+            Format::Pt => {
+                let (arrays, alone) =
+                    pt::read(&file, archive.insert(pt::open(&file)?), stem_of(path))?;
+                nameless = alone;
+                arrays
+            }
             Format::Safetensors => {
                 let (arrays, found) = safetensors::read(file.bytes())?;
                 notes = found;
                 arrays
             }
         };
-        Ok(Self { format, arrays, notes, file, archive })
+        Ok(Self { format, arrays, nameless, notes, file, archive })
     }
 
     /// A small tensor of zeros that is planned with in the array's place. No element is read.
@@ -82,7 +91,7 @@ impl ArrayFile {
         match elements.array.place {
             Place::Mapped { start } => read_mapped((&self.file, start), elements, in_order, each),
             Place::Stored { start, index } => {
-                npz::verify(&self.file, self.archive()?, index)?;
+                npz::verify(&self.file, self.archive()?, index, self.written_with())?;
                 read_mapped((&self.file, start), elements, in_order, each)
             }
             Place::Deflated { index, skip } => {
@@ -106,6 +115,14 @@ impl ArrayFile {
 }
 
 impl ArrayFile {
+    /// What writes archives of this format.
+    fn written_with(&self) -> &'static str {
+        match self.format {
+            Format::Pt => pt::WRITTEN_WITH,
+            _ => npz::WRITTEN_WITH,
+        }
+    }
+
     /// Another reader of the archive that the file is.
     fn archive(&self) -> Outcome<npz::Archive> {
         self.archive.clone().ok_or_else(|| Failure::new("the file is no archive"))
@@ -138,6 +155,11 @@ fn read_mapped(
     Ok(())
 }
 
+/// What an array without a name is called.
+fn stem_of(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array")
+}
+
 fn read_npy(path: &Path, file: &MappedFile) -> Outcome<Array> {
     let header = npy::read_header(file.bytes())?;
     let found = file.bytes().len() - header.length;
@@ -157,9 +179,8 @@ fn read_npy(path: &Path, file: &MappedFile) -> Outcome<Array> {
         .why(why)
         .remedy(remedy));
     }
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
     Ok(Array {
-        name: stem.unwrap_or("array").to_owned(),
+        name: stem_of(path).to_owned(),
         spec: header.spec,
         place: Place::Mapped { start: header.length },
     })

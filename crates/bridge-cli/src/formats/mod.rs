@@ -7,6 +7,7 @@ mod memory;
 mod names;
 mod npy;
 mod npz;
+mod pt;
 mod safetensors;
 mod target_file;
 mod windows;
@@ -33,7 +34,16 @@ pub(crate) enum Format {
     Npz,
     /// Named arrays after a JSON header.
     Safetensors,
+    /// A state dictionary or one tensor: PyTorch's `save`.
+    Pt,
 }
+
+/// The extensions, for advice.
+const NAMES: &str = if cfg!(feature = "torch") {
+    ".npy, .npz, .safetensors or .pt"
+} else {
+    ".npy, .npz or .safetensors"
+};
 
 impl Format {
     /// The format that the extension stands for, in any case of letters.
@@ -44,6 +54,13 @@ impl Format {
             Some("npy") => Ok(Self::Npy),
             Some("npz") => Ok(Self::Npz),
             Some("safetensors") => Ok(Self::Safetensors),
+            Some("pt" | "pth") if cfg!(feature = "torch") => Ok(Self::Pt),
+            Some(extension @ ("pt" | "pth")) => Err(Failure::usage(format!(
+                "{} has the extension .{extension}",
+                path.display()
+            ))
+            .why("this program was built without the feature torch, which reads and writes it")
+            .remedy("build it with --features torch, or name an .npy, .npz or .safetensors file")),
             other => Err(Failure::usage(match other {
                 Some(extension) => {
                     format!("{} has the unknown extension .{extension}", path.display())
@@ -51,7 +68,7 @@ impl Format {
                 None => format!("{} has no extension", path.display()),
             })
             .why("the extension says which format a file has")
-            .remedy("name the file .npy, .npz or .safetensors")),
+            .remedy(format!("name the file {NAMES}"))),
         }
     }
 
@@ -65,6 +82,7 @@ impl Format {
             Self::Npy => ".npy",
             Self::Npz => ".npz",
             Self::Safetensors => ".safetensors",
+            Self::Pt => ".pt",
         }
     }
 
@@ -72,6 +90,7 @@ impl Format {
         match self {
             Self::Npy | Self::Npz => npy::DATA_TYPES,
             Self::Safetensors => safetensors::DATA_TYPES,
+            Self::Pt => pt::DATA_TYPES,
         }
     }
 

@@ -9,7 +9,7 @@ const METADATA: &str = "__metadata__";
 /// Fails where a file of this format cannot have an array of this name.
 pub(super) fn check_name(format: Format, name: &str) -> Outcome<()> {
     let why = match format {
-        Format::Npy => None,
+        Format::Npy | Format::Pt => None,
         Format::Npz => unsafe_path(name),
         Format::Safetensors => (name == METADATA)
             .then_some("safetensors keeps that name for what it says of the whole file"),

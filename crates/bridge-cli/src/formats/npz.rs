@@ -17,20 +17,24 @@ pub(super) const SUFFIX: &str = ".npy";
 const HIGHEST_RATIO: u64 = 1032;
 
 pub(super) type Archive = ZipArchive<Cursor<MappedFile>>;
-type Member<'a> = ZipFile<'a, Cursor<MappedFile>>;
+pub(super) type Member<'a> = ZipFile<'a, Cursor<MappedFile>>;
 
-/// Opens the archive that the file is.
-pub(super) fn open(file: &MappedFile) -> Outcome<Archive> {
-    let mut archive = ZipArchive::new(Cursor::new(file.clone())).map_err(|error| broken(&error))?;
+/// What writes such files, for advice.
+pub(super) const WRITTEN_WITH: &str = "numpy.savez";
+
+/// Opens the archive that the file is, which is written `with` a function of Python.
+pub(super) fn open(file: &MappedFile, with: &str) -> Outcome<Archive> {
+    let archive = ZipArchive::new(Cursor::new(file.clone()));
+    let mut archive = archive.map_err(|error| broken(&error, with))?;
     if archive.has_duplicate_names() {
-        return Err(Failure::new("two arrays of the archive have the same name")
+        return Err(Failure::new("two members of the archive have the same name")
             .why("one of them would be lost")
-            .remedy("write the file again, with numpy.savez"));
+            .remedy(format!("write the file again, with {with}")));
     }
-    if archive.has_overlapping_files().map_err(|error| broken(&error))? {
+    if archive.has_overlapping_files().map_err(|error| broken(&error, with))? {
         return Err(Failure::new("members of the archive overlap")
             .why("bytes that are used twice make small archives expand without end")
-            .remedy("write the file again, with numpy.savez"));
+            .remedy(format!("write the file again, with {with}")));
     }
     Ok(archive)
 }
@@ -39,8 +43,9 @@ pub(super) fn open(file: &MappedFile) -> Outcome<Archive> {
 pub(super) fn read(file: &MappedFile, archive: &mut Archive) -> Outcome<Vec<Array>> {
     (0..archive.len())
         .map(|index| {
-            let mut member = archive.by_index(index).map_err(|error| broken(&error))?;
-            let name = member.name().map_err(|error| broken(&error))?.into_owned();
+            let broken = |error| broken(&error, WRITTEN_WITH);
+            let mut member = archive.by_index(index).map_err(broken)?;
+            let name = member.name().map_err(broken)?.into_owned();
             read_member(&mut member, index, &name, file)
                 .map_err(|failure| failure.within(&format!("the member \"{name}\"")))
         })
@@ -61,7 +66,7 @@ fn read_member(
     names::check_name(Format::Npz, name)?;
     let (header, place) = match member.compression() {
         CompressionMethod::Stored => {
-            let bytes = stored_bytes(member, file)?;
+            let bytes = stored_bytes(member, file, WRITTEN_WITH)?;
             let header = npy::read_header(&file.bytes()[bytes.clone()])?;
             let start = bytes.start + header.length;
             (header, Place::Stored { start, index })
@@ -85,7 +90,11 @@ fn read_member(
 }
 
 /// Where the bytes of a stored member lie in the file.
-fn stored_bytes(member: &Member<'_>, file: &MappedFile) -> Outcome<std::ops::Range<usize>> {
+pub(super) fn stored_bytes(
+    member: &Member<'_>,
+    file: &MappedFile,
+    with: &str,
+) -> Outcome<std::ops::Range<usize>> {
     let range = || {
         let start = usize::try_from(member.data_start()?).ok()?;
         let length = usize::try_from(member.size()).ok()?;
@@ -99,7 +108,7 @@ fn stored_bytes(member: &Member<'_>, file: &MappedFile) -> Outcome<std::ops::Ran
             member.size()
         ))
         .why("the file is cut short or forged")
-        .remedy("write the file again, with numpy.savez")
+        .remedy(format!("write the file again, with {with}"))
     })
 }
 
@@ -130,9 +139,14 @@ fn read_deflated_header(member: &mut Member<'_>) -> Outcome<npy::Header> {
 }
 
 /// Reads a stored member whole, which compares its checksum, and lets go of its pages.
-pub(super) fn verify(file: &MappedFile, mut archive: Archive, index: usize) -> Outcome<()> {
-    let mut member = archive.by_index(index).map_err(|error| broken(&error))?;
-    let mut at = stored_bytes(&member, file)?.start;
+pub(super) fn verify(
+    file: &MappedFile,
+    mut archive: Archive,
+    index: usize,
+    with: &str,
+) -> Outcome<()> {
+    let mut member = archive.by_index(index).map_err(|error| broken(&error, with))?;
+    let mut at = stored_bytes(&member, file, with)?.start;
     let mut buffer = vec![0; 1 << 20];
     loop {
         match member.read(&mut buffer).map_err(|error| unreadable(&error))? {
@@ -152,7 +166,7 @@ pub(super) fn with_deflated<T>(
     (index, skip, length): (usize, usize, u64),
     read: impl FnOnce(&mut dyn Read) -> Outcome<T>,
 ) -> Outcome<T> {
-    let mut member = archive.by_index(index).map_err(|error| broken(&error))?;
+    let mut member = archive.by_index(index).map_err(|error| broken(&error, WRITTEN_WITH))?;
     let header = std::io::copy(&mut member.by_ref().take(skip as u64), &mut std::io::sink());
     header.map_err(|error| unreadable(&error))?;
     let mut elements = member.by_ref().take(length);
@@ -172,8 +186,8 @@ fn unreadable(error: &std::io::Error) -> Failure {
         .remedy("the file is damaged: write it again")
 }
 
-fn broken(error: &zip::result::ZipError) -> Failure {
+pub(super) fn broken(error: &zip::result::ZipError, with: &str) -> Failure {
     Failure::new("the file is no zip archive that can be read")
         .why(error)
-        .remedy("write the file again, with numpy.savez")
+        .remedy(format!("write the file again, with {with}"))
 }

@@ -7,7 +7,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::safetensors::{self, Notes};
-use super::{Format, Outgoing, names, npy, npz};
+use super::{Format, Outgoing, names, npy, npz, pt};
 use crate::failure::{Failure, Outcome};
 
 /// Members of this size or more have 64-bit sizes in a zip archive.
@@ -26,6 +26,8 @@ pub(crate) struct Writer {
 enum Kind {
     Plain(Format, File),
     Zip(Box<ZipWriter<Sink>>),
+    /// The same, and how many storages have been begun.
+    Pt(Box<ZipWriter<Sink>>, usize),
 }
 
 /// Checks that a file of this format can hold these arrays, and brings them into the order that
@@ -53,15 +55,18 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    /// Checks that a file of this format can hold these arrays.
+    /// Checks that a file of this format can hold these arrays; `alone` is one that has no name, for
+    /// formats that hold one so or several with names.
     pub(crate) fn new(
         format: Format,
         mut arrays: Vec<Outgoing>,
         notes: Option<&Notes>,
+        alone: bool,
     ) -> Outcome<Self> {
         check(format, &mut arrays)?;
         let header = match format {
             Format::Safetensors => safetensors::header(&arrays, notes)?,
+            Format::Pt => pt::pickle_of(&arrays, alone)?,
             Format::Npy | Format::Npz => Vec::new(),
         };
         Ok(Self { format, arrays, header })
@@ -77,9 +82,11 @@ impl Writer {
     pub(crate) fn new(file: File, contents: &Contents) -> Outcome<Self> {
         let kind = match contents.format {
             Format::Npz => Kind::Zip(Box::new(ZipWriter::new(Sink::new(file)))),
+            Format::Pt => Kind::Pt(Box::new(ZipWriter::new(Sink::new(file))), 0),
             format => Kind::Plain(format, file),
         };
         let mut writer = Self { kind, missing: 0 };
+        writer.start_member(pt::PICKLE, contents.header.len() as u64)?;
         writer.put(&contents.header)?;
         Ok(writer)
     }
@@ -93,13 +100,16 @@ impl Writer {
             Kind::Plain(..) => npy::header(array.data_type, &array.shape, array.order)?,
             Kind::Zip(archive) => {
                 let header = npy::header(array.data_type, &array.shape, array.order)?;
-                let options = SimpleFileOptions::default()
-                    .compression_method(CompressionMethod::Stored)
-                    .with_alignment(ALIGNMENT)
-                    .large_file(bytes.saturating_add(header.len() as u64) >= LARGE);
+                let length = bytes.saturating_add(header.len() as u64);
                 let name = format!("{}{}", array.name, npz::SUFFIX);
-                archive.start_file(name, options).map_err(|error| not_written(&error))?;
+                archive.start_file(name, stored(length)).map_err(|error| not_written(&error))?;
                 header
+            }
+            Kind::Pt(_, begun) => {
+                let name = pt::storage_name(*begun);
+                *begun += 1;
+                self.start_member(&name, bytes)?;
+                Vec::new()
             }
         };
         self.put(&header)?;
@@ -114,20 +124,37 @@ impl Writer {
     }
 
     /// Writes what belongs at the end, and says how many bytes the file has.
-    pub(crate) fn finish(self) -> Outcome<u64> {
+    pub(crate) fn finish(mut self) -> Outcome<u64> {
         self.require_complete()?;
+        if let Kind::Pt(..) = self.kind {
+            for (name, text) in [(pt::BYTE_ORDER, "little"), (pt::VERSION, "3\n")] {
+                self.start_member(name, text.len() as u64)?;
+                self.put(text.as_bytes())?;
+            }
+        }
         let file = match self.kind {
             Kind::Plain(_, file) => file,
-            Kind::Zip(archive) => archive.finish().map_err(|error| not_written(&error))?.file,
+            Kind::Zip(archive) | Kind::Pt(archive, _) => {
+                archive.finish().map_err(|error| not_written(&error))?.file
+            }
         };
         let length = file.metadata().map(|found| found.len());
         length.map_err(|error| not_written(&error))
     }
 
+    /// Begins a member of a PyTorch file, in the folder that its members are in; others have none.
+    fn start_member(&mut self, name: &str, length: u64) -> Outcome<()> {
+        let Kind::Pt(archive, _) = &mut self.kind else {
+            return Ok(());
+        };
+        let started = archive.start_file(format!("archive/{name}"), stored(length));
+        started.map_err(|error| not_written(&error))
+    }
+
     fn put(&mut self, bytes: &[u8]) -> Outcome<()> {
         let stream: &mut dyn Write = match &mut self.kind {
             Kind::Plain(_, file) => file,
-            Kind::Zip(archive) => archive,
+            Kind::Zip(archive) | Kind::Pt(archive, _) => archive,
         };
         stream.write_all(bytes).map_err(|error: io::Error| not_written(&error))
     }
@@ -138,6 +165,14 @@ impl Writer {
         }
         Err(wrong_length())
     }
+}
+
+/// A member of an archive that can be mapped.
+fn stored(length: u64) -> SimpleFileOptions {
+    SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .with_alignment(ALIGNMENT)
+        .large_file(length >= LARGE)
 }
 
 fn wrong_length() -> Failure {

@@ -9,4 +9,5 @@ mod round_trips;
 mod streaming;
 mod support;
 mod targets;
+mod torch_files;
 mod usage;

@@ -21,6 +21,12 @@ fn survive(extension: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A program that links libtorch takes a third of a second to start.
+const CASES: u32 = if cfg!(feature = "torch") { 6 } else { 96 };
+
+/// How many of the valid files there are: the last is for programs with the feature torch.
+const KINDS: usize = if cfg!(feature = "torch") { 6 } else { 5 };
+
 fn valid() -> Vec<(&'static str, Vec<u8>)> {
     let array = counting(3, 4);
     let other = npy("'|b1'", true, "(2, 2)", &[0, 1, 1, 0]);
@@ -33,11 +39,12 @@ fn valid() -> Vec<(&'static str, Vec<u8>)> {
         ("npz", stored(&members)),
         ("npz", deflated(&members)),
         ("safetensors", safetensors(header, &elements)),
+        ("pt", crate::torch_files::valid()),
     ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..400), kind in 0..3_usize) {
@@ -52,7 +59,7 @@ proptest! {
 
     #[test]
     fn mutated_files(
-        which in 0..5_usize,
+        which in 0..KINDS,
         places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let (extension, mut bytes) = valid().swap_remove(which);
@@ -64,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn mutated_headers(which in 0..5_usize, at in any::<prop::sample::Index>(), text in "[-0-9,()\\[\\]{}'\"a-zA-Z <>|]{1,8}") {
+    fn mutated_headers(which in 0..KINDS, at in any::<prop::sample::Index>(), text in "[-0-9,()\\[\\]{}'\"a-zA-Z <>|]{1,8}") {
         let (extension, mut bytes) = valid().swap_remove(which);
         let at = at.index(bytes.len().min(140));
         for (offset, byte) in text.bytes().enumerate() {

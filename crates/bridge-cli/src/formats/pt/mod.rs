@@ -1,0 +1,191 @@
+//! `.pt` and `.pth`: a zip archive of a pickle, which says what the tensors are, and one member a
+//! storage. Read as `torch.load` does with `weights_only=True`, and by no Python: state dictionaries
+//! and single tensors.
+
+mod data_types;
+mod pickle;
+mod rebuild;
+mod write;
+
+use zip::CompressionMethod;
+
+use self::pickle::{Heap, Value};
+use self::rebuild::SAVE_A_STATE_DICTIONARY;
+use super::listed::{Array, Place};
+use super::mapped_file::MappedFile;
+use super::npz::{self, Archive};
+use crate::failure::{Failure, Outcome};
+
+pub(super) use self::data_types::DATA_TYPES;
+pub(super) use self::write::{BYTE_ORDER, PICKLE, VERSION, pickle_of, storage_name};
+
+/// What writes such files, for advice.
+pub(super) const WRITTEN_WITH: &str = "torch.save";
+
+/// The most bytes of a pickle that are read. What it is made into takes some thirty times as much.
+const LARGEST_PICKLE: u64 = 256 << 20;
+
+/// What files began with before PyTorch 1.6: a pickled magic number.
+const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
+/// Opens the archive that the file is.
+pub(super) fn open(file: &MappedFile) -> Outcome<Archive> {
+    if file.bytes().starts_with(LEGACY) {
+        return Err(Failure::new("the file has the form from before PyTorch 1.6")
+            .why("it is one pickle, whose tensors cannot be read without running it")
+            .remedy("load it in Python and save it again: torch.save(torch.load(path), path)"));
+    }
+    npz::open(file, WRITTEN_WITH)
+}
+
+/// Reads what tensors there are, and whether the file is one tensor without a name, which is then
+/// called `stem`.
+pub(super) fn read(
+    file: &MappedFile,
+    archive: &mut Archive,
+    stem: &str,
+) -> Outcome<(Vec<Array>, bool)> {
+    let folder = folder(archive)?;
+    check_kind(file, archive, &folder)?;
+    let (place, _) = member(file, archive, &format!("{folder}{PICKLE}"))?;
+    if place.len() as u64 > LARGEST_PICKLE {
+        return Err(Failure::new(format!("the pickle in the file has {} bytes", place.len()))
+            .why(format!("more than {LARGEST_PICKLE} hold more than the names of tensors"))
+            .remedy(SAVE_A_STATE_DICTIONARY));
+    }
+    let (value, heap) = pickle::read(&file.bytes()[place])?;
+    match value {
+        Value::Tensor(tensor) => {
+            let array = array(file, archive, &folder, (&heap, tensor), stem)?;
+            Ok((vec![array], true))
+        }
+        Value::Dict(dict) => {
+            let mut arrays: Vec<Array> = Vec::new();
+            let mut names = std::collections::HashSet::new();
+            for (key, value) in &heap.dicts[dict] {
+                let (name, tensor) = entry(*key, *value)?;
+                if !names.insert(name) {
+                    return Err(Failure::new(format!("two tensors are named \"{name}\""))
+                        .why("one of them would be lost")
+                        .remedy("write the file again, with torch.save"));
+                }
+                let array = array(file, archive, &folder, (&heap, tensor), name)
+                    .map_err(|failure| failure.within(&format!("the tensor \"{name}\"")))?;
+                arrays.push(array);
+            }
+            Ok((arrays, false))
+        }
+        _ => Err(Failure::new("the file holds neither a tensor nor a dictionary of tensors")
+            .why("nothing else can be converted")
+            .remedy(SAVE_A_STATE_DICTIONARY)),
+    }
+}
+
+fn entry<'a>(key: Value<'a>, value: Value<'a>) -> Outcome<(&'a str, usize)> {
+    let Value::Text(name) = key else {
+        return Err(Failure::new("a key of the dictionary is no text")
+            .why("arrays go by names")
+            .remedy(SAVE_A_STATE_DICTIONARY));
+    };
+    match value {
+        Value::Tensor(tensor) => Ok((name, tensor)),
+        other => {
+            let what = match other {
+                Value::Dict(_) => "a dictionary",
+                Value::Tuple(_) => "a tuple",
+                Value::Int(_) | Value::Float | Value::Bool(_) => "a number",
+                Value::Text(_) => "text",
+                _ => "no tensor",
+            };
+            Err(Failure::new(format!("the entry \"{name}\" is {what}"))
+                .why("it would be lost: array files hold tensors only")
+                .remedy(SAVE_A_STATE_DICTIONARY))
+        }
+    }
+}
+
+/// The folder that all members are in, with a slash behind it.
+fn folder(archive: &Archive) -> Outcome<String> {
+    let names = archive.file_names().flatten();
+    let mut found = names.filter_map(|name| name.strip_suffix(PICKLE).map(str::to_owned));
+    match (found.next(), found.next()) {
+        (Some(folder), None) if folder.ends_with('/') => Ok(folder),
+        _ => Err(Failure::new("the archive has no data.pkl, or several")
+            .why("a PyTorch file has one, in the folder that everything else is in")
+            .remedy("write the file again, with torch.save")),
+    }
+}
+
+/// Fails for programs, and for files of machines that count bytes the other way round.
+fn check_kind(file: &MappedFile, archive: &mut Archive, folder: &str) -> Outcome<()> {
+    if archive.index_for_name(&format!("{folder}constants.pkl")).is_some() {
+        return Err(Failure::new("the file is a TorchScript program")
+            .why("its tensors are part of code")
+            .remedy(
+                "save the tensors alone: torch.save(torch.jit.load(path).state_dict(), path)",
+            ));
+    }
+    let order = format!("{folder}{BYTE_ORDER}");
+    if archive.index_for_name(&order).is_some() {
+        let (place, _) = member(file, archive, &order)?;
+        if &file.bytes()[place] != b"little" {
+            return Err(Failure::new("the file's numbers are not little-endian")
+                .why("it was written on a machine that counts bytes the other way round")
+                .remedy("load it in Python on this machine and save it again"));
+        }
+    }
+    Ok(())
+}
+
+/// Where the bytes of a member lie, and its index.
+fn member(
+    file: &MappedFile,
+    archive: &mut Archive,
+    name: &str,
+) -> Outcome<(std::ops::Range<usize>, usize)> {
+    let index = archive.index_for_name(name).ok_or_else(|| {
+        Failure::new(format!("the archive has no member \"{name}\""))
+            .why("the file is damaged or forged")
+            .remedy("write the file again, with torch.save")
+    })?;
+    let read = || {
+        let member = archive.by_index(index).map_err(|error| npz::broken(&error, WRITTEN_WITH))?;
+        if member.compression() != CompressionMethod::Stored {
+            return Err(Failure::new("it is compressed")
+                .why("PyTorch stores members as they are")
+                .remedy("write the file again, with torch.save"));
+        }
+        npz::stored_bytes(&member, file, WRITTEN_WITH)
+    };
+    let mut read = read;
+    let place = read().map_err(|failure| failure.within(&format!("the member \"{name}\"")))?;
+    Ok((place, index))
+}
+
+fn array(
+    file: &MappedFile,
+    archive: &mut Archive,
+    folder: &str,
+    (heap, tensor): (&Heap<'_>, usize),
+    name: &str,
+) -> Outcome<Array> {
+    let rebuilt = &heap.tensors[tensor];
+    let storage = heap.storages[rebuilt.storage];
+    let (place, index) = member(file, archive, &format!("{folder}data/{}", storage.key))?;
+    if place.len() != storage.size {
+        return Err(Failure::new(format!(
+            "the storage \"{}\" is said to have {} bytes, and has {}",
+            storage.key,
+            storage.size,
+            place.len()
+        ))
+        .why("the file is damaged or forged")
+        .remedy("write the file again, with torch.save"));
+    }
+    let start = place.start;
+    Ok(Array {
+        name: name.to_owned(),
+        spec: rebuilt.spec.clone(),
+        place: Place::Stored { start, index },
+    })
+}

@@ -1,0 +1,292 @@
+//! `.pt` and `.pth` files: between them and the other formats, and forged ones.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Folder, counting, deflated, floats, noise, npy, stored};
+
+/// The pickle of one float32 tensor over storage "0" of `count` elements, given what follows its
+/// storage: offset, sizes and strides.
+fn tensor(count: u8, place: &[u8]) -> Vec<u8> {
+    [
+        &b"ctorch._utils\n_rebuild_tensor_v2\n(("[..],
+        &text("storage"),
+        b"ctorch\nFloatStorage\n",
+        &text("0"),
+        &text("cpu"),
+        &[b'K', count, b't', b'Q'],
+        place,
+        b"\x89ccollections\nOrderedDict\n)RtR",
+    ]
+    .concat()
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+}
+
+/// Offset 0, shape (2, 3), row-major.
+const PLAIN: &[u8] = b"K\0K\x02K\x03\x86K\x03K\x01\x86";
+
+fn file_of(pickle: &[u8], elements: &[u8]) -> Vec<u8> {
+    let pickle = [&b"\x80\x02"[..], pickle, b"."].concat();
+    stored(&[
+        ("archive/data.pkl", &pickle),
+        ("archive/byteorder", b"little"),
+        ("archive/data/0", elements),
+        ("archive/version", b"3\n"),
+    ])
+}
+
+pub(crate) fn valid() -> Vec<u8> {
+    file_of(&tensor(6, PLAIN), &floats(6))
+}
+
+#[cfg(not(feature = "torch"))]
+#[test]
+fn without_the_feature_the_message_names_it() {
+    let folder = Folder::new();
+    folder.file("a.pt", valid());
+    folder.file("a.npy", counting(2, 3));
+    for args in [["a.pt", "b.npy"], ["a.npy", "b.pth"]] {
+        let says = ["feature torch", "--features torch"];
+        folder.fail(2, &["convert", args[0], args[1]], &says);
+    }
+}
+
+#[cfg(feature = "torch")]
+mod with_the_feature {
+    use super::*;
+
+    #[test]
+    fn a_tensor_without_a_name_stays_without() {
+        let folder = Folder::new();
+        folder.file("a.pt", valid());
+        folder.succeed(&["convert", "a.pt", "b.npy"]);
+        assert_eq!(folder.read("b.npy"), counting(2, 3));
+        folder.succeed(&["convert", "b.npy", "c.pt"]);
+        folder.succeed(&["convert", "c.pt", "d.npy"]);
+        assert_eq!(folder.read("d.npy"), counting(2, 3));
+    }
+
+    #[test]
+    fn every_element_type_that_numpy_has_comes_back() {
+        let types = [
+            ("'|b1'", 1),
+            ("'|i1'", 1),
+            ("'<i2'", 2),
+            ("'<i4'", 4),
+            ("'<i8'", 8),
+            ("'|u1'", 1),
+            ("'<u2'", 2),
+            ("'<u4'", 4),
+            ("'<u8'", 8),
+            ("'<f2'", 2),
+            ("'<f4'", 4),
+            ("'<f8'", 8),
+            ("'<c8'", 8),
+            ("'<c16'", 16),
+        ];
+        for (descr, size) in types {
+            for (shape, count) in [("()", 1), ("(0, 3)", 0), ("(2, 150)", 300)] {
+                let mut elements = noise(count * size);
+                if descr == "'|b1'" {
+                    elements.iter_mut().for_each(|byte| *byte &= 1);
+                }
+                let folder = Folder::new();
+                let array = npy(descr, false, shape, &elements);
+                folder.file("a.npy", &array);
+                folder.succeed(&["convert", "a.npy", "b.pth", "--memory-limit", "64"]);
+                folder.succeed(&["convert", "b.pth", "c.npy"]);
+                assert!(folder.read("c.npy") == array, "{descr} {shape}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_strided_tensor_is_read_where_it_lies() {
+        let folder = Folder::new();
+        // Offset 1, shape (2, 2), strides (1, 2): a transposed view into six floats.
+        let place = b"K\x01K\x02K\x02\x86K\x01K\x02\x86";
+        folder.file("a.pt", file_of(&tensor(6, place), &floats(6)));
+        folder.succeed(&["convert", "a.pt", "b.safetensors"]);
+        folder.succeed(&["convert", "b.safetensors", "c.npy"]);
+        let wanted: Vec<u8> =
+            [1_f32, 3.0, 2.0, 4.0].into_iter().flat_map(f32::to_le_bytes).collect();
+        assert_eq!(folder.read("c.npy"), npy("'<f4'", false, "(2, 2)", &wanted));
+    }
+
+    #[test]
+    fn forged_files_are_refused_and_leave_nothing() {
+        let with = |place: &[u8]| file_of(&tensor(6, place), &floats(6));
+        let pickle = |pickle: &[u8]| file_of(pickle, &floats(6));
+        let entry = |value: &[u8]| pickle(&[b"}".as_slice(), &text("x"), value, b"s"].concat());
+        let plain = tensor(6, PLAIN);
+        let twice = [b"}(", &text("x")[..], &plain, &text("x"), &plain, b"u"].concat();
+        let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+            ("code", pickle(b"cposix\nsystem\nX\x02\0\0\0id\x85R"), "posix.system"),
+            ("a getattr", pickle(b"cbuiltins\ngetattr\n)R"), "builtins.getattr"),
+            (
+                "beyond its storage",
+                with(b"K\x01K\x02K\x03\x86K\x03K\x01\x86"),
+                "outside its storage",
+            ),
+            ("before its storage", with(b"K\0K\x02K\x03\x86J\xff\xff\xff\xffK\x01\x86"), "outside"),
+            ("a negative extent", with(b"K\0J\xff\xff\xff\xffK\x03\x86K\x03K\x01\x86"), "negative"),
+            (
+                "elements that cannot be counted",
+                with(b"K\0\x8a\x08\0\0\0\0\0\0\0\x40K\x08\x86K\0K\0\x86"),
+                "address space",
+            ),
+            ("an odd rank", with(b"K\0K\x02\x85K\x03K\x01\x86"), "2 strides"),
+            ("a longer storage", file_of(&tensor(7, PLAIN), &floats(6)), "28 bytes, and has 24"),
+            ("a storage that is not there", stored(&[("a/data.pkl", &pickled(&plain))]), "data/0"),
+            ("no pickle", stored(&[("a/data/0", b"")]), "no data.pkl"),
+            ("compressed", deflated(&[("a/data.pkl", &pickled(&plain))]), "compressed"),
+            ("no zip", b"a text".to_vec(), "no zip archive"),
+            ("a number", entry(b"K\x03"), "\"x\" is a number"),
+            ("a dictionary in it", entry(b"}"), "\"x\" is a dictionary"),
+            ("a key that is no text", pickle(&[b"}K\x01", &plain[..], b"s"].concat()), "no text"),
+            ("two of one name", pickle(&twice), "two tensors are named \"x\""),
+            ("neither", pickle(b"K\x03"), "neither a tensor nor"),
+            ("another operation", pickle(b"i"), "operation 0x69"),
+            ("an underrun", pickle(b"R"), "nothing to work on"),
+            ("a mark that is not there", pickle(b"t"), "no beginning"),
+            ("a memo that is not there", pickle(b"h\x07"), "not made"),
+            ("a text without an end", pickle(b"X\xff\xff\xff\x7fa"), "middle of an operation"),
+            ("another protocol", stored(&[("a/data.pkl", b"\x80\x04N.")]), "protocol 4"),
+        ];
+        let folder = Folder::new();
+        for (what, bytes, says) in cases {
+            folder.file("a.pt", bytes);
+            folder.fail(1, &["convert", "a.pt", "b.npz"], &["convert a.pt to b.npz", says]);
+            assert_eq!(folder.names(), ["a.pt"], "{what}");
+        }
+    }
+
+    fn pickled(pickle: &[u8]) -> Vec<u8> {
+        [b"\x80\x02", pickle, b"."].concat()
+    }
+
+    #[test]
+    fn a_pickle_of_a_million_nested_values_does_not_exhaust_the_stack() {
+        let folder = Folder::new();
+        let deep = [b"N".as_slice(), &[0x85].repeat(1_000_000)].concat();
+        folder.file("a.pt", file_of(&deep, b""));
+        folder.fail(1, &["convert", "a.pt", "b.npz"], &["neither a tensor nor"]);
+    }
+
+    #[test]
+    fn a_storage_with_a_broken_checksum_is_refused() {
+        let folder = Folder::new();
+        let mut bytes = valid();
+        let elements = floats(6);
+        let at = bytes.windows(24).position(|window| window == elements).unwrap();
+        bytes[at + 5] ^= 1;
+        folder.file("a.pt", bytes);
+        folder.fail(1, &["convert", "a.pt", "b.npy"], &["checksum"]);
+    }
+
+    /// The Python of `.venv`, or the one that is named; none where there is no PyTorch.
+    fn python(folder: &Folder, script: &str) -> bool {
+        let python = std::env::var("ARRAYBRIDGE_PYTHON").unwrap_or_else(|_| {
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/python").to_owned()
+        });
+        if std::env::var_os("ARRAYBRIDGE_PYTHON").is_none() && !Path::new(&python).exists() {
+            eprintln!("not compared with Python: there is no {python} (cargo xtask setup torch)");
+            return false;
+        }
+        let script = format!("import torch, numpy\nfrom torch import nn\n{script}");
+        let ran = Command::new(python).args(["-c", &script]).current_dir(folder.path()).output();
+        let ran = ran.unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        true
+    }
+
+    #[test]
+    fn python_reads_what_was_written() {
+        let folder = Folder::new();
+        folder.file("x.npy", counting(2, 3));
+        let unsigned = npy("'<u2'", false, "(300,)", &noise(600));
+        folder
+            .file("y.npz", stored(&[("layer.weight.npy", &counting(3, 4)), ("u.npy", &unsigned)]));
+        for (from, to) in [("x.npy", "x.pt"), ("y.npz", "y.pth")] {
+            folder.succeed(&["convert", from, to, "--via", "torch"]);
+        }
+        python(
+            &folder,
+            r#"
+x = torch.load("x.pt", weights_only=True)
+assert torch.equal(x, torch.arange(6.).reshape(2, 3)), x
+y = torch.load("y.pth", weights_only=True, mmap=True)
+arrays = numpy.load("y.npz")
+assert sorted(y) == ["layer.weight", "u"], y
+for name, tensor in y.items():
+    assert tensor.dtype == torch.from_numpy(arrays[name]).dtype
+    assert numpy.array_equal(tensor.numpy(), arrays[name]), name
+model = nn.Linear(4, 3, bias=False)
+model.load_state_dict({"weight": y["layer.weight"]})
+"#,
+        );
+    }
+
+    #[test]
+    fn what_python_wrote_is_read() {
+        let folder = Folder::new();
+        let written = python(
+            &folder,
+            r#"
+model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+torch.save(model.state_dict(), "model.pt")
+numpy.savez("model_wanted.npz", **{k: v.numpy() for k, v in model.state_dict().items()})
+kept = torch.arange(24, dtype=torch.int32).view(2, 3, 4)
+views = {"permuted": kept.permute(2, 0, 1), "sliced": kept[:, 1:, ::2], "scalar": kept[1, 2, 3],
+         "expanded": kept[0, 0, :1].expand(5), "unsigned": kept.to(torch.uint16).view(6, 4).t(),
+         "empty": torch.zeros(0, 3), "parameter": nn.Parameter(torch.ones(2))}
+torch.save(views, "views.pth")
+numpy.savez("views_wanted.npz", **{k: v.detach().numpy() for k, v in views.items()})
+torch.save({"a": torch.ones(3).to(torch.float8_e4m3fn), "b": torch.ones(3).to(torch.bfloat16)}, "small.pt")
+class Evil:
+    def __reduce__(self):
+        import os
+        return os.system, ("touch pwned",)
+torch.save({"a": Evil()}, "evil.pt")
+torch.save(torch.zeros(2), "legacy.pt", _use_new_zipfile_serialization=False)
+torch.jit.script(nn.Linear(2, 2)).save("script.pt")
+torch.save(torch.ones(2, dtype=torch.complex64).conj(), "conj.pt")
+torch.save({"model": {"a": torch.zeros(1)}, "epoch": 3}, "checkpoint.pt")
+torch.save(torch.eye(3).to_sparse(), "sparse.pt")
+"#,
+        );
+        if !written {
+            return;
+        }
+        for (from, to) in [("model.pt", "model.npz"), ("views.pth", "views.npz")] {
+            folder.succeed(&["convert", from, to]);
+        }
+        folder.succeed(&["convert", "small.pt", "small.safetensors"]);
+        let refused = [
+            ("evil.pt", "posix.system"),
+            ("legacy.pt", "before PyTorch 1.6"),
+            ("script.pt", "TorchScript"),
+            ("conj.pt", "resolve_conj"),
+            ("checkpoint.pt", "\"model\" is a dictionary"),
+            ("sparse.pt", "_rebuild_sparse_tensor"),
+        ];
+        for (file, says) in refused {
+            folder.fail(1, &["convert", file, "out.npz"], &[says]);
+        }
+        assert!(!folder.path().join("pwned").exists());
+        python(
+            &folder,
+            r#"
+for name in ["model", "views"]:
+    made, wanted = numpy.load(name + ".npz"), numpy.load(name + "_wanted.npz")
+    assert sorted(made) == sorted(wanted), (sorted(made), sorted(wanted))
+    for key in wanted:
+        assert made[key].dtype == wanted[key].dtype, key
+        assert numpy.array_equal(made[key], wanted[key]), key
+"#,
+        );
+    }
+}

@@ -1,0 +1,455 @@
+//! The array type: memory of a device, the queue it is worked on, and the event it is ready on.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use bridge_core::{
+    Access, DataType, Element, Error, Layout, ManagedTensor, Overflow, Owner, Refused, Result,
+    TensorSpec,
+};
+use opencl3::memory::{Buffer as ClBuffer, ClMem};
+use opencl3::types::cl_mem;
+
+use crate::buffer::Buffer;
+use crate::compute;
+use crate::device::ClDevice;
+use crate::enqueue::{After, Bytes};
+use crate::event::ClEvent;
+use crate::queue::ClQueue;
+use crate::region::Region;
+use crate::status::Doing;
+use crate::transfer::{Filled, download};
+
+/// An array in the memory of an OpenCL device: shape, strides, element type, buffer, and the queue
+/// that its commands run on.
+///
+/// Commands are enqueued and return before they have run, unless they hand data to the host. Each
+/// waits for the one before it on the same array, on whichever queue that was, so an array made on
+/// one queue can be [used on another](Self::on_queue) at once. Work of your own on
+/// [`raw`](Self::raw) must wait for [`ready`](Self::ready), and be made known with
+/// [`ready_after`](Self::ready_after).
+///
+/// It is `Send` and `Sync`; calls from several threads are enqueued one after the other.
+///
+/// ```
+/// use bridge_opencl::{ClArray, ClDevice};
+///
+/// let Ok([device, ..]) = ClDevice::all() else { return Ok(()) }; // no OpenCL here
+/// let array = ClArray::from_slice(&device.queue()?, &[1_f32, 2.0, 3.0, 4.0], &[2, 2])?;
+/// let column = array.permuted(&[1, 0])?.selected(0, 1)?;
+/// assert_eq!(column.to_vec::<f32>()?, [2.0, 4.0]);
+/// # Ok::<(), bridge_core::Error>(())
+/// ```
+pub struct ClArray {
+    /// The memory, without a stream: what it waits for is below.
+    tensor: ManagedTensor,
+    queue: ClQueue,
+    /// The last command on the array, until it is done.
+    last: Mutex<Option<ClEvent>>,
+}
+
+impl ClArray {
+    /// An array of zeros, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`], also above the device's limit for one buffer,
+    /// or [`Error::Framework`].
+    pub fn zeros(queue: &ClQueue, data_type: DataType, shape: &[usize]) -> Result<Self> {
+        Self::zeros_of(queue, TensorSpec::row_major(data_type, shape)?)
+    }
+
+    pub(crate) fn zeros_of(queue: &ClQueue, spec: TensorSpec) -> Result<Self> {
+        let span = spec.layout.span(spec.data_type)?;
+        let count = spec.layout.byte_offset().saturating_add_signed(span.end);
+        if spec.layout.is_empty() {
+            return Self::empty(queue, spec);
+        }
+        let buffer = Buffer::allocate(queue.device(), count)?;
+        let bytes = Bytes { mem: buffer.raw(), offset: 0, count };
+        // SAFETY: the new buffer has the bytes.
+        let ready = unsafe { After { queue, events: &[] }.fill(bytes, &[0]) }?;
+        Self::over(queue, Some(Filled { buffer, ready: Some(ready) }), spec)
+    }
+
+    /// A copy of a slice, row-major.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where the shape has another number of elements, and as
+    /// [`zeros`](Self::zeros).
+    pub fn from_slice<T: Element>(
+        queue: &ClQueue,
+        elements: &[T],
+        shape: &[usize],
+    ) -> Result<Self> {
+        let spec = TensorSpec::row_major(T::DATA_TYPE, shape)?;
+        if spec.layout.element_count() != elements.len() {
+            return Err(Error::InvalidArgument {
+                what: "the number of elements",
+                found: elements.len().to_string(),
+                expected: format!("shape {shape:?} has {}", spec.layout.element_count()),
+            });
+        }
+        if elements.is_empty() {
+            return Self::empty(queue, spec);
+        }
+        let count = size_of_val(elements);
+        let buffer = Buffer::allocate(queue.device(), count)?;
+        let bytes = Bytes { mem: buffer.raw(), offset: 0, count };
+        // SAFETY: the new buffer has the bytes, and so has the slice.
+        unsafe { After { queue, events: &[] }.write(bytes, elements.as_ptr().cast()) }?;
+        Self::over(queue, Some(Filled { buffer, ready: None }), spec)
+    }
+
+    /// A copy of a host tensor, row-major. The tensor is not read any more when the call returns;
+    /// where it has gaps, the copy may still be on its way from a staging buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where the tensor is not in host memory, and as
+    /// [`zeros`](Self::zeros).
+    pub fn upload(queue: &ClQueue, source: &ManagedTensor) -> Result<Self> {
+        let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
+        Self::over(queue, compute::uploaded(source, After { queue, events: &[] })?, spec)
+    }
+
+    /// Takes over a buffer of opencl3's, made in the [context](ClDevice::context) of the queue's
+    /// device, as a row-major array. Others may hold the buffer too, so the array is
+    /// [`Access::Shared`].
+    ///
+    /// opencl3 never checks a buffer's size; this does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidTensor`] where the buffer is shorter than the shape or of another context.
+    /// The buffer comes back.
+    ///
+    /// # Safety
+    ///
+    /// - The buffer's handle is live, and every command that writes it has been enqueued on `queue`
+    ///   or is done.
+    /// - What it holds is valid for `T`.
+    pub unsafe fn from_buffer<T: Element>(
+        queue: &ClQueue,
+        buffer: ClBuffer<T>,
+        shape: &[usize],
+    ) -> Result<Self, Refused<ClBuffer<T>>> {
+        let made = TensorSpec::row_major(T::DATA_TYPE, shape).and_then(|spec| {
+            // SAFETY: opencl3's buffer is live while it is borrowed. `From<Buffer> for cl_mem`
+            // would give out a released handle; a reference of our own is added instead.
+            let held = unsafe { Buffer::retain(queue.device(), buffer.get()) }?;
+            let array = Self::over(queue, Some(Filled { buffer: held, ready: None }), spec)?;
+            let array = Self { tensor: shared(array.tensor)?, ..array };
+            array.region()?;
+            array.remember(queue.marker()?);
+            Ok(array)
+        });
+        made.map_err(|error| Refused::new(buffer, error))
+    }
+
+    /// An array of a new buffer that holds what `spec` says.
+    pub(crate) fn over(queue: &ClQueue, filled: Option<Filled>, spec: TensorSpec) -> Result<Self> {
+        let Some(Filled { buffer, ready }) = filled else {
+            return Self::empty(queue, spec);
+        };
+        let device = queue.device().device();
+        // SAFETY:
+        // - The buffer holds the elements of `spec`, which a command behind `ready` writes; every
+        //   use waits for it.
+        // - The owner is `Send`, and the only holder of the buffer.
+        let tensor = unsafe {
+            let (data, owner) = (buffer.raw(), Owner::keep(buffer));
+            ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner)
+        }?;
+        Ok(Self::new(tensor, queue.clone(), ready))
+    }
+
+    fn empty(queue: &ClQueue, spec: TensorSpec) -> Result<Self> {
+        let device = queue.device().device();
+        let (nowhere, owner) = (std::ptr::null_mut(), Owner::nothing());
+        // SAFETY: there is no element.
+        let tensor =
+            unsafe { ManagedTensor::from_parts(nowhere, spec, device, Access::Exclusive, owner) }?;
+        Ok(Self::new(tensor, queue.clone(), None))
+    }
+
+    pub(crate) fn new(tensor: ManagedTensor, queue: ClQueue, last: Option<ClEvent>) -> Self {
+        Self { tensor, queue, last: Mutex::new(last) }
+    }
+
+    /// The extents of the axes.
+    pub fn shape(&self) -> &[usize] {
+        self.tensor.shape()
+    }
+
+    /// Where the elements lie, in elements and bytes from the start of the buffer.
+    pub fn layout(&self) -> &Layout {
+        self.tensor.layout()
+    }
+
+    /// The element type.
+    pub fn data_type(&self) -> DataType {
+        self.tensor.data_type()
+    }
+
+    /// Who may write.
+    pub fn access(&self) -> Access {
+        self.tensor.access()
+    }
+
+    /// The device that the memory is on.
+    pub fn device(&self) -> &'static ClDevice {
+        self.queue.device()
+    }
+
+    /// The queue that its commands run on.
+    pub fn queue(&self) -> &ClQueue {
+        &self.queue
+    }
+
+    /// The buffer's handle, valid while the array lives; null where there is no element. The
+    /// element whose indices are all zero is `layout().byte_offset()` bytes on.
+    pub fn raw(&self) -> cl_mem {
+        self.tensor.data()
+    }
+
+    /// The event of the last command on the array; `None` where it is ready.
+    pub fn ready(&self) -> Option<ClEvent> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // A command that failed is kept, so that it is told to who reads.
+        last.take_if(|event| event.is_done() && event.failure().is_none());
+        last.clone()
+    }
+
+    /// Makes later commands wait for a command of yours on the array's buffer, which itself waited
+    /// for [`ready`](Self::ready).
+    pub fn ready_after(&mut self, event: ClEvent) {
+        self.remember(event);
+    }
+
+    /// Waits until every command on the array is done.
+    ///
+    /// # Errors
+    ///
+    /// What a command failed with: [`Error::OutOfMemory`], also where the driver allocated only
+    /// when the memory was first used, else [`Error::Framework`].
+    pub fn wait(&self) -> Result<()> {
+        let bytes = self.layout().compact_bytes(self.data_type())?;
+        let doing = Doing::new("run a command", self.device().device(), bytes);
+        self.ready().map_or(Ok(()), |event| event.wait_for(doing))
+    }
+
+    /// The same array, its commands enqueued on another queue from now on. Nothing is waited for
+    /// here: the next command waits for those of the old queue, on the device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where the queue is another device's; the array comes back.
+    pub fn on_queue(self, queue: &ClQueue) -> Result<Self, Refused<Self>> {
+        if !std::ptr::eq(self.device(), queue.device()) {
+            let error = Error::InvalidArgument {
+                what: "the command queue",
+                found: format!("{queue:?}"),
+                expected: format!("one of {}, where the array is", self.device().device()),
+            };
+            return Err(Refused::new(self, error));
+        }
+        Ok(Self { queue: queue.clone(), ..self })
+    }
+
+    /// The elements in new host memory, row-major, that a `Vec` can own. Waits for them.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait), and [`Error::OutOfMemory`] where the host has none.
+    pub fn download(&self) -> Result<ManagedTensor> {
+        match self.region()? {
+            Some(region) => self.behind(|after| download(&region, after).map(|host| (host, None))),
+            None => {
+                let spec = TensorSpec::row_major(self.data_type(), self.shape())?;
+                bridge_host::zeroed(&spec, spec.data_type.alignment())
+            }
+        }
+    }
+
+    /// The elements in a vector, row-major. Waits for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedDataType`] where the elements are not `T`, and as
+    /// [`download`](Self::download).
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        Ok(self.download()?.into_vec()?.0)
+    }
+
+    /// Writes `element` to every place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedDataType`] where the elements are not `T`, [`Error::NotWritable`] where
+    /// the array is read-only, [`Error::Unsupported`] where it has gaps.
+    pub fn fill<T: Element>(&mut self, element: T) -> Result<()> {
+        if self.data_type() != T::DATA_TYPE {
+            return Err(Error::UnsupportedDataType {
+                target: std::any::type_name::<T>(),
+                data_type: self.data_type(),
+                supported: vec![T::DATA_TYPE],
+                remedy: None,
+            });
+        }
+        if self.access() == Access::ReadOnly {
+            return Err(Error::NotWritable {
+                what: "this array",
+                reason: "it is read-only; copy it first",
+            });
+        }
+        let Some(region) = self.region()? else {
+            return Ok(());
+        };
+        // SAFETY: an `Element` has no padding, so all its bytes are initialized.
+        let bytes =
+            unsafe { std::slice::from_raw_parts((&raw const element).cast(), size_of::<T>()) };
+        self.behind(|after| compute::fill(&region, bytes, after).map(|event| ((), Some(event))))
+    }
+
+    /// The elements in new memory of the device, row-major.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`](Self::zeros).
+    pub fn copy(&self) -> Result<Self> {
+        let spec = TensorSpec::row_major(self.data_type(), self.shape())?;
+        let made = self.made(compute::copied)?;
+        Self::over(&self.queue, made, spec)
+    }
+
+    /// The elements as another type, in new memory of the device, row-major. Under
+    /// [`Overflow::Refuse`] the cast is waited for, to see whether a value did not fit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoCast`], [`Error::ValueOutOfRange`], and as [`zeros`](Self::zeros).
+    pub fn cast(&self, to: DataType, overflow: Overflow) -> Result<Self> {
+        let spec = TensorSpec::row_major(to, self.shape())?;
+        let made = self.made(|region, after| compute::cast(region, to, overflow, after))?;
+        Self::over(&self.queue, made, spec)
+    }
+
+    /// The same elements with the axes in another order; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::permuted`]; the array comes back.
+    pub fn permuted(self, axes: &[usize]) -> Result<Self, Refused<Self>> {
+        self.viewed(|tensor| tensor.permuted(axes))
+    }
+
+    /// Every `step`-th element of `axis`, `count` of them from `start` on; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::sliced`]; the array comes back.
+    pub fn sliced(
+        self,
+        axis: usize,
+        start: usize,
+        count: usize,
+        step: isize,
+    ) -> Result<Self, Refused<Self>> {
+        self.viewed(|tensor| tensor.sliced(axis, start, count, step))
+    }
+
+    /// The part where index `index` of `axis` is fixed; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::selected`]; the array comes back.
+    pub fn selected(self, axis: usize, index: usize) -> Result<Self, Refused<Self>> {
+        self.viewed(|tensor| tensor.selected(axis, index))
+    }
+
+    /// The same elements under another shape; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::reshaped`]; the array comes back.
+    pub fn reshaped(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
+        self.viewed(|tensor| tensor.reshaped(shape))
+    }
+
+    fn viewed(
+        self,
+        view: impl FnOnce(ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>>,
+    ) -> Result<Self, Refused<Self>> {
+        let Self { tensor, queue, last } = self;
+        match view(tensor) {
+            Ok(tensor) => Ok(Self { tensor, queue, last }),
+            Err(refused) => Err(refused.map(|tensor| Self { tensor, queue, last })),
+        }
+    }
+
+    fn made(
+        &self,
+        make: impl FnOnce(&Region<'_>, After<'_>) -> Result<Filled>,
+    ) -> Result<Option<Filled>> {
+        let Some(region) = self.region()? else {
+            return Ok(None);
+        };
+        self.behind(|after| {
+            let filled = make(&region, after)?;
+            let event = filled.ready.clone();
+            Ok((Some(filled), event))
+        })
+    }
+
+    /// Runs a command behind the last one on the array; its event becomes the last one.
+    fn behind<T>(
+        &self,
+        command: impl FnOnce(After<'_>) -> Result<(T, Option<ClEvent>)>,
+    ) -> Result<T> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let events = last.as_slice();
+        let (done, event) = command(After { queue: &self.queue, events })?;
+        if event.is_some() {
+            *last = event;
+        }
+        Ok(done)
+    }
+
+    fn remember(&self, event: ClEvent) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+    }
+
+    pub(crate) fn region(&self) -> Result<Option<Region<'_>>> {
+        Region::of(&self.tensor)
+    }
+
+    pub(crate) fn tensor(&self) -> &ManagedTensor {
+        &self.tensor
+    }
+
+    pub(crate) fn into_parts(self) -> (ManagedTensor, ClQueue, Option<ClEvent>) {
+        let last = self.last.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (self.tensor, self.queue, last)
+    }
+}
+
+/// The same memory, which others may hold too.
+fn shared(tensor: ManagedTensor) -> Result<ManagedTensor> {
+    let (data, spec, device) = (tensor.data(), tensor.spec(), tensor.device());
+    let owner = Owner::keep(tensor);
+    // SAFETY: the memory is the tensor's, which is kept; less is said of it than was true.
+    unsafe { ManagedTensor::from_parts(data, spec, device, Access::Shared, owner) }
+        .map_err(Error::from)
+}
+
+impl fmt::Debug for ClArray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClArray")
+            .field("data_type", &self.data_type())
+            .field("layout", self.layout())
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,173 @@
+//! The backend.
+
+use std::borrow::Cow;
+
+use bridge_core::{
+    Availability, Backend, DataType, Description, Descriptor, Detail, Device, DeviceKind,
+    DeviceMemory, Error, ManagedTensor, Mapping, NativeArray, NativeType, Overflow, Refused,
+    Result, TensorSpec,
+};
+
+use crate::array::ClArray;
+use crate::compute;
+use crate::details::details;
+use crate::device::ClDevice;
+use crate::discovery::{Found, found};
+use crate::enqueue::After;
+use crate::event::ClEvent;
+use crate::in_place;
+use crate::queue::ClQueue;
+use crate::region::Region;
+use crate::transfer::{Filled, download};
+
+/// What the backend is called.
+pub(crate) const NAME: &str = "opencl";
+
+/// The backend for OpenCL.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenCl;
+
+static DESCRIPTOR: Descriptor = Descriptor {
+    name: NAME,
+    aliases: &["cl", "opencl3"],
+    framework: "opencl3 0.12",
+    priority: 50,
+    device_kinds: &[DeviceKind::OpenCl],
+};
+
+static NATIVE_TYPES: &[NativeType] = &[NativeType::of::<ClArray, OpenCl>()];
+
+impl Backend for OpenCl {
+    fn descriptor(&self) -> &'static Descriptor {
+        &DESCRIPTOR
+    }
+
+    fn availability(&self) -> Availability {
+        match found() {
+            Found::Devices(devices) => {
+                let devices: Vec<Device> = devices.iter().map(ClDevice::device).collect();
+                Availability::Ready { devices: Cow::Owned(devices) }
+            }
+            Found::Nothing { reason, remedy } => {
+                Availability::Unavailable { reason: reason.clone(), remedy: remedy.clone() }
+            }
+        }
+    }
+
+    fn native_types(&self) -> &'static [NativeType] {
+        NATIVE_TYPES
+    }
+
+    fn details(&self) -> Vec<Detail> {
+        details()
+    }
+
+    fn mapping(&self, found: &Description, to: Device) -> Mapping {
+        in_place::mapping(found, to)
+    }
+
+    fn map(
+        &self,
+        tensor: ManagedTensor,
+        to: Device,
+    ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        in_place::map(tensor, to)
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        let queue = ClDevice::of(device)?.queue()?;
+        exported(ClArray::zeros_of(&queue, spec.clone())?)
+    }
+
+    fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
+        let from_host = tensor.device().kind().is_host_accessible();
+        match (from_host, to.kind()) {
+            (true, DeviceKind::OpenCl) => {
+                exported(ClArray::upload(&ClDevice::of(to)?.queue()?, tensor)?)
+            }
+            (true, DeviceKind::Cpu) => bridge_host::to_row_major(tensor),
+            (false, DeviceKind::Cpu) => downloaded(tensor),
+            (false, DeviceKind::OpenCl) if tensor.device() == to => self.copy_on_device(tensor),
+            // Two devices have two contexts, between which OpenCL moves nothing.
+            (false, DeviceKind::OpenCl) => {
+                let queue = ClDevice::of(to)?.queue()?;
+                exported(ClArray::upload(&queue, &downloaded(tensor)?)?)
+            }
+            _ => Err(Error::Unsupported {
+                what: format!("moving memory from {} to {to} with OpenCL", tensor.device()),
+                remedy: "move it to the host first, with Options::default().on(Device::CPU)"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
+        made_of(tensor, tensor.data_type(), compute::copied)
+    }
+
+    fn cast_on_device(
+        &self,
+        tensor: &ManagedTensor,
+        to: DataType,
+        overflow: Overflow,
+    ) -> Result<ManagedTensor> {
+        made_of(tensor, to, |region, after| compute::cast(region, to, overflow, after))
+    }
+
+    fn synchronize(&self, device: Device) -> Result<()> {
+        ClQueue::finish_all_of(ClDevice::of(device)?)
+    }
+
+    fn memory(&self, device: Device) -> Result<DeviceMemory> {
+        ClDevice::of(device).map(ClDevice::memory)
+    }
+}
+
+/// The elements of a borrowed tensor on the host.
+fn downloaded(tensor: &ManagedTensor) -> Result<ManagedTensor> {
+    match Region::of(tensor)? {
+        Some(region) => {
+            let (queue, events) = order(tensor, region.device)?;
+            download(&region, After { queue: &queue, events: &events })
+        }
+        None => {
+            let spec = TensorSpec::row_major(tensor.data_type(), tensor.shape())?;
+            bridge_host::zeroed(&spec, spec.data_type.alignment())
+        }
+    }
+}
+
+/// What a command makes of a borrowed tensor, on its device. The command is waited for: the source
+/// is given back when the call returns, and may then be written or freed.
+fn made_of(
+    tensor: &ManagedTensor,
+    data_type: DataType,
+    make: impl FnOnce(&Region<'_>, After<'_>) -> Result<Filled>,
+) -> Result<ManagedTensor> {
+    let spec = TensorSpec::row_major(data_type, tensor.shape())?;
+    let region = Region::of(tensor)?;
+    let device = ClDevice::of(tensor.device())?;
+    let (queue, events) = order(tensor, device)?;
+    let made = match &region {
+        Some(region) => Some(make(region, After { queue: &queue, events: &events })?),
+        None => None,
+    };
+    let array = ClArray::over(&queue, made, spec)?;
+    array.wait()?;
+    exported(array)
+}
+
+/// The queue for commands on a borrowed tensor, and what they wait for.
+fn order(tensor: &ManagedTensor, device: &'static ClDevice) -> Result<(ClQueue, Vec<ClEvent>)> {
+    match tensor.stream() {
+        None => Ok((device.queue()?, Vec::new())),
+        Some(stream) => {
+            let event = ClQueue::of_stream(stream, device)?.marker()?;
+            Ok((device.queue()?, vec![event]))
+        }
+    }
+}
+
+fn exported(array: ClArray) -> Result<ManagedTensor> {
+    Ok(array.export()?)
+}

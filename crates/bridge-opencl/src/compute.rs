@@ -1,0 +1,248 @@
+//! On the device: copies and casts by kernels, through the host where the device has none.
+
+use bridge_core::{DataType, Error, Layout, ManagedTensor, Overflow, Result};
+
+use crate::buffer::Buffer;
+use crate::enqueue::{After, Bytes};
+use crate::event::ClEvent;
+use crate::kernels::{Ends, Job, Nest};
+use crate::region::Region;
+use crate::transfer::{Filled, download, upload};
+
+/// The elements of a region in a new buffer of the device, row-major without gaps.
+///
+/// # Errors
+///
+/// As the driver says.
+pub(crate) fn copied(source: &Region<'_>, after: After<'_>) -> Result<Filled> {
+    match packed(source, after)? {
+        Some(filled) => Ok(filled),
+        None => upload(&download(source, after)?, After { events: &[], ..after }),
+    }
+}
+
+/// As [`copied`], but `None` where the device has no kernel for it.
+///
+/// # Errors
+///
+/// As the driver says.
+pub(crate) fn packed(source: &Region<'_>, after: After<'_>) -> Result<Option<Filled>> {
+    let count = source.compact_bytes()?;
+    if source.layout.is_row_major() {
+        let buffer = Buffer::allocate(source.device, count)?;
+        let to = Bytes { mem: buffer.raw(), offset: 0, count };
+        // SAFETY: the region lies in its buffer, checked when it was made, and takes `count` bytes
+        // without gaps; the new buffer has as many.
+        let ready = unsafe { after.copy(source.bytes()?, to) }?;
+        return Ok(Some(Filled { buffer, ready: Some(ready) }));
+    }
+    let Some(item) = source.data_type.size_in_bytes() else {
+        return Ok(None);
+    };
+    let unit = piece(item, source.layout.byte_offset(), source.data_type.alignment());
+    let Some(nest) = Nest::new(source.layout, item, unit) else {
+        return Ok(None);
+    };
+    let buffer = Buffer::allocate(source.device, count)?;
+    let ends = Ends { source: source.mem, target: buffer.raw(), nest: &nest, misfit: None };
+    // SAFETY: the nest leads to the elements of the region, in its live buffer; the new one has
+    // room for all of them.
+    let ready = unsafe { source.device.kernels()?.run(Job::Copy { unit }, &ends, after) }?;
+    Ok(ready.map(|ready| Filled { buffer, ready: Some(ready) }))
+}
+
+/// The elements of a region as another type, in a new buffer of the device.
+///
+/// # Errors
+///
+/// [`Error::NoCast`] and [`Error::ValueOutOfRange`] as bridge-host's cast, and as the driver says.
+pub(crate) fn cast(
+    source: &Region<'_>,
+    to: DataType,
+    overflow: Overflow,
+    after: After<'_>,
+) -> Result<Filled> {
+    if source.data_type == to {
+        return copied(source, after);
+    }
+    match cast_by_kernel(source, to, overflow, after)? {
+        Some(filled) => Ok(filled),
+        // The host has every cast, and tells which value it was that does not fit.
+        None => {
+            let on_host = download(source, after)?;
+            let cast = bridge_host::to_data_type(&on_host, to, overflow)?;
+            upload(&cast, After { events: &[], ..after })
+        }
+    }
+}
+
+/// As [`cast`], but `None` where the device has no kernel for it, or a value does not fit.
+///
+/// # Errors
+///
+/// As the driver says.
+pub(crate) fn cast_by_kernel(
+    source: &Region<'_>,
+    to: DataType,
+    overflow: Overflow,
+    after: After<'_>,
+) -> Result<Option<Filled>> {
+    let from = source.data_type;
+    let (Some(item), Some(target_item)) = (from.size_in_bytes(), to.size_in_bytes()) else {
+        return Ok(None);
+    };
+    let capabilities = source.device.capabilities();
+    if [from, to].iter().any(|&one| capabilities.cannot_compute_with(one).is_some()) {
+        return Ok(None);
+    }
+    if !source.layout.byte_offset().is_multiple_of(item) {
+        // Elements across the borders of their type are moved first, piece by piece.
+        let Some(aligned) = packed(source, after)? else {
+            return Ok(None);
+        };
+        let layout = Layout::row_major(source.layout.shape())?;
+        let region = Region { mem: aligned.buffer.raw(), layout: &layout, ..*source };
+        let events: Vec<ClEvent> = aligned.ready.into_iter().collect();
+        return cast_by_kernel(&region, to, overflow, After { events: &events, ..after });
+    }
+    let Some(nest) = Nest::new(source.layout, item, item) else {
+        return Ok(None);
+    };
+    let count =
+        source.layout.element_count().checked_mul(target_item).ok_or_else(|| Error::TooLarge {
+            what: format!("{:?} of {to}", source.layout.shape()),
+        })?;
+    let buffer = Buffer::allocate(source.device, count)?;
+    let misfit = match overflow {
+        Overflow::Refuse => Some(word_of_zero(source.device, after)?),
+        Overflow::Saturate | Overflow::Wrap => None,
+    };
+    let ends = Ends {
+        source: source.mem,
+        target: buffer.raw(),
+        nest: &nest,
+        misfit: misfit.as_ref().map(Buffer::raw),
+    };
+    let job = Job::Cast { from, to, overflow };
+    // SAFETY: the nest leads to the elements of the region, in its live buffer; the new one has
+    // room for as many of the target's; the word is an `int` of its own.
+    let Some(ready) = unsafe { source.device.kernels()?.run(job, &ends, after) }? else {
+        return Ok(None);
+    };
+    if let Some(misfit) = misfit {
+        let mut found = [0_u8; 4];
+        let bytes = Bytes { mem: misfit.raw(), offset: 0, count: found.len() };
+        let events = [ready];
+        // SAFETY: the buffer has four bytes, and so has the array.
+        unsafe { After { events: &events, ..after }.read(bytes, found.as_mut_ptr()) }?;
+        return Ok((found == [0; 4]).then_some(Filled { buffer, ready: None }));
+    }
+    Ok(Some(Filled { buffer, ready: Some(ready) }))
+}
+
+/// Writes one element's bytes to every element of a region.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] for packed elements, and as the driver says.
+pub(crate) fn fill(target: &Region<'_>, element: &[u8], after: After<'_>) -> Result<ClEvent> {
+    let bytes = target.bytes()?;
+    let fits = element.len().is_power_of_two()
+        && element.len() <= 128
+        && bytes.offset.is_multiple_of(element.len());
+    if target.layout.is_dense() && fits && target.data_type.size_in_bytes() == Some(element.len()) {
+        // SAFETY: the region lies in its buffer, without gaps.
+        return unsafe { after.fill(bytes, element) };
+    }
+    Err(Error::Unsupported {
+        what: format!("filling {:?} of {}", target.layout, target.data_type),
+        remedy: "fill an array without gaps, and slice it afterwards".to_owned(),
+    })
+}
+
+/// A buffer of one `int`, which is zero.
+fn word_of_zero(device: &'static crate::device::ClDevice, after: After<'_>) -> Result<Buffer> {
+    let word = Buffer::allocate(device, 4)?;
+    let bytes = Bytes { mem: word.raw(), offset: 0, count: 4 };
+    // SAFETY: the buffer has four bytes, and as many are read.
+    unsafe { After { events: &[], ..after }.write(bytes, [0_u8; 4].as_ptr()) }?;
+    Ok(word)
+}
+
+/// The largest piece, up to 16 bytes, that elements and their offset are made of and that the
+/// memory is aligned to.
+fn piece(item: usize, byte_offset: usize, alignment: usize) -> usize {
+    let trailing = (item | byte_offset | alignment | 16).trailing_zeros();
+    1 << trailing
+}
+
+/// A host tensor's elements in a new buffer, or nothing where there are none.
+///
+/// # Errors
+///
+/// As [`upload`].
+pub(crate) fn uploaded(source: &ManagedTensor, after: After<'_>) -> Result<Option<Filled>> {
+    if source.layout().is_empty() {
+        return source.require_host().map(|()| None);
+    }
+    upload(source, after).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ClArray, ClDevice};
+
+    const NUMBERS: [DataType; 13] = [
+        DataType::BOOL,
+        DataType::I8,
+        DataType::I16,
+        DataType::I32,
+        DataType::I64,
+        DataType::U8,
+        DataType::U16,
+        DataType::U32,
+        DataType::U64,
+        DataType::F16,
+        DataType::BF16,
+        DataType::F32,
+        DataType::F64,
+    ];
+
+    /// Falling back on the host gives the same results, so the tests of those see nothing.
+    #[test]
+    fn what_the_device_computes_with_is_cast_and_copied_there() {
+        for device in ClDevice::all().unwrap_or_default() {
+            let queue = device.queue().unwrap();
+            let after = After { queue: &queue, events: &[] };
+            let computes =
+                |data_type| device.capabilities().cannot_compute_with(data_type).is_none();
+            for (from, to) in NUMBERS.into_iter().flat_map(|from| NUMBERS.map(|to| (from, to))) {
+                if from == to || !computes(from) || !computes(to) {
+                    continue;
+                }
+                let array = ClArray::zeros(&queue, from, &[4]).unwrap();
+                array.wait().unwrap();
+                let region = array.region().unwrap().unwrap();
+                let cast = cast_by_kernel(&region, to, Overflow::Refuse, after).unwrap();
+                assert!(cast.is_some(), "no kernel from {from} to {to} on {device:?}");
+            }
+            for data_type in [DataType::U8, DataType::F16, DataType::F32, DataType::C64] {
+                let array = ClArray::zeros(&queue, data_type, &[4, 4]).unwrap();
+                let array = array.permuted(&[1, 0]).unwrap();
+                array.wait().unwrap();
+                let region = array.region().unwrap().unwrap();
+                assert!(packed(&region, after).unwrap().is_some(), "{data_type} on {device:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_divide_item_offset_and_alignment() {
+        assert_eq!(piece(16, 32, 16), 16);
+        assert_eq!(piece(16, 32, 8), 8);
+        assert_eq!(piece(12, 0, 4), 4);
+        assert_eq!(piece(8, 1, 8), 1);
+        assert_eq!(piece(64, 0, 64), 16);
+    }
+}

@@ -1,0 +1,170 @@
+//! Finding the devices: once, in an order that stays.
+
+use std::sync::OnceLock;
+
+use opencl3::device::{CL_DEVICE_TYPE_ALL, get_device_ids};
+use opencl3::error_codes::{CL_PLATFORM_NOT_FOUND_KHR, DLOPEN_RUNTIME_LOAD_FAILED};
+use opencl3::platform::platform::{
+    CL_PLATFORM_NAME, CL_PLATFORM_VERSION, get_platform_data, get_platform_ids,
+};
+use opencl3::types::{cl_int, cl_platform_id};
+
+use crate::capabilities::Capabilities;
+use crate::device::ClDevice;
+use crate::status::message;
+
+/// The oldest OpenCL whose calls are used.
+const OLDEST: (u32, u32) = (1, 2);
+
+/// What was found, or why nothing was.
+pub(crate) enum Found {
+    Devices(Vec<ClDevice>),
+    Nothing { reason: String, remedy: String },
+}
+
+/// The devices of this machine. The first call asks the drivers, later ones repeat the answer.
+pub(crate) fn found() -> &'static Found {
+    static FOUND: OnceLock<Found> = OnceLock::new();
+    FOUND.get_or_init(|| match find() {
+        Ok(devices) => Found::Devices(devices),
+        Err(nothing) => nothing.into_found(),
+    })
+}
+
+/// Why there is no device.
+#[derive(Debug, PartialEq, Eq)]
+enum Nothing {
+    NoLoader,
+    NoPlatform,
+    PlatformsFailed(cl_int),
+    /// The platforms, and what was wrong with each device.
+    NoDevice {
+        platforms: Vec<String>,
+        rejected: Vec<String>,
+    },
+}
+
+impl Nothing {
+    fn into_found(self) -> Found {
+        let install_driver = "install an OpenCL driver: that of the GPU's vendor, or PoCL for the \
+                              processor (Debian: apt-get install pocl-opencl-icd)";
+        let (reason, remedy) = match self {
+            Self::NoLoader => (
+                "the OpenCL loader (libOpenCL.so.1) cannot be loaded".to_owned(),
+                "install it and a driver (Debian: apt-get install ocl-icd-libopencl1 \
+                 pocl-opencl-icd), or name it in OPENCL_DYLIB_PATH"
+                    .to_owned(),
+            ),
+            Self::NoPlatform => (
+                "the OpenCL loader finds no platform: no driver is registered (in \
+                 /etc/OpenCL/vendors, or where OCL_ICD_VENDORS says)"
+                    .to_owned(),
+                install_driver.to_owned(),
+            ),
+            Self::PlatformsFailed(status) => (
+                format!("asking for OpenCL platforms failed: {}", message(status)),
+                "run clinfo, and reinstall the driver it names".to_owned(),
+            ),
+            Self::NoDevice { platforms, rejected } if rejected.is_empty() => (
+                format!("no OpenCL platform has a device; there is {}", platforms.join(", ")),
+                format!(
+                    "check that this user may open the GPU's device file; else {install_driver}"
+                ),
+            ),
+            Self::NoDevice { rejected, .. } => (
+                format!("no OpenCL device can be used: {}", rejected.join("; ")),
+                format!("update the driver to OpenCL {}.{} or later", OLDEST.0, OLDEST.1),
+            ),
+        };
+        Found::Nothing { reason, remedy }
+    }
+}
+
+fn find() -> Result<Vec<ClDevice>, Nothing> {
+    let platforms = match get_platform_ids() {
+        Ok(platforms) => platforms,
+        Err(DLOPEN_RUNTIME_LOAD_FAILED) => return Err(Nothing::NoLoader),
+        Err(CL_PLATFORM_NOT_FOUND_KHR) => return Err(Nothing::NoPlatform),
+        Err(status) => return Err(Nothing::PlatformsFailed(status)),
+    };
+    if platforms.is_empty() {
+        return Err(Nothing::NoPlatform);
+    }
+    // The loader lists platforms as it happens to read its folder; their names do not change.
+    let mut named: Vec<(String, String, cl_platform_id)> = platforms
+        .into_iter()
+        .map(|id| (text(id, CL_PLATFORM_NAME), text(id, CL_PLATFORM_VERSION), id))
+        .collect();
+    named.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    let mut devices = Vec::new();
+    let mut rejected = Vec::new();
+    for (platform, _, id) in &named {
+        let ids = match get_device_ids(*id, CL_DEVICE_TYPE_ALL) {
+            Ok(ids) => ids,
+            Err(status) => {
+                rejected.push(format!("{platform}: {}", message(status)));
+                continue;
+            }
+        };
+        for id in ids {
+            let capabilities = Capabilities::ask(id);
+            match why_not(&capabilities) {
+                Some(why) => rejected.push(format!("{platform}, {}: {why}", capabilities.name)),
+                None => {
+                    let ordinal = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+                    devices.push(ClDevice::new(ordinal, id, platform.clone(), capabilities));
+                }
+            }
+        }
+    }
+    if devices.is_empty() {
+        let platforms = named.into_iter().map(|(name, ..)| name).collect();
+        return Err(Nothing::NoDevice { platforms, rejected });
+    }
+    Ok(devices)
+}
+
+/// Why a device cannot be used.
+fn why_not(capabilities: &Capabilities) -> Option<String> {
+    if capabilities.version_number < OLDEST {
+        let (major, minor) = OLDEST;
+        return Some(format!("it has {:?}, not OpenCL {major}.{minor}", capabilities.version));
+    }
+    (!capabilities.available).then(|| "the driver says it is not available".to_owned())
+}
+
+fn text(platform: cl_platform_id, what: u32) -> String {
+    let bytes = get_platform_data(platform, what).unwrap_or_default();
+    let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lack_has_its_own_reason_and_remedy() {
+        let platforms = vec!["P".to_owned()];
+        let told: Vec<(String, String)> = [
+            Nothing::NoLoader,
+            Nothing::NoPlatform,
+            Nothing::PlatformsFailed(-6),
+            Nothing::NoDevice { platforms: platforms.clone(), rejected: Vec::new() },
+            Nothing::NoDevice { platforms, rejected: vec!["P, D: it is old".to_owned()] },
+        ]
+        .into_iter()
+        .map(|nothing| match nothing.into_found() {
+            Found::Nothing { reason, remedy } => (reason, remedy),
+            Found::Devices(_) => panic!("nothing is something"),
+        })
+        .collect();
+        for (index, (reason, remedy)) in told.iter().enumerate() {
+            assert!(!remedy.is_empty());
+            assert!(told[..index].iter().all(|(other, _)| other != reason), "{reason}");
+        }
+        assert!(told[0].1.contains("ocl-icd-libopencl1"), "{}", told[0].1);
+        assert!(told[3].0.contains("there is P"), "{}", told[3].0);
+        assert!(told[4].0.contains("it is old"), "{}", told[4].0);
+    }
+}

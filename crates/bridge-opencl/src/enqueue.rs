@@ -1,0 +1,241 @@
+//! Commands: each enqueued behind the events it must wait for, and flushed.
+
+use std::ffi::c_void;
+
+use bridge_core::Result;
+use opencl3::command_queue::{
+    enqueue_copy_buffer, enqueue_fill_buffer, enqueue_map_buffer, enqueue_nd_range_kernel,
+    enqueue_read_buffer, enqueue_unmap_mem_object, enqueue_write_buffer,
+};
+use opencl3::memory::{CL_MAP_READ, CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION};
+use opencl3::types::{CL_FALSE, CL_TRUE, cl_event, cl_int, cl_kernel, cl_map_flags, cl_mem};
+
+use crate::event::{ClEvent, failed_after};
+use crate::queue::ClQueue;
+use crate::status::Doing;
+
+/// A queue, and what its next command waits for.
+#[derive(Clone, Copy)]
+pub(crate) struct After<'a> {
+    pub(crate) queue: &'a ClQueue,
+    pub(crate) events: &'a [ClEvent],
+}
+
+/// What the host does with a mapped region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MapFor {
+    Reading,
+    ReadingAndWriting,
+    /// What was there is not needed.
+    Overwriting,
+}
+
+impl MapFor {
+    fn flags(self) -> cl_map_flags {
+        match self {
+            Self::Reading => CL_MAP_READ,
+            Self::ReadingAndWriting => CL_MAP_READ | CL_MAP_WRITE,
+            Self::Overwriting => CL_MAP_WRITE_INVALIDATE_REGION,
+        }
+    }
+}
+
+/// Bytes within a buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bytes {
+    pub(crate) mem: cl_mem,
+    pub(crate) offset: usize,
+    pub(crate) count: usize,
+}
+
+impl After<'_> {
+    /// Writes host memory to a buffer. Returns when the host memory may change again.
+    ///
+    /// # Safety
+    ///
+    /// The buffer is live and has these bytes; as many can be read at `from`.
+    pub(crate) unsafe fn write(self, to: Bytes, from: *const u8) -> Result<()> {
+        let waited = self.waited(self.doing("write to device memory", to.count))?;
+        // SAFETY: the caller promises the memory; the call returns when it has been read.
+        unsafe { waited.write_with(CL_TRUE, to, from) }.map(drop)
+    }
+
+    /// Writes host memory to a buffer, some time.
+    ///
+    /// # Safety
+    ///
+    /// As [`write`](Self::write), and the host memory stays as it is until the event comes.
+    pub(crate) unsafe fn write_later(self, to: Bytes, from: *const u8) -> Result<ClEvent> {
+        // SAFETY: the caller promises the memory until the event.
+        unsafe { self.write_with(CL_FALSE, to, from) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`write_later`](Self::write_later), until the call returns where it is blocking.
+    unsafe fn write_with(self, blocking: u32, to: Bytes, from: *const u8) -> Result<ClEvent> {
+        let doing = self.doing("write to device memory", to.count);
+        self.run(doing, |queue, count, events| {
+            let from = from.cast_mut().cast::<c_void>();
+            let Bytes { mem, offset, count: bytes } = to;
+            // SAFETY: the caller promises the buffer and the memory; the events are live.
+            unsafe {
+                enqueue_write_buffer(queue, mem, blocking, offset, bytes, from, count, events)
+            }
+        })
+    }
+
+    /// Reads a buffer to host memory, and waits for it.
+    ///
+    /// # Safety
+    ///
+    /// The buffer is live and has these bytes; as many can be written at `to`.
+    pub(crate) unsafe fn read(self, from: Bytes, to: *mut u8) -> Result<()> {
+        let doing = self.doing("read device memory", from.count);
+        self.waited(doing)?.run(doing, |queue, count, events| {
+            let Bytes { mem, offset, count: bytes } = from;
+            // SAFETY: the caller promises the buffer and the memory; the events are live.
+            unsafe {
+                enqueue_read_buffer(queue, mem, CL_TRUE, offset, bytes, to.cast(), count, events)
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Copies bytes within the device. The regions do not overlap.
+    ///
+    /// # Safety
+    ///
+    /// Both buffers are live and have these bytes.
+    pub(crate) unsafe fn copy(self, from: Bytes, to: Bytes) -> Result<ClEvent> {
+        let doing = self.doing("copy device memory", from.count);
+        self.run(doing, |queue, count, events| {
+            // SAFETY: the caller promises the buffers; the events are live.
+            unsafe {
+                enqueue_copy_buffer(
+                    queue,
+                    from.mem,
+                    to.mem,
+                    from.offset,
+                    to.offset,
+                    from.count,
+                    count,
+                    events,
+                )
+            }
+        })
+    }
+
+    /// Fills bytes with a pattern of 1 to 128 bytes, a power of two, that divides their number and
+    /// their offset.
+    ///
+    /// # Safety
+    ///
+    /// The buffer is live and has these bytes.
+    pub(crate) unsafe fn fill(self, to: Bytes, pattern: &[u8]) -> Result<ClEvent> {
+        let doing = self.doing("fill device memory", to.count);
+        self.run(doing, |queue, count, events| {
+            let (first, size) = (pattern.as_ptr().cast(), pattern.len());
+            // SAFETY: the caller promises the buffer; the driver copies the pattern before it
+            // returns; the events are live.
+            unsafe {
+                enqueue_fill_buffer(queue, to.mem, first, size, to.offset, to.count, count, events)
+            }
+        })
+    }
+
+    /// Maps bytes of a buffer for the host, and waits for it.
+    ///
+    /// # Safety
+    ///
+    /// The buffer is live and has these bytes.
+    pub(crate) unsafe fn map(self, bytes: Bytes, purpose: MapFor) -> Result<*mut u8> {
+        let doing = self.doing("map device memory", bytes.count);
+        let mut first = std::ptr::null_mut();
+        self.waited(doing)?.run(doing, |queue, count, events| {
+            let Bytes { mem, offset, count: size } = bytes;
+            let flags = purpose.flags();
+            // SAFETY: the caller promises the buffer; the events are live.
+            unsafe {
+                enqueue_map_buffer(
+                    queue, mem, CL_TRUE, flags, offset, size, &mut first, count, events,
+                )
+            }
+        })?;
+        Ok(first.cast())
+    }
+
+    /// Ends the mapping at `first`; device commands may follow the event.
+    ///
+    /// # Safety
+    ///
+    /// `first` came from [`map`](Self::map) of this live buffer, is unmapped once, and not used
+    /// any more.
+    pub(crate) unsafe fn unmap(self, mem: cl_mem, first: *mut u8) -> Result<ClEvent> {
+        let doing = self.doing("unmap device memory", 0);
+        self.run(doing, |queue, count, events| {
+            // SAFETY: the caller promises the mapping; the events are live.
+            unsafe { enqueue_unmap_mem_object(queue, mem, first.cast(), count, events) }
+        })
+    }
+
+    /// Runs a kernel on `groups` groups of `local` work items.
+    ///
+    /// # Safety
+    ///
+    /// All arguments are set, and the kernel stays within their memory.
+    pub(crate) unsafe fn run_kernel(
+        self,
+        kernel: cl_kernel,
+        groups: usize,
+        local: usize,
+        bytes: usize,
+    ) -> Result<ClEvent> {
+        let doing = self.doing("run a kernel", bytes);
+        let global = groups * local;
+        self.run(doing, |queue, count, events| {
+            let offset = std::ptr::null();
+            // SAFETY: the caller promises the kernel and its arguments; the sizes live until the
+            // call returns; the events are live.
+            unsafe {
+                enqueue_nd_range_kernel(
+                    queue,
+                    kernel,
+                    1,
+                    offset,
+                    &raw const global,
+                    &raw const local,
+                    count,
+                    events,
+                )
+            }
+        })
+    }
+
+    /// Waits for the events here, before a call that blocks: PoCL never returns from one that is
+    /// behind a failed command, and others return as if all were well.
+    fn waited(self, doing: Doing) -> Result<Self> {
+        self.events.iter().try_for_each(|event| event.wait_for(doing))?;
+        Ok(Self { events: &[], ..self })
+    }
+
+    fn run(
+        self,
+        doing: Doing,
+        command: impl FnOnce(*mut c_void, u32, *const cl_event) -> Result<cl_event, cl_int>,
+    ) -> Result<ClEvent> {
+        let raw: Vec<cl_event> = self.events.iter().map(ClEvent::raw).collect();
+        let first = if raw.is_empty() { std::ptr::null() } else { raw.as_ptr() };
+        let count = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+        let status = |status| failed_after(doing, status, self.events);
+        let event = command(self.queue.raw(), count, first).map_err(status)?;
+        // SAFETY: the event was just made, and the reference is handed over.
+        let event = unsafe { ClEvent::take_over(event) };
+        self.queue.flush().map_err(status)?;
+        Ok(event)
+    }
+
+    fn doing(self, operation: &'static str, bytes: usize) -> Doing {
+        Doing::new(operation, self.queue.device().device(), bytes)
+    }
+}

@@ -1,0 +1,103 @@
+//! `ClArray` in and out of tensors.
+
+use bridge_core::{
+    Accepts, DataType, Description, DeviceKind, Error, ManagedTensor, NativeArray, Owner, Refused,
+    Result,
+};
+
+use crate::array::ClArray;
+use crate::backend::{NAME, OpenCl};
+use crate::device::ClDevice;
+use crate::queue::ClQueue;
+use crate::region::Region;
+
+/// Everything is carried as bytes.
+const DATA_TYPES: [DataType; DataType::NAMED.len() + 1] = {
+    let mut all = [DataType::F4E2M1FN_X2; DataType::NAMED.len() + 1];
+    let mut place = 0;
+    while place < DataType::NAMED.len() {
+        all[place] = DataType::NAMED[place];
+        place += 1;
+    }
+    all
+};
+
+impl NativeArray<OpenCl> for ClArray {
+    const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::OpenCl], &DATA_TYPES);
+
+    fn backend() -> &'static OpenCl {
+        &OpenCl
+    }
+
+    fn describe(&self) -> Result<Description> {
+        Ok(self.tensor().describe())
+    }
+
+    /// A tensor whose data is not ready yet carries the queue it becomes ready on. Before it is
+    /// handed over as DLPack, which carries no queue, wait for it.
+    fn export(self) -> Result<ManagedTensor, Refused<Self>> {
+        let is_default =
+            self.device().queue().is_ok_and(|default| default.is_same_as(self.queue()));
+        let stream = self.ready().map(|_| self.queue().stream());
+        if stream.is_none() && is_default {
+            return Ok(self.into_parts().0);
+        }
+        let tensor = self.tensor();
+        let (data, spec) = (tensor.data(), tensor.spec());
+        let (device, access) = (tensor.device(), tensor.access());
+        let owner = Owner::keep(self);
+        // SAFETY: memory, access and owner are the array's, which is kept whole; data that is not
+        // ready says so by its stream.
+        let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) };
+        match tensor {
+            // SAFETY: the array's last command is enqueued on its queue, which the owner keeps.
+            Ok(tensor) => Ok(unsafe { tensor.ready_on(stream) }),
+            Err(refused) => Err(refused.map(|owner| match owner.into_kept::<Self>() {
+                Ok(array) => array,
+                Err(_) => unreachable!("the owner was made of this array"),
+            })),
+        }
+    }
+
+    fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
+        if tensor.is_kept_by::<Self>() {
+            return tensor.into_owner().or_else(adopted);
+        }
+        adopted(tensor)
+    }
+}
+
+/// An array over a tensor that another made.
+fn adopted(tensor: ManagedTensor) -> Result<ClArray, Refused<ManagedTensor>> {
+    match check(&tensor) {
+        Ok((queue, event)) => {
+            // SAFETY: the array's commands wait for the event instead.
+            let tensor = unsafe { tensor.ready_on(None) };
+            Ok(ClArray::new(tensor, queue, event))
+        }
+        Err(error) => Err(Refused::new(tensor, error)),
+    }
+}
+
+/// The queue that a tensor is worked on and the event it is ready on, if it can be worked on.
+fn check(tensor: &ManagedTensor) -> Result<(ClQueue, Option<crate::ClEvent>)> {
+    let accepts = <ClArray as NativeArray<OpenCl>>::ACCEPTS;
+    if !accepts.has(tensor.data_type()) {
+        return Err(Error::UnsupportedDataType {
+            target: NAME,
+            data_type: tensor.data_type(),
+            supported: accepts.data_types().to_vec(),
+            remedy: tensor.data_type().narrowest_holding(accepts.data_types()),
+        });
+    }
+    Region::of(tensor)?;
+    let device = ClDevice::of(tensor.device())?;
+    match tensor.stream() {
+        None => Ok((device.queue()?, None)),
+        Some(stream) => {
+            let queue = ClQueue::of_stream(stream, device)?;
+            let event = queue.marker()?;
+            Ok((queue, Some(event)))
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! OpenCL's status codes as errors.
+
+use bridge_core::{Device, Error, Result};
+use opencl3::error_codes::{
+    CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST, CL_MEM_OBJECT_ALLOCATION_FAILURE,
+    CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, error_text,
+};
+use opencl3::types::cl_int;
+
+use crate::backend::NAME;
+
+/// What was being done when a status came back: for the error that tells it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doing {
+    /// "copy on the device", after "failed to".
+    pub(crate) operation: &'static str,
+    pub(crate) device: Device,
+    /// The bytes that it needed.
+    pub(crate) bytes: usize,
+}
+
+impl Doing {
+    pub(crate) const fn new(operation: &'static str, device: Device, bytes: usize) -> Self {
+        Self { operation, device, bytes }
+    }
+
+    /// The result, its status as an error.
+    pub(crate) fn check<T>(self, result: std::result::Result<T, cl_int>) -> Result<T> {
+        result.map_err(|status| self.failed(status))
+    }
+
+    /// The error behind a status.
+    pub(crate) fn failed(self, status: cl_int) -> Error {
+        let requested = self.bytes as u64;
+        match status {
+            CL_MEM_OBJECT_ALLOCATION_FAILURE | CL_OUT_OF_RESOURCES => {
+                Error::OutOfMemory { device: self.device, requested }
+            }
+            CL_OUT_OF_HOST_MEMORY => Error::OutOfMemory { device: Device::CPU, requested },
+            status => framework(self.operation, message(status)),
+        }
+    }
+}
+
+/// Whether a status says that a command did not run because one before it had failed.
+pub(crate) const fn blames_another_command(status: cl_int) -> bool {
+    status == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST
+}
+
+pub(crate) fn framework(operation: &'static str, message: String) -> Error {
+    Error::Framework { backend: NAME, operation, message }
+}
+
+/// A status in words.
+pub(crate) fn message(status: cl_int) -> String {
+    format!("{} ({status})", error_text(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_memory_is_told_by_type_whatever_the_driver_calls_it() {
+        let doing = Doing::new("allocate a buffer", Device::opencl(1), 64);
+        for status in [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES] {
+            let Error::OutOfMemory { device, requested } = doing.failed(status) else {
+                panic!("{status} is another error");
+            };
+            assert_eq!((device, requested), (Device::opencl(1), 64));
+        }
+        let host = doing.failed(CL_OUT_OF_HOST_MEMORY);
+        assert!(matches!(host, Error::OutOfMemory { device: Device::CPU, .. }), "{host}");
+    }
+
+    #[test]
+    fn other_statuses_are_named() {
+        let text = Doing::new("copy", Device::opencl(0), 1).failed(-38).to_string();
+        assert!(text.contains("CL_INVALID_MEM_OBJECT (-38)"), "{text}");
+    }
+}

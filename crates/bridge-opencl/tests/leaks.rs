@@ -1,0 +1,90 @@
+//! Going back and forth holds nothing: memory, references of the driver, and counts stay flat.
+
+mod support;
+
+use bridge_core::{
+    Array, Backend, DataType, Device, ManagedTensor, Options, Registration, Registry,
+};
+use bridge_opencl::{ClArray, OpenCl};
+use support::{array, on_every_device, references, resident_bytes, settles_at};
+
+/// How much the process may grow over all rounds: less than one byte a round.
+const SLACK: u64 = 16 << 20;
+
+/// Does `round` often, and checks that memory is as before from some warm-up on.
+fn stays_flat(rounds: usize, round: impl Fn()) {
+    for _ in 0..rounds / 10 {
+        round();
+    }
+    let before = resident_bytes();
+    for _ in 0..rounds {
+        round();
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < SLACK, "{grown} bytes more after {rounds} rounds");
+}
+
+#[test]
+fn a_hundred_thousand_round_trips_in_place_stay_flat() {
+    on_every_device(|queue| {
+        if !queue.device().capabilities().is_cpu {
+            return;
+        }
+        stays_flat(100_000, || {
+            let tensor = ManagedTensor::from_vec(vec![7_u32; 256], &[256]).unwrap();
+            let lent = ClArray::in_place(queue, tensor).unwrap();
+            let (vec, _) = lent.into_host().unwrap().into_vec::<u32>().unwrap();
+            assert_eq!(vec[255], 7);
+        });
+    });
+}
+
+#[test]
+fn a_hundred_thousand_round_trips_by_copy_stay_flat() {
+    on_every_device(|queue| {
+        stays_flat(100_000, || {
+            let there = array(queue, &[7_u32; 256]);
+            assert_eq!(there.to_vec::<u32>().unwrap()[255], 7);
+        });
+    });
+}
+
+#[test]
+fn routes_strided_copies_and_casts_stay_flat() {
+    on_every_device(|queue| {
+        let registry = Registry::new([
+            Registration::backend(&OpenCl),
+            Registration::host_tools(&bridge_host::HostKernels),
+        ])
+        .unwrap();
+        let device = queue.device().device();
+        stays_flat(4_000, || {
+            let tensor = ManagedTensor::from_vec(vec![1.5_f32; 256], &[16, 16]).unwrap();
+            let view = tensor.sliced(0, 0, 8, 2).unwrap().permuted(&[1, 0]).unwrap();
+            let up = Options::default().on(device).cast(DataType::I64);
+            let there = registry.convert(Array::new(view), "opencl", up).unwrap();
+            let tensor = there.export().unwrap();
+            drop(OpenCl.transfer(&tensor, Device::CPU).unwrap());
+        });
+    });
+}
+
+#[test]
+fn the_drivers_count_of_references_stays_flat() {
+    on_every_device(|queue| {
+        let held = array(queue, &[1_u8; 64]);
+        let before = references(&held);
+        for _ in 0..1_000 {
+            drop(held.copy().unwrap());
+        }
+        held.wait().unwrap();
+        queue.finish().unwrap();
+        assert!(settles_at(&held, before), "{} references, not {before}", references(&held));
+        let free = queue.device().memory().free;
+        for _ in 0..1_000 {
+            drop(held.cast(DataType::F32, bridge_core::Overflow::Refuse).unwrap());
+        }
+        queue.finish().unwrap();
+        assert_eq!(queue.device().memory().free, free);
+    });
+}

@@ -1,0 +1,143 @@
+//! Commands on several queues are ordered by events. Each producer waits at a gate, so that a
+//! consumer that does not wait for it reads the old data every time.
+
+mod support;
+
+use bridge_core::{
+    Access, Backend, DataType, Device, ManagedTensor, NativeArray, Owner, Stream, TensorSpec,
+};
+use bridge_opencl::{ClArray, ClQueue, OpenCl};
+use support::{Gate, array};
+
+/// An array of ones on `queue`, which becomes twos when the gate opens.
+fn produced_behind(gate: &Gate, queue: &ClQueue) -> ClArray {
+    let mut made = array(queue, &[1_i32; 256]);
+    made.ready_after(gate.event());
+    made.fill(2_i32).unwrap();
+    made
+}
+
+#[test]
+fn what_one_queue_produces_another_consumes_in_order() {
+    support::on_every_device(|producer| {
+        let consumer = ClQueue::new(producer.device()).unwrap();
+        let gate = Gate::new(producer);
+        let made = produced_behind(&gate, producer);
+        let copy = made.on_queue(&consumer).unwrap().copy().unwrap();
+        assert!(copy.ready().is_some(), "nothing waited");
+        gate.open();
+        assert_eq!(copy.to_vec::<i32>().unwrap(), [2; 256]);
+    });
+}
+
+#[test]
+fn tensors_carry_the_queue_their_data_is_ready_on() {
+    support::on_every_device(|default| {
+        let producer = ClQueue::new(default.device()).unwrap();
+        let gate = Gate::new(default);
+        let tensor = produced_behind(&gate, &producer).export().unwrap();
+        assert!(tensor.stream().is_some(), "the tensor says that its data is ready");
+        // A view: it no longer leads to the array, only the queue's number does.
+        let view = tensor.sliced(0, 0, 3, 1).unwrap();
+        let array = ClArray::import(view).unwrap();
+        assert!(array.queue().is_same_as(&producer));
+        let copy = array.on_queue(default).unwrap().copy().unwrap();
+        gate.open();
+        assert_eq!(copy.to_vec::<i32>().unwrap(), [2; 3]);
+    });
+}
+
+#[test]
+fn borrowed_tensors_are_waited_for() {
+    support::on_every_device(|default| {
+        let producer = ClQueue::new(default.device()).unwrap();
+        let gate = Gate::new(default);
+        let tensor = produced_behind(&gate, &producer).export().unwrap();
+        let opener = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            gate.open();
+        });
+        let host = OpenCl.transfer(&tensor, Device::CPU).unwrap();
+        opener.join().unwrap();
+        assert_eq!(host.as_slice::<i32>().unwrap(), [2; 256]);
+    });
+}
+
+#[test]
+fn an_array_read_on_one_queue_is_not_overwritten_by_another() {
+    support::on_every_device(|reader| {
+        let writer = ClQueue::new(reader.device()).unwrap();
+        let gate = Gate::new(reader);
+        let mut source = array(reader, &[1_i32; 256]);
+        source.ready_after(gate.event());
+        let copy = source.copy().unwrap();
+        let mut source = source.on_queue(&writer).unwrap();
+        source.fill(9_i32).unwrap();
+        gate.open();
+        source.wait().unwrap();
+        assert_eq!(copy.to_vec::<i32>().unwrap(), [1; 256]);
+        assert_eq!(source.to_vec::<i32>().unwrap(), [9; 256]);
+    });
+}
+
+#[test]
+fn an_array_keeps_its_queue_through_a_tensor() {
+    support::on_every_device(|default| {
+        let own = ClQueue::new(default.device()).unwrap();
+        let array = ClArray::zeros(&own, DataType::U8, &[3]).unwrap();
+        array.wait().unwrap();
+        let back = ClArray::import(array.export().unwrap()).unwrap();
+        assert!(back.queue().is_same_as(&own));
+    });
+}
+
+#[test]
+fn a_stream_that_is_no_queue_is_refused() {
+    support::on_every_device(|queue| {
+        let array = array(queue, &[1_u8, 2]);
+        array.wait().unwrap();
+        let (data, owner) = (array.raw(), Owner::keep(array));
+        let spec = TensorSpec::row_major(DataType::U8, &[2]).unwrap();
+        // SAFETY: the memory is the array's, which is kept. The stream is a lie, but nothing is
+        // done with it other than finding out.
+        let tensor = unsafe {
+            let device = queue.device().device();
+            ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner)
+                .unwrap()
+                .into_read_only()
+                .ready_on(Some(Stream(u64::MAX)))
+        };
+        let refused = ClArray::import(tensor).unwrap_err();
+        assert!(refused.to_string().contains("no live command queue"), "{refused}");
+        assert_eq!(refused.into_value().data(), data);
+    });
+}
+
+#[test]
+fn a_queue_of_another_context_is_refused() {
+    use opencl3::command_queue::CommandQueue;
+    use opencl3::context::Context;
+    for device in support::devices() {
+        let foreign = Context::from_device(&opencl3::device::Device::new(device.id())).unwrap();
+        // SAFETY: the context and its device are live.
+        let queue = unsafe { CommandQueue::create(&foreign, device.id(), 0) }.unwrap();
+        let error = ClQueue::of(device, &queue).unwrap_err();
+        assert!(error.to_string().contains("another context"), "{error}");
+    }
+}
+
+#[test]
+fn synchronizing_a_device_waits_for_every_queue() {
+    support::on_every_device(|default| {
+        let own = ClQueue::new(default.device()).unwrap();
+        let gate = Gate::new(default);
+        let array = produced_behind(&gate, &own);
+        let opener = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            gate.open();
+        });
+        OpenCl.synchronize(default.device().device()).unwrap();
+        assert!(array.ready().is_none_or(|event| event.is_done()), "it did not wait");
+        opener.join().unwrap();
+    });
+}

@@ -1,0 +1,95 @@
+//! What the tests share.
+
+#![allow(dead_code, reason = "each test file uses some of it")]
+
+use std::io::Write;
+
+use bridge_core::Element;
+use bridge_opencl::{ClArray, ClDevice, ClEvent, ClQueue};
+use opencl3::event::{CL_COMPLETE, create_user_event, release_event, set_user_event_status};
+use opencl3::memory::ClMem;
+
+/// The devices, or none where there is no OpenCL: then a test says so and passes.
+pub(crate) fn devices() -> &'static [ClDevice] {
+    match ClDevice::all() {
+        Ok(devices) => devices,
+        Err(error) => {
+            // A test must not fail for want of a terminal.
+            let _ = writeln!(std::io::stderr(), "nothing is tested: {error}");
+            &[]
+        }
+    }
+}
+
+/// Runs a test on the default queue of every device.
+pub(crate) fn on_every_device(test: impl Fn(&ClQueue)) {
+    for device in devices() {
+        test(&device.queue().expect("a device has a queue"));
+    }
+}
+
+/// A gate that commands wait for: a user event, opened or failed by the test.
+pub(crate) struct Gate(ClEvent);
+
+impl Gate {
+    pub(crate) fn new(queue: &ClQueue) -> Self {
+        let context = queue.device().context().expect("a device has a context").get();
+        let raw = create_user_event(context).expect("the driver makes user events");
+        // SAFETY: the event was just created; the one reference is taken over by a second one and
+        // the first released.
+        unsafe {
+            let event = ClEvent::retain(raw).expect("the event is live");
+            release_event(raw).expect("the event is live");
+            Self(event)
+        }
+    }
+
+    pub(crate) fn event(&self) -> ClEvent {
+        self.0.clone()
+    }
+
+    pub(crate) fn open(&self) {
+        set_user_event_status(self.0.raw(), CL_COMPLETE).expect("opened once");
+    }
+
+    pub(crate) fn fail(&self, status: i32) {
+        set_user_event_status(self.0.raw(), status).expect("failed once");
+    }
+}
+
+/// How many references the driver counts on an array's buffer.
+pub(crate) fn references(array: &ClArray) -> u32 {
+    struct Handle(opencl3::types::cl_mem);
+    impl ClMem for Handle {
+        fn get(&self) -> opencl3::types::cl_mem {
+            self.0
+        }
+        fn get_mut(&mut self) -> opencl3::types::cl_mem {
+            self.0
+        }
+    }
+    Handle(array.raw()).reference_count().expect("the buffer is live")
+}
+
+/// Whether the references settle at `count`: a driver's thread may hold one for a moment.
+pub(crate) fn settles_at(array: &ClArray, count: u32) -> bool {
+    (0..1000).any(|_| {
+        let settled = references(array) == count;
+        if !settled {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        settled
+    })
+}
+
+/// An array of these elements, of one axis.
+pub(crate) fn array<T: Element>(queue: &ClQueue, elements: &[T]) -> ClArray {
+    ClArray::from_slice(queue, elements, &[elements.len()]).expect("it fits")
+}
+
+/// Bytes of memory that the process has now.
+pub(crate) fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: u64 = status.split(' ').nth(1).expect("a field").parse().expect("a number");
+    pages * 4096
+}

@@ -1,0 +1,119 @@
+// What Rust calls of libtorch that tch has no words for. Every function catches every exception: it
+// returns a BridgeTorchStatus, and bridge_torch_message() says what went wrong on this thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace at {
+class Tensor;
+}
+
+extern "C" {
+
+enum BridgeTorchStatus : int32_t {
+  BRIDGE_TORCH_OK = 0,
+  BRIDGE_TORCH_FAILED = 1,
+  BRIDGE_TORCH_OUT_OF_MEMORY = 2,
+};
+
+// Why a tensor's memory cannot be handed over as plain elements: bits of BridgeTorchView::obstacles.
+enum BridgeTorchObstacle : uint32_t {
+  BRIDGE_TORCH_UNDEFINED = 1u << 0,
+  BRIDGE_TORCH_REQUIRES_GRAD = 1u << 1,
+  BRIDGE_TORCH_CONJUGATED = 1u << 2,
+  BRIDGE_TORCH_NEGATED = 1u << 3,
+  BRIDGE_TORCH_SPARSE = 1u << 4,
+  BRIDGE_TORCH_MKLDNN = 1u << 5,
+  BRIDGE_TORCH_QUANTIZED = 1u << 6,
+  BRIDGE_TORCH_NESTED = 1u << 7,
+  BRIDGE_TORCH_META = 1u << 8,
+  BRIDGE_TORCH_NO_STORAGE = 1u << 9,
+};
+
+typedef void (*BridgeTorchRelease)(void* context);
+
+// What a tensor is. The pointers stay valid as long as the tensor does and is not changed.
+struct BridgeTorchView {
+  void* data;                // the element whose indices are all zero
+  const int64_t* sizes;
+  const int64_t* strides;    // in elements
+  int64_t rank;
+  size_t available;          // bytes of storage from `data` on
+  void* context;             // of bridge_torch_adopt, where nothing else holds the storage
+  int32_t scalar_type;       // c10::ScalarType
+  int32_t device_type;       // c10::DeviceType
+  int32_t device_index;
+  uint32_t obstacles;        // where not 0, the other fields may be empty
+};
+
+const char* bridge_torch_message();
+
+// The version of libtorch that this was compiled for, and the instructions that its kernels use.
+const char* bridge_torch_version();
+const char* bridge_torch_cpu_capability();
+
+// Describes a tensor. A lazily copied tensor is made its own memory where `for_writing` is set.
+// `release` is the function that contexts of ours were adopted with.
+int32_t bridge_torch_view(
+    const at::Tensor* tensor,
+    bool for_writing,
+    BridgeTorchRelease release,
+    BridgeTorchView* view);
+
+// Makes a tensor over foreign memory; `bytes` is how far it reaches. Libtorch calls `release` with
+// `context` once, on whichever thread the last alias dies. Where this fails, it does not.
+int32_t bridge_torch_adopt(
+    void* data,
+    size_t bytes,
+    const int64_t* sizes,
+    const int64_t* strides,
+    int64_t rank,
+    int32_t scalar_type,
+    int32_t device_type,
+    int32_t device_index,
+    void* context,
+    BridgeTorchRelease release,
+    at::Tensor** made);
+
+// Takes the context out of a tensor whose view has one; the tensor must not be read any more.
+void bridge_torch_disown(at::Tensor* tensor);
+
+// CUDA. Everything below loads libtorch's CUDA library at its first use.
+
+// How many CUDA devices there are; where there is none, the message says why.
+int32_t bridge_torch_cuda_devices();
+
+// Zeroed bytes on a CUDA device.
+int32_t bridge_torch_cuda_zeros(int64_t bytes, int32_t device, at::Tensor** made);
+
+// Copies elements of `size` bytes to `target`, row-major without gaps; either side is on the host
+// (device -1) or on a CUDA device. Axes in `reversed` run backwards from the lowest address, which
+// `source` is. Returns when the copy is done.
+int32_t bridge_torch_cuda_copy(
+    const void* source,
+    int32_t source_device,
+    void* target,
+    int32_t target_device,
+    const int64_t* sizes,
+    const int64_t* strides,
+    const bool* reversed,
+    int64_t rank,
+    int32_t size);
+
+// Converts the elements of a CUDA tensor to another type.
+int32_t bridge_torch_cuda_cast(const at::Tensor* tensor, int32_t scalar_type, at::Tensor** made);
+
+int32_t bridge_torch_cuda_synchronize(int32_t device);
+
+// The native handle of the stream that libtorch works on; 0 is the legacy default one.
+int32_t bridge_torch_cuda_stream(int32_t device, uint64_t* handle);
+
+// Makes libtorch's current stream wait for what has been submitted to another.
+int32_t bridge_torch_cuda_wait(int32_t device, uint64_t handle);
+
+// Bytes of the device: free and all; and of the caching allocator: in use and reserved.
+int32_t bridge_torch_cuda_memory(int32_t device, uint64_t figures[4]);
+
+int32_t bridge_torch_cuda_empty_cache();
+}

@@ -1,0 +1,293 @@
+//! CUDA devices of libtorch: which there are, and their memory.
+
+use std::sync::OnceLock;
+
+use bridge_core::{
+    Access, Backend, DataType, Device, DeviceKind, DeviceMemory, Error, HostMemory, Layout,
+    ManagedTensor, NativeArray, Owner, Result, Stream, TensorSpec,
+};
+use tch::Tensor;
+
+use crate::backend::Torch;
+use crate::data_types::scalar_type_of;
+use crate::shim::{self, Work};
+
+/// The CUDA devices of libtorch.
+pub(crate) struct Found {
+    pub(crate) devices: u32,
+    /// Why there are none.
+    pub(crate) reason: String,
+}
+
+/// Looks for devices at the first call; the answer stays.
+pub(crate) fn found() -> &'static Found {
+    static FOUND: OnceLock<Found> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        // SAFETY: the shim takes nothing, and catches what libtorch throws.
+        let devices = unsafe { shim::bridge_torch_cuda_devices() };
+        Found { devices: u32::try_from(devices).unwrap_or(0), reason: shim::message() }
+    })
+}
+
+/// The ordinal of a CUDA device that libtorch has, as it counts them.
+///
+/// # Errors
+///
+/// [`Error::DeviceUnavailable`] for any other device.
+pub(crate) fn ordinal(device: Device) -> Result<i32> {
+    let there = device.kind() == DeviceKind::Cuda && device.ordinal() < found().devices;
+    match i32::try_from(device.ordinal()) {
+        Ok(ordinal) if there => Ok(ordinal),
+        _ => Err(unavailable(device)),
+    }
+}
+
+#[cold]
+fn unavailable(asked: Device) -> Error {
+    let backend = "torch";
+    if asked.kind() == DeviceKind::Cuda && found().devices == 0 {
+        return Error::DeviceUnavailable { backend, asked, available: vec![Device::CPU] };
+    }
+    let available = <dyn Backend>::devices(&Torch).map(Vec::from).unwrap_or_default();
+    Error::DeviceUnavailable { backend, asked, available }
+}
+
+/// The stream that libtorch works on, where `device` is a CUDA device: what it has submitted there
+/// is ready behind it.
+#[inline]
+pub(crate) fn current_stream(device: Device) -> Result<Option<Stream>> {
+    if device.kind() != DeviceKind::Cuda {
+        return Ok(None);
+    }
+    let ordinal = ordinal(device)?;
+    let mut handle = 0;
+    // SAFETY: the shim writes the handle.
+    let status = unsafe { shim::bridge_torch_cuda_stream(ordinal, &raw mut handle) };
+    work("find the current stream", device, 0).check(status)?;
+    // CUDA's own null stream is DLPack's legacy default stream.
+    Ok(Some(Stream(handle.max(1))))
+}
+
+/// Makes libtorch's current stream wait for the one that a tensor's data is ready on.
+#[inline]
+pub(crate) fn wait_for(device: Device, stream: Option<Stream>) -> Result<()> {
+    let (DeviceKind::Cuda, Some(Stream(handle))) = (device.kind(), stream) else {
+        return Ok(());
+    };
+    let ordinal = ordinal(device)?;
+    // SAFETY: the handle is a stream's, as whoever said `ready_on` promises.
+    let status = unsafe { shim::bridge_torch_cuda_wait(ordinal, handle) };
+    work("wait for a stream", device, 0).check(status)
+}
+
+/// Zeroed memory for `bytes` bytes.
+pub(crate) fn zeros(spec: TensorSpec, bytes: usize, device: Device) -> Result<ManagedTensor> {
+    let ordinal = ordinal(device)?;
+    let asked = i64::try_from(bytes)
+        .map_err(|_| Error::TooLarge { what: format!("an allocation of {bytes} bytes") })?;
+    let mut made = std::ptr::null_mut();
+    // SAFETY: the shim writes the handle where it succeeds.
+    let status = unsafe { shim::bridge_torch_cuda_zeros(asked, ordinal, &raw mut made) };
+    work("allocate memory", device, bytes as u64).check(status)?;
+    // SAFETY: the shim has made it just now.
+    let memory = unsafe { shim::tensor_of(made) };
+    over(memory, spec, device)
+}
+
+/// A tensor over the bytes of a torch tensor that is ours alone.
+fn over(memory: Tensor, spec: TensorSpec, device: Device) -> Result<ManagedTensor> {
+    let data = memory.data_ptr();
+    let owner = Owner::keep(Bytes(memory));
+    // SAFETY: every caller has made memory that the spec fits, and written it; it is nobody
+    // else's, and tch's tensors may be dropped on any thread.
+    let tensor =
+        unsafe { ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner) }?;
+    let stream = current_stream(device)?;
+    // SAFETY: libtorch has written the memory on its current stream.
+    Ok(unsafe { tensor.ready_on(stream) })
+}
+
+/// Memory that is no tensor of its elements: `import` must not take it for one.
+struct Bytes(#[expect(dead_code, reason = "held for its drop")] Tensor);
+
+/// The elements of a tensor, compact and row-major, on another device or the same one.
+pub(crate) fn copied(tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
+    let from = tensor.device();
+    let on_cuda = |device: Device| device.kind() == DeviceKind::Cuda;
+    let side = |device: Device| if on_cuda(device) { ordinal(device) } else { Ok(-1) };
+    let (source_side, target_side) = (side(from)?, side(to)?);
+    if !on_cuda(from) {
+        tensor.require_host()?;
+    }
+    if !on_cuda(to) && to != Device::CPU {
+        return Err(unavailable(to));
+    }
+    wait_for(from, tensor.stream())?;
+
+    let data_type = tensor.data_type();
+    let spec = TensorSpec::row_major(data_type, tensor.shape())?;
+    let bytes = spec.layout.compact_bytes(data_type)?;
+    let target = if on_cuda(to) {
+        zeros(spec, bytes, to)?
+    } else {
+        let memory = HostMemory::zeroed(bytes, data_type.alignment())?;
+        // SAFETY: the memory is initialized.
+        unsafe { ManagedTensor::from_host_memory(memory, spec) }?
+    };
+    if tensor.layout().is_empty() {
+        return Ok(target);
+    }
+    let Moves { sizes, strides, reversed, size, start } = Moves::of(tensor)?;
+    // SAFETY:
+    // - The source's elements lie `sizes` and `strides` from the lowest address on, axes in
+    //   `reversed` the other way round, in memory of its device; the target has `bytes` bytes of its
+    //   own, and is nobody else's.
+    // - The arrays have one value an axis, and the shim returns when the copy is done.
+    let status = unsafe {
+        shim::bridge_torch_cuda_copy(
+            start,
+            source_side,
+            target.data(),
+            target_side,
+            sizes.as_ptr(),
+            strides.as_ptr(),
+            reversed.as_ptr(),
+            sizes.len() as i64,
+            size,
+        )
+    };
+    work("copy between devices", to, bytes as u64).check(status)?;
+    // SAFETY: the copy is done.
+    Ok(unsafe { target.ready_on(None) })
+}
+
+/// How elements are walked through from the lowest address on.
+struct Moves {
+    sizes: Vec<i64>,
+    strides: Vec<i64>,
+    reversed: Vec<bool>,
+    size: i32,
+    start: *const std::ffi::c_void,
+}
+
+impl Moves {
+    fn of(tensor: &ManagedTensor) -> Result<Self> {
+        let (layout, data_type) = (tensor.layout(), tensor.data_type());
+        let Some(size) = data_type.size_in_bytes() else {
+            // Packed elements are row-major: their bytes are what is copied.
+            let bytes = layout.compact_bytes(data_type)?;
+            return Ok(Self {
+                sizes: vec![bytes as i64],
+                strides: vec![1],
+                reversed: vec![false],
+                size: 1,
+                start: tensor.first_element().cast(),
+            });
+        };
+        let low = layout.span(data_type)?.start;
+        let moving = |axis: usize| layout.shape()[axis] > 1;
+        let strides = layout.strides().iter().enumerate();
+        Ok(Self {
+            sizes: layout.shape().iter().map(|&extent| extent as i64).collect(),
+            strides: strides
+                .clone()
+                .map(|(axis, stride)| if moving(axis) { stride.unsigned_abs() as i64 } else { 1 })
+                .collect(),
+            reversed: strides.map(|(axis, &stride)| moving(axis) && stride < 0).collect(),
+            size: i32::try_from(size).unwrap_or(i32::MAX),
+            start: tensor.first_element().wrapping_offset(low).cast(),
+        })
+    }
+}
+
+/// Converts elements on their device, where the type that is asked for holds every value: then all
+/// rules of rounding and overflow agree.
+pub(crate) fn cast(tensor: &ManagedTensor, to: DataType) -> Result<ManagedTensor> {
+    let from = tensor.data_type();
+    let exact = from.narrowest_holding(&[to]) == Some(to);
+    let (Some(scalar_type), Some(_), true) = (scalar_type_of(to), scalar_type_of(from), exact)
+    else {
+        return Err(Error::Unsupported {
+            what: format!("casting {from} to {to} on {} with torch", tensor.device()),
+            remedy: "cast it on the CPU: convert it there first (Options::on(Device::CPU))"
+                .to_owned(),
+        });
+    };
+    let device = tensor.device();
+    let compact = copied(tensor, device)?;
+    let spec = TensorSpec { data_type: to, layout: Layout::row_major(tensor.shape())? };
+    let bytes = spec.layout.compact_bytes(to)? as u64;
+    let source = Tensor::import(compact).map_err(Error::from)?;
+    let mut made = std::ptr::null_mut();
+    let handle = shim::handle_of(&source);
+    // SAFETY: the handle is alive as long as `source`; the shim writes `made` where it succeeds.
+    let status = unsafe { shim::bridge_torch_cuda_cast(handle, scalar_type, &raw mut made) };
+    work("cast elements", device, bytes).check(status)?;
+    // SAFETY: the shim has made it just now.
+    let cast = unsafe { shim::tensor_of(made) };
+    synchronize(device)?;
+    over(cast, spec, device)
+}
+
+/// Waits for what libtorch has submitted to a CUDA device.
+pub(crate) fn synchronize(device: Device) -> Result<()> {
+    if device == Device::CPU {
+        return Ok(());
+    }
+    // SAFETY: the shim takes an ordinal and checks it.
+    let status = unsafe { shim::bridge_torch_cuda_synchronize(ordinal(device)?) };
+    work("synchronize a device", device, 0).check(status)
+}
+
+/// What libtorch's caching allocator holds of a CUDA device, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CachedMemory {
+    /// In use by tensors.
+    pub allocated: u64,
+    /// Taken from the device: what is in use, and what is kept for later.
+    pub reserved: u64,
+}
+
+/// What libtorch's caching allocator holds of a CUDA device.
+///
+/// # Errors
+///
+/// [`Error::DeviceUnavailable`] for a device that libtorch does not have, the CPU included.
+pub fn cached_memory(device: Device) -> Result<CachedMemory> {
+    figures(device).map(|[_, _, allocated, reserved]| CachedMemory { allocated, reserved })
+}
+
+pub(crate) fn memory(device: Device) -> Result<DeviceMemory> {
+    if device == Device::CPU {
+        return Err(Error::Unsupported {
+            what: "measuring the host's memory with torch".to_owned(),
+            remedy: "ask the operating system".to_owned(),
+        });
+    }
+    figures(device).map(|[free, total, ..]| DeviceMemory { total, free })
+}
+
+/// Gives back what the caching allocator keeps for later.
+pub(crate) fn release_cached(device: Device) -> Result<u64> {
+    if device == Device::CPU {
+        return Ok(0);
+    }
+    let before = cached_memory(device)?.reserved;
+    // SAFETY: the shim takes nothing.
+    let status = unsafe { shim::bridge_torch_cuda_empty_cache() };
+    work("empty the cache", device, 0).check(status)?;
+    Ok(before.saturating_sub(cached_memory(device)?.reserved))
+}
+
+fn figures(device: Device) -> Result<[u64; 4]> {
+    let ordinal = ordinal(device)?;
+    let mut figures = [0; 4];
+    // SAFETY: the shim writes four figures.
+    let status = unsafe { shim::bridge_torch_cuda_memory(ordinal, figures.as_mut_ptr()) };
+    work("measure memory", device, 0).check(status)?;
+    Ok(figures)
+}
+
+fn work(operation: &'static str, device: Device, bytes: u64) -> Work {
+    Work { operation, device, bytes }
+}

@@ -1,0 +1,163 @@
+//! The C interface of `shim/`, and what its answers mean in Rust.
+
+use std::ffi::{CStr, c_char, c_void};
+
+use bridge_core::{Device, Error, Result};
+
+/// libtorch's own handle of a tensor, the same that tch keeps.
+#[repr(C)]
+pub(crate) struct Handle {
+    _opaque: [u8; 0],
+}
+
+pub(crate) type Release = unsafe extern "C" fn(*mut c_void);
+
+/// `BridgeTorchView`.
+#[repr(C)]
+pub(crate) struct View {
+    pub(crate) data: *mut c_void,
+    pub(crate) sizes: *const i64,
+    pub(crate) strides: *const i64,
+    pub(crate) rank: i64,
+    pub(crate) available: usize,
+    pub(crate) context: *mut c_void,
+    pub(crate) scalar_type: i32,
+    pub(crate) device_type: i32,
+    pub(crate) device_index: i32,
+    pub(crate) obstacles: u32,
+}
+
+/// `c10::DeviceType`.
+pub(crate) mod device_type {
+    pub(crate) const CPU: i32 = 0;
+    pub(crate) const CUDA: i32 = 1;
+}
+
+unsafe extern "C" {
+    fn bridge_torch_message() -> *const c_char;
+    fn bridge_torch_version() -> *const c_char;
+    fn bridge_torch_cpu_capability() -> *const c_char;
+
+    pub(crate) fn bridge_torch_view(
+        tensor: *const Handle,
+        for_writing: bool,
+        release: Release,
+        view: *mut View,
+    ) -> i32;
+
+    pub(crate) fn bridge_torch_adopt(
+        data: *mut c_void,
+        bytes: usize,
+        sizes: *const i64,
+        strides: *const i64,
+        rank: i64,
+        scalar_type: i32,
+        device_type: i32,
+        device_index: i32,
+        context: *mut c_void,
+        release: Release,
+        made: *mut *mut Handle,
+    ) -> i32;
+
+    pub(crate) fn bridge_torch_disown(tensor: *mut Handle);
+
+    pub(crate) fn bridge_torch_cuda_devices() -> i32;
+    pub(crate) fn bridge_torch_cuda_zeros(bytes: i64, device: i32, made: *mut *mut Handle) -> i32;
+    pub(crate) fn bridge_torch_cuda_copy(
+        source: *const c_void,
+        source_device: i32,
+        target: *mut c_void,
+        target_device: i32,
+        sizes: *const i64,
+        strides: *const i64,
+        reversed: *const bool,
+        rank: i64,
+        size: i32,
+    ) -> i32;
+    pub(crate) fn bridge_torch_cuda_cast(
+        tensor: *const Handle,
+        scalar_type: i32,
+        made: *mut *mut Handle,
+    ) -> i32;
+    pub(crate) fn bridge_torch_cuda_synchronize(device: i32) -> i32;
+    pub(crate) fn bridge_torch_cuda_stream(device: i32, handle: *mut u64) -> i32;
+    pub(crate) fn bridge_torch_cuda_wait(device: i32, handle: u64) -> i32;
+    pub(crate) fn bridge_torch_cuda_memory(device: i32, figures: *mut u64) -> i32;
+    pub(crate) fn bridge_torch_cuda_empty_cache() -> i32;
+}
+
+/// `BridgeTorchStatus`.
+const OK: i32 = 0;
+const OUT_OF_MEMORY: i32 = 2;
+
+/// What the shim was asked for, for its errors.
+#[derive(Clone, Copy)]
+pub(crate) struct Work {
+    /// As in "failed to ...".
+    pub(crate) operation: &'static str,
+    pub(crate) device: Device,
+    /// Bytes that it needs.
+    pub(crate) bytes: u64,
+}
+
+impl Work {
+    /// The error for a status, with what libtorch said on this thread.
+    #[inline]
+    pub(crate) fn check(self, status: i32) -> Result<()> {
+        if status == OK { Ok(()) } else { Err(self.error(status)) }
+    }
+
+    #[cold]
+    fn error(self, status: i32) -> Error {
+        if status == OUT_OF_MEMORY {
+            return Error::OutOfMemory { device: self.device, requested: self.bytes };
+        }
+        Error::Framework { backend: "torch", operation: self.operation, message: message() }
+    }
+}
+
+/// What the shim said last on this thread.
+pub(crate) fn message() -> String {
+    // SAFETY: the shim gives out a C string that lives until its next call on this thread.
+    unsafe { copied(bridge_torch_message()) }
+}
+
+/// The version of libtorch.
+pub(crate) fn version() -> String {
+    // SAFETY: the shim gives out a C string that lives as long as the program.
+    unsafe { copied(bridge_torch_version()) }
+}
+
+/// The instructions that libtorch's kernels use on this CPU.
+pub(crate) fn cpu_capability() -> String {
+    // SAFETY: as for `version`.
+    unsafe { copied(bridge_torch_cpu_capability()) }
+}
+
+/// # Safety
+///
+/// `text` is a C string.
+unsafe fn copied(text: *const c_char) -> String {
+    // SAFETY: as the caller promises.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+#[cfg(all(test, feature = "_faults"))]
+mod faults;
+
+/// tch's handle as the shim takes it.
+#[inline]
+pub(crate) fn handle_of(tensor: &tch::Tensor) -> *const Handle {
+    tensor.as_ptr().cast()
+}
+
+/// A tensor that the shim has made.
+///
+/// # Safety
+///
+/// `made` is a handle of the shim's that nobody else keeps.
+#[inline]
+pub(crate) unsafe fn tensor_of(made: *mut Handle) -> tch::Tensor {
+    // SAFETY: tch frees its handles as the shim makes them, with `new` and `delete` of at::Tensor.
+    unsafe { tch::Tensor::from_ptr(made.cast()) }
+}

@@ -1,0 +1,3 @@
+//! The conformance suite on torch.
+
+bridge_testkit::conformance!(bridge_torch::Torch);

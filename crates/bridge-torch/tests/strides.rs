@@ -1,0 +1,160 @@
+//! Strides, offsets and shapes, as torch's own kernels read them: classes C and D of the bug bank.
+
+use std::convert::Infallible;
+
+use bridge_core::{
+    Access, Convert, Copy, DataType, Error, Layout, ManagedTensor, NativeArray, Options, Owner,
+    TensorSpec,
+};
+use bridge_host as _;
+use bridge_testkit::bytes_of;
+use bridge_testkit::samples::{Arrangement, Backing};
+use bridge_torch::Torch;
+use tch::{Kind, Tensor};
+
+/// What torch itself reads, element after element: a copy that its kernel makes.
+fn read_by_torch(tensor: &Tensor) -> Vec<u8> {
+    let compact = Tensor::empty(tensor.size().as_slice(), (tensor.kind(), tch::Device::Cpu));
+    let mut compact = compact.contiguous();
+    compact.copy_(tensor);
+    bytes_of(&compact.convert::<ManagedTensor>().unwrap())
+}
+
+#[test]
+fn torch_reads_every_arrangement_as_it_was_written() {
+    // jax#4196, #17784: strides ignored, wrong data silently; nanobind#1259: extents of 0;
+    // cupy#10172: a negative stride handed over as a huge one; cuda-python#2576: the offset ignored.
+    let types = [DataType::U8, DataType::I16, DataType::F32, DataType::I64, DataType::C128];
+    for arrangement in (0..=4).flat_map(Arrangement::of_rank) {
+        for data_type in types {
+            for copy in [Copy::IfNeeded, Copy::Always] {
+                let Some(sample) = arrangement.sample(data_type, Backing::RustOwner) else {
+                    continue;
+                };
+                let options = Options::default().copy(copy);
+                let torch: Tensor = sample.tensor.convert_to(options).unwrap();
+                assert_eq!(
+                    read_by_torch(&torch),
+                    sample.expected,
+                    "{data_type}, {arrangement}, {copy:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn forward_strides_are_shared_and_backward_ones_copied() {
+    // pytorch#188023, tensorflow#51598: negative strides ended the process.
+    for arrangement in (0..=4).flat_map(Arrangement::of_rank) {
+        let sample = arrangement
+            .sample_with(DataType::F32, Backing::RustOwner, Access::Exclusive, Ok::<_, Infallible>)
+            .unwrap()
+            .unwrap();
+        let (place, empty) = (sample.tensor.first_element(), sample.tensor.layout().is_empty());
+        let takes = sample.tensor.layout().has_no_negative_strides()
+            && !arrangement.is_misaligned_for(DataType::F32);
+        let result = sample.tensor.convert_to::<Tensor>(Options::default().copy(Copy::Never));
+        match result {
+            Ok(torch) => {
+                assert!(takes, "{arrangement}");
+                assert!(empty || torch.data_ptr().cast() == place, "{arrangement}");
+            }
+            Err(refused) => {
+                assert!(!takes, "{arrangement}: {refused}");
+                assert!(matches!(refused.error(), Error::WouldCopy { .. }), "{refused}");
+                assert_eq!(refused.into_value().first_element(), place);
+            }
+        }
+    }
+}
+
+#[test]
+fn torchs_own_views_come_out_with_their_strides() {
+    let whole = Tensor::arange(24, (Kind::Int, tch::Device::Cpu)).view([2, 3, 4]);
+    let base = whole.data_ptr();
+    let cases: [(Tensor, &[usize], &[isize], usize); 6] = [
+        (whole.permute([2, 0, 1]), &[4, 2, 3], &[1, 12, 4], 0),
+        (whole.slice(2, 1, 4, 2), &[2, 3, 2], &[12, 4, 2], 1),
+        (whole.get(1), &[3, 4], &[4, 1], 12),
+        (whole.get(1).get(2).get(3), &[], &[], 23),
+        (whole.select(2, 0).unsqueeze(1).expand([2, 5, 3], false), &[2, 5, 3], &[12, 0, 4], 0),
+        (whole.narrow(0, 1, 0), &[0, 3, 4], &[12, 4, 1], 12),
+    ];
+    for (view, shape, strides, start) in cases {
+        let exported: ManagedTensor = view.convert().unwrap();
+        assert_eq!((exported.shape(), exported.layout().strides()), (shape, strides));
+        if !exported.layout().is_empty() {
+            let place = exported.first_element().addr() - base.addr();
+            assert_eq!(place, start * 4, "{shape:?}");
+        }
+    }
+}
+
+#[test]
+fn strides_that_mean_nothing_do_no_harm() {
+    // drjit#122, tensorflow#61184: strides of extents of 1 taken literally.
+    let wild = Layout::new(&[1, 3, 1], &[-77, 1, isize::MAX], 0).unwrap();
+    let tensor = ManagedTensor::from_vec_with_layout(vec![1_f32, 2.0, 3.0], wild).unwrap();
+    let torch: Tensor = tensor.convert_to(Options::default().copy(Copy::Never)).unwrap();
+    assert_eq!(torch.sum(Kind::Float).double_value(&[]), 6.0);
+    assert_eq!(torch.f_squeeze().unwrap().size(), [3]);
+}
+
+#[test]
+fn a_copy_whose_bytes_cannot_be_counted_is_an_error() {
+    // tensorflow#116201: 2^68 bytes that wrapped around to none.
+    let one = Tensor::zeros([1, 1], (Kind::Int, tch::Device::Cpu));
+    assert!(one.f_expand([1_i64 << 32, 1 << 31], false).is_err(), "torch counts them itself");
+    let huge = one.expand([1_i64 << 31, 1 << 31], false);
+    let refused = huge.convert_to::<ManagedTensor>(Options::default().copy(Copy::Always));
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused.error(), Error::TooLarge { .. }), "{refused}");
+    assert_eq!(refused.into_value().size(), [1 << 31, 1 << 31]);
+}
+
+#[test]
+fn a_large_broadcast_costs_nothing_and_its_copy_is_refused_where_memory_ends() {
+    let one = ManagedTensor::from_vec(vec![1_u8], &[1, 1]).unwrap().into_shared();
+    let wide = || ManagedTensor::alias(&one).broadcast_to(&[1 << 40, 1 << 10]).unwrap();
+    let options = Options::default().copy(Copy::Never).ignore_read_only();
+    let torch: Tensor = wide().convert_to(options).unwrap();
+    assert_eq!(torch.size(), [1 << 40, 1 << 10]);
+    let error = wide().convert::<Tensor>().unwrap_err();
+    assert!(matches!(error.error(), Error::OutOfMemory { .. }), "{error}");
+}
+
+#[test]
+fn legacy_tensors_without_strides_are_read_as_row_major() {
+    // cupy#2095, pytorch#18510: null strides followed.
+    let tensor = ManagedTensor::from_vec(vec![1_f32, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
+    let header = tensor.into_dlpack_legacy().ok().unwrap();
+    // SAFETY: the header is owned here; null strides mean row-major ones in the legacy struct.
+    let tensor = unsafe {
+        (*header.as_ptr()).dl_tensor.strides = std::ptr::null_mut();
+        ManagedTensor::from_dlpack_legacy(header.as_ptr())
+    };
+    let torch: Tensor = tensor.unwrap().convert().unwrap();
+    assert_eq!(Vec::<f32>::try_from(torch.get(1)).unwrap(), [3.0, 4.0]);
+}
+
+#[test]
+fn misaligned_memory_is_refused_by_import_and_copied_by_the_plan() {
+    // arrow-rs#7136: buffers that were not aligned for their elements.
+    let misaligned = || {
+        let bytes = vec![0_u8; 13];
+        let data = bytes.as_ptr().wrapping_add(1).cast_mut().cast();
+        let spec = TensorSpec::row_major(DataType::F32, &[3]).unwrap();
+        let owner = Owner::keep(bytes);
+        // SAFETY: twelve zeroed bytes lie from the second on in the vector, which the owner keeps.
+        let tensor = unsafe {
+            let device = bridge_core::Device::CPU;
+            ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner)
+        };
+        tensor.unwrap()
+    };
+    let refused = <Tensor as NativeArray<Torch>>::import(misaligned()).unwrap_err();
+    assert!(refused.to_string().contains("aligned to 4 bytes"), "{refused}");
+    let torch: Tensor = misaligned().convert().unwrap();
+    assert_eq!(torch.data_ptr().addr() % 4, 0);
+}
