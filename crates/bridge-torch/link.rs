@@ -2,6 +2,8 @@
 //! run, without LD_LIBRARY_PATH. Cargo hands link arguments to the package alone that prints them, so
 //! each says it for itself; a package outside this workspace copies these lines.
 
+#![allow(clippy::print_stdout, reason = "that is how a build script talks to cargo")]
+
 fn main() {
     println!("cargo::rerun-if-changed=Cargo.toml");
     for library in ["DEP_BRIDGE_TORCH_LIBTORCH_LIB", "DEP_ARRAYBRIDGE_LIBTORCH_LIB"] {

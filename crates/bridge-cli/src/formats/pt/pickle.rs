@@ -99,7 +99,7 @@ impl<'a> Machine<'a> {
             b'X' => {
                 let length = u32::from_le_bytes(self.array()?);
                 let text = self.take(length as usize)?;
-                let text = std::str::from_utf8(text).map_err(|error| broken(error))?;
+                let text = std::str::from_utf8(text).map_err(broken)?;
                 self.stack.push(Value::Text(text));
             }
             b'c' => {
@@ -204,7 +204,7 @@ impl<'a> Machine<'a> {
         let length = rest.iter().position(|&byte| byte == b'\n');
         let line = self.take(length.ok_or_else(|| broken("a name has no end"))?)?;
         self.at += 1;
-        std::str::from_utf8(line).map_err(|error| broken(error))
+        std::str::from_utf8(line).map_err(broken)
     }
 
     /// An integer of as many bytes as it needs, least significant first.
