@@ -73,7 +73,7 @@ fn tests(workspace: &Workspace, torch: &Environment, args: &[&str]) -> Tool {
         .env("RUSTFLAGS", "-Zsanitizer=address")
         // A folder of its own: other flags would make cargo build everything anew.
         .env("CARGO_TARGET_DIR", workspace.target.join("sanitize").display().to_string())
-        .env("ASAN_OPTIONS", "detect_leaks=1:detect_odr_violation=0")
+        .env("ASAN_OPTIONS", "detect_leaks=1:detect_odr_violation=0:allocator_may_return_null=1")
         .env("LSAN_OPTIONS", lsan(&suppressions))
 }
 

@@ -31,7 +31,8 @@ int32_t bridge_torch_fault_throw(int32_t what) {
 
 // Reads memory that has been freed, or never frees it.
 int32_t bridge_torch_fault_memory(int32_t what) {
-  auto* memory = static_cast<volatile int32_t*>(std::malloc(64));
+  // Read anew at each use, so that no compiler sees what is wrong.
+  volatile int32_t* volatile memory = static_cast<volatile int32_t*>(std::malloc(64));
   memory[0] = 7;
   if (what == 1) {
     return memory[0];

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use bridge_core::{
     Accepts, Access, DataType, Description, Device, DeviceKind, Error, Layout, LayoutRule,
@@ -60,8 +60,10 @@ impl NativeArray<Torch> for Tensor {
             .and_then(|view| Ok((Parts::of(&view)?, view)))
             .and_then(|(parts, view)| Ok((cuda::current_stream(parts.device)?, parts, view)));
         match exportable {
-            Ok((_, parts, view)) if !view.context.is_null() => Ok(taken_back(self, parts, &view)),
-            Ok((stream, parts, _)) => exported(self, parts, stream),
+            Ok((stream, parts, view)) => match context_of(&view) {
+                Some(kept) => Ok(taken_back(self, parts, kept)),
+                None => exported(self, parts, stream),
+            },
             Err(error) => Err(Refused::new(self, error)),
         }
     }
@@ -143,11 +145,13 @@ fn device_of(view: &View) -> Result<Device> {
     }
 }
 
-/// The tensor that a torch tensor was made of, where the torch tensor is all that keeps it.
-fn context_of(view: &View) -> Option<&ManagedTensor> {
-    // SAFETY: the shim gives out contexts of `release` only, which are the boxes of `adopted`; this
-    // one is kept by the torch tensor that the view borrows, and by nothing else.
-    unsafe { view.context.cast::<ManagedTensor>().as_ref() }
+/// The tensor that a torch tensor was made of, to be looked at, where the torch tensor is all that
+/// keeps it.
+fn context_of(view: &View) -> Option<ManuallyDrop<ManagedTensor>> {
+    let context = NonNull::new(view.context)?;
+    // SAFETY: the shim gives out contexts of `release` only, which are the tensors of `adopted`; this
+    // one is kept by the torch tensor that was viewed, and by nothing else. It is not dropped here.
+    Some(ManuallyDrop::new(unsafe { ManagedTensor::from_raw(context) }))
 }
 
 fn exported(
@@ -176,28 +180,30 @@ fn exported(
 }
 
 /// Gives back the tensor that a torch tensor was made of: memory of a vector is a vector's again.
-fn taken_back(mut tensor: Tensor, parts: Parts, view: &View) -> ManagedTensor {
-    // SAFETY: the shim gave the context out because nothing but this handle keeps it. Once disowned
-    // it is a box of `adopted` that is ours alone; the torch tensor, which must not be read any
-    // more, is dropped.
-    let kept = unsafe {
-        shim::bridge_torch_disown(tensor.as_mut_ptr().cast());
-        Box::from_raw(view.context.cast::<ManagedTensor>())
-    };
+fn taken_back(
+    mut tensor: Tensor,
+    parts: Parts,
+    kept: ManuallyDrop<ManagedTensor>,
+) -> ManagedTensor {
+    // SAFETY: the shim gave the context out because nothing but this handle keeps it; the torch
+    // tensor must not be read any more, and is dropped.
+    unsafe { shim::bridge_torch_disown(tensor.as_mut_ptr().cast()) };
     drop(tensor);
+    // Once disowned, the tensor is ours alone.
+    let kept = ManuallyDrop::into_inner(kept);
     let Parts { data, spec, device } = parts;
     let unchanged = kept.data_type() == spec.data_type
         && kept.layout().clone().at_byte_offset(0).is_same_as(&spec.layout)
         && (spec.layout.is_empty() || kept.first_element().cast() == data);
     if unchanged {
-        return *kept;
+        return kept;
     }
     // torch has permuted or cut it in place.
     let access = kept.access();
     // SAFETY: the parts reach no further than the storage, which was the kept tensor's memory; that
     // one is the owner, may be dropped anywhere, and its access holds for its parts.
     let changed =
-        unsafe { ManagedTensor::from_parts(data, spec, device, access, Owner::keep(*kept)) };
+        unsafe { ManagedTensor::from_parts(data, spec, device, access, Owner::keep(kept)) };
     changed.unwrap_or_else(|_| unreachable!("the layout's span was checked in Parts::of"))
 }
 
@@ -213,18 +219,19 @@ fn adopted(tensor: ManagedTensor) -> Result<Tensor, Refused<ManagedTensor>> {
         Err(error) => return Err(Refused::new(tensor, error)),
     };
     let data = if bytes == 0 { ptr::null_mut() } else { tensor.first_element().cast() };
-    let kept = ManuallyDrop::new(Box::new(tensor));
+    let kept = ManuallyDrop::new(tensor);
     let layout = kept.layout();
     let normal = normal_strides(layout);
     let strides = normal.as_deref().unwrap_or(layout.strides());
-    let context = ptr::from_ref::<ManagedTensor>(&kept).cast_mut().cast();
+    // SAFETY: `kept` is never dropped but where it is handed back, and the context is not used then.
+    let context = unsafe { ptr::read(&raw const *kept) }.into_raw();
     let mut made = ptr::null_mut();
     // SAFETY:
     // - Sizes and strides are `rank` values each, 8 bytes wide on this target; extents are at most
     //   `isize::MAX`. The shim copies them.
     // - The elements lie in `bytes` bytes from `data` on, none before it, which stay valid until
-    //   the box is dropped, as `release` does.
-    // - The box is libtorch's where the call succeeds, and ours again where it fails.
+    //   the tensor is dropped, as `release` does.
+    // - The tensor is libtorch's where the call succeeds, and ours again where it fails.
     let status = unsafe {
         shim::bridge_torch_adopt(
             data,
@@ -235,7 +242,7 @@ fn adopted(tensor: ManagedTensor) -> Result<Tensor, Refused<ManagedTensor>> {
             scalar_type,
             device_type,
             device_index,
-            context,
+            context.as_ptr(),
             release,
             &raw mut made,
         )
@@ -244,17 +251,22 @@ fn adopted(tensor: ManagedTensor) -> Result<Tensor, Refused<ManagedTensor>> {
     match work.check(status) {
         // SAFETY: the shim has made it just now.
         Ok(()) => Ok(unsafe { shim::tensor_of(made) }),
-        Err(error) => Err(Refused::new(*ManuallyDrop::into_inner(kept), error)),
+        Err(error) => Err(Refused::new(ManuallyDrop::into_inner(kept), error)),
     }
 }
 
 /// Lets go of a context: libtorch calls this once, on whichever thread.
 unsafe extern "C" fn release(context: *mut c_void) {
-    // SAFETY: the context is a box that `adopted` has handed over.
-    let kept = unsafe { Box::from_raw(context.cast::<ManagedTensor>()) };
-    // A panic in an owner's `drop` must not cross into C++; nor may that of its message.
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(kept))) {
-        std::mem::forget(panic);
+    let Some(context) = NonNull::new(context) else {
+        return;
+    };
+    // SAFETY: the context is a tensor that `adopted` has handed over, once.
+    let kept = unsafe { ManagedTensor::from_raw(context) };
+    // A panic in an owner's `drop` must not cross into C++; nor may one in what it carries.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(kept)))
+        && let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(panic)))
+    {
+        std::mem::forget(another);
     }
 }
 
