@@ -88,3 +88,24 @@ fn a_copy_that_only_carrying_it_out_shows_is_reported() {
     assert_eq!(report.steps.as_slice(), [download, Step::Copy, Step::Move]);
     assert_eq!(report.bytes_copied, 48);
 }
+
+#[test]
+fn a_vector_that_a_device_uses_in_place_comes_back_as_a_vector() {
+    use arraybridge::candle::Candle;
+    use arraybridge::{Array, ManagedTensor, Registration, Registry};
+    use bridge_testkit::fake_accelerator::{FakeAccelerator, UNIFIED};
+
+    let registry = Registry::new([
+        Registration::backend(&FakeAccelerator),
+        Registration::backend(&Candle),
+        Registration::host_tools(&bridge_host::HostKernels),
+    ])
+    .unwrap();
+    let array = Array::new(ManagedTensor::from_vec(vec![1_f32; 64], &[64]).unwrap());
+    let there = Options::default().on(UNIFIED).copy(Copy::Never);
+    let array = registry.convert(array, "fake-accelerator", there).unwrap();
+    let never = Options::default().copy(Copy::Never);
+    let (_, report) = registry.convert_reported(array, "candle", never).unwrap();
+    let names: Vec<_> = report.steps.iter().map(arraybridge::Step::name).collect();
+    assert_eq!(names, ["map", "move"]);
+}

@@ -6,11 +6,23 @@ use arraybridge::{
 };
 use bridge_tests::registry;
 
+/// The backends of the features, in order of their priority.
+fn linked() -> Vec<&'static str> {
+    let features = [
+        ("ndarray", true),
+        ("candle", true),
+        ("torch", cfg!(feature = "torch")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("opencl", cfg!(feature = "opencl")),
+    ];
+    features.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
+}
+
 #[test]
 fn the_facades_features_are_linked_in_order() {
     let names: Vec<_> = registry().backends().iter().map(|backend| backend.name()).collect();
-    assert_eq!(names, ["ndarray", "candle"]);
-    assert!(registry().available().count() == 2);
+    assert_eq!(names, linked());
+    assert!(registry().available().count() >= 2);
     assert!(registry().host_tools().is_ok());
 }
 
@@ -34,7 +46,7 @@ fn values_are_detected_by_their_type() {
 #[test]
 fn registering_by_hand_what_is_linked_is_harmless() {
     arraybridge::register_all().unwrap();
-    assert_eq!(registry().backends().len(), 2);
+    assert_eq!(registry().backends().len(), linked().len());
     arraybridge::register_all().unwrap();
 }
 

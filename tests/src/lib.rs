@@ -10,6 +10,20 @@ pub fn registry() -> &'static Registry {
     Registry::global().expect("no duplicates are linked")
 }
 
+/// Every pair of backends that can run here. Those that cannot are said on the standard error, once
+/// a call.
+#[expect(clippy::print_stderr, reason = "what is not tested is said")]
+pub fn pairs() -> Vec<(&'static dyn Backend, &'static dyn Backend)> {
+    for backend in registry().backends() {
+        if let Err(error) = backend.devices() {
+            eprintln!("not tested: {error}");
+        }
+    }
+    let available: Vec<_> = registry().available().collect();
+    let with_all = |&source| available.iter().map(move |&target| (source, target));
+    available.iter().flat_map(with_all).collect()
+}
+
 /// A 4×6 tensor of 0, 1, 2, … cast to `data_type`; booleans and unsigned scales wrap.
 pub fn counting(data_type: DataType) -> ManagedTensor {
     let numbers = (0..24).map(f64::from).collect();

@@ -1,17 +1,15 @@
 //! The array type.
 
 use bridge_core::{
-    Accepts, DataType, Description, Device, DeviceKind, Error, Layout, ManagedTensor, NativeArray,
-    Overflow, Refused, Result, Stream, TensorSpec,
+    DataType, Device, Error, Layout, ManagedTensor, NativeArray, Overflow, Refused, Result, Stream,
+    TensorSpec,
 };
 
-use crate::backend::Cuda;
-use crate::block::{DeviceBlock, empty};
 use crate::consumer::ConsumerStream;
 use crate::home::{Home, raw};
 use crate::pending::Pending;
 use crate::pinned::pinned;
-use crate::{cast, download, driver, gather, pointer, stream, transfer, upload};
+use crate::{allocate, download, driver, on_device, transfer, upload};
 
 /// An array in memory of a GPU, or in pinned or managed host memory: of any element type, shape and
 /// strides.
@@ -33,65 +31,6 @@ use crate::{cast, download, driver, gather, pointer, stream, transfer, upload};
 #[derive(Debug)]
 pub struct CudaArray(ManagedTensor);
 
-/// The kinds of memory an array can be in; copies go to the first.
-pub(crate) const KINDS: &[DeviceKind] =
-    &[DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
-
-impl NativeArray<Cuda> for CudaArray {
-    const ACCEPTS: Accepts = Accepts::on(KINDS, DataType::NAMED);
-
-    fn backend() -> &'static Cuda {
-        &Cuda
-    }
-
-    fn describe(&self) -> Result<Description> {
-        Ok(self.0.describe())
-    }
-
-    fn export(self) -> Result<ManagedTensor, Refused<Self>> {
-        Ok(self.0)
-    }
-
-    fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
-        match check(&tensor) {
-            Ok(()) => Ok(Self(tensor)),
-            Err(error) => Err(Refused::new(tensor, error)),
-        }
-    }
-}
-
-/// Checks what [`CudaArray::ACCEPTS`] says, and that the memory is where the tensor says it is.
-fn check(tensor: &ManagedTensor) -> Result<()> {
-    let (device, data_type) = (tensor.device(), tensor.data_type());
-    if !KINDS.contains(&device.kind()) {
-        return Err(Error::Unsupported {
-            what: format!("a tensor on {device} as a CUDA array"),
-            remedy: "convert it, which copies it to the device".to_owned(),
-        });
-    }
-    if !DataType::NAMED.contains(&data_type) {
-        return Err(Error::UnsupportedDataType {
-            target: crate::failure::NAME,
-            data_type,
-            supported: DataType::NAMED.to_vec(),
-            remedy: data_type.narrowest_holding(DataType::NAMED),
-        });
-    }
-    let (address, needed) = (tensor.data().addr(), data_type.alignment());
-    if !tensor.layout().is_empty() && !address.is_multiple_of(needed) {
-        return Err(Error::InvalidTensor {
-            reason: format!(
-                "its data pointer {address:#x} is not on a border of {needed} bytes, which \
-                 {data_type} needs; copy it first (Copy::Always)"
-            ),
-        });
-    }
-    match device.kind() {
-        DeviceKind::Cuda => pointer::check(driver::gpu(device)?.open()?, tensor),
-        _ => driver::host_kind(device),
-    }
-}
-
 impl CudaArray {
     /// Makes an array of zeros on a device, row-major.
     ///
@@ -100,7 +39,7 @@ impl CudaArray {
     /// [`Error::Unavailable`] without a driver, [`Error::DeviceUnavailable`],
     /// [`Error::OutOfMemory`], and as [`TensorSpec::row_major`].
     pub fn zeros(data_type: DataType, shape: &[usize], device: Device) -> Result<Self> {
-        zeros(&TensorSpec::row_major(data_type, shape)?, device).map(Self)
+        allocate::zeros(&TensorSpec::row_major(data_type, shape)?, device).map(Self)
     }
 
     /// Copies a tensor to a device, row-major. Pageable memory goes through pinned buffers while
@@ -207,7 +146,7 @@ impl CudaArray {
     /// [`Error::NoCast`], [`Error::ValueOutOfRange`], [`Error::OutOfMemory`], and where the device
     /// reports one.
     pub fn cast(&self, to: DataType, overflow: Overflow) -> Result<Self> {
-        cast_tensor(&self.0, to, overflow).map(Self)
+        on_device::cast(&self.0, to, overflow).map(Self)
     }
 
     /// Makes a consumer's stream wait until the data is ready, before the array is handed over
@@ -278,59 +217,5 @@ impl CudaArray {
 
     pub(crate) fn of(tensor: ManagedTensor) -> Self {
         Self(tensor)
-    }
-}
-
-/// A tensor of zeros, row-major.
-pub(crate) fn zeros(spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
-    let compact = TensorSpec::row_major(spec.data_type, spec.layout.shape())?;
-    match device.kind() {
-        DeviceKind::CudaHost => {
-            driver::host_kind(device)?;
-            return pinned(&compact);
-        }
-        DeviceKind::CudaManaged => {
-            driver::host_kind(device)?;
-            return crate::managed::managed(&compact, device.ordinal());
-        }
-        DeviceKind::Cpu => return bridge_host::zeroed(&compact, compact.data_type.alignment()),
-        _ => {}
-    }
-    let gpu = driver::gpu(device)?.open()?;
-    if compact.layout.is_empty() {
-        return empty(gpu, compact);
-    }
-    let bytes = compact.layout.compact_bytes(compact.data_type)?;
-    let home = stream::of_this_thread(gpu)?;
-    let block = DeviceBlock::allocate(gpu, &home, bytes)?;
-    block.fill(0)?;
-    // SAFETY: the block has room for the row-major elements, which its home sets to zero.
-    unsafe { block.into_tensor(compact) }
-}
-
-/// A cast on the tensor's device.
-pub(crate) fn cast_tensor(
-    tensor: &ManagedTensor,
-    to: DataType,
-    overflow: Overflow,
-) -> Result<ManagedTensor> {
-    match transfer::on_gpu(tensor)? {
-        Some(gpu) => cast::cast(tensor, gpu, to, overflow),
-        None => {
-            transfer::settle(tensor)?;
-            let cast = bridge_host::to_data_type(tensor, to, overflow)?;
-            match tensor.device().kind() {
-                DeviceKind::Cpu => Ok(cast),
-                _ => transfer::transfer(&cast, tensor.device()),
-            }
-        }
-    }
-}
-
-/// A row-major copy on the tensor's device.
-pub(crate) fn copied(tensor: &ManagedTensor) -> Result<ManagedTensor> {
-    match transfer::on_gpu(tensor)? {
-        Some(gpu) => gather::copied(tensor, gpu),
-        None => transfer::transfer(tensor, tensor.device()),
     }
 }

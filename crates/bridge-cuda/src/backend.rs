@@ -8,11 +8,12 @@ use bridge_core::{
     Result, TensorSpec,
 };
 
-use crate::array::{self, CudaArray, KINDS};
+use crate::array::CudaArray;
 use crate::failure::{NAME, failed};
 use crate::gpu::{Gpu, Opened};
+use crate::import::KINDS;
 use crate::staging::release_staging;
-use crate::{details, driver, mapping, transfer};
+use crate::{allocate, details, driver, mapping, on_device, transfer};
 
 /// The backend for CUDA.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +65,7 @@ impl Backend for Cuda {
     }
 
     fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
-        array::zeros(spec, device)
+        allocate::zeros(spec, device)
     }
 
     fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
@@ -72,7 +73,7 @@ impl Backend for Cuda {
     }
 
     fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
-        array::copied(tensor)
+        on_device::copied(tensor)
     }
 
     fn cast_on_device(
@@ -81,7 +82,7 @@ impl Backend for Cuda {
         to: DataType,
         overflow: Overflow,
     ) -> Result<ManagedTensor> {
-        array::cast_tensor(tensor, to, overflow)
+        on_device::cast(tensor, to, overflow)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {

@@ -84,17 +84,21 @@ impl DeviceBlock {
         Ok(tensor)
     }
 
-    /// Address and home, for an owner that frees the memory in the home's order. The block does
-    /// not.
-    pub(crate) fn into_raw(mut self) -> (u64, Arc<CudaStream>) {
-        (std::mem::take(&mut self.address), Arc::clone(&self.home))
+    /// Address and home.
+    pub(crate) fn parts(&self) -> (u64, Arc<CudaStream>) {
+        (self.address, Arc::clone(&self.home))
+    }
+
+    /// Leaves the memory to another owner, which frees it in the home's order.
+    pub(crate) fn give_up(&mut self) {
+        self.address = 0;
     }
 }
 
 impl Drop for DeviceBlock {
     fn drop(&mut self) {
         if self.address == 0 {
-            return; // It was taken out.
+            return; // It was given up.
         }
         let Ok(_current) = self.gpu.enter() else { return };
         // SAFETY: the context is current, the stream is the GPU's, and the block is used by

@@ -6,6 +6,7 @@ use bridge_core::{DataType, HostMemory, Layout, ManagedTensor, Result, TensorSpe
 use cudarc::driver::{CudaStream, sys};
 
 use crate::block::DeviceBlock;
+use crate::buffers::{Buffers, buffer_used, chunk_for, piece_bytes};
 use crate::event::Event;
 use crate::failure::failed;
 use crate::gather::{gather, gather_part};
@@ -14,7 +15,6 @@ use crate::home::{Home, wait_for};
 use crate::slabs::{Slab, Slabs};
 use crate::staging::Staging;
 use crate::stream;
-use crate::upload::{Buffers, buffer_used, chunk_for};
 
 /// Copies a device tensor to new memory of the global allocator, row-major.
 pub(crate) fn download(source: &ManagedTensor, gpu: &'static Opened) -> Result<ManagedTensor> {
@@ -95,23 +95,24 @@ unsafe fn stage(
     let chunk = chunk_for(bytes);
     let (slabs, data_type) = Slabs::new(source.layout(), source.data_type(), chunk)?;
     let stream = stream::of_this_thread(gpu)?;
+    let piece = piece_bytes(source.data_type(), chunk, bytes);
     // Elements with gaps between them are packed on the device first.
     let packed = match source.layout().is_row_major() {
         true => None,
-        false => Some(DeviceBlock::allocate(gpu, &stream, largest_piece(source, chunk, bytes))?),
+        false => Some(DeviceBlock::allocate(gpu, &stream, piece)?),
     };
-    let mut buffers = Buffers::new(gpu, chunk.min(bytes))?;
+    let mut buffers = Buffers::new(gpu, piece)?;
     let mut underway: VecDeque<Underway> = VecDeque::new();
     Home::of(source, gpu).around((gpu, &stream), || {
         for slab in slabs {
             let slab = slab?;
-            let mut buffer = match buffers.next_without_waiting(slab.bytes)? {
+            let mut buffer = match buffers.at_once() {
                 Some(buffer) => buffer,
                 None => {
                     let first = underway.pop_front();
                     // SAFETY: the caller promises the target.
                     unsafe { arrive(first, target, &mut buffers) }?;
-                    buffers.next(slab.bytes)?
+                    buffers.next()?
                 }
             };
             let first = source.data().addr() + slab.layout.byte_offset();
@@ -135,11 +136,6 @@ unsafe fn stage(
         unsafe { arrive(Some(first), target, &mut buffers) }?;
     }
     Ok(())
-}
-
-/// Bytes of the largest piece: an element of many lanes may be more than a chunk.
-fn largest_piece(source: &ManagedTensor, chunk: usize, bytes: usize) -> usize {
-    chunk.min(bytes).max(source.data_type().size_in_bytes().unwrap_or(1))
 }
 
 /// Waits for a piece and copies it to its place.

@@ -24,9 +24,11 @@
 //! link-time registration does not work (a Rust static library in a C program), by calling
 //! [`register_all`].
 
+mod allocate;
 mod array;
 mod backend;
 mod block;
+mod buffers;
 mod cast;
 mod consumer;
 mod current;
@@ -38,11 +40,13 @@ mod failure;
 mod gather;
 mod gpu;
 mod home;
+mod import;
 mod kernels;
 mod loops;
 mod managed;
 mod mapping;
 mod number;
+mod on_device;
 mod peer;
 mod pending;
 mod pinned;

@@ -8,6 +8,7 @@ use cudarc::driver::sys::{self, CUresult};
 use cudarc::driver::{CudaStream, result};
 
 use crate::block::{DeviceBlock, empty};
+use crate::buffers::{Buffers, buffer_used, chunk_for};
 use crate::download::receive;
 use crate::driver;
 use crate::event::Event;
@@ -16,7 +17,7 @@ use crate::gather;
 use crate::gpu::{Gpu, Opened};
 use crate::home::Home;
 use crate::stream;
-use crate::upload::{Buffers, buffer_used, chunk_for, send};
+use crate::upload::send;
 
 /// Copies a tensor of `from` to new memory of `to`, row-major, ready in this thread's stream there.
 pub(crate) fn copied(
@@ -77,7 +78,7 @@ fn stage(
     let mut buffers = Buffers::new(to, chunk.min(bytes))?;
     for start in (0..bytes).step_by(chunk) {
         let length = chunk.min(bytes - start);
-        let mut buffer = buffers.next(length)?;
+        let mut buffer = buffers.next()?;
         let place = start as u64;
         let given = receive(from, source_stream, first + place, buffer.as_ptr(), length);
         // Noted first, so that the buffer is not reused where the second half fails.

@@ -1,6 +1,7 @@
 //! `CudaSlice` of cudarc, in and out.
 
 use std::any::type_name;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bridge_core::{
@@ -13,7 +14,7 @@ use crate::array::CudaArray;
 use crate::block::DeviceBlock;
 use crate::current::Current;
 use crate::driver;
-use crate::failure::failed;
+use crate::failure::{NAME, failed};
 use crate::gpu::Opened;
 use crate::home::{number_of, wait_for};
 use crate::stream::{self, PER_THREAD};
@@ -95,36 +96,99 @@ impl CudaArray {
         let count = self.layout().element_count();
         let compact = self.layout().is_row_major() && self.tensor().access() == Access::Exclusive;
         let tensor = self.into_tensor();
-        if compact && count > 0 {
-            let tensor = match tensor.into_owner::<Kept<T>>() {
-                Ok(kept) => return settled(kept.into_slice()).map_err(|it| it.map(restored)),
-                Err(tensor) => tensor,
-            };
-            return match tensor.into_owner::<DeviceBlock>() {
-                Ok(block) => {
-                    let (address, home) = block.into_raw();
-                    // SAFETY: the block is an allocation with room for `count` elements, of the kind
-                    // that cudarc frees; its elements are initialized in the order of the home.
-                    let slice = unsafe { home.upgrade_device_ptr::<T>(address, count) };
-                    settled(slice).map_err(|it| it.map(restored))
-                }
-                Err(tensor) => Err(not_a_slice(tensor)),
-            };
+        if !compact {
+            return Err(not_a_slice(tensor));
         }
-        if compact {
+        if count == 0 {
             // cudarc has no slice without an address.
             return match stream::of_this_thread(gpu)
                 .and_then(|home| DeviceBlock::allocate(gpu, &home, 1))
             {
-                Ok(block) => {
-                    let (address, home) = block.into_raw();
-                    // SAFETY: no element is asked for.
-                    Ok(unsafe { home.upgrade_device_ptr::<T>(address, 0) })
-                }
+                // SAFETY: the block is an allocation, and no element is asked for.
+                Ok(block) => unsafe { of_block(block, 0) }
+                    .map_err(|_| Refused::new(Self::of(tensor), no_events())),
                 Err(error) => Err(Refused::new(Self::of(tensor), error)),
             };
         }
-        Err(not_a_slice(tensor))
+        let was = Was::of(&tensor);
+        let slice = match tensor.into_owner::<Kept<T>>() {
+            Ok(kept) => kept.into_slice(),
+            Err(tensor) => match tensor.into_owner::<DeviceBlock>() {
+                // SAFETY: the block was allocated for `count` elements of this size, which have been
+                // initialized in the order of its home.
+                Ok(block) => match unsafe { of_block(block, count) } {
+                    Ok(slice) => slice,
+                    Err(block) => {
+                        let array = was.restored(Owner::keep(*block));
+                        return Err(Refused::new(array, no_events()));
+                    }
+                },
+                Err(tensor) => return Err(not_a_slice(tensor)),
+            },
+        };
+        settled(slice)
+            .map_err(|refused| refused.map(|slice| was.restored(Owner::keep(Kept(Some(slice))))))
+    }
+}
+
+/// The slice that a block becomes; cudarc frees it, in the order of the block's home. The block comes
+/// back where cudarc panics, as it does where the driver makes no events for it.
+///
+/// # Safety
+///
+/// The block has room for `count` elements, which are initialized in the order of its home.
+unsafe fn of_block<T>(
+    mut block: DeviceBlock,
+    count: usize,
+) -> Result<CudaSlice<T>, Box<DeviceBlock>> {
+    let (address, home) = block.parts();
+    // SAFETY: the caller promises the elements; the allocation is of the kind that cudarc frees.
+    let made =
+        catch_unwind(AssertUnwindSafe(|| unsafe { home.upgrade_device_ptr::<T>(address, count) }));
+    match made {
+        Ok(slice) => {
+            block.give_up();
+            Ok(slice)
+        }
+        Err(_) => Err(Box::new(block)),
+    }
+}
+
+fn no_events() -> Error {
+    Error::Framework {
+        backend: NAME,
+        operation: "make a slice of cudarc",
+        message: "the driver makes no events for it".to_owned(),
+    }
+}
+
+/// What an array was, in case it has to be one again.
+struct Was {
+    data: *mut std::ffi::c_void,
+    spec: TensorSpec,
+    device: Device,
+    ready: Option<Stream>,
+}
+
+impl Was {
+    fn of(tensor: &ManagedTensor) -> Self {
+        let (data, spec) = (tensor.data(), tensor.spec());
+        Self { data, spec, device: tensor.device(), ready: tensor.stream() }
+    }
+
+    /// The array, whose memory `owner` keeps now.
+    fn restored(self, owner: Owner) -> CudaArray {
+        let Self { data, spec, device, ready } = self;
+        // SAFETY: the memory is that of the array before, which was exclusive; both callers' owners
+        // have it, may be dropped on any thread, and keep the stream that it is ready in.
+        let tensor = unsafe {
+            ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner)
+                .map(|tensor| tensor.ready_on(ready))
+        };
+        match tensor {
+            Ok(tensor) => CudaArray::of(tensor),
+            Err(_) => unreachable!("a tensor had these parts before"),
+        }
     }
 }
 
@@ -134,15 +198,6 @@ impl<T> Kept<T> {
             Some(slice) => slice,
             None => unreachable!("the slice is taken out once"),
         }
-    }
-}
-
-/// An array of a slice that was one before.
-fn restored<T: Element>(slice: CudaSlice<T>) -> CudaArray {
-    let count = slice.len();
-    match CudaArray::from_slice(slice, &[count]) {
-        Ok(array) => array,
-        Err(_) => unreachable!("the slice was an array before"),
     }
 }
 

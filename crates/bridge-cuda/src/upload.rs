@@ -1,6 +1,5 @@
 //! From the host to a device.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bridge_core::{Layout, ManagedTensor, Result, TensorSpec};
@@ -8,20 +7,14 @@ use cudarc::driver::CudaStream;
 use cudarc::driver::sys;
 
 use crate::block::{DeviceBlock, empty};
+use crate::buffers::{Buffers, buffer_used, chunk_for, piece_bytes};
 use crate::event::Event;
 use crate::failure::failed;
 use crate::gpu::Opened;
 use crate::home::wait_for;
 use crate::pointer::Pointer;
 use crate::slabs::Slabs;
-use crate::staging::Staging;
 use crate::stream;
-
-/// Bytes of a piece of a large copy: long enough that the bus is busy, short enough that packing
-/// the first one does not keep it waiting.
-pub(crate) fn chunk_for(bytes: usize) -> usize {
-    (bytes / 8).next_power_of_two().clamp(1 << 20, 16 << 20)
-}
 
 /// Copies a host tensor to new memory of `gpu`, row-major, ready in this thread's stream. The
 /// source is not read any more when this returns.
@@ -88,10 +81,10 @@ fn stage(
 ) -> Result<()> {
     let chunk = chunk_for(bytes);
     let (slabs, data_type) = Slabs::new(source.layout(), source.data_type(), chunk)?;
-    let mut buffers = Buffers::new(gpu, chunk.min(bytes))?;
+    let mut buffers = Buffers::new(gpu, piece_bytes(source.data_type(), chunk, bytes))?;
     for slab in slabs {
         let slab = slab?;
-        let mut buffer = buffers.next(slab.bytes)?;
+        let mut buffer = buffers.next()?;
         let first = source.data().cast::<u8>().wrapping_add(slab.layout.byte_offset());
         let packed = Layout::row_major(slab.layout.shape())?;
         // SAFETY:
@@ -104,80 +97,6 @@ fn stage(
         buffers.give(buffer_used(gpu, home, &mut buffer, sent).map(|()| buffer)?);
     }
     Ok(())
-}
-
-/// Notes that the device uses the buffer for what was just given to `stream`. Where it cannot be
-/// noted, or not all was given, what was given is waited for.
-pub(crate) fn buffer_used(
-    gpu: &'static Opened,
-    stream: &CudaStream,
-    buffer: &mut Staging,
-    given: Result<()>,
-) -> Result<()> {
-    // SAFETY: the stream is the GPU's.
-    let noted = given.and_then(|()| unsafe { Event::record(gpu, stream.cu_stream()) });
-    match noted {
-        Ok(event) => {
-            buffer.used_until(event);
-            Ok(())
-        }
-        Err(error) => {
-            let _ = wait_for(gpu, stream);
-            Err(error)
-        }
-    }
-}
-
-/// The two buffers of one copy, taken in turns; one, where other threads have the rest.
-pub(crate) struct Buffers {
-    gpu: &'static Opened,
-    bytes: usize,
-    idle: VecDeque<Staging>,
-    taken: usize,
-}
-
-impl Buffers {
-    pub(crate) fn new(gpu: &'static Opened, bytes: usize) -> Result<Self> {
-        let first = Staging::take(gpu, bytes)?;
-        Ok(Self { gpu, bytes, idle: VecDeque::from([first]), taken: 1 })
-    }
-
-    /// A buffer that no device uses, for `bytes`, at most those of a piece.
-    pub(crate) fn next(&mut self, bytes: usize) -> Result<Staging> {
-        if bytes > self.bytes {
-            // A single element that is larger than a piece.
-            return Staging::take(self.gpu, bytes);
-        }
-        let is_busy = self.idle.front().is_none_or(Staging::is_used);
-        if is_busy
-            && self.taken < 2
-            && let Ok(Some(second)) = Staging::try_take(self.gpu, self.bytes)
-        {
-            self.taken += 1;
-            return Ok(second);
-        }
-        match self.idle.pop_front() {
-            Some(mut buffer) => {
-                buffer.wait()?;
-                Ok(buffer)
-            }
-            None => Staging::take(self.gpu, self.bytes),
-        }
-    }
-
-    /// As [`next`](Self::next), where a buffer is idle or a second one can be had.
-    pub(crate) fn next_without_waiting(&mut self, bytes: usize) -> Result<Option<Staging>> {
-        let at_hand = self.idle.front().is_some_and(|buffer| !buffer.is_used());
-        if at_hand || self.taken < 2 || bytes > self.bytes {
-            return self.next(bytes).map(Some);
-        }
-        Ok(None)
-    }
-
-    /// Gives a buffer back for later pieces.
-    pub(crate) fn give(&mut self, buffer: Staging) {
-        self.idle.push_back(buffer);
-    }
 }
 
 /// Has the device copy `bytes` of pinned memory.

@@ -73,6 +73,23 @@ fn staging_buffers_are_reused_after_the_copy_that_reads_them() {
 }
 
 #[test]
+fn uploads_return_while_the_device_copies() {
+    alone("uploads_return_while_the_device_copies", Config::default(), |cuda| {
+        cuda.inject(Fault::SlowCopies { polls: 50 });
+        // Pageable, and with gaps: both are packed into pinned buffers, five pieces each.
+        for host in [counted(&[1000, 1250]), counted(&[1250, 1000]).permuted(&[1, 0]).unwrap()] {
+            let copies = cuda.counters().pinned_uploads;
+            let array = CudaArray::from_host(&host, GPU).unwrap();
+            assert!(cuda.pending() > 0, "the call waited for the device");
+            array.wait().unwrap();
+            assert_eq!(cuda.pending(), 0);
+            assert!(cuda.counters().pinned_uploads >= copies + 4, "{:?}", cuda.counters());
+        }
+        assert_eq!(cuda.counters().pageable_uploads, 0, "the driver packed by itself");
+    });
+}
+
+#[test]
 fn threads_have_streams_of_their_own_and_hand_arrays_over() {
     alone("threads_have_streams_of_their_own_and_hand_arrays_over", Config::default(), |_| {
         let mine = thread_stream(GPU).unwrap();

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use bridge_core::{
     Access, Description, Device, DeviceKind, Error, ManagedTensor, Mapping, NativeArray, Owner,
-    Refused, Result,
+    Ownership, Refused, Result,
 };
 
 use crate::array::ClArray;
@@ -154,7 +154,10 @@ impl ClArray {
         // - The buffer is the tensor's memory from its data pointer on, with the same layout.
         // - The owner is `Send`; access is the tensor's own.
         let made = unsafe {
-            let owner = Owner::keep(hosted);
+            let owner = match found.ownership {
+                Ownership::Movable => Owner::keep_vector(hosted),
+                Ownership::Kept => Owner::keep(hosted),
+            };
             ManagedTensor::from_parts(data, spec, device.device(), access, owner)
         };
         Self::or_the_host_tensor(queue, made, |hosted: InPlace| hosted.into_keeper().ok())

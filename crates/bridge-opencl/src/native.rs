@@ -1,8 +1,8 @@
 //! `ClArray` in and out of tensors.
 
 use bridge_core::{
-    Accepts, DataType, Description, DeviceKind, Error, ManagedTensor, NativeArray, Owner, Refused,
-    Result,
+    Accepts, DataType, Description, DeviceKind, Error, ManagedTensor, NativeArray, Owner,
+    Ownership, Refused, Result,
 };
 
 use crate::array::ClArray;
@@ -45,7 +45,10 @@ impl NativeArray<OpenCl> for ClArray {
         let tensor = self.tensor();
         let (data, spec) = (tensor.data(), tensor.spec());
         let (device, access) = (tensor.device(), tensor.access());
-        let owner = Owner::keep(self);
+        let owner = match tensor.describe().ownership {
+            Ownership::Movable => Owner::keep_vector(self),
+            Ownership::Kept => Owner::keep(self),
+        };
         // SAFETY: memory, access and owner are the array's, which is kept whole; data that is not
         // ready says so by its stream.
         let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) };

@@ -1,5 +1,5 @@
-//! Commands on several queues are ordered by events. Each producer waits at a gate, so that a
-//! consumer that does not wait for it reads the old data every time.
+//! Commands on several queues are ordered by events. Each producer's queue is held up at a gate, so
+//! that a consumer on another queue that does not wait for it reads the old data every time.
 
 mod support;
 
@@ -7,12 +7,12 @@ use bridge_core::{
     Access, Backend, DataType, Device, ManagedTensor, NativeArray, Owner, Stream, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
-use support::{Gate, array};
+use support::{Gate, array, is_held_up};
 
 /// An array of ones on `queue`, which becomes twos when the gate opens.
 fn produced_behind(gate: &Gate, queue: &ClQueue) -> ClArray {
     let mut made = array(queue, &[1_i32; 256]);
-    made.ready_after(gate.event());
+    gate.block(queue);
     made.fill(2_i32).unwrap();
     made
 }
@@ -24,7 +24,7 @@ fn what_one_queue_produces_another_consumes_in_order() {
         let gate = Gate::new(producer);
         let made = produced_behind(&gate, producer);
         let copy = made.on_queue(&consumer).unwrap().copy().unwrap();
-        assert!(copy.ready().is_some(), "nothing waited");
+        assert!(is_held_up(&copy), "the consumer did not wait");
         gate.open();
         assert_eq!(copy.to_vec::<i32>().unwrap(), [2; 256]);
     });
@@ -42,6 +42,7 @@ fn tensors_carry_the_queue_their_data_is_ready_on() {
         let array = ClArray::import(view).unwrap();
         assert!(array.queue().is_same_as(&producer));
         let copy = array.on_queue(default).unwrap().copy().unwrap();
+        assert!(is_held_up(&copy), "the consumer did not wait");
         gate.open();
         assert_eq!(copy.to_vec::<i32>().unwrap(), [2; 3]);
     });
@@ -68,11 +69,12 @@ fn an_array_read_on_one_queue_is_not_overwritten_by_another() {
     support::on_every_device(|reader| {
         let writer = ClQueue::new(reader.device()).unwrap();
         let gate = Gate::new(reader);
-        let mut source = array(reader, &[1_i32; 256]);
-        source.ready_after(gate.event());
+        let source = array(reader, &[1_i32; 256]);
+        gate.block(reader);
         let copy = source.copy().unwrap();
         let mut source = source.on_queue(&writer).unwrap();
         source.fill(9_i32).unwrap();
+        assert!(is_held_up(&source), "the writer did not wait");
         gate.open();
         source.wait().unwrap();
         assert_eq!(copy.to_vec::<i32>().unwrap(), [1; 256]);

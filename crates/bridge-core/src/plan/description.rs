@@ -10,7 +10,8 @@ use crate::tensor::Access;
 /// Whether a tensor's memory can change hands as an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ownership {
-    /// An allocation of the global allocator that a `Vec` could own whole.
+    /// An allocation of the global allocator that a `Vec` could own whole; on a device, memory that
+    /// is such an allocation once it is mapped back to the host.
     Movable,
     /// Kept alive by an owner that must live on.
     Kept,

@@ -7,6 +7,7 @@ mod spec;
 mod vectors;
 mod views;
 
+use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::ptr::NonNull;
@@ -183,10 +184,7 @@ impl ManagedTensor {
     /// What a plan needs to know of the tensor.
     pub fn describe(&self) -> Description {
         let Facts { data_type, device, layout, access, ownership, alignment } = self.facts();
-        let owner = match &self.parts.owner.0 {
-            Kept::Any(value) if self.parts.pristine => Some(value.as_ref().type_id()),
-            _ => None,
-        };
+        let owner = self.kept().filter(|_| self.parts.pristine).map(Any::type_id);
         let layout = layout.clone();
         Description { data_type, device, layout, access, ownership, alignment, owner }
     }
@@ -225,6 +223,7 @@ impl ManagedTensor {
     pub(crate) fn facts(&self) -> Facts<'_> {
         let ownership = match &self.parts.owner.0 {
             Kept::Host(memory) if self.fills_a_vec(memory) => Ownership::Movable,
+            Kept::Vector(_) if self.parts.pristine => Ownership::Movable,
             _ => Ownership::Kept,
         };
         Facts {

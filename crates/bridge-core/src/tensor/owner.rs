@@ -19,6 +19,8 @@ pub(super) enum Kept {
     Nothing,
     Host(HostMemory),
     Any(Box<dyn Any + Send>),
+    /// As `Any`, of device memory that is a vector's once it is mapped back to the host.
+    Vector(Box<dyn Any + Send>),
     Foreign(#[expect(dead_code, reason = "held for its drop")] AllocationDeleter),
     Shared(#[expect(dead_code, reason = "held for its drop")] SharedTensor),
 }
@@ -35,18 +37,24 @@ impl Owner {
         Self(Kept::Any(Box::new(value)))
     }
 
-    /// The value that [`keep`](Self::keep) was given.
+    /// As [`keep`](Self::keep), for memory of the host that a device uses in place: mapped back, it
+    /// is [`Movable`](crate::Ownership::Movable) again, so that targets that own vectors can take it.
+    pub fn keep_vector<T: Any + Send>(value: T) -> Self {
+        Self(Kept::Vector(Box::new(value)))
+    }
+
+    /// The value that [`keep`](Self::keep) or [`keep_vector`](Self::keep_vector) was given.
     ///
     /// # Errors
     ///
     /// The owner itself, where it is not a `T`.
     pub fn into_kept<T: Any>(self) -> Result<T, Self> {
-        match self.0 {
-            Kept::Any(value) => {
-                value.downcast().map(|value| *value).map_err(|value| Self(Kept::Any(value)))
-            }
-            other => Err(Self(other)),
-        }
+        let (value, keep): (_, fn(Box<dyn Any + Send>) -> Kept) = match self.0 {
+            Kept::Any(value) => (value, Kept::Any),
+            Kept::Vector(value) => (value, Kept::Vector),
+            other => return Err(Self(other)),
+        };
+        value.downcast().map(|value| *value).map_err(|value| Self(keep(value)))
     }
 
     pub(crate) fn foreign(deleter: AllocationDeleter) -> Self {
@@ -65,7 +73,7 @@ impl fmt::Debug for Kept {
         f.write_str(match self {
             Self::Nothing => "nothing",
             Self::Host(_) => "host memory",
-            Self::Any(_) => "a Rust value",
+            Self::Any(_) | Self::Vector(_) => "a Rust value",
             Self::Foreign(_) => "a DLPack deleter",
             Self::Shared(_) => "a shared tensor",
         })
@@ -85,7 +93,7 @@ impl ManagedTensor {
     /// Whether [`into_owner`](Self::into_owner) would give out a `T`.
     #[inline]
     pub fn is_kept_by<T: Any>(&self) -> bool {
-        self.parts.pristine && matches!(&self.parts.owner.0, Kept::Any(value) if value.is::<T>())
+        self.parts.pristine && self.kept().is_some_and(<dyn Any + Send>::is::<T>)
     }
 
     /// The value that [`Owner::keep`] was given, where it is a `T` and the tensor is as it was
@@ -103,6 +111,15 @@ impl ManagedTensor {
             unreachable!("is_kept_by was asked")
         };
         Ok(value)
+    }
+
+    /// The Rust value that keeps the memory.
+    #[inline]
+    pub(super) fn kept(&self) -> Option<&(dyn Any + Send)> {
+        match &self.parts.owner.0 {
+            Kept::Any(value) | Kept::Vector(value) => Some(value.as_ref()),
+            _ => None,
+        }
     }
 
     /// Takes the owner out; the rest of the tensor must not outlive it.

@@ -1,5 +1,6 @@
 //! Which driver the tests run on: the simulated one, or, where `ARRAYBRIDGE_CUDA=real` is set, the
-//! machine's. Files whose names begin with `simulated_` need the simulated one.
+//! machine's. Files whose names begin with `simulated_` need the simulated one. In which order that
+//! one runs what is in several streams follows from `ARRAYBRIDGE_CUDA_SEED`, a number.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -31,7 +32,9 @@ fn wants_real_driver() -> bool {
 
 fn start(config: &Config) -> SimulatedCuda {
     let simulated = SimulatedCuda::load();
-    simulated.reset(config);
+    let seed = std::env::var("ARRAYBRIDGE_CUDA_SEED").ok().and_then(|seed| seed.parse().ok());
+    let config = seed.map_or(config.clone(), |seed| config.clone().seed(seed));
+    simulated.reset(&config);
     cuda_kernels::register(&simulated);
     simulated
 }

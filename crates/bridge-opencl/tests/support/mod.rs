@@ -6,6 +6,7 @@ use std::io::Write;
 
 use bridge_core::Element;
 use bridge_opencl::{ClArray, ClDevice, ClEvent, ClQueue};
+use opencl3::command_queue::enqueue_barrier_with_wait_list;
 use opencl3::event::{CL_COMPLETE, create_user_event, release_event, set_user_event_status};
 use opencl3::memory::ClMem;
 
@@ -48,6 +49,16 @@ impl Gate {
         self.0.clone()
     }
 
+    /// Holds up everything enqueued on a queue from now on, until the gate opens.
+    pub(crate) fn block(&self, queue: &ClQueue) {
+        let gate = self.0.raw();
+        // SAFETY: the queue and the event are live.
+        unsafe {
+            let event = enqueue_barrier_with_wait_list(queue.raw(), 1, &raw const gate);
+            release_event(event.expect("a barrier")).expect("the event is live");
+        }
+    }
+
     pub(crate) fn open(&self) {
         set_user_event_status(self.0.raw(), CL_COMPLETE).expect("opened once");
     }
@@ -55,6 +66,12 @@ impl Gate {
     pub(crate) fn fail(&self, status: i32) {
         set_user_event_status(self.0.raw(), status).expect("failed once");
     }
+}
+
+/// Gives commands that wait for nothing time to run, and checks that this array's do wait.
+pub(crate) fn is_held_up(array: &ClArray) -> bool {
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    array.ready().is_some_and(|event| !event.is_done())
 }
 
 /// How many references the driver counts on an array's buffer.

@@ -1,6 +1,6 @@
 //! The fake device that shares its memory with the host.
 
-use bridge_core::{Device, DeviceKind, Error, ManagedTensor, Mapping, Owner, Refused};
+use bridge_core::{Device, DeviceKind, Error, ManagedTensor, Mapping, Owner, Ownership, Refused};
 
 use super::block::host_copy;
 use super::faults;
@@ -48,10 +48,13 @@ pub(super) fn map(
     };
     let tensor = if faults::copies_maps() { copied(tensor)? } else { tensor };
     let (data, spec, access) = (tensor.data(), tensor.spec(), tensor.access());
+    let owner = match tensor.describe().ownership {
+        Ownership::Movable => Owner::keep_vector(Mapped(tensor)),
+        Ownership::Kept => Owner::keep(Mapped(tensor)),
+    };
     // SAFETY: the memory is that of `tensor`, which the owner keeps, with its layout and access. It
     // is host memory on either side: the device is a fake.
-    let mapped =
-        unsafe { ManagedTensor::from_parts(data, spec, to, access, Owner::keep(Mapped(tensor))) };
+    let mapped = unsafe { ManagedTensor::from_parts(data, spec, to, access, owner) };
     mapped.map_err(|refused| {
         let (owner, error) = refused.into_parts();
         match owner.into_kept::<Mapped>() {

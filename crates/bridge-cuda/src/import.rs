@@ -1,0 +1,69 @@
+//! Tensors as arrays and back, without copying.
+
+use bridge_core::{
+    Accepts, DataType, Description, DeviceKind, Error, ManagedTensor, NativeArray, Refused, Result,
+};
+
+use crate::array::CudaArray;
+use crate::backend::Cuda;
+use crate::failure::NAME;
+use crate::{driver, pointer};
+
+/// The kinds of memory an array can be in; copies go to the first.
+pub(crate) const KINDS: &[DeviceKind] =
+    &[DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
+
+impl NativeArray<Cuda> for CudaArray {
+    const ACCEPTS: Accepts = Accepts::on(KINDS, DataType::NAMED);
+
+    fn backend() -> &'static Cuda {
+        &Cuda
+    }
+
+    fn describe(&self) -> Result<Description> {
+        Ok(self.tensor().describe())
+    }
+
+    fn export(self) -> Result<ManagedTensor, Refused<Self>> {
+        Ok(self.into_tensor())
+    }
+
+    fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
+        match check(&tensor) {
+            Ok(()) => Ok(Self::of(tensor)),
+            Err(error) => Err(Refused::new(tensor, error)),
+        }
+    }
+}
+
+/// Checks what [`CudaArray::ACCEPTS`] says, and that the memory is where the tensor says it is.
+fn check(tensor: &ManagedTensor) -> Result<()> {
+    let (device, data_type) = (tensor.device(), tensor.data_type());
+    if !KINDS.contains(&device.kind()) {
+        return Err(Error::Unsupported {
+            what: format!("a tensor on {device} as a CUDA array"),
+            remedy: "convert it, which copies it to the device".to_owned(),
+        });
+    }
+    if !DataType::NAMED.contains(&data_type) {
+        return Err(Error::UnsupportedDataType {
+            target: NAME,
+            data_type,
+            supported: DataType::NAMED.to_vec(),
+            remedy: data_type.narrowest_holding(DataType::NAMED),
+        });
+    }
+    let (address, needed) = (tensor.data().addr(), data_type.alignment());
+    if !tensor.layout().is_empty() && !address.is_multiple_of(needed) {
+        return Err(Error::InvalidTensor {
+            reason: format!(
+                "its data pointer {address:#x} is not on a border of {needed} bytes, which \
+                 {data_type} needs; copy it first (Copy::Always)"
+            ),
+        });
+    }
+    match device.kind() {
+        DeviceKind::Cuda => pointer::check(driver::gpu(device)?.open()?, tensor),
+        _ => driver::host_kind(device),
+    }
+}
