@@ -52,7 +52,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     let names: Vec<&str> = options.name.as_deref().into_iter().collect();
     // Resident memory says nothing under a sanitizer, which keeps what is freed.
     let skipped = ["--skip", "a_hundred_thousand_round_trips"];
-    tests(&[&["--tests", "--"], names.as_slice(), &skipped].concat()).run()?;
+    tests(&[&["--tests", "--no-fail-fast", "--"], names.as_slice(), &skipped].concat()).run()?;
     println!("AddressSanitizer found nothing.");
     Ok(ExitCode::SUCCESS)
 }
