@@ -2,6 +2,7 @@
 
 mod bad_files;
 mod dtypes;
+mod every_backend;
 mod json;
 mod names;
 mod random_bytes;

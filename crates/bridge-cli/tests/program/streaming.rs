@@ -77,5 +77,7 @@ fn a_file_larger_than_the_limit() {
     let ran = crate::support::Ran::of(output);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let peak: u64 = ran.stderr.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(peak < 64 << 10, "peak memory {peak} kB");
+    // What libtorch itself takes, beside the window.
+    let libraries = if cfg!(feature = "torch") { 128 << 10 } else { 0 };
+    assert!(peak < (64 << 10) + libraries, "peak memory {peak} kB");
 }

@@ -19,7 +19,7 @@ fn what_the_command_line_names_must_exist() {
         folder.fail(2, &[&["convert", "a.npy", "out.npz"], more].concat(), says);
         folder.fail(2, &[&["plan", "a.npy"], more].concat(), says);
     };
-    convert(&["--via", "torch"], &["no backend \"torch\""]);
+    convert(&["--via", "mxnet"], &["no backend \"mxnet\""]);
     convert(&["--device", "gpu"], &["\"gpu\" is not a device", "cuda:0"]);
     convert(&["--device", "cuda:0"], &["no device cuda:0 here", "cpu", "doctor"]);
     convert(&["--dtype", "float33x"], &["\"float33x\" is not a data type", "bfloat16"]);
@@ -41,7 +41,7 @@ fn an_unknown_backend_behind_a_known_one() {
 #[test]
 fn unknown_extensions() {
     let folder = folder();
-    for name in ["a", "a.txt", "a.npy.gz", "a.pt", ".npy"] {
+    for name in ["a", "a.txt", "a.npy.gz", "a.ptx", ".npy"] {
         let says = &["extension", ".safetensors"];
         folder.fail(2, &["convert", "a.npy", name], says);
         folder.fail(2, &["convert", name, "out.npy"], says);
