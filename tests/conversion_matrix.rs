@@ -1,6 +1,8 @@
 //! Every pair of linked backends: every element type both have, in every layout, by value.
 
-use arraybridge::{Array, Backend, Convert, Copy, DataType, Device, ManagedTensor, Options};
+use arraybridge::{
+    Array, Backend, Convert, Copy, DataType, Device, ManagedTensor, Options, Refused,
+};
 use bridge_tests::{counting, pairs, place, registry};
 
 /// The ways a tensor can lie.
@@ -90,7 +92,7 @@ fn copy_always_shares_nothing_and_never_copies_nothing() {
 
         let never = Options::default().copy(Copy::Never);
         let back = registry().convert(copied, source.name(), never);
-        let kept = back.unwrap_or_else(|refused| refused.into_value());
+        let kept = back.unwrap_or_else(Refused::into_value);
         assert_eq!(place(kept).0, after, "{} to {}", target.name(), source.name());
     }
 }

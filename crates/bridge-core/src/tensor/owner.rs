@@ -49,12 +49,14 @@ impl Owner {
     ///
     /// The owner itself, where it is not a `T`.
     pub fn into_kept<T: Any>(self) -> Result<T, Self> {
-        let (value, keep): (_, fn(Box<dyn Any + Send>) -> Kept) = match self.0 {
-            Kept::Any(value) => (value, Kept::Any),
-            Kept::Vector(value) => (value, Kept::Vector),
-            other => return Err(Self(other)),
+        let again = |value: Box<dyn Any + Send>, keep: fn(_) -> Kept| {
+            value.downcast().map(|value| *value).map_err(|value| Self(keep(value)))
         };
-        value.downcast().map(|value| *value).map_err(|value| Self(keep(value)))
+        match self.0 {
+            Kept::Any(value) => again(value, Kept::Any),
+            Kept::Vector(value) => again(value, Kept::Vector),
+            other => Err(Self(other)),
+        }
     }
 
     pub(crate) fn foreign(deleter: AllocationDeleter) -> Self {
