@@ -32,6 +32,17 @@ fn ndarray_to_torch(c: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
+    group.bench_function("a header, and at::fromDLPackVersioned", |b| {
+        b.iter_batched(
+            small,
+            |array| {
+                let header = array.convert::<ManagedTensor>().expect("exports").into_dlpack();
+                // SAFETY: the header was made just now and is handed over.
+                unsafe { from_dlpack(header) }
+            },
+            BatchSize::SmallInput,
+        );
+    });
     group.bench_function("Tensor::from_slice, a copy", |b| {
         b.iter_batched(
             small,
