@@ -61,15 +61,17 @@ impl Runner {
         }
     }
 
-    /// The same for one package with exactly these features.
+    /// The same for one package with exactly these features. The packages in `left_out` cannot be
+    /// built here.
     pub(crate) fn run_alone(
         self,
         workspace: &Workspace,
-        package: &str,
-        features: &[String],
+        (package, features): (&str, &[String]),
         env: &Environment,
+        left_out: &[&str],
     ) -> Result<TestRun> {
-        self.run(workspace, &choose_alone(self, workspace, package, features), env)
+        let select = choose_alone(self, workspace, (package, features), left_out);
+        self.run(workspace, &select, env)
     }
 }
 
@@ -81,12 +83,13 @@ impl Runner {
 fn choose_alone(
     runner: Runner,
     workspace: &Workspace,
-    package: &str,
-    features: &[String],
+    (package, features): (&str, &[String]),
+    left_out: &[&str],
 ) -> Vec<String> {
     let mut args = vec!["--package".to_owned(), package.to_owned()];
     if let Runner::Nextest = runner {
-        for along in workspace.independent_of(package) {
+        let built_along = |along: &&str| !left_out.contains(along);
+        for along in workspace.independent_of(package).into_iter().filter(built_along) {
             args.extend(["--package".to_owned(), along.to_owned()]);
         }
         args.extend(["--filterset".to_owned(), format!("package(={package})")]);
@@ -176,8 +179,10 @@ mod tests {
 
     #[test]
     fn a_package_alone_is_built_along_with_what_does_not_depend_on_it() {
-        let line =
-            |runner| choose_alone(runner, &example(), "arraybridge", &["candle".into()]).join(" ");
+        let line = |runner| {
+            let chosen = ("arraybridge", &["candle".to_owned()][..]);
+            choose_alone(runner, &example(), chosen, &["bridge-gone"]).join(" ")
+        };
         let features = "--no-default-features --features arraybridge/candle";
         assert_eq!(line(Runner::CargoTest), format!("--package arraybridge {features}"));
         assert_eq!(

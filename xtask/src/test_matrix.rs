@@ -85,8 +85,8 @@ impl<'a> Matrix<'a> {
         Ok(reports)
     }
 
-    /// The one run that most cells share, and the documentation's examples after it.
-    fn run_together(&self) -> Result<TestRun> {
+    /// What the cells that run together need, and the packages of those that lack something.
+    fn surroundings(&self) -> (Environment, Vec<&'static str>) {
         let mut env = Environment::new();
         let mut left_out = Vec::new();
         for (cell, environment) in &self.cells {
@@ -96,6 +96,12 @@ impl<'a> Matrix<'a> {
                 _ => {}
             }
         }
+        (env, left_out)
+    }
+
+    /// The one run that most cells share, and the documentation's examples after it.
+    fn run_together(&self) -> Result<TestRun> {
+        let (env, left_out) = self.surroundings();
         let select = cells::select_together(self.workspace, &left_out);
         let mut run = self.runner.run(self.workspace, &select, &env)?;
         if !run.broke_down() {
@@ -129,7 +135,10 @@ impl<'a> Matrix<'a> {
                 report(counts, !broke_down, false)
             }
             How::Alone { package, features } => {
-                let run = self.runner.run_alone(self.workspace, package, features, env)?;
+                let (around, left_out) = self.surroundings();
+                let env = [around, env.clone()].concat();
+                let chosen = (*package, &features[..]);
+                let run = self.runner.run_alone(self.workspace, chosen, &env, &left_out)?;
                 // With no feature a backend crate has nothing to test: that it compiles is enough.
                 report(run.tally.total(), run.ended_well, features.is_empty())
             }

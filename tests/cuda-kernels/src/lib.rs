@@ -159,3 +159,23 @@ pub fn register(cuda: &SimulatedCuda) {
         cast_f8e4m3fn_f32 cpu_cast_f8e4m3fn_f32 (1, 4),
     ], cuda);
 }
+
+#[cfg(test)]
+mod tests {
+    /// The names after `.entry` in the PTX that bridge-cuda ships.
+    fn entries() -> Vec<&'static str> {
+        let ptx = include_str!("../../../crates/bridge-cuda/src/kernels/kernels.ptx");
+        let after = ptx.split(".entry ").skip(1);
+        after.filter_map(|rest| rest.split('(').next()).map(str::trim).collect()
+    }
+
+    #[test]
+    fn every_kernel_of_the_ptx_is_compiled_for_the_cpu() {
+        let entries = entries();
+        assert!(entries.len() > 20, "{entries:?}");
+        let registered = include_str!("lib.rs");
+        for name in entries {
+            assert!(registered.contains(&format!(" cpu_{name} ")), "{name} is not registered");
+        }
+    }
+}
