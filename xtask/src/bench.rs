@@ -50,7 +50,7 @@ fn tool(workspace: &Workspace, options: &Options) -> Tool {
         options.quick.then_some("--quick").into_iter().chain(options.name.as_deref());
     workspace
         .cargo()
-        .args(["bench", "--package", "bridge-benches", "--bench", "*"])
+        .args(["bench", "--package", "bridge-benches", "--benches"])
         .args(features(&options.with))
         .args(["--"])
         .args(for_criterion)
@@ -91,7 +91,7 @@ mod tests {
             let name = name.map(str::to_owned);
             tool(&example(), &Options { quick, markdown: false, with: Vec::new(), name }).line()
         };
-        let cargo = "bench --package bridge-benches --bench '*' --";
+        let cargo = "bench --package bridge-benches --benches --";
         assert!(line(false, None).ends_with(cargo));
         assert!(line(true, Some("copy")).ends_with(&format!("{cargo} --quick copy")));
     }
