@@ -8,11 +8,25 @@ use arraybridge::{Convert, ManagedTensor};
 use bridge_benches::PythonPeer;
 use bridge_benches::libtorch_dlpack::{from_dlpack, to_dlpack};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use ndarray::{ArrayD, IxDyn};
+use dlpark::TryFromDlpack;
+use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use tch::Tensor;
 
 fn small() -> ArrayD<f32> {
     ArrayD::zeros(IxDyn(&[3, 4]))
+}
+
+/// What libtorch gives out, viewed by dlpark: the raw calls up to an ndarray that can be read.
+fn viewed(tensor: &Tensor) -> dlpark::versioned::Dlpack {
+    let header = to_dlpack(tensor).into_raw();
+    // SAFETY: the header was made just now and is handed over.
+    let tensor =
+        unsafe { dlpark::versioned::Dlpack::from_raw(header.as_ptr().cast()) }.expect("a header");
+    // SAFETY: nobody writes the tensor meanwhile.
+    let view = unsafe { ArrayViewD::<f32>::try_from_dlpack(&tensor, ()) }.expect("views");
+    black_box(view.len());
+    drop(view);
+    tensor
 }
 
 fn ndarray_to_torch(c: &mut Criterion) {
@@ -69,7 +83,18 @@ fn torch_to_ndarray(c: &mut Criterion) {
     group.bench_function("ours", |b| {
         b.iter_batched(
             || tensor.shallow_clone(),
-            |tensor| -> SharedArray<f32> { tensor.convert().expect("shares") },
+            |tensor| {
+                let shared: SharedArray<f32> = tensor.convert().expect("shares");
+                black_box(shared.view().len());
+                shared
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("at::toDLPackVersioned, viewed by dlpark", |b| {
+        b.iter_batched(
+            || tensor.shallow_clone(),
+            |tensor| (viewed(&tensor), drop(tensor)),
             BatchSize::SmallInput,
         );
     });
@@ -108,7 +133,20 @@ fn there_and_back(c: &mut Criterion) {
             small,
             |array| -> SharedArray<f32> {
                 let tensor: Tensor = array.convert().expect("shares");
-                tensor.convert().expect("takes the vector back")
+                let shared: SharedArray<f32> = tensor.convert().expect("takes the vector back");
+                black_box(shared.view().len());
+                shared
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("a header, both calls, viewed by dlpark", |b| {
+        b.iter_batched(
+            small,
+            |array| {
+                let header = array.convert::<ManagedTensor>().expect("exports").into_dlpack();
+                // SAFETY: the header was made just now and is handed over.
+                viewed(&unsafe { from_dlpack(header) })
             },
             BatchSize::SmallInput,
         );

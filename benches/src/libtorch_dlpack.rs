@@ -14,6 +14,13 @@ unsafe extern "C" {
 /// A DLPack tensor that is freed when it is dropped.
 pub struct Header(NonNull<DLManagedTensorVersioned>);
 
+impl Header {
+    /// The header, to whoever frees it.
+    pub fn into_raw(self) -> NonNull<DLManagedTensorVersioned> {
+        std::mem::ManuallyDrop::new(self).0
+    }
+}
+
 impl Drop for Header {
     fn drop(&mut self) {
         // SAFETY: the header is owned, and nothing of it is used afterwards.
