@@ -11,6 +11,7 @@ use opencl3::memory::{CL_MAP_READ, CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION}
 use opencl3::types::{CL_FALSE, CL_TRUE, cl_event, cl_int, cl_kernel, cl_map_flags, cl_mem};
 
 use crate::event::{ClEvent, failed_after};
+use crate::handle::{self, Owned};
 use crate::queue::ClQueue;
 use crate::status::Doing;
 
@@ -55,9 +56,11 @@ impl After<'_> {
     ///
     /// The buffer is live and has these bytes; as many can be read at `from`.
     pub(crate) unsafe fn write(self, to: Bytes, from: *const u8) -> Result<()> {
-        let waited = self.waited(self.doing("write to device memory", to.count))?;
-        // SAFETY: the caller promises the memory; the call returns when it has been read.
-        unsafe { waited.write_with(CL_TRUE, to, from) }.map(drop)
+        let doing = self.doing("write to device memory", to.count);
+        self.waited(doing)?.run_here(doing, |queue, count, events| {
+            // SAFETY: the caller promises both; the call returns when the memory has been read.
+            unsafe { write_buffer(queue, CL_TRUE, to, from, count, events) }
+        })
     }
 
     /// Writes host memory to a buffer, some time.
@@ -66,22 +69,9 @@ impl After<'_> {
     ///
     /// As [`write`](Self::write), and the host memory stays as it is until the event comes.
     pub(crate) unsafe fn write_later(self, to: Bytes, from: *const u8) -> Result<ClEvent> {
-        // SAFETY: the caller promises the memory until the event.
-        unsafe { self.write_with(CL_FALSE, to, from) }
-    }
-
-    /// # Safety
-    ///
-    /// As [`write_later`](Self::write_later), until the call returns where it is blocking.
-    unsafe fn write_with(self, blocking: u32, to: Bytes, from: *const u8) -> Result<ClEvent> {
-        let doing = self.doing("write to device memory", to.count);
-        self.run(doing, |queue, count, events| {
-            let from = from.cast_mut().cast::<c_void>();
-            let Bytes { mem, offset, count: bytes } = to;
-            // SAFETY: the caller promises the buffer and the memory; the events are live.
-            unsafe {
-                enqueue_write_buffer(queue, mem, blocking, offset, bytes, from, count, events)
-            }
+        self.run(self.doing("write to device memory", to.count), |queue, count, events| {
+            // SAFETY: the caller promises both until the event; the events are live.
+            unsafe { write_buffer(queue, CL_FALSE, to, from, count, events) }
         })
     }
 
@@ -92,14 +82,13 @@ impl After<'_> {
     /// The buffer is live and has these bytes; as many can be written at `to`.
     pub(crate) unsafe fn read(self, from: Bytes, to: *mut u8) -> Result<()> {
         let doing = self.doing("read device memory", from.count);
-        self.waited(doing)?.run(doing, |queue, count, events| {
+        self.waited(doing)?.run_here(doing, |queue, count, events| {
             let Bytes { mem, offset, count: bytes } = from;
             // SAFETY: the caller promises the buffer and the memory; the events are live.
             unsafe {
                 enqueue_read_buffer(queue, mem, CL_TRUE, offset, bytes, to.cast(), count, events)
             }
-        })?;
-        Ok(())
+        })
     }
 
     /// Copies bytes within the device. The regions do not overlap.
@@ -219,6 +208,19 @@ impl After<'_> {
         Ok(Self { events: &[], ..self })
     }
 
+    /// Runs a command that blocks, behind no events: nothing is left to flush or to wait for.
+    fn run_here(
+        self,
+        doing: Doing,
+        command: impl FnOnce(*mut c_void, u32, *const cl_event) -> Result<cl_event, cl_int>,
+    ) -> Result<()> {
+        let status = |status| failed_after(doing, status, self.events);
+        let event = command(self.queue.raw(), 0, std::ptr::null()).map_err(status)?;
+        // SAFETY: the event was just made, and the reference is handed over, to be dropped.
+        drop(unsafe { Owned::<handle::Event>::take_over(event) });
+        Ok(())
+    }
+
     fn run(
         self,
         doing: Doing,
@@ -238,4 +240,21 @@ impl After<'_> {
     fn doing(self, operation: &'static str, bytes: usize) -> Doing {
         Doing::new(operation, self.queue.device().device(), bytes)
     }
+}
+
+/// # Safety
+///
+/// As `clEnqueueWriteBuffer` asks.
+unsafe fn write_buffer(
+    queue: *mut c_void,
+    blocking: u32,
+    to: Bytes,
+    from: *const u8,
+    count: u32,
+    events: *const cl_event,
+) -> Result<cl_event, cl_int> {
+    let Bytes { mem, offset, count: bytes } = to;
+    let from = from.cast_mut().cast::<c_void>();
+    // SAFETY: the caller promises it.
+    unsafe { enqueue_write_buffer(queue, mem, blocking, offset, bytes, from, count, events) }
 }
