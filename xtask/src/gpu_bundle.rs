@@ -29,13 +29,13 @@ pub(crate) struct Options {
 /// Builds the programs, copies them, and says how to run them.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let out = options.out.clone().unwrap_or_else(|| workspace.target.join("gpu-bundle"));
-    let tests = built(&stripped(workspace, "test --release --no-run --package bridge-cuda"))?;
+    let tests = built(&cargo(workspace, "test --release --no-run --package bridge-cuda"))?;
     let tests = tests.into_iter().filter(|program| !program.name.starts_with(SIMULATED));
-    let benchmarks = built(&stripped(
+    let benchmarks = built(&cargo(
         workspace,
         "bench --no-run --package bridge-benches --features cuda --bench cuda",
     ))?;
-    let runner = built(&stripped(workspace, "build --release --package gpu-runner"))?;
+    let runner = built(&cargo(workspace, "build --release --package gpu-runner"))?;
     let commit = Tool::new("git", &workspace.root).args(["describe", "--always", "--dirty"]);
 
     let bundle = Bundle { folder: &out };
@@ -66,14 +66,10 @@ struct Program {
     path: PathBuf,
 }
 
-/// A cargo that leaves symbols out of what it links, and says what that is.
-fn stripped(workspace: &Workspace, args: &str) -> Tool {
-    workspace
-        .cargo()
-        .args(args.split(' '))
-        .args(["--message-format", "json-render-diagnostics"])
-        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .env("CARGO_PROFILE_BENCH_STRIP", "symbols")
+/// A cargo that says what it has built.
+fn cargo(workspace: &Workspace, args: &str) -> Tool {
+    let json = ["--message-format", "json-render-diagnostics"];
+    workspace.cargo().args(args.split(' ')).args(json)
 }
 
 fn built(cargo: &Tool) -> Result<Vec<Program>> {
@@ -108,7 +104,8 @@ impl Bundle<'_> {
         }
     }
 
-    /// Copies programs in under their names with `prefix` before them, and gives the names.
+    /// Copies programs in under their names with `prefix` before them, without their symbols, and
+    /// gives the names.
     fn add(
         &self,
         prefix: &str,
@@ -117,6 +114,7 @@ impl Bundle<'_> {
         let copy = |Program { name, path }| {
             let name = format!("{prefix}{name}");
             fs::copy(path, self.folder.join(&name)).map_err(|error| self.failed(&error))?;
+            Tool::new("strip", self.folder).args([name.as_str()]).run()?;
             Ok(name)
         };
         programs.into_iter().map(copy).collect()
