@@ -56,15 +56,18 @@ impl NativeArray<Torch> for Tensor {
     }
 
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
-        let exportable = view_of(&self, true)
-            .and_then(|view| Ok((Parts::of(&view)?, view)))
-            .and_then(|(parts, view)| Ok((cuda::current_stream(parts.device)?, parts, view)));
-        match exportable {
-            Ok((stream, parts, view)) => match context_of(&view) {
-                Some(kept) => Ok(taken_back(self, parts, kept)),
-                None => exported(self, parts, stream),
-            },
-            Err(error) => Err(Refused::new(self, error)),
+        let view = match view_of(&self, true) {
+            Ok(view) => view,
+            Err(error) => return Err(Refused::new(self, error)),
+        };
+        let parts = match Parts::of(&view) {
+            Ok(parts) => parts,
+            Err(error) => return Err(Refused::new(self, error)),
+        };
+        match (context_of(&view), cuda::current_stream(parts.device)) {
+            (_, Err(error)) => Err(Refused::new(self, error)),
+            (Some(kept), Ok(_)) => Ok(taken_back(self, parts, kept)),
+            (None, Ok(stream)) => exported(self, parts, stream),
         }
     }
 
@@ -101,7 +104,7 @@ struct Parts {
 }
 
 impl Parts {
-    #[inline]
+    #[inline(always)]
     fn of(view: &View) -> Result<Self> {
         let device = device_of(view)?;
         let data_type = data_type_of(view.scalar_type)?;
@@ -154,6 +157,7 @@ fn context_of(view: &View) -> Option<ManuallyDrop<ManagedTensor>> {
     Some(ManuallyDrop::new(unsafe { ManagedTensor::from_raw(context) }))
 }
 
+#[inline]
 fn exported(
     tensor: Tensor,
     Parts { data, spec, device }: Parts,

@@ -157,7 +157,7 @@ fn show(findings: &Findings) -> String {
 fn show_details(found: &Finding) -> impl Iterator<Item = String> {
     found.details.iter().map(|fact| {
         let subject = fact.device.as_deref().unwrap_or(found.name);
-        format!("{subject}: {} {}\n", fact.name, fact.value)
+        format!("{subject}: {}: {}\n", fact.name, fact.value)
     })
 }
 

@@ -159,7 +159,10 @@ impl ManagedTensor {
     /// dropped: backends hand its number to the driver, for which it is a pointer.
     #[must_use]
     pub unsafe fn ready_on(mut self, stream: Option<Stream>) -> Self {
-        self.parts_mut().stream = stream;
+        // Most data is ready for everybody, and stays so.
+        if self.parts.stream != stream {
+            self.parts_mut().stream = stream;
+        }
         self
     }
 
