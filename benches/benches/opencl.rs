@@ -2,20 +2,16 @@
 //!
 //! Needs an OpenCL device: `cargo bench --package bridge-benches --features opencl --bench opencl`.
 
-use std::ffi::c_void;
 use std::hint::black_box;
 
 use arraybridge::opencl::{ClArray, ClDevice, ClQueue};
 use arraybridge::{Array, Device, ManagedTensor, Options, Registry};
 use bridge_benches::PythonPeer;
+use bridge_benches::opencl_calls::RawBuffer;
 use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main,
 };
-use opencl3::command_queue::{enqueue_read_buffer, enqueue_write_buffer};
-use opencl3::event::release_event;
-use opencl3::memory::{CL_MEM_READ_WRITE, create_buffer, release_mem_object};
-use opencl3::types::{CL_TRUE, cl_mem};
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
@@ -36,41 +32,6 @@ fn group<'a>(c: &'a mut Criterion, name: &str, count: usize) -> Group<'a> {
     let mut group = c.benchmark_group(format!("{name} {} KiB", count >> 8));
     group.throughput(Throughput::Bytes(count as u64 * 4)).sample_size(20);
     group
-}
-
-/// A new buffer with a copy of the numbers, by the driver's own calls.
-fn raw_upload(queue: &ClQueue, from: &[f32]) -> cl_mem {
-    let context = queue.device().context().expect("a context").get();
-    // SAFETY: the buffer has as many bytes as the slice, and the call blocks until it is read.
-    unsafe {
-        let bytes = size_of_val(from);
-        let nowhere = std::ptr::null_mut();
-        let mem = create_buffer(context, CL_MEM_READ_WRITE, bytes, nowhere).expect("memory");
-        let first = from.as_ptr().cast_mut().cast::<c_void>();
-        let none = std::ptr::null();
-        let event = enqueue_write_buffer(queue.raw(), mem, CL_TRUE, 0, bytes, first, 0, none);
-        release_event(event.expect("writes")).expect("an event");
-        mem
-    }
-}
-
-/// A new vector with a copy of the buffer's numbers, by the driver's own calls.
-fn raw_download(queue: &ClQueue, mem: cl_mem, count: usize) -> Vec<f32> {
-    let mut to = Vec::<f32>::with_capacity(count);
-    // SAFETY: the buffer has as many bytes as the vector has room for, and the call blocks until
-    // all are written.
-    unsafe {
-        let (first, none) = (to.as_mut_ptr().cast::<c_void>(), std::ptr::null());
-        let event = enqueue_read_buffer(queue.raw(), mem, CL_TRUE, 0, count * 4, first, 0, none);
-        release_event(event.expect("reads")).expect("an event");
-        to.set_len(count);
-    }
-    to
-}
-
-fn release(mem: cl_mem) {
-    // SAFETY: the buffer was made here and is given up once.
-    unsafe { release_mem_object(mem) }.expect("a buffer");
 }
 
 fn python(group: &mut Group<'_>, count: usize, job: &str) {
@@ -94,7 +55,7 @@ fn uploads(c: &mut Criterion) {
             b.iter(|| ClArray::upload(&queue, black_box(&host)).expect("uploads"));
         });
         group.bench_function("clEnqueueWriteBuffer", |b| {
-            b.iter(|| release(raw_upload(&queue, black_box(&slice))));
+            b.iter(|| drop(RawBuffer::upload(&queue, black_box(&slice))));
         });
         python(&mut group, count, "cle.push(host)");
         group.finish();
@@ -105,17 +66,16 @@ fn downloads(c: &mut Criterion) {
     let Some(queue) = queue() else { return };
     for count in COUNTS {
         let there = ClArray::upload(&queue, &numbers(count)).expect("uploads");
-        let raw = raw_upload(&queue, &vec![1.5_f32; count]);
+        let raw = RawBuffer::upload(&queue, &vec![1.5_f32; count]);
         let mut group = group(c, "download", count);
         group.bench_function("ours", |b| {
             b.iter(|| there.to_vec::<f32>().expect("downloads"));
         });
         group.bench_function("clEnqueueReadBuffer", |b| {
-            b.iter(|| raw_download(&queue, raw, count));
+            b.iter(|| raw.download(&queue));
         });
         python(&mut group, count, "cle.pull(there)");
         group.finish();
-        release(raw);
     }
 }
 
@@ -133,10 +93,8 @@ fn round_trips(c: &mut Criterion) {
         });
         group.bench_function("the driver's own calls", |b| {
             b.iter(|| {
-                let mem = raw_upload(&queue, black_box(&slice));
-                let back = raw_download(&queue, mem, count);
-                release(mem);
-                back
+                let there = RawBuffer::upload(&queue, black_box(&slice));
+                there.download(&queue)
             });
         });
         python(&mut group, count, "cle.pull(cle.push(host))");
@@ -197,7 +155,7 @@ fn strided_uploads(c: &mut Criterion) {
     group.bench_function("packed first, then clEnqueueWriteBuffer", |b| {
         b.iter(|| {
             let packed = bridge_host::to_row_major(black_box(&view)).expect("packs");
-            release(raw_upload(&queue, packed.as_slice().expect("numbers")));
+            drop(RawBuffer::upload(&queue, packed.as_slice().expect("numbers")));
         });
     });
     python(

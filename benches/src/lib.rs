@@ -5,6 +5,8 @@
 
 #[cfg(feature = "torch")]
 pub mod libtorch_dlpack;
+#[cfg(feature = "opencl")]
+pub mod opencl_calls;
 mod python_peer;
 
 pub use python_peer::PythonPeer;

@@ -1,7 +1,7 @@
 //! Prints GB/s of copies and casts beside memcpy of the same memory, to tune the kernels by.
 //!
 //! On one thread unless `ARRAYBRIDGE_THREADS` says otherwise; an argument selects lines by name.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "a program for people")]
 
 use std::hint::black_box;
 use std::time::Instant;
