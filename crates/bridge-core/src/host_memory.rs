@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 use crate::device::Device;
 use crate::element::Element;
 use crate::error::{Error, Result};
+use crate::large_pages;
 
 /// An owned block of the global allocator: what a `Vec` holds, without its type.
 ///
@@ -54,8 +55,10 @@ impl HostMemory {
             dangling(alignment)
         } else {
             // SAFETY: `block` has a size above zero, which is all `alloc` and `alloc_zeroed` ask.
-            NonNull::new(unsafe { allocator(block) })
-                .ok_or(Error::OutOfMemory { device: Device::CPU, requested: size as u64 })?
+            let first = NonNull::new(unsafe { allocator(block) })
+                .ok_or(Error::OutOfMemory { device: Device::CPU, requested: size as u64 })?;
+            large_pages::ask_for(first, size);
+            first
         };
         Ok(Self { first, block })
     }

@@ -1,0 +1,31 @@
+//! Large pages under large blocks: most of the time of a copy into new memory is spent on its first
+//! touch, page by page.
+
+use std::ptr::NonNull;
+
+/// Bytes of a block below which nothing is asked. NumPy has the same limit.
+#[cfg(all(target_os = "linux", not(miri)))]
+const SMALLEST: usize = 4 << 20;
+
+/// A multiple of every page size that is not itself a large one.
+#[cfg(all(target_os = "linux", not(miri)))]
+const BORDER: usize = 64 << 10;
+
+/// Asks the system to put large pages under a block of the caller's, where it does so on request
+/// only. What lies in the block stays.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub(crate) fn ask_for(first: NonNull<u8>, size: usize) {
+    if size < SMALLEST {
+        return;
+    }
+    let before = first.as_ptr().align_offset(BORDER);
+    let within = (size - before) / BORDER * BORDER;
+    // SAFETY: the range lies in the block, as `before` is below `BORDER`, which is below `size`.
+    // The advice changes neither contents nor protection, whatever else lies on the same pages, and
+    // may be declined.
+    unsafe { libc::madvise(first.as_ptr().add(before).cast(), within, libc::MADV_HUGEPAGE) };
+}
+
+/// Nothing is asked of other systems.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(crate) fn ask_for(_: NonNull<u8>, _: usize) {}
