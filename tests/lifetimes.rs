@@ -39,14 +39,6 @@ fn conversions_on_many_threads_drop_on_many_threads() {
     }
 }
 
-/// The process's resident memory in KiB.
-#[cfg(target_os = "linux")]
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn a_hundred_thousand_round_trips_leave_memory_flat() {
@@ -59,15 +51,8 @@ fn a_hundred_thousand_round_trips_leave_memory_flat() {
         tensor.convert_to(Options::default()).unwrap()
     };
     let mut array = ArrayD::zeros(ndarray::IxDyn(&[64, 64]));
-    for _ in 0..1000 {
-        array = round_trip(array);
-    }
-    let before = resident_kib();
-    for _ in 0..100_000 {
-        array = round_trip(array);
-    }
-    let grown = resident_kib().saturating_sub(before);
+    let grown = bridge_testkit::growth(100_000, || array = round_trip(std::mem::take(&mut array)));
     // One leaked array an iteration would be 1.6 GB, one leaked header 10 MB.
-    assert!(grown < 4096, "resident memory grew by {grown} KiB");
+    assert!(grown < 4 << 20, "resident memory grew by {grown} bytes");
     assert_eq!(array.len(), 4096);
 }

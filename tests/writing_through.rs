@@ -73,6 +73,7 @@ mod opencl {
         let shares = arraybridge::opencl::ClDevice::all()
             .is_ok_and(|all| all.iter().any(|one| one.capabilities().shares_host_memory()));
         if !shares {
+            assert!(!bridge_testkit::is_required("opencl"), "{:?}", OpenCl.availability());
             eprintln!("not tested: {:?}", OpenCl.availability());
         }
         shares

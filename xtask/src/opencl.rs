@@ -30,7 +30,8 @@ fn detect(workspace: &Workspace) -> Presence {
         return missing(&format!("no driver is registered in {}", folder.display()));
     }
     let place = format!("{loader}, with {}", drivers.join(", "));
-    Presence::Found { place, env: Environment::new() }
+    // Registered is not yet running: the tests must fail where it does not.
+    Presence::Found { place, env: vec![("ARRAYBRIDGE_REQUIRE".to_owned(), "opencl".to_owned())] }
 }
 
 /// Where the loader is, as the dynamic linker sees it.

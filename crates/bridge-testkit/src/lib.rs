@@ -12,6 +12,8 @@
 //!
 //! - [`samples`]: tensors with known elements in every [`Arrangement`](samples::Arrangement).
 //! - [`bytes_of`] and [`assert_same_elements`]: what the elements of a tensor are, read naively.
+//! - [`is_required`]: whether a test may pass without the devices it is for.
+//! - [`growth`]: whether memory leaks.
 //! - [`DropCounter`] and [`foreign::ForeignTensor`]: counting what must happen once.
 //! - [`fake_accelerator`]: a device without hardware, which fails on demand.
 //!
@@ -25,9 +27,15 @@ mod counting;
 pub mod fake_accelerator;
 pub mod foreign;
 mod oracle;
+mod required;
+#[cfg(target_os = "linux")]
+mod resident;
 pub mod samples;
 mod values;
 
 pub use counting::{DropCounter, DropToken};
 pub use oracle::{assert_same_elements, bytes_of};
+pub use required::is_required;
+#[cfg(target_os = "linux")]
+pub use resident::growth;
 pub use values::small_number;

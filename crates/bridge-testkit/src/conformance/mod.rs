@@ -189,6 +189,7 @@ pub fn assert_law<B: Backend>(backend: &'static B, law: &str) {
         Verdict::Unavailable { reason, remedy } => {
             let name = backend.descriptor().name;
             let line = format!("{law}: \"{name}\" is unavailable: {reason}; {remedy}");
+            assert!(!crate::is_required(name), "{line}");
             // A test must not fail for want of a terminal.
             let _ = writeln!(std::io::stderr(), "{line}");
         }
