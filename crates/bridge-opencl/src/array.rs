@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use bridge_core::{
-    Access, DataType, Element, Error, Layout, ManagedTensor, Overflow, Owner, Refused, Result,
-    TensorSpec,
+    Access, DataType, Device, Element, Error, Layout, ManagedTensor, Overflow, Owner, Refused,
+    Result, Stream, TensorSpec,
 };
 use opencl3::memory::{Buffer as ClBuffer, ClMem};
 use opencl3::types::cl_mem;
@@ -15,10 +15,12 @@ use crate::compute;
 use crate::device::ClDevice;
 use crate::enqueue::{After, Bytes};
 use crate::event::ClEvent;
+use crate::memory::{Filled, Memory, bytes_of, works_in_host_memory};
 use crate::queue::ClQueue;
 use crate::region::Region;
 use crate::status::Doing;
-use crate::transfer::{Filled, download};
+use crate::streams::Announced;
+use crate::transfer::{Downloaded, download};
 
 /// An array in the memory of an OpenCL device: shape, strides, element type, buffer, and the queue
 /// that its commands run on.
@@ -46,6 +48,8 @@ pub struct ClArray {
     queue: ClQueue,
     /// The last command on the array, until it is done.
     last: Mutex<Option<ClEvent>>,
+    /// Keeps the stream number that a tensor of the array carries.
+    announced: Option<Announced>,
 }
 
 impl ClArray {
@@ -60,16 +64,22 @@ impl ClArray {
     }
 
     pub(crate) fn zeros_of(queue: &ClQueue, spec: TensorSpec) -> Result<Self> {
-        let span = spec.layout.span(spec.data_type)?;
-        let count = spec.layout.byte_offset().saturating_add_signed(span.end);
+        let count = bytes_of(&spec)?;
         if spec.layout.is_empty() {
             return Self::empty(queue, spec);
         }
-        let buffer = Buffer::allocate(queue.device(), count)?;
-        let bytes = Bytes { mem: buffer.raw(), offset: 0, count };
-        // SAFETY: the new buffer has the bytes.
+        let device = queue.device();
+        if works_in_host_memory(device) {
+            device.can_hold(count)?;
+            let zeros = bridge_host::zeroed(&spec, spec.data_type.alignment())?;
+            let memory = Memory::of_host(device, zeros)?;
+            return Self::over(queue, Some(Filled { memory, ready: None }), spec);
+        }
+        let memory = Memory::allocate(device, &spec)?;
+        let bytes = Bytes { mem: memory.raw(), offset: 0, count };
+        // SAFETY: the new memory has the bytes.
         let ready = unsafe { After { queue, events: &[] }.fill(bytes, &[0]) }?;
-        Self::over(queue, Some(Filled { buffer, ready: Some(ready) }), spec)
+        Self::over(queue, Some(Filled { memory, ready: Some(ready) }), spec)
     }
 
     /// A copy of a slice, row-major.
@@ -94,12 +104,14 @@ impl ClArray {
         if elements.is_empty() {
             return Self::empty(queue, spec);
         }
-        let count = size_of_val(elements);
-        let buffer = Buffer::allocate(queue.device(), count)?;
-        let bytes = Bytes { mem: buffer.raw(), offset: 0, count };
-        // SAFETY: the new buffer has the bytes, and so has the slice.
-        unsafe { After { queue, events: &[] }.write(bytes, elements.as_ptr().cast()) }?;
-        Self::over(queue, Some(Filled { buffer, ready: None }), spec)
+        // SAFETY: the elements lie without gaps in host memory, which the tensor does not outlive;
+        // nobody writes them while it is borrowed.
+        let borrowed = unsafe {
+            let first = elements.as_ptr().cast_mut().cast();
+            let (access, nobody) = (Access::ReadOnly, Owner::nothing());
+            ManagedTensor::from_parts(first, spec, Device::CPU, access, nobody)
+        }?;
+        Self::upload(queue, &borrowed)
     }
 
     /// A copy of a host tensor, row-major. The tensor is not read any more when the call returns;
@@ -139,7 +151,8 @@ impl ClArray {
             // SAFETY: opencl3's buffer is live while it is borrowed. `From<Buffer> for cl_mem`
             // would give out a released handle; a reference of our own is added instead.
             let held = unsafe { Buffer::retain(queue.device(), buffer.get()) }?;
-            let array = Self::over(queue, Some(Filled { buffer: held, ready: None }), spec)?;
+            let filled = Filled { memory: Memory::Drivers(held), ready: None };
+            let array = Self::over(queue, Some(filled), spec)?;
             let array = Self { tensor: shared(array.tensor)?, ..array };
             array.region()?;
             array.remember(queue.marker()?);
@@ -148,18 +161,18 @@ impl ClArray {
         made.map_err(|error| Refused::new(buffer, error))
     }
 
-    /// An array of a new buffer that holds what `spec` says.
+    /// An array of new memory that holds what `spec` says.
     pub(crate) fn over(queue: &ClQueue, filled: Option<Filled>, spec: TensorSpec) -> Result<Self> {
-        let Some(Filled { buffer, ready }) = filled else {
+        let Some(Filled { memory, ready }) = filled else {
             return Self::empty(queue, spec);
         };
         let device = queue.device().device();
         // SAFETY:
-        // - The buffer holds the elements of `spec`, which a command behind `ready` writes; every
+        // - The memory holds the elements of `spec`, which a command behind `ready` writes; every
         //   use waits for it.
-        // - The owner is `Send`, and the only holder of the buffer.
+        // - The owner is `Send`, and the only holder of the memory.
         let tensor = unsafe {
-            let (data, owner) = (buffer.raw(), Owner::keep(buffer));
+            let (data, owner) = (memory.raw(), memory.into_owner());
             ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner)
         }?;
         Ok(Self::new(tensor, queue.clone(), ready))
@@ -175,7 +188,18 @@ impl ClArray {
     }
 
     pub(crate) fn new(tensor: ManagedTensor, queue: ClQueue, last: Option<ClEvent>) -> Self {
-        Self { tensor, queue, last: Mutex::new(last) }
+        Self { tensor, queue, last: Mutex::new(last), announced: None }
+    }
+
+    /// The array, and a stream number by which others find its last command while it lives.
+    pub(crate) fn announced(self, last: ClEvent) -> (Self, Option<Stream>) {
+        let announced = Announced::new(self.queue.clone(), Some(last));
+        let stream = announced.stream();
+        (Self { announced: Some(announced), ..self }, Some(stream))
+    }
+
+    pub(crate) fn unannounced(self) -> Self {
+        Self { announced: None, ..self }
     }
 
     /// The extents of the axes.
@@ -265,7 +289,10 @@ impl ClArray {
     /// As [`wait`](Self::wait), and [`Error::OutOfMemory`] where the host has none.
     pub fn download(&self) -> Result<ManagedTensor> {
         match self.region()? {
-            Some(region) => self.behind(|after| download(&region, after).map(|host| (host, None))),
+            Some(region) => self.behind(|after| {
+                let Downloaded { host, unmapped } = download(&region, after)?;
+                Ok((host, unmapped))
+            }),
             None => {
                 let spec = TensorSpec::row_major(self.data_type(), self.shape())?;
                 bridge_host::zeroed(&spec, spec.data_type.alignment())
@@ -382,10 +409,11 @@ impl ClArray {
         self,
         view: impl FnOnce(ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>>,
     ) -> Result<Self, Refused<Self>> {
-        let Self { tensor, queue, last } = self;
+        let Self { tensor, queue, last, announced } = self;
+        let array = |tensor| Self { tensor, queue, last, announced };
         match view(tensor) {
-            Ok(tensor) => Ok(Self { tensor, queue, last }),
-            Err(refused) => Err(refused.map(|tensor| Self { tensor, queue, last })),
+            Ok(tensor) => Ok(array(tensor)),
+            Err(refused) => Err(refused.map(array)),
         }
     }
 

@@ -14,11 +14,12 @@ use crate::details::details;
 use crate::device::ClDevice;
 use crate::discovery::{Found, found};
 use crate::enqueue::After;
-use crate::event::ClEvent;
 use crate::in_place;
+use crate::memory::Filled;
 use crate::queue::ClQueue;
 use crate::region::Region;
-use crate::transfer::{Filled, download};
+use crate::streams;
+use crate::transfer::download;
 
 /// What the backend is called.
 pub(crate) const NAME: &str = "opencl";
@@ -127,8 +128,9 @@ impl Backend for OpenCl {
 fn downloaded(tensor: &ManagedTensor) -> Result<ManagedTensor> {
     match Region::of(tensor)? {
         Some(region) => {
-            let (queue, events) = order(tensor, region.device)?;
-            download(&region, After { queue: &queue, events: &events })
+            let (queue, last) = streams::ready(tensor.stream(), region.device)?;
+            let after = After { queue: &queue, events: last.as_slice() };
+            download(&region, after)?.released(&region)
         }
         None => {
             let spec = TensorSpec::row_major(tensor.data_type(), tensor.shape())?;
@@ -147,25 +149,14 @@ fn made_of(
     let spec = TensorSpec::row_major(data_type, tensor.shape())?;
     let region = Region::of(tensor)?;
     let device = ClDevice::of(tensor.device())?;
-    let (queue, events) = order(tensor, device)?;
+    let (queue, last) = streams::ready(tensor.stream(), device)?;
     let made = match &region {
-        Some(region) => Some(make(region, After { queue: &queue, events: &events })?),
+        Some(region) => Some(make(region, After { queue: &queue, events: last.as_slice() })?),
         None => None,
     };
     let array = ClArray::over(&queue, made, spec)?;
     array.wait()?;
     exported(array)
-}
-
-/// The queue for commands on a borrowed tensor, and what they wait for.
-fn order(tensor: &ManagedTensor, device: &'static ClDevice) -> Result<(ClQueue, Vec<ClEvent>)> {
-    match tensor.stream() {
-        None => Ok((device.queue()?, Vec::new())),
-        Some(stream) => {
-            let event = ClQueue::of_stream(stream, device)?.marker()?;
-            Ok((device.queue()?, vec![event]))
-        }
-    }
 }
 
 fn exported(array: ClArray) -> Result<ManagedTensor> {

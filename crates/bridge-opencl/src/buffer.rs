@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use bridge_core::{Error, Result};
+use bridge_core::{Device, Result};
 use opencl3::memory::{
     CL_MEM_ALLOC_HOST_PTR, CL_MEM_CONTEXT, CL_MEM_OBJECT_BUFFER, CL_MEM_READ_ONLY,
     CL_MEM_READ_WRITE, CL_MEM_REFERENCE_COUNT, CL_MEM_SIZE, CL_MEM_TYPE, CL_MEM_USE_HOST_PTR,
@@ -12,6 +12,7 @@ use opencl3::types::{cl_context, cl_mem, cl_mem_flags, cl_mem_info};
 
 use crate::device::ClDevice;
 use crate::handle::{Mem, Owned};
+use crate::info;
 use crate::status::Doing;
 
 /// A reference to a buffer of a device.
@@ -31,18 +32,14 @@ impl Buffer {
     /// [`Error::OutOfMemory`] above the device's limit, before the driver is asked, and where the
     /// driver has none.
     pub(crate) fn allocate(device: &'static ClDevice, bytes: usize) -> Result<Self> {
-        let capabilities = device.capabilities();
-        if bytes as u64 > capabilities.largest_buffer {
-            let requested = bytes as u64;
-            return Err(Error::OutOfMemory { device: device.device(), requested });
-        }
+        device.can_hold(bytes)?;
         // Where memory is the host's, ask for memory that it can map.
-        let place = if capabilities.shares_host_memory() { CL_MEM_ALLOC_HOST_PTR } else { 0 };
+        let shares = device.capabilities().shares_host_memory();
+        let place = if shares { CL_MEM_ALLOC_HOST_PTR } else { 0 };
         let flags = CL_MEM_READ_WRITE | place;
         // SAFETY: there is no host pointer.
         let mut buffer = unsafe { Self::create(device, flags, bytes, std::ptr::null_mut()) }?;
-        buffer.counted = bytes;
-        device.count_allocated(bytes);
+        buffer.count(bytes);
         Ok(buffer)
     }
 
@@ -103,6 +100,12 @@ impl Buffer {
     pub(crate) fn raw(&self) -> cl_mem {
         self.handle.raw()
     }
+
+    /// Says that the buffer takes `bytes` of the device's memory while it is held.
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.counted = bytes;
+        self.device.count_allocated(bytes);
+    }
 }
 
 impl Drop for Buffer {
@@ -123,16 +126,13 @@ impl BufferInfo {
     /// # Safety
     ///
     /// `raw` is a live memory object.
-    pub(crate) unsafe fn of(raw: cl_mem) -> Result<Self> {
-        let doing = Doing::new("ask a buffer for its size", bridge_core::Device::opencl(0), 0);
-        let number = |what: cl_mem_info| -> Result<usize> {
-            let bytes = doing.check(get_mem_object_data(raw, what))?;
-            Ok(number_of(&bytes))
-        };
+    pub(crate) unsafe fn of(raw: cl_mem, device: Device) -> Result<Self> {
+        let doing = Doing::new("ask a buffer for its size", device, 0);
+        let answer = |what: cl_mem_info| doing.check(get_mem_object_data(raw, what));
         Ok(Self {
-            context: std::ptr::with_exposed_provenance_mut(number(CL_MEM_CONTEXT)?),
-            bytes: number(CL_MEM_SIZE)?,
-            is_buffer: number(CL_MEM_TYPE)? == CL_MEM_OBJECT_BUFFER as usize,
+            context: info::handle(&answer(CL_MEM_CONTEXT)?),
+            bytes: usize::try_from(info::number(&answer(CL_MEM_SIZE)?)).unwrap_or(usize::MAX),
+            is_buffer: info::number(&answer(CL_MEM_TYPE)?) == u64::from(CL_MEM_OBJECT_BUFFER),
         })
     }
 }
@@ -142,14 +142,6 @@ impl BufferInfo {
 /// # Safety
 ///
 /// `raw` is a live memory object.
-pub(crate) unsafe fn reference_count(raw: cl_mem) -> usize {
-    get_mem_object_data(raw, CL_MEM_REFERENCE_COUNT).map_or(0, |bytes| number_of(&bytes))
-}
-
-fn number_of(bytes: &[u8]) -> usize {
-    match (<[u8; 8]>::try_from(bytes), <[u8; 4]>::try_from(bytes)) {
-        (Ok(bytes), _) => usize::try_from(u64::from_ne_bytes(bytes)).unwrap_or(0),
-        (_, Ok(bytes)) => u32::from_ne_bytes(bytes) as usize,
-        _ => 0,
-    }
+pub(crate) unsafe fn reference_count(raw: cl_mem) -> u64 {
+    get_mem_object_data(raw, CL_MEM_REFERENCE_COUNT).map_or(0, |bytes| info::number(&bytes))
 }

@@ -12,6 +12,8 @@ use opencl3::device::{
 };
 use opencl3::types::{cl_device_id, cl_device_info};
 
+use crate::info;
+
 /// What a device can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,6 +94,32 @@ impl Capabilities {
         }
     }
 
+    /// Those of a device that can do nothing.
+    #[cfg(test)]
+    pub(crate) fn of_nothing() -> Self {
+        Self {
+            name: String::new(),
+            version: String::new(),
+            version_number: (1, 2),
+            driver: String::new(),
+            memory: 0,
+            largest_buffer: 0,
+            compute_units: 1,
+            fp64: false,
+            fp16: false,
+            is_cpu: false,
+            unified_memory: false,
+            svm_coarse: false,
+            svm_fine: false,
+            svm_system: false,
+            compiles: false,
+            ieee_f32: false,
+            available: true,
+            full_profile: false,
+            same_byte_order: false,
+        }
+    }
+
     /// Whether memory of the device is memory of the host, so that neither side needs a copy.
     pub fn shares_host_memory(&self) -> bool {
         self.is_cpu || self.unified_memory || self.svm_system
@@ -130,25 +158,18 @@ struct Asked(cl_device_id);
 
 impl Asked {
     fn text(&self, what: cl_device_info) -> String {
-        let bytes = get_device_data(self.0, what).unwrap_or_default();
-        let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-        String::from_utf8_lossy(text).trim().to_owned()
+        info::text(&get_device_data(self.0, what).unwrap_or_default())
     }
 
-    /// A number of 4 or 8 bytes; 0 where there is no answer.
+    /// 0 where there is no answer.
     fn number(&self, what: cl_device_info) -> u64 {
-        let bytes = get_device_data(self.0, what).unwrap_or_default();
-        match (<[u8; 8]>::try_from(bytes.as_slice()), <[u8; 4]>::try_from(bytes.as_slice())) {
-            (Ok(bytes), _) => u64::from_ne_bytes(bytes),
-            (_, Ok(bytes)) => u32::from_ne_bytes(bytes).into(),
-            _ => 0,
-        }
+        info::number(&get_device_data(self.0, what).unwrap_or_default())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::version_number;
+    use super::*;
 
     #[test]
     fn versions_are_read_as_drivers_write_them() {
@@ -156,5 +177,40 @@ mod tests {
         assert_eq!(version_number("OpenCL 1.2 "), Some((1, 2)));
         assert_eq!(version_number("OpenCL 1"), None);
         assert_eq!(version_number(""), None);
+    }
+
+    #[test]
+    fn each_element_type_that_kernels_lack_has_its_reason() {
+        type Change = fn(&mut Capabilities);
+        let able = Capabilities {
+            compiles: true,
+            full_profile: true,
+            same_byte_order: true,
+            ieee_f32: true,
+            fp64: true,
+            ..Capabilities::of_nothing()
+        };
+        for data_type in [DataType::BOOL, DataType::U64, DataType::F16, DataType::F64] {
+            assert_eq!(able.cannot_compute_with(data_type), None, "{data_type}");
+        }
+        let without = |change: Change, data_type| {
+            let mut device = able.clone();
+            change(&mut device);
+            device.cannot_compute_with(data_type).unwrap_or("nothing").to_owned()
+        };
+        let lacks: [(Change, DataType, &str); 6] = [
+            (|device| device.fp64 = false, DataType::F64, "cl_khr_fp64"),
+            (|device| device.ieee_f32 = false, DataType::BF16, "subnormals"),
+            (|device| device.compiles = false, DataType::I8, "no compiler"),
+            (|device| device.full_profile = false, DataType::I8, "embedded profile"),
+            (|device| device.same_byte_order = false, DataType::U16, "byte order"),
+            (|_| (), DataType::C64, "no such type"),
+        ];
+        for (change, data_type, word) in lacks {
+            let reason = without(change, data_type);
+            assert!(reason.contains(word), "{data_type}: {reason}");
+        }
+        // Half precision is computed by integer operations: no extension is asked for.
+        assert_eq!(without(|device| device.fp16 = false, DataType::F16), "nothing");
     }
 }

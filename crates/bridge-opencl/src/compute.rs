@@ -1,15 +1,16 @@
 //! On the device: copies and casts by kernels, through the host where the device has none.
 
-use bridge_core::{DataType, Error, Layout, ManagedTensor, Overflow, Result};
+use bridge_core::{DataType, Error, Layout, ManagedTensor, Overflow, Result, TensorSpec};
 
 use crate::buffer::Buffer;
 use crate::enqueue::{After, Bytes};
 use crate::event::ClEvent;
 use crate::kernels::{Ends, Job, Nest};
+use crate::memory::{Filled, Memory};
 use crate::region::Region;
-use crate::transfer::{Filled, download, upload};
+use crate::transfer::{download, upload};
 
-/// The elements of a region in a new buffer of the device, row-major without gaps.
+/// The elements of a region in new memory of the device, row-major without gaps.
 ///
 /// # Errors
 ///
@@ -17,7 +18,10 @@ use crate::transfer::{Filled, download, upload};
 pub(crate) fn copied(source: &Region<'_>, after: After<'_>) -> Result<Filled> {
     match packed(source, after)? {
         Some(filled) => Ok(filled),
-        None => upload(&download(source, after)?, After { events: &[], ..after }),
+        None => {
+            let host = download(source, after)?.released(source)?;
+            upload(&host, After { events: &[], ..after })
+        }
     }
 }
 
@@ -28,13 +32,14 @@ pub(crate) fn copied(source: &Region<'_>, after: After<'_>) -> Result<Filled> {
 /// As the driver says.
 pub(crate) fn packed(source: &Region<'_>, after: After<'_>) -> Result<Option<Filled>> {
     let count = source.compact_bytes()?;
+    let spec = TensorSpec::row_major(source.data_type, source.layout.shape())?;
     if source.layout.is_row_major() {
-        let buffer = Buffer::allocate(source.device, count)?;
-        let to = Bytes { mem: buffer.raw(), offset: 0, count };
+        let memory = Memory::allocate(source.device, &spec)?;
+        let to = Bytes { mem: memory.raw(), offset: 0, count };
         // SAFETY: the region lies in its buffer, checked when it was made, and takes `count` bytes
         // without gaps; the new buffer has as many.
         let ready = unsafe { after.copy(source.bytes()?, to) }?;
-        return Ok(Some(Filled { buffer, ready: Some(ready) }));
+        return Ok(Some(Filled { memory, ready: Some(ready) }));
     }
     let Some(item) = source.data_type.size_in_bytes() else {
         return Ok(None);
@@ -43,15 +48,16 @@ pub(crate) fn packed(source: &Region<'_>, after: After<'_>) -> Result<Option<Fil
     let Some(nest) = Nest::new(source.layout, item, unit) else {
         return Ok(None);
     };
-    let buffer = Buffer::allocate(source.device, count)?;
-    let ends = Ends { source: source.mem, target: buffer.raw(), nest: &nest, misfit: None };
-    // SAFETY: the nest leads to the elements of the region, in its live buffer; the new one has
+    let memory = Memory::allocate(source.device, &spec)?;
+    let target = memory.raw();
+    let ends = Ends { source: source.mem, target, nest: &nest, misfit: None, bytes: count };
+    // SAFETY: the nest leads to the elements of the region, in its live buffer; the new memory has
     // room for all of them.
     let ready = unsafe { source.device.kernels()?.run(Job::Copy { unit }, &ends, after) }?;
-    Ok(ready.map(|ready| Filled { buffer, ready: Some(ready) }))
+    Ok(ready.map(|ready| Filled { memory, ready: Some(ready) }))
 }
 
-/// The elements of a region as another type, in a new buffer of the device.
+/// The elements of a region as another type, in new memory of the device.
 ///
 /// # Errors
 ///
@@ -69,7 +75,7 @@ pub(crate) fn cast(
         Some(filled) => Ok(filled),
         // The host has every cast, and tells which value it was that does not fit.
         None => {
-            let on_host = download(source, after)?;
+            let on_host = download(source, after)?.released(source)?;
             let cast = bridge_host::to_data_type(&on_host, to, overflow)?;
             upload(&cast, After { events: &[], ..after })
         }
@@ -88,7 +94,7 @@ pub(crate) fn cast_by_kernel(
     after: After<'_>,
 ) -> Result<Option<Filled>> {
     let from = source.data_type;
-    let (Some(item), Some(target_item)) = (from.size_in_bytes(), to.size_in_bytes()) else {
+    let (Some(item), Some(_)) = (from.size_in_bytes(), to.size_in_bytes()) else {
         return Ok(None);
     };
     let capabilities = source.device.capabilities();
@@ -101,31 +107,29 @@ pub(crate) fn cast_by_kernel(
             return Ok(None);
         };
         let layout = Layout::row_major(source.layout.shape())?;
-        let region = Region { mem: aligned.buffer.raw(), layout: &layout, ..*source };
+        let region = Region { mem: aligned.memory.raw(), layout: &layout, ..*source };
         let events: Vec<ClEvent> = aligned.ready.into_iter().collect();
         return cast_by_kernel(&region, to, overflow, After { events: &events, ..after });
     }
     let Some(nest) = Nest::new(source.layout, item, item) else {
         return Ok(None);
     };
-    let count =
-        source.layout.element_count().checked_mul(target_item).ok_or_else(|| Error::TooLarge {
-            what: format!("{:?} of {to}", source.layout.shape()),
-        })?;
-    let buffer = Buffer::allocate(source.device, count)?;
+    let spec = TensorSpec::row_major(to, source.layout.shape())?;
+    let memory = Memory::allocate(source.device, &spec)?;
     let misfit = match overflow {
         Overflow::Refuse => Some(word_of_zero(source.device, after)?),
         Overflow::Saturate | Overflow::Wrap => None,
     };
     let ends = Ends {
         source: source.mem,
-        target: buffer.raw(),
+        target: memory.raw(),
         nest: &nest,
         misfit: misfit.as_ref().map(Buffer::raw),
+        bytes: spec.layout.compact_bytes(to)?,
     };
     let job = Job::Cast { from, to, overflow };
-    // SAFETY: the nest leads to the elements of the region, in its live buffer; the new one has
-    // room for as many of the target's; the word is an `int` of its own.
+    // SAFETY: the nest leads to the elements of the region, in its live buffer; the new memory
+    // has room for as many of the target's; the word is an `int` of its own.
     let Some(ready) = unsafe { source.device.kernels()?.run(job, &ends, after) }? else {
         return Ok(None);
     };
@@ -135,9 +139,9 @@ pub(crate) fn cast_by_kernel(
         let events = [ready];
         // SAFETY: the buffer has four bytes, and so has the array.
         unsafe { After { events: &events, ..after }.read(bytes, found.as_mut_ptr()) }?;
-        return Ok((found == [0; 4]).then_some(Filled { buffer, ready: None }));
+        return Ok((found == [0; 4]).then_some(Filled { memory, ready: None }));
     }
-    Ok(Some(Filled { buffer, ready: Some(ready) }))
+    Ok(Some(Filled { memory, ready: Some(ready) }))
 }
 
 /// Writes one element's bytes to every element of a region.
@@ -176,7 +180,7 @@ fn piece(item: usize, byte_offset: usize, alignment: usize) -> usize {
     1 << trailing
 }
 
-/// A host tensor's elements in a new buffer, or nothing where there are none.
+/// A host tensor's elements in new memory, or nothing where there are none.
 ///
 /// # Errors
 ///

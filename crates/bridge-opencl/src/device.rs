@@ -141,6 +141,19 @@ impl ClDevice {
         Ok(opened.queue.get_or_init(|| queue).clone())
     }
 
+    /// Whether a buffer may have so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`] above the device's limit.
+    pub(crate) fn can_hold(&self, bytes: usize) -> Result<()> {
+        let requested = bytes as u64;
+        if requested > self.capabilities.largest_buffer {
+            return Err(Error::OutOfMemory { device: self.device(), requested });
+        }
+        Ok(())
+    }
+
     /// How much memory there is. What is free is what the buffers that arraybridge holds leave:
     /// OpenCL does not tell what other programs hold.
     pub fn memory(&self) -> DeviceMemory {

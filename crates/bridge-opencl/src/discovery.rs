@@ -11,6 +11,7 @@ use opencl3::types::{cl_int, cl_platform_id};
 
 use crate::capabilities::Capabilities;
 use crate::device::ClDevice;
+use crate::info;
 use crate::status::message;
 
 /// The oldest OpenCL whose calls are used.
@@ -134,9 +135,7 @@ fn why_not(capabilities: &Capabilities) -> Option<String> {
 }
 
 fn text(platform: cl_platform_id, what: u32) -> String {
-    let bytes = get_platform_data(platform, what).unwrap_or_default();
-    let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(text).trim().to_owned()
+    info::text(&get_platform_data(platform, what).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -226,14 +226,22 @@ impl After<'_> {
         doing: Doing,
         command: impl FnOnce(*mut c_void, u32, *const cl_event) -> Result<cl_event, cl_int>,
     ) -> Result<ClEvent> {
+        // PoCL never finishes a command that is enqueued behind one that has failed already.
+        if let Some(cause) = self.events.iter().find_map(ClEvent::failure) {
+            return Err(doing.failed(cause));
+        }
         let raw: Vec<cl_event> = self.events.iter().map(ClEvent::raw).collect();
         let first = if raw.is_empty() { std::ptr::null() } else { raw.as_ptr() };
         let count = u32::try_from(raw.len()).unwrap_or(u32::MAX);
         let status = |status| failed_after(doing, status, self.events);
         let event = command(self.queue.raw(), count, first).map_err(status)?;
         // SAFETY: the event was just made, and the reference is handed over.
-        let event = unsafe { ClEvent::take_over(event) };
-        self.queue.flush().map_err(status)?;
+        let event = unsafe { ClEvent::take_over(event, self.events) };
+        if let Err(failure) = self.queue.flush() {
+            // The command may still run, on memory that the caller gives up when told of an error.
+            let _ = event.wait_for(doing);
+            return Err(status(failure));
+        }
         Ok(event)
     }
 

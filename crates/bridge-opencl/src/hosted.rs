@@ -104,6 +104,11 @@ impl<T: Send + 'static> Hosted<T> {
         self.buffer.raw()
     }
 
+    /// As [`Buffer::count`].
+    pub(crate) fn count(&mut self, bytes: usize) {
+        self.buffer.count(bytes);
+    }
+
     /// Gives the buffer up and waits until the driver has destroyed it.
     ///
     /// # Errors

@@ -1,17 +1,19 @@
-//! Memory used in place: the host's on a device that shares it, and the device's on the host.
+//! Memory used in place: the host's on a device that shares it, and back.
 
 use std::any::Any;
 
 use bridge_core::{
     Access, Description, Device, DeviceKind, Error, ManagedTensor, Mapping, NativeArray, Owner,
-    Ownership, Refused, Result,
+    Refused, Result,
 };
 
 use crate::array::ClArray;
+use crate::capabilities::Capabilities;
 use crate::device::ClDevice;
 use crate::enqueue::{After, MapFor};
-use crate::event::ClEvent;
+use crate::host_view::{HostView, taken_back};
 use crate::hosted::{Hosted, is_sole};
+use crate::memory::owner_of;
 use crate::queue::ClQueue;
 
 /// The border that devices other than processors want host memory on, and the size they want it a
@@ -30,7 +32,9 @@ pub(crate) fn mapping(found: &Description, to: Device) -> Mapping {
     let shares = |device| ClDevice::of(device).ok().filter(|device| shares(device));
     match (found.device.kind(), to.kind()) {
         (DeviceKind::Cpu, DeviceKind::OpenCl) => match shares(to) {
-            Some(device) => why_not(found, device).map_or(Mapping::Possible, Mapping::Declined),
+            Some(device) => {
+                why_not(found, device.capabilities()).map_or(Mapping::Possible, Mapping::Declined)
+            }
             None => Mapping::Never,
         },
         (DeviceKind::OpenCl, DeviceKind::Cpu) if shares(found.device).is_some() => {
@@ -45,11 +49,10 @@ fn shares(device: &ClDevice) -> bool {
 }
 
 /// What keeps host memory from being used in place on a device that shares it.
-fn why_not(found: &Description, device: &ClDevice) -> Option<String> {
+fn why_not(found: &Description, capabilities: &Capabilities) -> Option<String> {
     if found.layout.is_empty() {
         return None;
     }
-    let capabilities = device.capabilities();
     let bytes = match found.layout.compact_bytes(found.data_type) {
         Ok(bytes) => bytes,
         Err(error) => return Some(error.to_string()),
@@ -154,10 +157,7 @@ impl ClArray {
         // - The buffer is the tensor's memory from its data pointer on, with the same layout.
         // - The owner is `Send`; access is the tensor's own.
         let made = unsafe {
-            let owner = match found.ownership {
-                Ownership::Movable => Owner::keep_vector(hosted),
-                Ownership::Kept => Owner::keep(hosted),
-            };
+            let owner = owner_of(hosted, found.ownership);
             ManagedTensor::from_parts(data, spec, device.device(), access, owner)
         };
         Self::or_the_host_tensor(queue, made, |hosted: InPlace| hosted.into_keeper().ok())
@@ -270,117 +270,6 @@ fn cannot(found: &Description, device: &ClDevice, reason: &str) -> Error {
     }
 }
 
-/// Device memory that the host sees. Ends the mapping when dropped.
-struct HostView {
-    array: Option<ClArray>,
-    /// Where the mapping begins; null where there is no element.
-    first: *mut u8,
-}
-
-// SAFETY: the pointer leads to memory that the mapping keeps, wherever it is used; arrays are `Send`.
-unsafe impl Send for HostView {}
-
-impl HostView {
-    /// Maps an array on which no command is left.
-    fn of(array: ClArray) -> Result<ManagedTensor, Refused<ClArray>> {
-        let purpose = match array.access() {
-            Access::ReadOnly => MapFor::Reading,
-            Access::Shared | Access::Exclusive => MapFor::ReadingAndWriting,
-        };
-        let mapped = array.region().and_then(|region| match region {
-            None => Ok((std::ptr::null_mut(), 0)),
-            Some(region) => {
-                let bytes = region.bytes()?;
-                let after = After { queue: array.queue(), events: &[] };
-                // SAFETY: the region lies in its live buffer, which the array keeps.
-                let first = unsafe { after.map(bytes, purpose) }?;
-                Ok((first, region.layout.byte_offset() - bytes.offset))
-            }
-        });
-        let (first, before) = match mapped {
-            Ok(mapped) => mapped,
-            Err(error) => return Err(Refused::new(array, error)),
-        };
-        let mut spec = array.tensor().spec();
-        spec.layout = spec.layout.at_byte_offset(before);
-        let access = array.access();
-        let owner = Owner::keep(Self { array: Some(array), first });
-        // SAFETY:
-        // - The mapping reaches from the lowest element to the highest, and lives until the owner
-        //   is dropped.
-        // - The array is consumed, so no command writes; its access holds for the host as well.
-        let made =
-            unsafe { ManagedTensor::from_parts(first.cast(), spec, Device::CPU, access, owner) };
-        made.map_err(|refused| {
-            refused.map(|owner| match owner.into_kept::<Self>().map(Self::into_array) {
-                Ok(Ok(array)) => array,
-                _ => unreachable!("the layout was an array's, and the mapping was just made"),
-            })
-        })
-    }
-
-    /// Ends the mapping; the array's next command waits for that.
-    fn into_array(mut self) -> Result<ClArray, Refused<Self>> {
-        let unmapped = self.unmap();
-        match (unmapped, self.array.take()) {
-            (Ok(event), Some(mut array)) => {
-                if let Some(event) = event {
-                    array.ready_after(event);
-                }
-                Ok(array)
-            }
-            (Err(error), array) => {
-                self.array = array;
-                Err(Refused::new(self, error))
-            }
-            (Ok(_), None) => unreachable!("the array is taken here and in drop only"),
-        }
-    }
-
-    fn unmap(&mut self) -> Result<Option<ClEvent>> {
-        let Some(array) = &self.array else {
-            return Ok(None);
-        };
-        if self.first.is_null() {
-            return Ok(None);
-        }
-        let after = After { queue: array.queue(), events: &[] };
-        // SAFETY: `first` came from mapping this array's buffer and is forgotten below.
-        let event = unsafe { after.unmap(array.raw(), self.first) }?;
-        self.first = std::ptr::null_mut();
-        Ok(Some(event))
-    }
-}
-
-impl Drop for HostView {
-    fn drop(&mut self) {
-        // Nobody is left to be told that a driver refused.
-        let _ = self.unmap();
-    }
-}
-
-/// The array behind a view, where it is one of `device`'s.
-///
-/// # Errors
-///
-/// The tensor itself, where it is not.
-fn taken_back(
-    tensor: ManagedTensor,
-    device: &'static ClDevice,
-) -> Result<Result<ClArray, Refused<ManagedTensor>>, ManagedTensor> {
-    let (data, spec, access) = (tensor.data(), tensor.spec(), tensor.access());
-    let view = tensor.into_owner::<HostView>()?;
-    // SAFETY: these are the tensor's own parts.
-    let again = |view| unsafe {
-        ManagedTensor::from_parts(data, spec, Device::CPU, access, Owner::keep(view))
-            .unwrap_or_else(|refused| unreachable!("it was a tensor: {}", refused.error()))
-    };
-    if view.array.as_ref().is_none_or(|array| !std::ptr::eq(array.device(), device)) {
-        return Err(again(view));
-    }
-    Ok(view.into_array().map_err(|refused| refused.map(again)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,20 +287,45 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_cannot_be_used_in_place_says_why() {
-        let Ok([device, ..]) = ClDevice::all() else { return };
-        if !device.capabilities().is_cpu {
-            return;
+    /// A device that shares the host's memory.
+    fn sharing(is_cpu: bool, svm_system: bool) -> Capabilities {
+        Capabilities {
+            is_cpu,
+            svm_system,
+            unified_memory: true,
+            largest_buffer: 1 << 30,
+            ..Capabilities::of_nothing()
         }
-        let row = |count| Layout::row_major(&[count]).unwrap();
-        assert_eq!(why_not(&found(row(5), 4), device), None);
-        assert_eq!(why_not(&found(row(0), 1), device), None);
-        let gaps = Layout::new(&[4], &[2], 0).unwrap();
-        for (layout, alignment, word) in
-            [(gaps, 16, "gaps"), (row(4), 2, "border of 2"), (row(1 << 50), 16, "limit")]
+    }
+
+    fn row(count: usize) -> Layout {
+        Layout::row_major(&[count]).unwrap()
+    }
+
+    #[test]
+    fn a_processor_takes_any_address_that_suits_the_element() {
+        for device in [sharing(true, false), sharing(false, true)] {
+            assert_eq!(why_not(&found(row(5), 4), &device), None);
+            assert_eq!(why_not(&found(row(0), 1), &device), None);
+            let gaps = Layout::new(&[4], &[2], 0).unwrap();
+            for (layout, alignment, word) in
+                [(gaps, 16, "gaps"), (row(4), 2, "border of 2"), (row(1 << 50), 16, "limit")]
+            {
+                let reason = why_not(&found(layout, alignment), &device).unwrap();
+                assert!(reason.contains(word), "{reason}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_integrated_gpu_wants_whole_lines_from_the_border_of_a_page() {
+        let device = sharing(false, false);
+        assert_eq!(why_not(&found(row(1024), 4096), &device), None);
+        assert_eq!(why_not(&found(row(16), 8192), &device), None);
+        for (count, alignment, word) in
+            [(1024, 64, "border of 64 bytes, not of 4096"), (17, 4096, "68 bytes are no multiple")]
         {
-            let reason = why_not(&found(layout, alignment), device).unwrap();
+            let reason = why_not(&found(row(count), alignment), &device).unwrap();
             assert!(reason.contains(word), "{reason}");
         }
     }

@@ -24,13 +24,17 @@ mod discovery;
 mod enqueue;
 mod event;
 mod handle;
+mod host_view;
 mod hosted;
 mod in_place;
+mod info;
 mod kernels;
+mod memory;
 mod native;
 mod queue;
 mod region;
 mod status;
+mod streams;
 mod svm;
 mod transfer;
 

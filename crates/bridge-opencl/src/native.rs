@@ -8,8 +8,8 @@ use bridge_core::{
 use crate::array::ClArray;
 use crate::backend::{NAME, OpenCl};
 use crate::device::ClDevice;
-use crate::queue::ClQueue;
 use crate::region::Region;
+use crate::streams::{self, Ready};
 
 /// Everything is carried as bytes.
 const DATA_TYPES: [DataType; DataType::NAMED.len() + 1] = {
@@ -33,27 +33,33 @@ impl NativeArray<OpenCl> for ClArray {
         Ok(self.tensor().describe())
     }
 
-    /// A tensor whose data is not ready yet carries the queue it becomes ready on. Before it is
-    /// handed over as DLPack, which carries no queue, wait for it.
+    /// A tensor whose data is not ready yet carries a stream number of arraybridge's own, which tells
+    /// the queue and what to wait for. Before it is handed over as DLPack to others, wait for it.
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
         let is_default =
             self.device().queue().is_ok_and(|default| default.is_same_as(self.queue()));
-        let stream = self.ready().map(|_| self.queue().stream());
-        if stream.is_none() && is_default {
+        let last = self.ready();
+        if last.is_none() && is_default {
             return Ok(self.into_parts().0);
         }
         let tensor = self.tensor();
         let (data, spec) = (tensor.data(), tensor.spec());
         let (device, access) = (tensor.device(), tensor.access());
-        let owner = match tensor.describe().ownership {
-            Ownership::Movable => Owner::keep_vector(self),
-            Ownership::Kept => Owner::keep(self),
+        let ownership = tensor.describe().ownership;
+        let (array, stream) = match last {
+            Some(last) => self.announced(last),
+            None => (self, None),
+        };
+        let owner = match ownership {
+            Ownership::Movable => Owner::keep_vector(array),
+            Ownership::Kept => Owner::keep(array),
         };
         // SAFETY: memory, access and owner are the array's, which is kept whole; data that is not
         // ready says so by its stream.
         let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) };
         match tensor {
-            // SAFETY: the array's last command is enqueued on its queue, which the owner keeps.
+            // SAFETY: the stream's number leads to the array's last command as long as the owner
+            // lives.
             Ok(tensor) => Ok(unsafe { tensor.ready_on(stream) }),
             Err(refused) => Err(refused.map(|owner| match owner.into_kept::<Self>() {
                 Ok(array) => array,
@@ -64,7 +70,7 @@ impl NativeArray<OpenCl> for ClArray {
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
         if tensor.is_kept_by::<Self>() {
-            return tensor.into_owner().or_else(adopted);
+            return tensor.into_owner().map(Self::unannounced).or_else(adopted);
         }
         adopted(tensor)
     }
@@ -82,8 +88,8 @@ fn adopted(tensor: ManagedTensor) -> Result<ClArray, Refused<ManagedTensor>> {
     }
 }
 
-/// The queue that a tensor is worked on and the event it is ready on, if it can be worked on.
-fn check(tensor: &ManagedTensor) -> Result<(ClQueue, Option<crate::ClEvent>)> {
+/// What a tensor is worked on and when it is ready, if it can be worked on.
+fn check(tensor: &ManagedTensor) -> Result<Ready> {
     let accepts = <ClArray as NativeArray<OpenCl>>::ACCEPTS;
     if !accepts.has(tensor.data_type()) {
         return Err(Error::UnsupportedDataType {
@@ -94,13 +100,5 @@ fn check(tensor: &ManagedTensor) -> Result<(ClQueue, Option<crate::ClEvent>)> {
         });
     }
     Region::of(tensor)?;
-    let device = ClDevice::of(tensor.device())?;
-    match tensor.stream() {
-        None => Ok((device.queue()?, None)),
-        Some(stream) => {
-            let queue = ClQueue::of_stream(stream, device)?;
-            let event = queue.marker()?;
-            Ok((queue, Some(event)))
-        }
-    }
+    streams::ready(tensor.stream(), ClDevice::of(tensor.device())?)
 }

@@ -1,20 +1,22 @@
-//! Command queues, and the stream numbers that tensors carry for them.
+//! Command queues, and which of them live.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bridge_core::{Error, Result, Stream};
+use bridge_core::{Error, Result};
 use opencl3::command_queue::{
-    CL_QUEUE_CONTEXT, CL_QUEUE_DEVICE, CommandQueue, create_command_queue,
-    enqueue_marker_with_wait_list, finish, flush, get_command_queue_data,
+    CL_QUEUE_CONTEXT, CL_QUEUE_DEVICE, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, CL_QUEUE_PROPERTIES,
+    CommandQueue, create_command_queue, enqueue_marker_with_wait_list, finish, flush,
+    get_command_queue_data,
 };
-use opencl3::types::{cl_command_queue, cl_int};
+use opencl3::types::{cl_command_queue, cl_command_queue_info, cl_int};
 
 use crate::device::ClDevice;
 use crate::event::ClEvent;
 use crate::handle::{self, Owned};
+use crate::info;
 use crate::status::Doing;
 
 /// A command queue of one device: commands run in the order they were enqueued in.
@@ -29,8 +31,7 @@ struct Inner {
     number: u64,
 }
 
-/// Every live queue by its stream number. A tensor carries the number, not the handle: whoever
-/// makes up a number gets an error, not a dangling pointer.
+/// Every live queue.
 static QUEUES: Mutex<BTreeMap<u64, Weak<Inner>>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -55,23 +56,32 @@ impl ClQueue {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] where the queue belongs to another context or another device than
-    /// `device`: memory of one context means nothing in another.
+    /// `device`, as memory of one context means nothing in another, or where it runs its commands
+    /// out of order.
     pub fn of(device: &'static ClDevice, queue: &CommandQueue) -> Result<Self> {
         let doing = Doing::new("hold a command queue", device.device(), 0);
-        let info = |what| -> Result<usize> {
-            let bytes = doing.check(get_command_queue_data(queue.get(), what))?;
-            Ok(bytes.try_into().map_or(0, usize::from_ne_bytes))
+        let info = |what: cl_command_queue_info| -> Result<u64> {
+            Ok(info::number(&doing.check(get_command_queue_data(queue.get(), what))?))
         };
-        let ours = (device.raw_context()?.addr(), device.id().addr());
+        let unfit = |found: &str, expected| {
+            let (what, found) = ("the command queue", found.to_owned());
+            Err(Error::InvalidArgument { what, found, expected })
+        };
+        let ours = (device.raw_context()?.addr() as u64, device.id().addr() as u64);
         if (info(CL_QUEUE_CONTEXT)?, info(CL_QUEUE_DEVICE)?) != ours {
-            return Err(Error::InvalidArgument {
-                what: "the command queue",
-                found: "one of another context or device".to_owned(),
-                expected: format!(
+            return unfit(
+                "one of another context or device",
+                format!(
                     "create it in the context of {}, which ClDevice::context() gives",
                     device.device()
                 ),
-            });
+            );
+        }
+        if info(CL_QUEUE_PROPERTIES)? & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE != 0 {
+            return unfit(
+                "one that runs its commands out of order",
+                "create it without CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE".to_owned(),
+            );
         }
         // SAFETY: opencl3's queue is live while it is borrowed.
         let handle = doing.check(unsafe { Owned::retain(queue.get()) })?;
@@ -83,29 +93,6 @@ impl ClQueue {
         let inner = Arc::new(Inner { handle, device, number });
         queues().insert(number, Arc::downgrade(&inner));
         Self(inner)
-    }
-
-    /// The queue behind a stream number, where it is one of `device`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidTensor`] where no live queue of the device has the number.
-    pub(crate) fn of_stream(stream: Stream, device: &ClDevice) -> Result<Self> {
-        let found = queues().get(&stream.0).and_then(Weak::upgrade);
-        found.filter(|inner| std::ptr::eq(inner.device, device)).map(Self).ok_or_else(|| {
-            Error::InvalidTensor {
-                reason: format!(
-                    "it is ready on {stream:?}, which is no live command queue of {}; wait for its \
-                     data and say so with ready_on(None)",
-                    device.device()
-                ),
-            }
-        })
-    }
-
-    /// The number that tensors carry whose data is ready on this queue.
-    pub(crate) fn stream(&self) -> Stream {
-        Stream(self.0.number)
     }
 
     /// The device whose commands it runs.
@@ -157,7 +144,7 @@ impl ClQueue {
         // SAFETY: the queue is live, and no events are waited for.
         let raw = unsafe { enqueue_marker_with_wait_list(self.raw(), 0, std::ptr::null()) };
         // SAFETY: the event was just made, and the reference is handed over.
-        let event = unsafe { ClEvent::take_over(doing.check(raw)?) };
+        let event = unsafe { ClEvent::take_over(doing.check(raw)?, &[]) };
         doing.check(self.flush())?;
         Ok(event)
     }

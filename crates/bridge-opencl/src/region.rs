@@ -48,7 +48,7 @@ impl<'a> Region<'a> {
         let invalid = |reason| Err(Error::InvalidTensor { reason });
         // SAFETY: whoever made the tensor promised that its data is memory of an OpenCL device,
         // which is a live `cl_mem`; the tensor keeps it.
-        let info = unsafe { BufferInfo::of(self.mem) }?;
+        let info = unsafe { BufferInfo::of(self.mem, self.device.device()) }?;
         if !info.is_buffer {
             return invalid("its handle is an image or a pipe, not a buffer".to_owned());
         }

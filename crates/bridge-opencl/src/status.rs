@@ -2,8 +2,7 @@
 
 use bridge_core::{Device, Error, Result};
 use opencl3::error_codes::{
-    CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST, CL_MEM_OBJECT_ALLOCATION_FAILURE,
-    CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, error_text,
+    CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, error_text,
 };
 use opencl3::types::cl_int;
 
@@ -40,11 +39,6 @@ impl Doing {
             status => framework(self.operation, message(status)),
         }
     }
-}
-
-/// Whether a status says that a command did not run because one before it had failed.
-pub(crate) const fn blames_another_command(status: cl_int) -> bool {
-    status == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST
 }
 
 pub(crate) fn framework(operation: &'static str, message: String) -> Error {

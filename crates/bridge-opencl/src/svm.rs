@@ -30,10 +30,8 @@ impl SvmMemory {
                 remedy: "allocate a buffer, with ClArray::zeros".to_owned(),
             });
         }
+        device.can_hold(bytes)?;
         let out_of_memory = Error::OutOfMemory { device: device.device(), requested: bytes as u64 };
-        if bytes as u64 > capabilities.largest_buffer {
-            return Err(out_of_memory);
-        }
         let fine = if capabilities.svm_fine { CL_MEM_SVM_FINE_GRAIN_BUFFER } else { 0 };
         // SAFETY: the context is live, the size is not zero, and the flags are those that the
         // device has; alignment 0 is the largest of OpenCL C's types.

@@ -8,7 +8,7 @@ use bridge_core::{
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::DropCounter;
-use support::{Gate, array};
+use support::{Gate, array, drivers_array};
 
 /// Runs a test on every device that shares memory with the host and takes any address.
 fn on_sharing_devices(test: impl Fn(&ClQueue)) {
@@ -95,16 +95,42 @@ fn both_sides_see_the_same_memory() {
 }
 
 #[test]
-fn device_memory_is_lent_to_the_host_and_taken_back() {
+fn memory_of_the_driver_is_lent_to_the_host_and_taken_back() {
     on_sharing_devices(|queue| {
-        let array = array(queue, &[1_u16, 2, 3, 4]);
+        let mut array = drivers_array(queue, &[1_u16, 2, 3, 4]);
         let handle = array.raw();
-        let mut host = array.into_host().unwrap();
-        assert_eq!(host.device(), Device::CPU);
-        host.as_mut_slice::<u16>().unwrap()[2] = 9;
+        array.fill(7_u16).unwrap();
+        let host = array.into_host().unwrap();
+        assert_eq!((host.device(), host.access()), (Device::CPU, Access::Shared));
+        assert_eq!(host.as_slice::<u16>().unwrap(), [7; 4]);
+        // SAFETY: the memory is mapped for writing, and nobody else touches it.
+        unsafe { host.first_element().cast::<u16>().add(2).write(9) };
         let again = ClArray::in_place(queue, host).unwrap();
         assert_eq!(again.raw(), handle, "another buffer");
-        assert_eq!(again.to_vec::<u16>().unwrap(), [1, 2, 9, 4]);
+        assert_eq!(again.to_vec::<u16>().unwrap(), [7, 7, 9, 7]);
+        // Dropped while it is lent: the mapping ends.
+        drop(again.into_host().unwrap());
+        queue.finish().unwrap();
+    });
+}
+
+#[test]
+fn what_a_processor_made_becomes_a_vector_without_a_copy() {
+    support::on_every_device(|queue| {
+        if !queue.device().capabilities().is_cpu {
+            return;
+        }
+        let up = array(queue, &[1_i32, -2, 3]);
+        let copy = up.copy().unwrap();
+        let cast = up.cast(DataType::F64, bridge_core::Overflow::Refuse).unwrap();
+        let zeros = ClArray::zeros(queue, DataType::I32, &[3]).unwrap();
+        let vector = |array: ClArray| array.into_host().unwrap().into_vec::<i32>().unwrap().0;
+        assert_eq!(vector(copy), [1, -2, 3]);
+        assert_eq!(vector(zeros), [0; 3]);
+        assert_eq!(cast.into_host().unwrap().into_vec::<f64>().unwrap().0, [1.0, -2.0, 3.0]);
+        // A view is lent as what it is; the whole would be another array.
+        let view = up.sliced(0, 2, 3, -1).unwrap().into_host().unwrap();
+        assert!(view.into_vec::<i32>().is_err());
     });
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use bridge_core::{
-    Access, Backend, DataType, Device, ManagedTensor, NativeArray, Owner, Stream, TensorSpec,
+    Access, Backend, DataType, Device, Error, ManagedTensor, NativeArray, Owner, Stream, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use support::{Gate, array, is_held_up};
@@ -46,6 +46,61 @@ fn tensors_carry_the_queue_their_data_is_ready_on() {
         gate.open();
         assert_eq!(copy.to_vec::<i32>().unwrap(), [2; 3]);
     });
+}
+
+/// What reads the data of a tensor that is a view: it leads to no array any more.
+fn read_by_a_view(array: ClArray) -> ClArray {
+    let view = array.export().unwrap().sliced(0, 0, 3, 1).unwrap();
+    ClArray::import(view).unwrap().copy().unwrap()
+}
+
+#[test]
+fn an_array_that_changed_its_queue_is_waited_for_where_it_was_made() {
+    support::on_every_device(|producer| {
+        let consumer = ClQueue::new(producer.device()).unwrap();
+        let gate = Gate::new(producer);
+        // The last command runs on the queue that the array has left.
+        let copy = read_by_a_view(produced_behind(&gate, producer).on_queue(&consumer).unwrap());
+        assert!(is_held_up(&copy), "the consumer did not wait");
+        gate.open();
+        assert_eq!(copy.to_vec::<i32>().unwrap(), [2; 3]);
+    });
+}
+
+#[test]
+fn an_event_of_yours_is_waited_for_through_a_tensor() {
+    support::on_every_device(|queue| {
+        let gate = Gate::new(queue);
+        let mut made = array(queue, &[1_i32; 8]);
+        made.ready_after(gate.event());
+        let copy = read_by_a_view(made);
+        assert!(is_held_up(&copy), "the consumer did not wait");
+        gate.open();
+        assert_eq!(copy.to_vec::<i32>().unwrap(), [1; 3]);
+        // One that fails is told to whom the tensor came.
+        let gate = Gate::new(queue);
+        let mut made = array(queue, &[1_i32; 8]);
+        made.ready_after(gate.event());
+        let copy = read_by_a_view(made);
+        gate.fail(-4);
+        let told = copy.to_vec::<i32>();
+        assert!(matches!(told, Err(Error::OutOfMemory { .. })), "{told:?}");
+    });
+}
+
+#[test]
+fn a_queue_that_runs_its_commands_out_of_order_is_refused() {
+    use opencl3::command_queue::{CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, CommandQueue};
+    for device in support::devices() {
+        let context = device.context().unwrap();
+        let properties = CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+        // SAFETY: the context and its device are live.
+        let Ok(queue) = (unsafe { CommandQueue::create(context, device.id(), properties) }) else {
+            continue; // The device has none.
+        };
+        let error = ClQueue::of(device, &queue).unwrap_err();
+        assert!(error.to_string().contains("out of order"), "{error}");
+    }
 }
 
 #[test]

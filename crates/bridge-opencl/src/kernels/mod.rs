@@ -63,6 +63,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) nest: &'a Nest,
     /// A word that the kernel sets to 1 where a value does not fit.
     pub(crate) misfit: Option<cl_mem>,
+    /// Bytes that are written.
+    pub(crate) bytes: usize,
 }
 
 impl Kernels {
@@ -117,7 +119,7 @@ impl Kernels {
         let groups = count.div_ceil(GROUP).min(most);
         // SAFETY: all arguments are set; each work item stays below `count` elements of the target,
         // and reads the elements of the nest.
-        unsafe { after.run_kernel(kernel.raw(), groups, GROUP, count) }.map(Some)
+        unsafe { after.run_kernel(kernel.raw(), groups, GROUP, ends.bytes) }.map(Some)
     }
 }
 

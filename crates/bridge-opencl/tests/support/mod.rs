@@ -6,15 +6,17 @@ use std::io::Write;
 
 use bridge_core::Element;
 use bridge_opencl::{ClArray, ClDevice, ClEvent, ClQueue};
-use opencl3::command_queue::enqueue_barrier_with_wait_list;
+use opencl3::command_queue::{enqueue_barrier_with_wait_list, enqueue_write_buffer};
 use opencl3::event::{CL_COMPLETE, create_user_event, release_event, set_user_event_status};
-use opencl3::memory::ClMem;
+use opencl3::memory::{Buffer, CL_MEM_ALLOC_HOST_PTR, CL_MEM_READ_WRITE, ClMem};
+use opencl3::types::CL_TRUE;
 
 /// The devices, or none where there is no OpenCL: then a test says so and passes.
 pub(crate) fn devices() -> &'static [ClDevice] {
     match ClDevice::all() {
         Ok(devices) => devices,
         Err(error) => {
+            assert!(!bridge_testkit::is_required("opencl"), "{error}");
             // A test must not fail for want of a terminal.
             let _ = writeln!(std::io::stderr(), "nothing is tested: {error}");
             &[]
@@ -104,9 +106,27 @@ pub(crate) fn array<T: Element>(queue: &ClQueue, elements: &[T]) -> ClArray {
     ClArray::from_slice(queue, elements, &[elements.len()]).expect("it fits")
 }
 
-/// Bytes of memory that the process has now.
-pub(crate) fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: u64 = status.split(' ').nth(1).expect("a field").parse().expect("a number");
-    pages * 4096
+/// An array over a buffer of opencl3's with these elements: memory of the driver, which an array made
+/// of host memory is not on every device.
+pub(crate) fn drivers_array<T: Element>(queue: &ClQueue, elements: &[T]) -> ClArray {
+    let context = queue.device().context().expect("a device has a context");
+    // SAFETY: there is no host pointer; the buffer has room for the elements, which are written
+    // before the call returns and valid for their type.
+    unsafe {
+        let (flags, nowhere) = (CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, std::ptr::null_mut());
+        let buffer = Buffer::<T>::create(context, flags, elements.len(), nowhere).expect("memory");
+        let (first, bytes) = (elements.as_ptr().cast_mut().cast(), size_of_val(elements));
+        let written = enqueue_write_buffer(
+            queue.raw(),
+            buffer.get(),
+            CL_TRUE,
+            0,
+            bytes,
+            first,
+            0,
+            std::ptr::null(),
+        );
+        release_event(written.expect("written")).expect("the event is live");
+        ClArray::from_buffer(queue, buffer, &[elements.len()]).expect("it fits")
+    }
 }

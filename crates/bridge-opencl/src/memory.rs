@@ -1,0 +1,97 @@
+//! New memory for the arrays of a device.
+
+use bridge_core::{ManagedTensor, Owner, Ownership, Result, TensorSpec};
+use opencl3::types::cl_mem;
+
+use crate::buffer::Buffer;
+use crate::device::ClDevice;
+use crate::event::ClEvent;
+use crate::hosted::Hosted;
+
+/// Memory of a device, new and nobody else's.
+///
+/// A processor works in memory that a `Vec` can own, which the driver is lent: an array goes back
+/// to the host without a copy, and the host's own kernels fill it without a command. Other devices
+/// work in their driver's memory.
+pub(crate) enum Memory {
+    Drivers(Buffer),
+    Hosts(Hosted<ManagedTensor>),
+}
+
+/// New memory, and when what it is filled with is there: `None` where it already is.
+pub(crate) struct Filled {
+    pub(crate) memory: Memory,
+    pub(crate) ready: Option<ClEvent>,
+}
+
+impl Memory {
+    /// Memory for `spec`, of at least one element. What lies in it is not initialized: every element
+    /// must be written before anything reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory) above the device's limit, before
+    /// anybody is asked, and where driver or host have none.
+    pub(crate) fn allocate(device: &'static ClDevice, spec: &TensorSpec) -> Result<Self> {
+        let bytes = bytes_of(spec)?;
+        if !works_in_host_memory(device) {
+            return Buffer::allocate(device, bytes).map(Self::Drivers);
+        }
+        device.can_hold(bytes)?;
+        // SAFETY: no element is read here; whoever makes an array of the memory has them written
+        // first.
+        let host = unsafe { bridge_host::allocate(spec, spec.data_type.alignment()) }?;
+        Self::of_host(device, host)
+    }
+
+    /// The memory of a host tensor that nobody else holds, on a device that
+    /// [works in such](works_in_host_memory).
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate).
+    pub(crate) fn of_host(device: &'static ClDevice, host: ManagedTensor) -> Result<Self> {
+        let bytes = bytes_of(&host.spec())?;
+        device.can_hold(bytes)?;
+        let first = host.data();
+        // SAFETY: the tensor has these bytes from its data pointer on and is consumed, so that nobody
+        // else writes them; it keeps them.
+        let mut hosted = unsafe { Hosted::new(device, first, bytes, false, host) }?;
+        hosted.count(bytes);
+        Ok(Self::Hosts(hosted))
+    }
+
+    pub(crate) fn raw(&self) -> cl_mem {
+        match self {
+            Self::Drivers(buffer) => buffer.raw(),
+            Self::Hosts(hosted) => hosted.raw(),
+        }
+    }
+
+    /// What keeps the memory alive.
+    pub(crate) fn into_owner(self) -> Owner {
+        match self {
+            Self::Drivers(buffer) => Owner::keep(buffer),
+            Self::Hosts(hosted) => owner_of(hosted, Ownership::Movable),
+        }
+    }
+}
+
+/// The owner of a buffer over host memory of this ownership.
+pub(crate) fn owner_of(hosted: Hosted<ManagedTensor>, ownership: Ownership) -> Owner {
+    match ownership {
+        Ownership::Movable => Owner::keep_vector(hosted),
+        Ownership::Kept => Owner::keep(hosted),
+    }
+}
+
+/// Whether new memory of the device is the host's.
+pub(crate) fn works_in_host_memory(device: &ClDevice) -> bool {
+    device.capabilities().is_cpu
+}
+
+/// Bytes from the start of the memory to the end of the elements.
+pub(crate) fn bytes_of(spec: &TensorSpec) -> Result<usize> {
+    let span = spec.layout.span(spec.data_type)?;
+    Ok(spec.layout.byte_offset().saturating_add_signed(span.end))
+}
