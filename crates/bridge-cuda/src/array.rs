@@ -146,6 +146,7 @@ impl CudaArray {
     ///
     /// [`Error::InvalidArgument`] where the target is of another element type or shape, or not pinned,
     /// row-major and nobody else's. Array and target come back.
+    #[expect(clippy::type_complexity, reason = "both sides of the copy come back")]
     pub fn download_to(
         self,
         target: ManagedTensor,

@@ -144,20 +144,21 @@ fn launch(
         }
         for part in parts(axes, read, written) {
             let place = place.of(&part, written);
+            let (name, grid, arguments) = match &part.way {
+                Way::Loops(loops) => (
+                    hot.strided,
+                    Grid::lines(loops.count.div_ceil((4 / written as u64).max(1))),
+                    place.arguments(&how.overflow, &**loops),
+                ),
+                Way::Planes(planes) => (
+                    hot.transposed,
+                    Grid::tiles(planes.tiles),
+                    place.arguments(&how.overflow, &**planes),
+                ),
+            };
             // SAFETY: as above, with loops or planes that lead to the source's numbers, and to as
             // many in the target as there are.
-            match &part.way {
-                Way::Loops(loops) => unsafe {
-                    let grid = Grid::lines(loops.count.div_ceil((4 / written as u64).max(1)));
-                    let arguments = place.arguments(&how.overflow, &**loops);
-                    gpu.kernels.launch(gpu, stream, hot.strided, grid, &arguments)
-                },
-                Way::Planes(planes) => unsafe {
-                    let arguments = place.arguments(&how.overflow, &**planes);
-                    let grid = Grid::tiles(planes.tiles);
-                    gpu.kernels.launch(gpu, stream, hot.transposed, grid, &arguments)
-                },
-            }?;
+            unsafe { gpu.kernels.launch(gpu, stream, name, grid, &arguments) }?;
         }
         return Ok(());
     }

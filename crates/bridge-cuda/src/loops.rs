@@ -308,7 +308,8 @@ mod tests {
     #[test]
     fn places_are_divided_without_a_division() {
         let divided = |place: u32, step: Step| {
-            ((u64::from(place) * u64::from(step.magic) >> 32) as u32 + place) >> step.shift
+            let high = (u64::from(place) * u64::from(step.magic)) >> 32;
+            (high as u32 + place) >> step.shift
         };
         for extent in (1..70).chain([1000, 4095, 4097, 65_537, 1 << 30, (1 << 30) - 1]) {
             let step = Step::new(extent, 0);

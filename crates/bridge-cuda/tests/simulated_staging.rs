@@ -21,10 +21,10 @@ const THREADS: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs `work` in a process with few buffers; fails where it does not end.
-fn with_few_buffers(name: &str, config: Config, work: fn(&SimulatedCuda)) {
+fn with_few_buffers(name: &str, config: &Config, work: fn(&SimulatedCuda)) {
     let limit = LIMIT.to_string();
     let variables = [("ARRAYBRIDGE_CUDA_STAGING", limit.as_str())];
-    alone_with(name, &config, &variables, |_| {
+    alone_with(name, config, &variables, |_| {
         let (done, ended) = mpsc::channel();
         let worker = thread::spawn(move || {
             // What is loaded is one driver, whoever controls it.
@@ -83,7 +83,7 @@ fn most_pinned(work: impl FnOnce()) -> u64 {
 #[test]
 fn more_threads_than_buffers_are_served_all() {
     let name = "more_threads_than_buffers_are_served_all";
-    with_few_buffers(name, Config::default().memory(1 << 30), |_| {
+    with_few_buffers(name, &Config::default().memory(1 << 30), |_| {
         let most = most_pinned(|| {
             all_at_once(|thread| {
                 let host = source(thread);
@@ -103,7 +103,7 @@ fn more_threads_than_buffers_are_served_all() {
 #[test]
 fn small_and_large_buffers_do_not_keep_each_other_out() {
     let name = "small_and_large_buffers_do_not_keep_each_other_out";
-    with_few_buffers(name, Config::default().memory(1 << 30), |_| {
+    with_few_buffers(name, &Config::default().memory(1 << 30), |_| {
         let most = most_pinned(|| {
             all_at_once(|thread| {
                 // 16, 8 or 1 MiB pieces, more than there may be or nearly so, and a checked cast,
@@ -129,7 +129,7 @@ fn small_and_large_buffers_do_not_keep_each_other_out() {
 fn copies_between_devices_share_the_buffers_too() {
     let name = "copies_between_devices_share_the_buffers_too";
     let config = Config::default().memory(1 << 30).peer_access(false);
-    with_few_buffers(name, config, |_| {
+    with_few_buffers(name, &config, |_| {
         let most = most_pinned(|| {
             all_at_once(|thread| {
                 let (host, to) = (source(thread), [OTHER, GPU][thread % 2]);
@@ -145,7 +145,7 @@ fn copies_between_devices_share_the_buffers_too() {
 #[test]
 fn a_buffer_that_cannot_be_pinned_keeps_nobody_waiting() {
     let name = "a_buffer_that_cannot_be_pinned_keeps_nobody_waiting";
-    with_few_buffers(name, Config::default().memory(1 << 30), |cuda| {
+    with_few_buffers(name, &Config::default().memory(1 << 30), |cuda| {
         // The first buffers of some threads are refused; whoever is told so tries once more.
         for nth in [0, 1, 2] {
             cuda.inject(Fault::PinnedOutOfMemory { nth });
