@@ -7,6 +7,4 @@
 pub mod libtorch_dlpack;
 #[cfg(feature = "opencl")]
 pub mod opencl_calls;
-mod python_peer;
-
 pub use python_peer::PythonPeer;

@@ -4,7 +4,8 @@ fn main() {
     let kernels = "../../crates/bridge-cuda/src/kernels";
     for file in [
         "src/host.cpp".to_owned(),
-        format!("{kernels}/kernels.cu"),
+        format!("{kernels}/kernels.h"),
+        format!("{kernels}/entries.h"),
         format!("{kernels}/arithmetic.h"),
     ] {
         println!("cargo::rerun-if-changed={file}");

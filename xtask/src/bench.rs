@@ -51,14 +51,24 @@ fn tool(workspace: &Workspace, options: &Options) -> Tool {
     workspace
         .cargo()
         .args(["bench", "--package", "bridge-benches", "--benches"])
-        .args(features(&options.with))
+        .args(more(&options.with))
         .args(["--"])
         .args(for_criterion)
 }
 
-fn features(with: &[Backend]) -> Vec<String> {
-    let names: Vec<_> = with.iter().map(|backend| format!("{backend:?}").to_lowercase()).collect();
-    if names.is_empty() { names } else { vec!["--features".to_owned(), names.join(",")] }
+/// What cargo is told of backends: those of CUDA are a package, the others features.
+fn more(with: &[Backend]) -> Vec<String> {
+    let (cuda, others): (Vec<Backend>, Vec<Backend>) =
+        with.iter().copied().partition(|&backend| backend == Backend::Cuda);
+    let mut words = Vec::new();
+    if !cuda.is_empty() {
+        words.extend(["--package".to_owned(), "bridge-benches-cuda".to_owned()]);
+    }
+    if !others.is_empty() {
+        let names: Vec<_> = others.iter().map(|one| format!("{one:?}").to_lowercase()).collect();
+        words.extend(["--features".to_owned(), names.join(",")]);
+    }
+    words
 }
 
 /// A backend whose benchmarks are built on request.
@@ -82,7 +92,7 @@ impl Backend {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backend, Options, features, tool};
+    use super::{Backend, Options, more, tool};
     use crate::workspace::tests::example;
 
     #[test]
@@ -97,8 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn backends_become_features() {
-        assert!(features(&[]).is_empty());
-        assert_eq!(features(&[Backend::Torch, Backend::Opencl]), ["--features", "torch,opencl"]);
+    fn backends_become_features_and_cuda_a_package() {
+        assert!(more(&[]).is_empty());
+        assert_eq!(more(&[Backend::Torch, Backend::Opencl]), ["--features", "torch,opencl"]);
+        let all = more(&[Backend::Cuda, Backend::Torch]);
+        assert_eq!(all, ["--package", "bridge-benches-cuda", "--features", "torch"]);
     }
 }

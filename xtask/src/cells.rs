@@ -88,6 +88,7 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
         Cell { requirements: &[&CPP_COMPILER], ..together("cuda kernels", "cuda-kernels") },
         together("cuda driver", "simulated-cuda"),
+        together("cuda hand-over", "bridge-benches-cuda"),
         together("xtask", "xtask"),
         together("measured", "measured"),
         together("gpu-runner", "gpu-runner"),

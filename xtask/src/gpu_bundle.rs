@@ -18,6 +18,9 @@ const MOST_BYTES: u64 = 64 << 20;
 /// Test programs whose names start so need the simulated driver.
 const SIMULATED: &str = "simulated_";
 
+/// What torch's hand-over is measured with.
+const HAND_OVER: &str = "libtorch_hand_over.so";
+
 /// Options of `gpu-bundle`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -31,10 +34,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     let out = options.out.clone().unwrap_or_else(|| workspace.target.join("gpu-bundle"));
     let tests = built(&cargo(workspace, "test --release --no-run --package bridge-cuda"))?;
     let tests = tests.into_iter().filter(|program| !program.name.starts_with(SIMULATED));
-    let benchmarks = built(&cargo(
-        workspace,
-        "bench --no-run --package bridge-benches --features cuda --bench cuda",
-    ))?;
+    let built_benchmarks =
+        built(&cargo(workspace, "bench --no-run --package bridge-benches-cuda --bench cuda"))?;
+    // Python loads the library of the benchmarks from beside them, under its name.
+    let (libraries, benchmarks): (Vec<_>, Vec<_>) =
+        built_benchmarks.into_iter().partition(|program| program.name.ends_with(".so"));
     let runner = built(&cargo(workspace, "build --release --package gpu-runner"))?;
     let commit = Tool::new("git", &workspace.root).args(["describe", "--always", "--dirty"]);
 
@@ -42,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     bundle.empty()?;
     let tests = bundle.add("test-", tests)?;
     let benchmarks = bundle.add("benchmark-", benchmarks)?;
-    bundle.add("", runner)?;
+    bundle.add("", runner.into_iter().chain(libraries))?;
     let contents = json!({
         "commit": commit.capture()?.trim(),
         "tests": tests,
@@ -60,7 +64,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// A program that cargo has built.
+/// A program that cargo has built, or a library for Python.
 struct Program {
     name: String,
     path: PathBuf,
@@ -84,11 +88,16 @@ fn built(cargo: &Tool) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-/// The program that a message of cargo's is about.
+/// The program or library that a message of cargo's is about.
 fn program_of(message: &str) -> Option<Program> {
     let message: Value = serde_json::from_str(message).ok()?;
-    let path = message["executable"].as_str()?.into();
-    Some(Program { name: message["target"]["name"].as_str()?.to_owned(), path })
+    if let Some(path) = message["executable"].as_str() {
+        let name = message["target"]["name"].as_str()?.to_owned();
+        return Some(Program { name, path: path.into() });
+    }
+    let files = message["filenames"].as_array()?.iter().filter_map(Value::as_str);
+    let path = PathBuf::from(files.into_iter().find(|file| file.ends_with(HAND_OVER))?);
+    Some(Program { name: HAND_OVER.to_owned(), path })
 }
 
 /// The folder that is made.
@@ -157,6 +166,10 @@ mod tests {
             "executable":"/t/streams-0a1b"}"#;
         let program = program_of(message).unwrap();
         assert_eq!((&*program.name, program.path.to_str()), ("streams", Some("/t/streams-0a1b")));
+        let message =
+            r#"{"executable":null,"filenames":["/t/libx.rlib","/t/libtorch_hand_over.so"]}"#;
+        let library = program_of(message).unwrap();
+        assert_eq!(library.path.to_str(), Some("/t/libtorch_hand_over.so"));
         for other in [r#"{"reason":"build-finished"}"#, r#"{"executable":null}"#, "no json"] {
             assert!(program_of(other).is_none(), "{other}");
         }

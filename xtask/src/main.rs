@@ -24,9 +24,11 @@ mod gpu_bundle;
 mod libtest;
 mod libtorch;
 mod nextest;
+mod nvidia_wheels;
 mod opencl;
 mod outcome;
 mod ptx;
+mod ptx_assembly;
 mod python_peers;
 mod ratios;
 mod requirement;
@@ -58,7 +60,7 @@ enum Chore {
     GpuBundle(gpu_bundle::Options),
     /// Run the tests of bridge-torch under AddressSanitizer
     Sanitize(sanitize::Options),
-    /// Make the PTX of the CUDA kernels from their source
+    /// Make the PTX of the CUDA kernels from their source, or check it
     Ptx(ptx::Options),
     /// List what the chores need beyond Rust, or install what is named
     Setup(setup::Options),

@@ -1,8 +1,8 @@
 //! The array type.
 
 use bridge_core::{
-    DataType, Device, Error, Layout, ManagedTensor, NativeArray, Overflow, Refused, Result, Stream,
-    TensorSpec,
+    Access, DataType, Device, Error, Layout, ManagedTensor, NativeArray, Overflow, Refused, Result,
+    Stream, TensorSpec,
 };
 
 use crate::consumer::ConsumerStream;
@@ -40,6 +40,25 @@ impl CudaArray {
     /// [`Error::OutOfMemory`], and as [`TensorSpec::row_major`].
     pub fn zeros(data_type: DataType, shape: &[usize], device: Device) -> Result<Self> {
         allocate::zeros(&TensorSpec::row_major(data_type, shape)?, device).map(Self)
+    }
+
+    /// Makes a row-major array whose elements somebody else writes: a kernel, or another library.
+    ///
+    /// # Safety
+    ///
+    /// Elements are written before they are read, in an order that the home of the array knows.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`](Self::zeros).
+    pub unsafe fn uninitialized(
+        data_type: DataType,
+        shape: &[usize],
+        device: Device,
+    ) -> Result<Self> {
+        let spec = TensorSpec::row_major(data_type, shape)?;
+        // SAFETY: the caller promises it.
+        unsafe { allocate::uninitialized(&spec, device) }.map(Self)
     }
 
     /// Copies a tensor to a device, row-major. Pageable memory goes through pinned buffers while
@@ -118,6 +137,54 @@ impl CudaArray {
             Ok((target, done)) => Ok(Pending::new((target, self), done)),
             Err(error) => Err(Refused::new(self, error)),
         }
+    }
+
+    /// As [`download`](Self::download), into memory that is pinned already: pinning takes longer than a
+    /// copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] where the target is of another element type or shape, or not pinned,
+    /// row-major and nobody else's. Array and target come back.
+    #[expect(clippy::type_complexity, reason = "both sides of the copy come back")]
+    pub fn download_to(
+        self,
+        target: ManagedTensor,
+    ) -> Result<Pending<(ManagedTensor, Self)>, Refused<(Self, ManagedTensor)>> {
+        let started = transfer::on_gpu(&self.0).and_then(|gpu| {
+            let bytes = self.layout().compact_bytes(self.data_type())?;
+            let gpu = gpu.filter(|_| bytes > 0 && self.fits(&target));
+            match gpu {
+                Some(gpu) if upload::is_direct(&target, gpu, bytes)? => {
+                    transfer::settle(&target)?;
+                    // SAFETY: the memory is pinned, has room for the row-major elements, is nobody
+                    // else's, and is kept until the event.
+                    unsafe { download::start_pinned(&self.0, gpu, target.first_element()) }
+                }
+                _ => Err(Error::InvalidArgument {
+                    what: "the target",
+                    found: format!("{} {:?} on {}", target.data_type(), target.shape(), target.device()),
+                    expected: format!(
+                        "{} {:?}, row-major, from `bridge_cuda::pinned`, nobody else's, for elements \
+                         on a GPU",
+                        self.data_type(),
+                        self.shape()
+                    ),
+                }),
+            }
+        });
+        match started {
+            Ok(done) => Ok(Pending::new((target, self), done)),
+            Err(error) => Err(Refused::new((self, target), error)),
+        }
+    }
+
+    /// Whether the elements can be written to this host tensor.
+    fn fits(&self, target: &ManagedTensor) -> bool {
+        target.data_type() == self.data_type()
+            && target.shape() == self.shape()
+            && target.access() == Access::Exclusive
+            && target.device().kind().is_host_accessible()
     }
 
     /// A row-major copy in ordinary host memory, complete when this returns.

@@ -1,21 +1,20 @@
 //! Casting on a device.
 
-use bridge_core::{
-    DataType, Error, HostMemory, Layout, ManagedTensor, Overflow, Result, TensorSpec,
-};
+use bridge_core::{DataType, Error, HostMemory, ManagedTensor, Overflow, Result, TensorSpec};
 use cudarc::driver::CudaStream;
 
 use crate::block::{DeviceBlock, empty};
 use crate::download::{download, receive};
 use crate::gpu::Opened;
 use crate::home::{Home, wait_for};
-use crate::kernels::{Argument, Grid};
-use crate::loops::{Loops, is_dense, numbers};
+use crate::hot_casts::HotCast;
+use crate::launch::{Argument, Grid};
+use crate::loops::{Axis, Loops, Part, Way, count_of, is_dense, lines, numbers, parts};
 use crate::number::Number;
 use crate::staging::Staging;
 use crate::{gather, stream};
 
-/// `Cast` of kernels.cu.
+/// `AnyCast` of kernels.h.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct Cast {
@@ -58,10 +57,6 @@ pub(crate) fn cast(
     let misfit = checked.then(|| DeviceBlock::allocate(gpu, &stream, 8)).transpose()?;
     let widen = to_number.parts > from_number.parts;
     let packed = from.size_in_bytes().is_none();
-    let loops = match packed {
-        true => numbers(&Layout::row_major(&[source.layout().element_count()])?, 1, 1)?,
-        false => numbers(source.layout(), from_number.bytes(), from_number.parts)?,
-    };
     let how = Cast {
         from: from_number.kind,
         to: to_number.kind,
@@ -81,7 +76,15 @@ pub(crate) fn cast(
             misfit.fill(0xFF)?;
         }
         let misfit_at = misfit.as_ref().map_or(0, DeviceBlock::address);
-        launch(gpu, &stream, [first, block.address(), misfit_at], &how, &loops)?;
+        let target = block.address();
+        let place = Place { source: first, target, origin: target, misfit: misfit_at };
+        if packed {
+            let count = source.layout().element_count();
+            any(gpu, &stream, place, &how, &Loops::packed(count))?;
+        } else {
+            let axes = numbers(source.layout(), from_number.bytes(), from_number.parts);
+            launch(gpu, &stream, place, &how, &axes)?;
+        }
         misfit.as_ref().map(|misfit| read(gpu, &stream, misfit.address())).transpose()
     })?;
     match place.filter(|&place| place != u64::MAX) {
@@ -112,63 +115,102 @@ fn pair(from: DataType, to: DataType) -> Result<(Number, Number)> {
     }
 }
 
+/// Gives `stream` the work of casting the numbers along `axes`.
 fn launch(
     gpu: &'static Opened,
     stream: &CudaStream,
-    [source, target, misfit]: [u64; 3],
+    place: Place,
+    how: &Cast,
+    axes: &[Axis],
+) -> Result<()> {
+    let (read, written) = (how.from_bytes as usize, how.to_bytes as usize);
+    if let Some(hot) = HotCast::of(how.from, how.to).filter(|_| how.widen == 0) {
+        let aligned = place.source.is_multiple_of(4 * read as u64)
+            && place.target.is_multiple_of(4 * written as u64);
+        if aligned && is_dense(axes, read) {
+            let count = count_of(axes);
+            let arguments = place.arguments(&how.overflow, &count);
+            // SAFETY: the kernel takes three addresses, a cell where misfits are refused, what
+            // becomes of them, and how many numbers there are without gaps on both sides.
+            return unsafe {
+                gpu.kernels.launch(
+                    gpu,
+                    stream,
+                    hot.dense,
+                    Grid::lines(count.div_ceil(4)),
+                    &arguments,
+                )
+            };
+        }
+        for part in parts(axes, read, written) {
+            let place = place.of(&part, written);
+            let (name, grid, arguments) = match &part.way {
+                Way::Loops(loops) => (
+                    hot.strided,
+                    Grid::lines(loops.count.div_ceil((4 / written as u64).max(1))),
+                    place.arguments(&how.overflow, &**loops),
+                ),
+                Way::Planes(planes) => (
+                    hot.transposed,
+                    Grid::tiles(planes.tiles),
+                    place.arguments(&how.overflow, &**planes),
+                ),
+            };
+            // SAFETY: as above, with loops or planes that lead to the source's numbers, and to as
+            // many in the target as there are.
+            unsafe { gpu.kernels.launch(gpu, stream, name, grid, &arguments) }?;
+        }
+        return Ok(());
+    }
+    let written = written << how.widen;
+    for part in lines(axes) {
+        let Way::Loops(loops) = &part.way else { continue };
+        any(gpu, stream, place.of(&part, written), how, loops)?;
+    }
+    Ok(())
+}
+
+/// As [`launch`], by the kernel that knows every pair of kinds.
+fn any(
+    gpu: &'static Opened,
+    stream: &CudaStream,
+    place: Place,
     how: &Cast,
     loops: &Loops,
 ) -> Result<()> {
-    let count = loops.count;
-    let fours = |size: u32| u64::from(size) * 4;
-    let aligned = source.is_multiple_of(fours(how.from_bytes).max(1))
-        && target.is_multiple_of(fours(how.to_bytes));
-    let dense = how.packed_bits == 0 && how.widen == 0 && is_dense(loops, how.from_bytes as usize);
-    if let Some(name) = dense_kernel(how.from, how.to).filter(|_| dense && aligned) {
-        let arguments = [
-            Argument::of(&source),
-            Argument::of(&target),
-            Argument::of(&misfit),
-            Argument::of(&count),
-            Argument::of(&how.overflow),
-        ];
-        let grid = Grid::lines(count.div_ceil(4));
-        // SAFETY: the kernel takes three addresses, how many numbers there are at the first two,
-        // and what becomes of misfits, for which there is a cell where they are refused.
-        return unsafe { gpu.kernels.launch(gpu, stream, name, grid, &arguments) };
-    }
-    let name = if count > u64::from(u32::MAX / 2) { "cast_wide" } else { "cast_narrow" };
-    let arguments = [
-        Argument::of(&source),
-        Argument::of(&target),
-        Argument::of(&misfit),
-        Argument::of(how),
-        Argument::of(loops),
-    ];
-    // SAFETY: as above, with the loops over the source's numbers.
-    unsafe { gpu.kernels.launch(gpu, stream, name, Grid::lines(count), &arguments) }
+    let arguments = place.arguments(how, loops);
+    // SAFETY: the kernel takes the addresses, how to cast, and the loops over the source's numbers.
+    unsafe { gpu.kernels.launch(gpu, stream, "cast_any", Grid::lines(loops.count), &arguments) }
 }
 
-/// The kernel that knows both kinds at compile time, for pairs that are cast often.
-fn dense_kernel(from: u32, to: u32) -> Option<&'static str> {
-    Some(match (from, to) {
-        (9, 11) => "cast_f16_f32",
-        (11, 9) => "cast_f32_f16",
-        (10, 11) => "cast_bf16_f32",
-        (11, 10) => "cast_f32_bf16",
-        (12, 11) => "cast_f64_f32",
-        (11, 12) => "cast_f32_f64",
-        (5, 11) => "cast_u8_f32",
-        (11, 5) => "cast_f32_u8",
-        (5, 9) => "cast_u8_f16",
-        (3, 11) => "cast_i32_f32",
-        (4, 11) => "cast_i64_f32",
-        (4, 3) => "cast_i64_i32",
-        (3, 4) => "cast_i32_i64",
-        (11, 16) => "cast_f32_f8e4m3fn",
-        (16, 11) => "cast_f8e4m3fn_f32",
-        _ => return None,
-    })
+/// The addresses of a cast.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    source: u64,
+    target: u64,
+    /// Where the whole target begins: misfits are counted from there.
+    origin: u64,
+    /// The cell for the first misfit; 0 where none is looked for.
+    misfit: u64,
+}
+
+impl Place {
+    /// That of a part, whose numbers have `written` bytes in the target.
+    fn of(self, part: &Part, written: usize) -> Self {
+        let source = self.source.wrapping_add_signed(part.source);
+        Self { source, target: self.target + part.before * written as u64, ..self }
+    }
+
+    fn arguments<'a, T, U>(&'a self, how: &'a T, shape: &'a U) -> [Argument<'a>; 6] {
+        [
+            Argument::of(&self.source),
+            Argument::of(&self.target),
+            Argument::of(&self.origin),
+            Argument::of(&self.misfit),
+            Argument::of(how),
+            Argument::of(shape),
+        ]
+    }
 }
 
 /// Reads eight bytes of device memory, after what the stream has been given.

@@ -5,17 +5,36 @@ use cudarc::driver::sys::CUdevice_attribute as A;
 
 use crate::driver::{self, Driver, dotted};
 use crate::gpu::Gpu;
+use crate::kernel_module::{CHOICE, Choice};
+use crate::nvrtc::Nvrtc;
 use crate::peer;
 
 /// The driver's version, and what each device is.
 pub(crate) fn details() -> Vec<Detail> {
     let Ok(driver) = driver::find() else { return Vec::new() };
     let version = format!("supports CUDA {}", dotted(driver.version));
-    let mut all = vec![Detail { device: None, name: "driver", value: version }];
+    let mut all = vec![
+        Detail { device: None, name: "driver", value: version },
+        Detail { device: None, name: "kernels", value: kernels() },
+    ];
     for gpu in &driver.gpus {
         all.extend(of_device(driver, gpu));
     }
     all
+}
+
+/// What the kernels come from.
+fn kernels() -> String {
+    let nvrtc = match Nvrtc::find() {
+        Ok(nvrtc) => format!("NVRTC {}", nvrtc.version()),
+        Err(_) => "no NVRTC".to_owned(),
+    };
+    match Choice::made() {
+        Ok(Choice::PtxThenNvrtc) => format!("PTX for the driver to compile, else {nvrtc}"),
+        Ok(Choice::Ptx) => format!("PTX for the driver to compile ({CHOICE}=ptx)"),
+        Ok(Choice::Nvrtc) => format!("{nvrtc} ({CHOICE}=nvrtc)"),
+        Err(error) => error.to_string(),
+    }
 }
 
 fn of_device(driver: &Driver, gpu: &Gpu) -> Vec<Detail> {
@@ -26,12 +45,8 @@ fn of_device(driver: &Driver, gpu: &Gpu) -> Vec<Detail> {
     if let Ok(name) = gpu.name() {
         tell("name", name);
     }
-    let capability = [
-        A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-        A::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-    ];
-    let [major, minor] = capability.map(|attribute| gpu.attribute(attribute));
-    tell("compute capability", format!("{major}.{minor}"));
+    let capability = gpu.capability();
+    tell("compute capability", format!("{}.{}", capability / 10, capability % 10));
     let yes_or_no = |attribute| if gpu.attribute(attribute) == 0 { "no" } else { "yes" }.to_owned();
     tell("memory pools", yes_or_no(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED));
     tell("pinned memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING));

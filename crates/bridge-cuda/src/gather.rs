@@ -7,8 +7,8 @@ use crate::block::{DeviceBlock, empty};
 use crate::failure::failed;
 use crate::gpu::Opened;
 use crate::home::Home;
-use crate::kernels::{Argument, Grid};
-use crate::loops::{Move, plan};
+use crate::launch::{Argument, Grid};
+use crate::loops::{self, Part, Way};
 use crate::stream;
 
 /// A row-major copy in new memory of the same device, ready in this thread's stream.
@@ -56,38 +56,40 @@ pub(crate) fn gather_part(
                 .map_err(failed("copy on the device"));
         }
     };
-    match plan(layout, item, first, target)? {
-        Move::Loops { unit, loops } => {
-            let width = if loops.count > u64::from(u32::MAX / 2) { "wide" } else { "narrow" };
-            let name = copy_kernel(unit, width);
-            let grid = Grid::lines(loops.count);
-            let arguments = [Argument::of(&first), Argument::of(&target), Argument::of(&*loops)];
-            // SAFETY: the kernel takes two addresses and the loops, which lead to elements of the
-            // layout, and to as many in the target as there are.
-            unsafe { gpu.kernels.launch(gpu, stream, name, grid, &arguments) }
-        }
-        Move::Planes { unit, planes } => {
-            let name = transpose_kernel(unit);
-            let grid = Grid::tiles(planes.tiles);
-            let arguments = [Argument::of(&first), Argument::of(&target), Argument::of(&*planes)];
-            // SAFETY: as above, with the planes.
-            unsafe { gpu.kernels.launch(gpu, stream, name, grid, &arguments) }
+    let (unit, parts) = loops::copy(layout, item, first, target);
+    for Part { source, before, way } in parts {
+        let source = first.wrapping_add_signed(source);
+        let target = target + before * unit as u64;
+        match way {
+            Way::Loops(loops) => {
+                let grid = Grid::lines(loops.count.div_ceil((4 / unit as u64).max(1)));
+                let arguments =
+                    [Argument::of(&source), Argument::of(&target), Argument::of(&*loops)];
+                // SAFETY: the kernel takes two addresses and the loops, which lead to elements of
+                // the layout, and to as many in the target as there are.
+                unsafe { gpu.kernels.launch(gpu, stream, copy_kernel(unit), grid, &arguments) }?;
+            }
+            Way::Planes(planes) => {
+                let grid = Grid::tiles(planes.tiles);
+                let arguments =
+                    [Argument::of(&source), Argument::of(&target), Argument::of(&*planes)];
+                // SAFETY: as above, with the planes.
+                unsafe {
+                    gpu.kernels.launch(gpu, stream, transpose_kernel(unit), grid, &arguments)
+                }?;
+            }
         }
     }
+    Ok(())
 }
 
-fn copy_kernel(unit: usize, width: &str) -> &'static str {
-    match (unit, width) {
-        (1, "narrow") => "copy_1_narrow",
-        (1, _) => "copy_1_wide",
-        (2, "narrow") => "copy_2_narrow",
-        (2, _) => "copy_2_wide",
-        (4, "narrow") => "copy_4_narrow",
-        (4, _) => "copy_4_wide",
-        (8, "narrow") => "copy_8_narrow",
-        (8, _) => "copy_8_wide",
-        (_, "narrow") => "copy_16_narrow",
-        _ => "copy_16_wide",
+fn copy_kernel(unit: usize) -> &'static str {
+    match unit {
+        1 => "copy_1",
+        2 => "copy_2",
+        4 => "copy_4",
+        8 => "copy_8",
+        _ => "copy_16",
     }
 }
 

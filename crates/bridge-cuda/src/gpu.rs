@@ -23,6 +23,8 @@ pub(crate) struct Gpu {
 /// A GPU in use, for as long as the process runs.
 pub(crate) struct Opened {
     device: Device,
+    /// The compute capability: 86 for 8.6.
+    capability: i32,
     /// The primary context, which torch, CuPy and JAX work in too.
     context: Arc<CudaContext>,
     pub(crate) pool: Pool,
@@ -56,6 +58,12 @@ impl Gpu {
         unsafe { result::device::get_attribute(self.handle, attribute) }.unwrap_or(0)
     }
 
+    /// The compute capability: 86 for 8.6.
+    pub(crate) fn capability(&self) -> i32 {
+        10 * self.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)
+            + self.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)
+    }
+
     /// All of the GPU's memory, in bytes.
     pub(crate) fn total_memory(&self) -> Result<usize, DriverError> {
         // SAFETY: the handle is the driver's.
@@ -75,6 +83,7 @@ impl Gpu {
         let pool = Pool::of(self.handle, &context)?;
         Ok(self.opened.get_or_init(|| Opened {
             device: self.device(),
+            capability: self.capability(),
             context,
             pool,
             streams: Streams::default(),
@@ -92,6 +101,10 @@ impl Gpu {
 impl Opened {
     pub(crate) fn device(&self) -> Device {
         self.device
+    }
+
+    pub(crate) fn capability(&self) -> i32 {
+        self.capability
     }
 
     pub(crate) fn context(&self) -> &Arc<CudaContext> {

@@ -8,14 +8,13 @@ use bridge_core::{
     Access, Device, Element, Error, Layout, ManagedTensor, Owner, Refused, Result, Stream,
     TensorSpec,
 };
-use cudarc::driver::{CudaSlice, CudaStream, DevicePtrMut};
+use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtrMut};
 
 use crate::array::CudaArray;
 use crate::block::DeviceBlock;
 use crate::current::Current;
 use crate::driver;
 use crate::failure::{NAME, failed};
-use crate::gpu::Opened;
 use crate::home::{number_of, wait_for};
 use crate::stream::{self, PER_THREAD};
 
@@ -85,7 +84,6 @@ impl CudaArray {
         }
         let prepared = driver::gpu(self.device()).and_then(|gpu| {
             let gpu = gpu.open()?;
-            probe(gpu)?;
             // cudarc changes the current context.
             Ok((gpu, Current::restored_after()?))
         });
@@ -106,7 +104,7 @@ impl CudaArray {
             {
                 // SAFETY: the block is an allocation, and no element is asked for.
                 Ok(block) => unsafe { of_block(block, 0) }
-                    .map_err(|_| Refused::new(Self::of(tensor), no_events())),
+                    .map_err(|(_, error)| Refused::new(Self::of(tensor), error)),
                 Err(error) => Err(Refused::new(Self::of(tensor), error)),
             };
         }
@@ -118,9 +116,8 @@ impl CudaArray {
                 // initialized in the order of its home.
                 Ok(block) => match unsafe { of_block(block, count) } {
                     Ok(slice) => slice,
-                    Err(block) => {
-                        let array = was.restored(Owner::keep(*block));
-                        return Err(Refused::new(array, no_events()));
+                    Err((block, error)) => {
+                        return Err(Refused::new(was.restored(Owner::keep(*block)), error));
                     }
                 },
                 Err(tensor) => return Err(not_a_slice(tensor)),
@@ -132,7 +129,12 @@ impl CudaArray {
 }
 
 /// The slice that a block becomes; cudarc frees it, in the order of the block's home. The block comes
-/// back where cudarc panics, as it does where the driver makes no events for it.
+/// back where cudarc cannot make the events that a slice has.
+///
+/// cudarc panics there, in two cases: the driver makes no event, or another thread's drop of something of
+/// cudarc's has left an error in the context. So two events are made and given back just before, which
+/// finds both. What is left is a race: the device is lost, or another thread leaves an error, between
+/// that and cudarc's own two calls. That panic is caught; with `panic = "abort"` it ends the process.
 ///
 /// # Safety
 ///
@@ -140,8 +142,11 @@ impl CudaArray {
 unsafe fn of_block<T>(
     mut block: DeviceBlock,
     count: usize,
-) -> Result<CudaSlice<T>, Box<DeviceBlock>> {
+) -> Result<CudaSlice<T>, (Box<DeviceBlock>, Error)> {
     let (address, home) = block.parts();
+    if let Err(error) = probe(home.context()) {
+        return Err((Box::new(block), error));
+    }
     // SAFETY: the caller promises the elements; the allocation is of the kind that cudarc frees.
     let made =
         catch_unwind(AssertUnwindSafe(|| unsafe { home.upgrade_device_ptr::<T>(address, count) }));
@@ -150,7 +155,7 @@ unsafe fn of_block<T>(
             block.give_up();
             Ok(slice)
         }
-        Err(_) => Err(Box::new(block)),
+        Err(_) => Err((Box::new(block), no_events())),
     }
 }
 
@@ -266,10 +271,10 @@ fn settled<T>(mut slice: CudaSlice<T>) -> Result<CudaSlice<T>, Refused<CudaSlice
     }
 }
 
-/// Whether events can be made: cudarc panics where it cannot make those of a slice.
-fn probe(gpu: &Opened) -> Result<()> {
-    let _current = Current::restored_after()?;
-    let event = || gpu.context().new_event(None).map_err(failed("make an event"));
+/// Whether the two events of a slice can be made, by this context of cudarc's, which is the one that
+/// keeps errors of drops.
+fn probe(context: &Arc<CudaContext>) -> Result<()> {
+    let event = || context.new_event(None).map_err(failed("make an event"));
     let both = (event()?, event()?);
     drop(both);
     Ok(())

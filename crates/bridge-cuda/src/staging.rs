@@ -1,7 +1,7 @@
 //! Staging buffers: pinned memory that copies of pageable memory go through. They are kept and
 //! reused; nothing is pinned for a single copy.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bridge_core::Result;
 
@@ -11,8 +11,10 @@ use crate::pinned::Pinned;
 
 /// The smallest buffer.
 const SMALLEST: usize = 64 << 10;
-/// The most bytes that the buffers of all threads take together.
+/// The most bytes that the buffers of all threads take together, unless the variable says otherwise.
 const MOST: usize = 256 << 20;
+/// The variable: a number of bytes.
+const LIMIT: &str = "ARRAYBRIDGE_CUDA_STAGING";
 
 /// A staging buffer of one thread; it goes back to the others when it is dropped.
 pub(crate) struct Staging {
@@ -30,12 +32,21 @@ struct Idle {
 struct Shelf {
     /// The one that was put back last stands last.
     idle: Vec<Idle>,
-    /// Bytes of all buffers, idle or not.
+    /// Bytes of all buffers, idle or not, until they are freed, and from before they are pinned.
     total: usize,
 }
 
 static SHELF: Mutex<Shelf> = Mutex::new(Shelf { idle: Vec::new(), total: 0 });
 static RETURNED: Condvar = Condvar::new();
+
+/// The most bytes; a buffer that is larger is had by a thread alone.
+fn most() -> usize {
+    static LIMITED: OnceLock<usize> = OnceLock::new();
+    *LIMITED.get_or_init(|| {
+        let limit = std::env::var(LIMIT).ok().and_then(|bytes| bytes.parse().ok());
+        limit.unwrap_or(MOST)
+    })
+}
 
 fn shelf() -> MutexGuard<'static, Shelf> {
     SHELF.lock().unwrap_or_else(PoisonError::into_inner)
@@ -89,7 +100,8 @@ impl Drop for Staging {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
             shelf().idle.push(Idle { memory, used: self.used.take() });
-            RETURNED.notify_one();
+            // Those who wait want different sizes; one of them may not be served by this.
+            RETURNED.notify_all();
         }
     }
 }
@@ -102,6 +114,8 @@ fn size_for(bytes: usize) -> usize {
 struct Found {
     reused: Option<Idle>,
     given_up: Vec<Idle>,
+    /// Bytes by which those given up are more than what they make room for.
+    surplus: usize,
 }
 
 impl Shelf {
@@ -119,27 +133,28 @@ impl Shelf {
             });
         if let Some(place) = reused {
             let reused = Some(self.idle.remove(place));
-            return Some(Found { reused, given_up: Vec::new() });
+            return Some(Found { reused, given_up: Vec::new(), surplus: 0 });
         }
-        let mut given_up = Vec::new();
-        while self.total > 0 && self.total.saturating_add(size) > MOST && !self.idle.is_empty() {
-            let idle = self.idle.remove(0);
-            self.total -= idle.memory.bytes();
-            given_up.push(idle);
+        let has_room = |total: usize| total == 0 || total.saturating_add(size) <= most();
+        let (mut count, mut freed) = (0, 0);
+        while !has_room(self.total - freed) {
+            // Where too little is idle, the rest has to come back first.
+            freed += self.idle.get(count)?.memory.bytes();
+            count += 1;
         }
-        if self.total > 0 && self.total.saturating_add(size) > MOST {
-            self.total += given_up.iter().map(|idle| idle.memory.bytes()).sum::<usize>();
-            self.idle.extend(given_up);
-            return None;
-        }
-        self.total += size;
-        Some(Found { reused: None, given_up })
+        let given_up = self.idle.drain(..count).collect();
+        // Until the old ones are freed, they count.
+        self.total += size.saturating_sub(freed);
+        Some(Found { reused: None, given_up, surplus: freed.saturating_sub(size) })
     }
 }
 
 impl Found {
     fn ready(self, gpu: &'static Opened, size: usize) -> Result<Staging> {
         self.given_up.into_iter().for_each(Idle::free);
+        if self.surplus > 0 {
+            give_back(self.surplus);
+        }
         if let Some(Idle { memory, used }) = self.reused {
             wait_out(used);
             return Ok(Staging { memory: Some(memory), used: None });
@@ -147,12 +162,17 @@ impl Found {
         match Pinned::allocate(gpu, size) {
             Ok(memory) => Ok(Staging { memory: Some(memory), used: None }),
             Err(error) => {
-                shelf().total -= size;
-                RETURNED.notify_all();
+                give_back(size);
                 Err(error)
             }
         }
     }
+}
+
+/// Says that so many bytes are pinned no more.
+fn give_back(bytes: usize) {
+    shelf().total -= bytes;
+    RETURNED.notify_all();
 }
 
 impl Idle {
@@ -175,14 +195,9 @@ fn is_over(used: &Event) -> bool {
 
 /// Gives the idle staging buffers back to the operating system; how many bytes they had.
 pub fn release_staging() -> u64 {
-    let idle = {
-        let mut shelf = shelf();
-        let idle = std::mem::take(&mut shelf.idle);
-        shelf.total -= idle.iter().map(|one| one.memory.bytes()).sum::<usize>();
-        RETURNED.notify_all();
-        idle
-    };
-    let freed = idle.iter().map(|one| one.memory.bytes() as u64).sum();
+    let idle = std::mem::take(&mut shelf().idle);
+    let freed = idle.iter().map(|one| one.memory.bytes()).sum();
     idle.into_iter().for_each(Idle::free);
-    freed
+    give_back(freed);
+    freed as u64
 }

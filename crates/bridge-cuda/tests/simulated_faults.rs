@@ -3,12 +3,17 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bridge_core::{
     Access, Array, Backend, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, Options,
     Overflow, Owner, Registration, Registry,
 };
-use bridge_cuda::{Cuda, CudaArray, new_stream};
+use bridge_cuda::{Cuda, CudaArray, new_stream, on_stream};
 use bridge_testkit::DropCounter;
+use cudarc::driver::sys::CUresult;
+use cudarc::driver::{CudaContext, DriverError};
 use simulated_cuda::{Config, Fault};
 use support::{GPU, OTHER, alone, counted};
 
@@ -212,5 +217,40 @@ fn a_slice_that_cannot_be_made_leaves_the_array() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn what_keeps_cudarc_from_making_a_slice_is_told_and_nothing_panics() {
+    let name = "what_keeps_cudarc_from_making_a_slice_is_told_and_nothing_panics";
+    alone(name, Config::default(), |cuda| {
+        let panics = Arc::new(AtomicUsize::new(0));
+        let counted_panics = Arc::clone(&panics);
+        std::panic::set_hook(Box::new(move |_| {
+            counted_panics.fetch_add(1, Ordering::Relaxed);
+        }));
+        // The context of the stream that the array is in keeps errors of drops, not only ours.
+        let foreign = CudaContext::new(0).unwrap().new_stream().unwrap();
+        for stream in [new_stream(GPU).unwrap(), foreign] {
+            let made = on_stream(&stream, || CudaArray::from_host(&counted(&[4]), GPU));
+            let mut array = made.unwrap().unwrap();
+            let context = stream.context();
+            context.record_err::<()>(Err(DriverError(CUresult::CUDA_ERROR_INVALID_VALUE)));
+            let refused = array.into_slice::<f32>().unwrap_err();
+            let (back, error) = refused.into_parts();
+            assert!(error.to_string().contains("CUDA_ERROR_INVALID_VALUE"), "{error}");
+            array = back;
+            for nth in [0, 1] {
+                let name = "cuEventCreate".to_owned();
+                cuda.inject(Fault::Call { name, nth, code: UNKNOWN });
+                let (back, error) = array.into_slice::<f32>().unwrap_err().into_parts();
+                assert!(error.to_string().contains("CUDA_ERROR_UNKNOWN"), "{error}");
+                array = back;
+            }
+            let slice = array.into_slice::<f32>().unwrap();
+            assert_eq!(slice.stream().clone_dtoh(&slice).unwrap(), [0.0, 1.0, 2.0, 3.0]);
+        }
+        let _ = std::panic::take_hook();
+        assert_eq!(panics.load(Ordering::Relaxed), 0);
     });
 }

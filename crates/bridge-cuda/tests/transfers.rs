@@ -134,3 +134,43 @@ fn managed_memory_is_used_in_place() {
     let copy = mapped.to_device(GPU).unwrap();
     assert_eq!(copy.to_host().unwrap().as_slice::<f32>().unwrap(), [4.0; 100]);
 }
+
+#[test]
+fn a_download_goes_into_memory_that_is_pinned_already() {
+    cuda();
+    let host = numbered(DataType::F32, &[30, 50]);
+    let spec = TensorSpec::row_major(DataType::F32, &[50, 30]).unwrap();
+    let array = CudaArray::from_host(&host, GPU).unwrap();
+    let mut array = CudaArray::from_tensor(view(array.into_tensor(), 1)).unwrap();
+    let mut target = pinned(&spec).unwrap();
+    let place = target.data();
+    for _ in 0..2 {
+        target.as_mut_slice::<f32>().unwrap().fill(-1.0);
+        (target, array) = array.download_to(target).unwrap().wait().unwrap();
+        assert_eq!(target.data(), place);
+        assert_eq!(bytes_of(&target), bytes_of(&view(numbered(DataType::F32, &[30, 50]), 1)));
+    }
+    // Other shapes, other element types, memory that is not pinned, memory of a device.
+    let wrong = [
+        pinned(&TensorSpec::row_major(DataType::F32, &[30, 50]).unwrap()).unwrap(),
+        pinned(&TensorSpec::row_major(DataType::I32, &[50, 30]).unwrap()).unwrap(),
+        numbered(DataType::F32, &[50, 30]),
+        CudaArray::zeros(DataType::F32, &[50, 30], GPU).unwrap().into_tensor(),
+    ];
+    for target in wrong {
+        let place = target.data();
+        let (back, error) = array.download_to(target).unwrap_err().into_parts();
+        assert!(error.to_string().contains("bridge_cuda::pinned"), "{error}");
+        assert_eq!(back.1.data(), place);
+        array = back.0;
+    }
+}
+
+#[test]
+fn an_array_for_others_to_write_has_its_layout_and_device() {
+    cuda();
+    // SAFETY: the elements are not read before they are written.
+    let array = unsafe { CudaArray::uninitialized(DataType::F32, &[3, 4], GPU) }.unwrap();
+    assert_eq!((array.shape(), array.device()), (&[3, 4][..], GPU));
+    assert!(array.layout().is_row_major() && array.stream().is_some());
+}

@@ -1,4 +1,4 @@
-//! The kernels' arguments that are structs, as kernels.cu lays them out.
+//! The kernels' arguments that are structs, as kernels.h lays them out.
 
 use simulated_cuda::Launch;
 
@@ -6,29 +6,40 @@ const MAX_LOOPS: usize = 64;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+struct Axis {
+    extent: u32,
+    magic: u32,
+    shift: u32,
+    unused: u32,
+    stride: i64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct Loops {
     count: u64,
     rank: u32,
     unused: u32,
-    extent: [u64; MAX_LOOPS],
-    stride: [i64; MAX_LOOPS],
+    axis: [Axis; MAX_LOOPS],
 }
 
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Planes {
-    row_extent: u64,
-    line_extent: u64,
+    row_extent: u32,
+    line_extent: u32,
     row_stride: i64,
     line_stride: i64,
     tiles: u64,
+    along_row: Axis,
+    along_line: Axis,
     others: Loops,
     target_stride: [i64; MAX_LOOPS],
 }
 
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Cast {
+pub(crate) struct AnyCast {
     from: u32,
     to: u32,
     overflow: u32,
@@ -39,11 +50,12 @@ pub(crate) struct Cast {
     unused: u32,
 }
 
-/// Any of the structs above, of which every bit pattern is a value.
+/// Any of the structs above, or a number, of which every bit pattern is a value.
 pub(crate) trait Plain: Copy {}
 impl Plain for Loops {}
 impl Plain for Planes {}
-impl Plain for Cast {}
+impl Plain for AnyCast {}
+impl Plain for u64 {}
 
 /// An argument of a launch.
 pub(crate) fn struct_of<T: Plain>(launch: &Launch<'_>, argument: usize) -> T {
@@ -82,7 +94,8 @@ impl Loops {
     pub(crate) fn span(&self, item: usize) -> Span {
         let mut span = Span::of_bytes(item);
         for loop_number in 0..self.rank as usize {
-            span.stretch(self.extent[loop_number], self.stride[loop_number]);
+            let axis = &self.axis[loop_number];
+            span.stretch(axis.extent.into(), axis.stride);
         }
         span
     }
@@ -90,13 +103,13 @@ impl Loops {
 
 impl Planes {
     pub(crate) fn count(&self) -> usize {
-        self.others.count() * (self.row_extent * self.line_extent) as usize
+        self.others.count() * self.row_extent as usize * self.line_extent as usize
     }
 
     pub(crate) fn span(&self, unit: usize) -> Span {
         let mut span = self.others.span(unit);
-        span.stretch(self.row_extent, self.row_stride);
-        span.stretch(self.line_extent, unit as i64);
+        span.stretch(self.row_extent.into(), self.row_stride);
+        span.stretch(self.line_extent.into(), unit as i64);
         span
     }
 }

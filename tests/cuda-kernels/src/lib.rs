@@ -7,7 +7,7 @@ mod arguments;
 
 use simulated_cuda::{Launch, SimulatedCuda};
 
-use arguments::{Cast, Loops, Planes, Span, struct_of};
+use arguments::{AnyCast, Loops, Plain, Planes, Span, struct_of};
 
 /// The threads of a launch, as host.cpp takes them.
 #[repr(C)]
@@ -32,8 +32,17 @@ const ILLEGAL_ADDRESS: i32 = 700;
 
 type Outcome = Result<(), i32>;
 type Copy<Shape> = unsafe extern "C" fn(Grid, *const u8, *mut u8, *const Shape);
-type CastAny = unsafe extern "C" fn(Grid, *const u8, *mut u8, *mut u64, *const Cast, *const Loops);
-type CastDense = unsafe extern "C" fn(Grid, *const u8, *mut u8, *mut u64, u64, u32);
+type CastAny = unsafe extern "C" fn(
+    Grid,
+    *const u8,
+    *mut u8,
+    *const u8,
+    *mut u64,
+    *const AnyCast,
+    *const Loops,
+);
+type CastHot<Shape> =
+    unsafe extern "C" fn(Grid, *const u8, *mut u8, *const u8, *mut u64, u32, *const Shape);
 
 /// Memory that a launch reads, as the address that the kernel starts from.
 fn source(launch: &Launch<'_>, address: u64, span: &Span) -> Result<*const u8, i32> {
@@ -54,27 +63,60 @@ fn cell(launch: &Launch<'_>, address: u64) -> Result<*mut u64, i32> {
     target(launch, address, 8).map(<*mut u8>::cast)
 }
 
-fn run_copy(launch: &Launch<'_>, unit: usize, kernel: Copy<Loops>) -> Outcome {
-    let loops: Loops = struct_of(launch, 2);
-    let from = source(launch, launch.argument(0), &loops.span(unit))?;
-    let to = target(launch, launch.argument(1), loops.count() * unit)?;
-    // SAFETY: the driver gave the span of the loops to read and their elements to write.
-    unsafe { kernel(Grid::of(launch), from, to, &raw const loops) };
+/// What a kernel runs over, given as its last argument.
+trait Shape: Plain {
+    /// How many elements it leads to.
+    fn count(&self) -> usize;
+    /// The bytes of the source that it leads to, for elements of this size.
+    fn span(&self, item: usize) -> Span;
+}
+
+impl Shape for Loops {
+    fn count(&self) -> usize {
+        self.count()
+    }
+    fn span(&self, item: usize) -> Span {
+        self.span(item)
+    }
+}
+
+impl Shape for Planes {
+    fn count(&self) -> usize {
+        self.count()
+    }
+    fn span(&self, item: usize) -> Span {
+        self.span(item)
+    }
+}
+
+/// A run without gaps of so many elements.
+impl Shape for u64 {
+    fn count(&self) -> usize {
+        *self as usize
+    }
+    fn span(&self, item: usize) -> Span {
+        Span::of_bytes(*self as usize * item)
+    }
+}
+
+fn run_copy<S: Shape>(launch: &Launch<'_>, unit: usize, kernel: Copy<S>) -> Outcome {
+    let shape: S = struct_of(launch, 2);
+    let from = source(launch, launch.argument(0), &shape.span(unit))?;
+    let to = target(launch, launch.argument(1), shape.count() * unit)?;
+    // SAFETY: the driver gave the span of the shape to read and its elements to write.
+    unsafe { kernel(Grid::of(launch), from, to, &raw const shape) };
     Ok(())
 }
 
-fn run_transpose(launch: &Launch<'_>, unit: usize, kernel: Copy<Planes>) -> Outcome {
-    let planes: Planes = struct_of(launch, 2);
-    let from = source(launch, launch.argument(0), &planes.span(unit))?;
-    let to = target(launch, launch.argument(1), planes.count() * unit)?;
-    // SAFETY: the driver gave the span of the planes to read and their elements to write.
-    unsafe { kernel(Grid::of(launch), from, to, &raw const planes) };
-    Ok(())
+/// Where the whole target of a cast begins, as an address beside the part that this launch writes.
+fn origin(launch: &Launch<'_>, to: *mut u8) -> *const u8 {
+    let before = launch.argument::<u64>(1) - launch.argument::<u64>(2);
+    to.wrapping_sub(before as usize)
 }
 
-fn run_cast(launch: &Launch<'_>, kernel: CastAny) -> Outcome {
-    let how: Cast = struct_of(launch, 3);
-    let loops: Loops = struct_of(launch, 4);
+fn run_cast_any(launch: &Launch<'_>, (): (), kernel: CastAny) -> Outcome {
+    let how: AnyCast = struct_of(launch, 4);
+    let loops: Loops = struct_of(launch, 5);
     let span = match how.packed_bits {
         0 => loops.span(how.from_bytes as usize),
         bits => Span::of_bytes((loops.count() * bits as usize).div_ceil(8)),
@@ -82,27 +124,31 @@ fn run_cast(launch: &Launch<'_>, kernel: CastAny) -> Outcome {
     let from = source(launch, launch.argument(0), &span)?;
     let written = how.to_bytes as usize * (1 + how.widen as usize);
     let to = target(launch, launch.argument(1), loops.count() * written)?;
-    let misfit = cell(launch, launch.argument(2))?;
+    let misfit = cell(launch, launch.argument(3))?;
+    let origin = origin(launch, to);
     // SAFETY: the driver gave the span of the source to read, and the target's numbers and the cell,
-    // where there is one, to write.
-    unsafe { kernel(Grid::of(launch), from, to, misfit, &raw const how, &raw const loops) };
+    // where there is one, to write. The origin is not accessed.
+    unsafe {
+        kernel(Grid::of(launch), from, to, origin, misfit, &raw const how, &raw const loops);
+    }
     Ok(())
 }
 
-fn run_dense(launch: &Launch<'_>, sizes: (usize, usize), kernel: CastDense) -> Outcome {
-    let (count, overflow): (u64, u32) = (launch.argument(3), launch.argument(4));
-    let numbers = count as usize;
-    let from = source(launch, launch.argument(0), &Span::of_bytes(numbers * sizes.0))?;
-    let to = target(launch, launch.argument(1), numbers * sizes.1)?;
-    let misfit = cell(launch, launch.argument(2))?;
-    // SAFETY: as in `run_cast`, for numbers without gaps.
-    unsafe { kernel(Grid::of(launch), from, to, misfit, count, overflow) };
+fn run_hot<S: Shape>(launch: &Launch<'_>, sizes: (usize, usize), kernel: CastHot<S>) -> Outcome {
+    let overflow: u32 = launch.argument(4);
+    let shape: S = struct_of(launch, 5);
+    let from = source(launch, launch.argument(0), &shape.span(sizes.0))?;
+    let to = target(launch, launch.argument(1), shape.count() * sizes.1)?;
+    let misfit = cell(launch, launch.argument(3))?;
+    let origin = origin(launch, to);
+    // SAFETY: as in `run_cast_any`.
+    unsafe { kernel(Grid::of(launch), from, to, origin, misfit, overflow, &raw const shape) };
     Ok(())
 }
 
 /// Declares the functions of host.cpp and registers each as the kernel of its name.
 macro_rules! kernels {
-    ($run:ident, $type:ty, $sizes:expr, [$($name:ident $cpu:ident $given:expr),* $(,)?], $cuda:expr) => {{
+    ($cuda:expr, $run:ident, $type:ty, $sizes:expr, [$($name:ident $cpu:ident $given:expr),* $(,)?]) => {{
         $({
             unsafe extern "C" {
                 fn $cpu();
@@ -112,52 +158,82 @@ macro_rules! kernels {
                 let cpu = unsafe {
                     std::mem::transmute::<unsafe extern "C" fn(), $type>($cpu)
                 };
-                kernels!(@call $run, launch, $given, cpu)
+                $run(launch, $given, cpu)
             }
             $cuda.register_kernel(stringify!($name), $sizes, kernel);
         })*
     }};
-    (@call run_cast, $launch:expr, $given:expr, $cpu:expr) => {{
-        let () = $given;
-        run_cast($launch, $cpu)
-    }};
-    (@call $run:ident, $launch:expr, $given:expr, $cpu:expr) => {
-        $run($launch, $given, $cpu)
-    };
 }
 
 /// Makes the simulated driver run the kernels of bridge-cuda.
 pub fn register(cuda: &SimulatedCuda) {
-    let copy = &[8, 8, size_of::<Loops>()];
-    kernels!(run_copy, Copy<Loops>, copy, [
-        copy_1_narrow cpu_copy_1_narrow 1, copy_1_wide cpu_copy_1_wide 1,
-        copy_2_narrow cpu_copy_2_narrow 2, copy_2_wide cpu_copy_2_wide 2,
-        copy_4_narrow cpu_copy_4_narrow 4, copy_4_wide cpu_copy_4_wide 4,
-        copy_8_narrow cpu_copy_8_narrow 8, copy_8_wide cpu_copy_8_wide 8,
-        copy_16_narrow cpu_copy_16_narrow 16, copy_16_wide cpu_copy_16_wide 16,
-    ], cuda);
-    let transpose = &[8, 8, size_of::<Planes>()];
-    kernels!(run_transpose, Copy<Planes>, transpose, [
-        transpose_1 cpu_transpose_1 1, transpose_2 cpu_transpose_2 2,
-        transpose_4 cpu_transpose_4 4, transpose_8 cpu_transpose_8 8,
+    kernels!(cuda, run_copy, Copy<Loops>, &[8, 8, size_of::<Loops>()], [
+        copy_1 cpu_copy_1 1,
+        copy_2 cpu_copy_2 2,
+        copy_4 cpu_copy_4 4,
+        copy_8 cpu_copy_8 8,
+        copy_16 cpu_copy_16 16,
+    ]);
+    kernels!(cuda, run_copy, Copy<Planes>, &[8, 8, size_of::<Planes>()], [
+        transpose_1 cpu_transpose_1 1,
+        transpose_2 cpu_transpose_2 2,
+        transpose_4 cpu_transpose_4 4,
+        transpose_8 cpu_transpose_8 8,
         transpose_16 cpu_transpose_16 16,
-    ], cuda);
-    let cast = &[8, 8, 8, size_of::<Cast>(), size_of::<Loops>()];
-    kernels!(run_cast, CastAny, cast, [
-        cast_narrow cpu_cast_narrow (), cast_wide cpu_cast_wide (),
-    ], cuda);
-    let dense = &[8, 8, 8, 8, 4];
-    kernels!(run_dense, CastDense, dense, [
-        cast_f16_f32 cpu_cast_f16_f32 (2, 4), cast_f32_f16 cpu_cast_f32_f16 (4, 2),
-        cast_bf16_f32 cpu_cast_bf16_f32 (2, 4), cast_f32_bf16 cpu_cast_f32_bf16 (4, 2),
-        cast_f64_f32 cpu_cast_f64_f32 (8, 4), cast_f32_f64 cpu_cast_f32_f64 (4, 8),
-        cast_u8_f32 cpu_cast_u8_f32 (1, 4), cast_f32_u8 cpu_cast_f32_u8 (4, 1),
-        cast_u8_f16 cpu_cast_u8_f16 (1, 2), cast_i32_f32 cpu_cast_i32_f32 (4, 4),
-        cast_i64_f32 cpu_cast_i64_f32 (8, 4), cast_i64_i32 cpu_cast_i64_i32 (8, 4),
+    ]);
+    let any = &[8, 8, 8, 8, size_of::<AnyCast>(), size_of::<Loops>()];
+    kernels!(cuda, run_cast_any, CastAny, any, [cast_any cpu_cast_any ()]);
+    kernels!(cuda, run_hot, CastHot<u64>, &[8, 8, 8, 8, 4, size_of::<u64>()], [
+        cast_f16_f32 cpu_cast_f16_f32 (2, 4),
+        cast_f32_f16 cpu_cast_f32_f16 (4, 2),
+        cast_bf16_f32 cpu_cast_bf16_f32 (2, 4),
+        cast_f32_bf16 cpu_cast_f32_bf16 (4, 2),
+        cast_f64_f32 cpu_cast_f64_f32 (8, 4),
+        cast_f32_f64 cpu_cast_f32_f64 (4, 8),
+        cast_u8_f32 cpu_cast_u8_f32 (1, 4),
+        cast_f32_u8 cpu_cast_f32_u8 (4, 1),
+        cast_u8_f16 cpu_cast_u8_f16 (1, 2),
+        cast_i32_f32 cpu_cast_i32_f32 (4, 4),
+        cast_i64_f32 cpu_cast_i64_f32 (8, 4),
+        cast_i64_i32 cpu_cast_i64_i32 (8, 4),
         cast_i32_i64 cpu_cast_i32_i64 (4, 8),
         cast_f32_f8e4m3fn cpu_cast_f32_f8e4m3fn (4, 1),
         cast_f8e4m3fn_f32 cpu_cast_f8e4m3fn_f32 (1, 4),
-    ], cuda);
+    ]);
+    kernels!(cuda, run_hot, CastHot<Loops>, &[8, 8, 8, 8, 4, size_of::<Loops>()], [
+        cast_f16_f32_strided cpu_cast_f16_f32_strided (2, 4),
+        cast_f32_f16_strided cpu_cast_f32_f16_strided (4, 2),
+        cast_bf16_f32_strided cpu_cast_bf16_f32_strided (2, 4),
+        cast_f32_bf16_strided cpu_cast_f32_bf16_strided (4, 2),
+        cast_f64_f32_strided cpu_cast_f64_f32_strided (8, 4),
+        cast_f32_f64_strided cpu_cast_f32_f64_strided (4, 8),
+        cast_u8_f32_strided cpu_cast_u8_f32_strided (1, 4),
+        cast_f32_u8_strided cpu_cast_f32_u8_strided (4, 1),
+        cast_u8_f16_strided cpu_cast_u8_f16_strided (1, 2),
+        cast_i32_f32_strided cpu_cast_i32_f32_strided (4, 4),
+        cast_i64_f32_strided cpu_cast_i64_f32_strided (8, 4),
+        cast_i64_i32_strided cpu_cast_i64_i32_strided (8, 4),
+        cast_i32_i64_strided cpu_cast_i32_i64_strided (4, 8),
+        cast_f32_f8e4m3fn_strided cpu_cast_f32_f8e4m3fn_strided (4, 1),
+        cast_f8e4m3fn_f32_strided cpu_cast_f8e4m3fn_f32_strided (1, 4),
+    ]);
+    kernels!(cuda, run_hot, CastHot<Planes>, &[8, 8, 8, 8, 4, size_of::<Planes>()], [
+        cast_f16_f32_transposed cpu_cast_f16_f32_transposed (2, 4),
+        cast_f32_f16_transposed cpu_cast_f32_f16_transposed (4, 2),
+        cast_bf16_f32_transposed cpu_cast_bf16_f32_transposed (2, 4),
+        cast_f32_bf16_transposed cpu_cast_f32_bf16_transposed (4, 2),
+        cast_f64_f32_transposed cpu_cast_f64_f32_transposed (8, 4),
+        cast_f32_f64_transposed cpu_cast_f32_f64_transposed (4, 8),
+        cast_u8_f32_transposed cpu_cast_u8_f32_transposed (1, 4),
+        cast_f32_u8_transposed cpu_cast_f32_u8_transposed (4, 1),
+        cast_u8_f16_transposed cpu_cast_u8_f16_transposed (1, 2),
+        cast_i32_f32_transposed cpu_cast_i32_f32_transposed (4, 4),
+        cast_i64_f32_transposed cpu_cast_i64_f32_transposed (8, 4),
+        cast_i64_i32_transposed cpu_cast_i64_i32_transposed (8, 4),
+        cast_i32_i64_transposed cpu_cast_i32_i64_transposed (4, 8),
+        cast_f32_f8e4m3fn_transposed cpu_cast_f32_f8e4m3fn_transposed (4, 1),
+        cast_f8e4m3fn_f32_transposed cpu_cast_f8e4m3fn_f32_transposed (1, 4),
+    ]);
 }
 
 #[cfg(test)]

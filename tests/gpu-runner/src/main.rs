@@ -8,23 +8,26 @@ mod machine;
 mod markdown;
 mod report;
 mod run;
+mod targets;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use crate::machine::Machine;
 use crate::report::{Bundle, Report};
+use crate::targets::verdicts;
 
 const USAGE: &str = "\
 Runs the tests and benchmarks of this folder on the GPU of this machine.
 
-usage: gpu-runner [--out FOLDER] [--only NAME] [--seconds N] [--quick]
+usage: gpu-runner [--out FOLDER] [--only NAME] [--seconds N] [--total N] [--quick]
 
   --out FOLDER   where report.json and report.md go (default: this folder)
   --only NAME    only what has NAME in its name
-  --seconds N    how long one program may take (default: 300)
+  --seconds N    how long one program may take (default: 150)
+  --total N      how long all of them may take (default: 450)
   --quick        stop each benchmark as soon as its result is roughly known";
 
 /// What was asked for.
@@ -32,6 +35,7 @@ struct Asked {
     out: Option<PathBuf>,
     only: String,
     limit: Duration,
+    total: Duration,
     quick: bool,
 }
 
@@ -47,19 +51,25 @@ fn main() -> ExitCode {
 }
 
 fn asked(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked =
-        Asked { out: None, only: String::new(), limit: Duration::from_secs(300), quick: false };
+    let mut asked = Asked {
+        out: None,
+        only: String::new(),
+        limit: Duration::from_secs(150),
+        total: Duration::from_secs(450),
+        quick: false,
+    };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value\n\n{USAGE}"));
         match word.as_str() {
             "--out" => asked.out = Some(value()?.into()),
             "--only" => asked.only = value()?,
-            "--seconds" => {
+            "--seconds" | "--total" => {
                 let seconds = value()?;
                 let seconds = seconds
                     .parse()
                     .map_err(|_| format!("\"{seconds}\" is not a number of seconds\n\n{USAGE}"))?;
-                asked.limit = Duration::from_secs(seconds);
+                let seconds = Duration::from_secs(seconds);
+                if word == "--total" { asked.total = seconds } else { asked.limit = seconds }
             }
             "--quick" => asked.quick = true,
             _ => return Err(format!("\"{word}\" is not an option\n\n{USAGE}")),
@@ -76,14 +86,23 @@ fn run_all(asked: &Asked) -> Result<Report, String> {
     let chosen = |names: &[String]| -> Vec<String> {
         names.iter().filter(|name| name.contains(&asked.only)).cloned().collect()
     };
+    let started = Instant::now();
+    let left = || asked.limit.min(asked.total.saturating_sub(started.elapsed()));
     let mut report = Report::of(&bundle, Machine::find());
+    let benchmarks = chosen(&bundle.benchmarks);
+    if benchmarks.is_empty() {
+        report.targets.clear();
+    }
     for name in chosen(&bundle.tests) {
-        report.tests.push(run::test(&here, &name, asked.limit));
+        report.tests.push(run::test(&here, &name, left()));
         report.write(out)?; // what is known so far, should the machine go
     }
-    for name in chosen(&bundle.benchmarks) {
-        let (outcome, measured) = run::benchmark(&here, out, &name, asked.limit, asked.quick);
+    for name in benchmarks {
+        // A benchmark may take what is left of all the time.
+        let limit = asked.total.saturating_sub(started.elapsed());
+        let (outcome, measured) = run::benchmark(&here, out, &name, limit, asked.quick);
         report.benchmarks.push(outcome);
+        report.targets = verdicts(&measured);
         report.measured = measured;
         report.write(out)?;
     }
@@ -108,9 +127,9 @@ mod tests {
 
     #[test]
     fn options_are_read_and_mistakes_told() {
-        let asked = parse("--only stream --seconds 7 --quick --out there").unwrap();
+        let asked = parse("--only stream --seconds 7 --total 9 --quick --out there").unwrap();
         assert_eq!((&*asked.only, asked.limit.as_secs(), asked.quick), ("stream", 7, true));
-        assert_eq!(asked.out, Some("there".into()));
+        assert_eq!((asked.out, asked.total.as_secs()), (Some("there".into()), 9));
         for (words, told) in [
             ("--seconds soon", "\"soon\" is not a number"),
             ("--seconds", "--seconds needs a value"),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use measured::time;
 
 use crate::report::{Outcome, Report};
+use crate::targets::Verdict;
 
 pub(crate) fn of(report: &Report) -> String {
     let machine = &report.machine;
@@ -25,6 +26,7 @@ pub(crate) fn of(report: &Report) -> String {
         known(&machine.system),
         machine.python.as_deref().unwrap_or("none with torch; peers in Python were not measured"),
     );
+    targets(&mut text, &report.targets);
     outcomes(&mut text, "Tests", &report.tests);
     outcomes(&mut text, "Benchmark programs", &report.benchmarks);
     measured(&mut text, report);
@@ -49,6 +51,22 @@ fn outcomes(text: &mut String, title: &str, outcomes: &[Outcome]) {
         if let Some(output) = &outcome.output {
             let _ = writeln!(text, "\n```text\n{output}\n```");
         }
+    }
+    text.push('\n');
+}
+
+fn targets(text: &mut String, targets: &[Verdict]) {
+    if targets.is_empty() {
+        return;
+    }
+    text.push_str("## Targets\n\n| target | found | verdict |\n| --- | --- | --- |\n");
+    for Verdict { target, found, met } in targets {
+        let verdict = match met {
+            Some(true) => "met",
+            Some(false) => "missed",
+            None => "",
+        };
+        let _ = writeln!(text, "| {target} | {found} | {verdict} |");
     }
     text.push('\n');
 }
@@ -99,6 +117,7 @@ mod tests {
             "signal 11",
             "late: wrong",
             "| upload | torch | 1.5 µs | 2.00 |",
+            "as fast as \"driver\" | not measured |  |",
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }

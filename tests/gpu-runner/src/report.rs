@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 use crate::markdown;
+use crate::targets::{Verdict, verdicts};
 
 /// `bundle.json`: the programs beside it.
 #[derive(Debug, Deserialize)]
@@ -40,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) tests: Vec<Outcome>,
     pub(crate) benchmarks: Vec<Outcome>,
+    /// Whether the benchmarks show what they have to.
+    pub(crate) targets: Vec<Verdict>,
     pub(crate) measured: Vec<Measured>,
 }
 
@@ -81,12 +84,15 @@ impl Report {
             machine,
             tests: Vec::new(),
             benchmarks: Vec::new(),
+            targets: verdicts(&[]),
             measured: Vec::new(),
         }
     }
 
+    /// Whether no program failed, and no target was measured and missed.
     pub(crate) fn passed(&self) -> bool {
-        self.tests.iter().chain(&self.benchmarks).all(Outcome::is_good)
+        self.targets.iter().all(|target| target.met != Some(false))
+            && self.tests.iter().chain(&self.benchmarks).all(Outcome::is_good)
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<(), String> {

@@ -63,7 +63,11 @@ fn outcome(folder: &Path, name: &str, mut command: Command, limit: Duration) -> 
     printed.lines().for_each(|line| outcome.count(line));
     outcome.trouble = match ended {
         Err(error) => Some(format!("it could not be run: {error}")),
-        Ok(None) => Some(format!("it was stopped after {} seconds", limit.as_secs())),
+        Ok(None) => Some(format!(
+            "it was stopped after {} seconds{}",
+            limit.as_secs(),
+            begun(&printed).map_or(String::new(), |test| format!(", in {test}"))
+        )),
         Ok(Some(status)) if !status.success() && outcome.failed.is_empty() => {
             Some(format!("it ended with {status}"))
         }
@@ -74,6 +78,13 @@ fn outcome(folder: &Path, name: &str, mut command: Command, limit: Duration) -> 
         outcome.output = Some(printed.chars().skip(skipped).collect());
     }
     outcome
+}
+
+/// The test that had begun and not ended when the program was stopped.
+fn begun(printed: &str) -> Option<&str> {
+    let last = printed.lines().rfind(|line| line.starts_with("test ") && line.contains(" ... "))?;
+    let (name, verdict) = last.strip_prefix("test ")?.split_once(" ... ")?;
+    verdict.is_empty().then_some(name)
 }
 
 impl Outcome {

@@ -49,14 +49,30 @@ fn verdicts_are_counted_and_one_failure_fails_the_run() {
 
 #[test]
 fn crashes_hangs_and_missing_programs_are_told() {
-    let folder = bundle(&[("crash", "kill -SEGV $$"), ("hang", "exec sleep 60"), ("gone", "")]);
+    let folder = bundle(&[
+        ("crash", "kill -SEGV $$"),
+        ("hang", "echo 'test a ... ok'; printf 'test b ... '; exec sleep 60"),
+        ("gone", ""),
+    ]);
     fs::remove_file(folder.path().join("gone")).unwrap();
     let (code, report, _) = run(folder.path(), &["--seconds", "1"]);
     assert_eq!(code, 1);
     let trouble = |test: usize| report["tests"][test]["trouble"].as_str().unwrap().to_owned();
     assert!(trouble(0).contains("signal: 11"), "{}", trouble(0));
-    assert!(trouble(1).contains("stopped after 1 seconds"), "{}", trouble(1));
+    assert_eq!(trouble(1), "it was stopped after 1 seconds, in b");
+    assert_eq!(report["tests"][1]["passed"], 1);
     assert!(trouble(2).contains("could not be run"), "{}", trouble(2));
+}
+
+#[test]
+fn all_programs_together_end_in_time() {
+    let hang = "exec sleep 60";
+    let folder = bundle(&[("a", hang), ("b", hang), ("c", hang)]);
+    let started = std::time::Instant::now();
+    let (code, report, _) = run(folder.path(), &["--total", "2", "--seconds", "1"]);
+    assert!(started.elapsed().as_secs() < 30, "it went on for too long");
+    assert_eq!((code, report["tests"].as_array().unwrap().len()), (1, 3));
+    assert_eq!(report["tests"][2]["trouble"], "it was stopped after 0 seconds");
 }
 
 #[test]

@@ -14,15 +14,17 @@ typedef signed long long i64;
 
 #ifdef __CUDACC_RTC__
 #define INLINE __device__ __forceinline__
+#define INLINE_MEMBER __device__ __forceinline__
 #define KEEP_LOOP _Pragma("unroll 1")
 #define LEADING_ZEROS(value) (u32)__clzll((i64)(value))
 #else
 #define INLINE static inline
+#define INLINE_MEMBER inline
 #define KEEP_LOOP
 #define LEADING_ZEROS(value) (u32)__builtin_clzll(value)
 #endif
 
-// What one number is, as `launch/number.rs` counts them.
+// What one number is, as `number.rs` counts them.
 enum Kind : u32 {
     BOOL, I8, I16, I32, I64, U8, U16, U32, U64, F16, BF16, F32, F64,
     F8E3M4, F8E4M3, F8E4M3B11FNUZ, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ,
@@ -128,6 +130,23 @@ INLINE u32 encode_small(Format f, u32 overflow, float value) {
     return f.specials == NEGATIVE_ZERO && code == 0 ? code : code | sign;
 }
 
+// The GPU has instructions for IEEE half precision; what they make of a NaN is another NaN.
+#ifdef __CUDACC_RTC__
+INLINE float decode_f16(u16 code) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(code));
+    return value;
+}
+INLINE u16 encode_f16(float value) {
+    u16 code;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(code) : "f"(value));
+    return code;
+}
+#else
+INLINE float decode_f16(u16 code) { return decode_small(format_of(F16), code); }
+INLINE u16 encode_f16(float value) { return (u16)encode_small(format_of(F16), WRAP, value); }
+#endif
+
 INLINE u32 encode_bf16(float value) {
     u32 bits = bits_as<u32>(value);
     if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (bits | 0x00400000u) >> 16;
@@ -161,6 +180,7 @@ INLINE float odd_f32(u64 magnitude) {
     return (float)kept * bits_as<float>((127 + shift) << 23);
 }
 INLINE float odd_f32(i64 value) {
+    if (value > -(1 << 24) && value < 1 << 24) return (float)(i32)value;
     float magnitude = odd_f32((u64)(value < 0 ? 0 - (u64)value : (u64)value));
     return value < 0 ? -magnitude : magnitude;
 }
@@ -218,8 +238,20 @@ INLINE i64 to_integer(double value, bool is_signed, u32 bits, u32 overflow, bool
     if (!is_signed && bits == 64 && value >= 9223372036854775808.0) return (i64)(u64)value;
     return (i64)value;
 }
+// As above, without double precision, which few GPUs are fast at.
 INLINE i64 to_integer(float value, bool is_signed, u32 bits, u32 overflow, bool &fits) {
-    return to_integer((double)value, is_signed, bits, overflow, fits);
+    if (overflow == WRAP) return low_bits((double)value);
+    i64 lowest = lowest_of(is_signed, bits);
+    u64 highest = highest_of(is_signed, bits);
+    float above = bits == 64 ? (is_signed ? 9223372036854775808.0f : 18446744073709551616.0f)
+                             : (float)(highest + 1);
+    bool too_low = is_signed && bits >= 32 ? value < (float)lowest : value <= (float)lowest - 1.0f;
+    if (value != value) { fits = false; return 0; }
+    if (too_low) { fits = false; return lowest; }
+    if (value >= above) { fits = false; return (i64)highest; }
+    if (bits < 32) return (i32)value;
+    if (!is_signed && bits == 64 && value >= 9223372036854775808.0f) return (i64)(u64)value;
+    return (i64)value;
 }
 
 template <class V> INLINE float to_f32(V value, bool &) { return (float)value; }
@@ -262,7 +294,7 @@ template <class V> INLINE bool store(u32 kind, u32 overflow, V value, u8 *to) {
     default: {
         float near = odd_f32(value);
         if (overflow == REFUSE) fits = fits_small(kind, near);
-        if (kind == F16) *(u16 *)to = (u16)encode_small(format_of(F16), overflow, near);
+        if (kind == F16) *(u16 *)to = encode_f16(near);
         else if (kind == BF16) *(u16 *)to = (u16)encode_bf16(near);
         else if (kind == SCALE) *to = (u8)encode_scale(near, overflow);
         else *to = (u8)encode_small(format_of(kind), overflow, near);
@@ -287,7 +319,7 @@ INLINE i64 load_integer(u32 kind, const u8 *source) {
 INLINE float load_float(u32 kind, const u8 *source, u32 code) {
     switch (kind) {
     case F32: return *(const float *)source;
-    case F16: return decode_small(format_of(F16), *(const u16 *)source);
+    case F16: return decode_f16(*(const u16 *)source);
     case BF16: return bits_as<float>((u32)*(const u16 *)source << 16);
     case SCALE: return decode_scale(*source);
     case F6E2M3FN: case F6E3M2FN: case F4E2M1FN: return decode_small(format_of(kind), code);

@@ -26,7 +26,8 @@ pub(crate) fn cuda() -> &'static Cuda {
     &Cuda
 }
 
-fn wants_real_driver() -> bool {
+/// Whether the tests run on hardware.
+pub(crate) fn wants_real_driver() -> bool {
     std::env::var("ARRAYBRIDGE_CUDA").is_ok_and(|choice| choice == "real")
 }
 

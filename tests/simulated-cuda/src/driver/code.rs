@@ -43,7 +43,9 @@ codes! {
     ECC_UNCORRECTABLE = 214, "uncorrectable ECC error encountered";
     PEER_ACCESS_UNSUPPORTED = 217, "peer access is not supported between these two devices";
     INVALID_PTX = 218, "a PTX JIT compilation failed";
+    JIT_COMPILER_NOT_FOUND = 221, "PTX JIT compiler library not found";
     UNSUPPORTED_PTX_VERSION = 222, "the provided PTX was compiled with an unsupported toolchain";
+    JIT_COMPILATION_DISABLED = 223, "PTX JIT compilation was disabled";
     INVALID_SOURCE = 300, "device kernel image is invalid";
     FILE_NOT_FOUND = 301, "file not found";
     OPERATING_SYSTEM = 304, "operating system call failed";

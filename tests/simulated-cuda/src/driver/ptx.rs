@@ -1,8 +1,11 @@
 //! Reads from PTX text which kernels it has, and the sizes of their parameters.
 
+/// How a binary begins. Of binaries, the simulated NVRTC's are known: PTX text comes after this.
+const BINARY: &str = "\u{7f}ELF";
+
 /// Each entry's name and its parameters' sizes in bytes; `None` where the text is no PTX.
 pub(crate) fn entries(text: &str) -> Option<Vec<(String, Vec<usize>)>> {
-    let text = without_comments(text);
+    let text = without_comments(text.strip_prefix(BINARY).unwrap_or(text));
     if !text.trim_start().starts_with(".version") || !text.contains(".target") {
         return None;
     }

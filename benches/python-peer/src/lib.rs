@@ -4,31 +4,36 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-/// A Python process that runs a statement as often as it is told and answers with the time taken.
+/// A Python process that runs functions as often as it is told and answers with the time taken.
 pub struct PythonPeer {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
-/// Reads a number of repetitions a line, runs the statement so often, prints nanoseconds.
+/// Reads a function and a number of repetitions a line, runs it so often, prints nanoseconds: its own
+/// where it returns them.
 const LOOP: &str = "
 import sys, time
 for line in sys.stdin:
-    n = int(line)
+    name, n = line.split()
+    n, run = int(n), globals()[name]
+    if name.startswith('timed_'):
+        print(run(n), flush=True)
+        continue
     start = time.perf_counter_ns()
     for _ in range(n):
-        job()
+        run()
     print(time.perf_counter_ns() - start, flush=True)
 ";
 
 impl PythonPeer {
-    /// Starts Python with `setup`, which defines a function `job`. `None`, said on stderr, where
+    /// Starts Python with `setup`, which defines a function `job`, and runs that once. `None`, said on stderr, where
     /// there is no Python that can run it: set `ARRAYBRIDGE_PYTHON`, or install the peers with
     /// `cargo xtask setup python-peers`.
     pub fn start(name: &str, setup: &str) -> Option<Self> {
         let python = std::env::var("ARRAYBRIDGE_PYTHON").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/python").to_owned()
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/python").to_owned()
         });
         let mut process = Command::new(&python)
             .args(["-c", &format!("{setup}\njob()\nprint('ready', flush=True)\n{LOOP}")])
@@ -53,14 +58,20 @@ impl PythonPeer {
         }
     }
 
-    /// Runs the statement `times` times and says how long it took.
+    /// Runs `job` `times` times and says how long it took.
     ///
     /// # Panics
     ///
     /// Where Python died in between.
     pub fn run(&mut self, times: u64) -> Duration {
+        self.run_named("job", times)
+    }
+
+    /// As [`run`](Self::run), for another function of the setup. One whose name begins with `timed_`
+    /// is called once, with the number, and says itself how many nanoseconds passed.
+    pub fn run_named(&mut self, function: &str, times: u64) -> Duration {
         let mut answer = String::new();
-        writeln!(self.input, "{times}").expect("Python reads");
+        writeln!(self.input, "{function} {times}").expect("Python reads");
         self.output.read_line(&mut answer).expect("Python answers");
         Duration::from_nanos(answer.trim().parse().expect("Python answers with nanoseconds"))
     }
