@@ -7,6 +7,7 @@
 pub mod libtorch_dlpack;
 #[cfg(feature = "opencl")]
 pub mod opencl_calls;
+mod python;
 mod python_peer;
 
 pub use python_peer::PythonPeer;

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use crate::python;
+
 /// A Python process that runs a statement as often as it is told and answers with the time taken.
 pub struct PythonPeer {
     process: Child,
@@ -24,12 +26,12 @@ for line in sys.stdin:
 
 impl PythonPeer {
     /// Starts Python with `setup`, which defines a function `job`. `None`, said on stderr, where
-    /// there is no Python that can run it: set `ARRAYBRIDGE_PYTHON`, or install the peers with
-    /// `cargo xtask setup python-peers`.
+    /// there is no Python that can run it.
     pub fn start(name: &str, setup: &str) -> Option<Self> {
-        let python = std::env::var("ARRAYBRIDGE_PYTHON").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/python").to_owned()
-        });
+        let Some(python) = python::python() else {
+            not_measured(name, "there is no Python");
+            return None;
+        };
         let mut process = Command::new(&python)
             .args(["-c", &format!("{setup}\njob()\nprint('ready', flush=True)\n{LOOP}")])
             .env("OMP_NUM_THREADS", "1")
@@ -37,7 +39,7 @@ impl PythonPeer {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| not_measured(name, &python, &error.to_string()))
+            .map_err(|error| not_measured(name, &format!("{}: {error}", python.display())))
             .ok()?;
         let input = process.stdin.take()?;
         let mut output = BufReader::new(process.stdout.take()?);
@@ -45,7 +47,7 @@ impl PythonPeer {
         match output.read_line(&mut ready) {
             Ok(_) if ready.trim() == "ready" => Some(Self { process, input, output }),
             _ => {
-                not_measured(name, &python, "it lacks the package");
+                not_measured(name, &format!("{} lacks the package", python.display()));
                 let _ = process.kill();
                 let _ = process.wait();
                 None
@@ -67,8 +69,8 @@ impl PythonPeer {
 }
 
 #[expect(clippy::print_stderr, reason = "a benchmark says what it could not measure")]
-fn not_measured(name: &str, python: &str, reason: &str) {
-    eprintln!("{name}: not measured, {python}: {reason} (cargo xtask setup python-peers)");
+fn not_measured(name: &str, reason: &str) {
+    eprintln!("{name}: not measured, {reason} ({})", python::REMEDY);
 }
 
 impl Drop for PythonPeer {

@@ -5,6 +5,9 @@ mod dtypes;
 mod every_backend;
 mod json;
 mod names;
+#[cfg(feature = "pt")]
+#[path = "../../../../benches/src/python.rs"]
+mod python;
 mod random_bytes;
 mod round_trips;
 mod streaming;
