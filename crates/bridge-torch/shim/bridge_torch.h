@@ -65,9 +65,11 @@ const char* bridge_torch_version();
 const char* bridge_torch_cpu_capability();
 
 // Describes a tensor. `release` is the function that contexts of ours were adopted with. Where this
-// fails, the view says as much as was found: the device first.
+// fails, the view says as much as was found: the device first. Where the tensor is about to be handed
+// over, no other handle of its storage can grow and so move it any more.
 int32_t bridge_torch_view(
     const at::Tensor* tensor,
+    bool handing_over,
     BridgeTorchRelease release,
     BridgeTorchView* view);
 

@@ -34,12 +34,15 @@ uint32_t obstacles_of(const c10::TensorImpl& impl) {
   return found;
 }
 
+bool has_other_handles(const at::Tensor& tensor) {
+  return tensor.use_count() > 1 || tensor.storage().use_count() > 1;
+}
+
 // Whether nothing but this handle keeps the storage: no alias, no view, no graph, no weak handle.
 bool is_alone(const at::Tensor& tensor) {
   // The count of weak handles holds one for all strong ones, and this one.
   constexpr size_t ONLY_OURS = 2;
-  return tensor.use_count() == 1 && tensor.weak_use_count() == 1 &&
-      tensor.storage().use_count() == 1 &&
+  return !has_other_handles(tensor) && tensor.weak_use_count() == 1 &&
       tensor.storage().getWeakStorageImpl().weak_use_count() == ONLY_OURS &&
       tensor.unsafeGetTensorImpl()->autograd_meta() == nullptr;
 }
@@ -50,6 +53,7 @@ extern "C" {
 
 int32_t bridge_torch_view(
     const at::Tensor* tensor,
+    bool handing_over,
     BridgeTorchRelease release,
     BridgeTorchView* view) {
   *view = BridgeTorchView{};
@@ -68,7 +72,7 @@ int32_t bridge_torch_view(
     if (view->obstacles != 0) {
       return;
     }
-    const auto& storage = *impl.storage().unsafeGetStorageImpl();
+    auto& storage = *impl.storage().unsafeGetStorageImpl();
     const auto sizes = impl.sizes();
     view->sizes = sizes.data();
     view->strides = impl.strides().data();
@@ -85,6 +89,9 @@ int32_t bridge_torch_view(
       }
     } else if (c10::impl::cow::is_cow_data_ptr(pointer)) {
       view->traits = BRIDGE_TORCH_LAZILY_COPIED;
+    } else if (handing_over && storage.resizable() && has_other_handles(*tensor)) {
+      // As numpy() of Python does it. Who has the only handle hands the right to grow over with it.
+      storage.set_resizable(false);
     }
     bridge_torch_fault_point();
   });

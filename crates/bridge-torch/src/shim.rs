@@ -56,6 +56,7 @@ unsafe extern "C" {
 
     pub(crate) fn bridge_torch_view(
         tensor: *const Handle,
+        handing_over: bool,
         release: Release,
         view: *mut View,
     ) -> i32;

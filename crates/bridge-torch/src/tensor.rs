@@ -38,7 +38,7 @@ impl NativeArray<Torch> for Tensor {
     }
 
     fn describe(&self) -> Result<Description> {
-        let view = view_of(self)?;
+        let view = view_of(self, false)?;
         let parts = Parts::of(&view)?;
         let (device, access, ownership) = match lender_of(&view) {
             Some(lender) if view.is_alone() => {
@@ -56,7 +56,7 @@ impl NativeArray<Torch> for Tensor {
     }
 
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
-        let viewed = view_of(&self).and_then(|view| {
+        let viewed = view_of(&self, true).and_then(|view| {
             let parts = Parts::of(&view)?;
             let stream = cuda::current_stream(parts.device)?;
             Ok((view, parts, stream))
@@ -86,13 +86,13 @@ impl NativeArray<Torch> for Tensor {
 
 /// What the shim says of a tensor; a refusal where it is no plain memory.
 #[inline]
-fn view_of(tensor: &Tensor) -> Result<View> {
+fn view_of(tensor: &Tensor, handing_over: bool) -> Result<View> {
     let mut view = MaybeUninit::uninit();
     let handle = shim::handle_of(tensor);
     // SAFETY: the handle is tch's own, and alive while `tensor` is borrowed; the shim writes the
     // whole view, whatever it returns.
     let (status, view) = unsafe {
-        let status = shim::bridge_torch_view(handle, release, view.as_mut_ptr());
+        let status = shim::bridge_torch_view(handle, handing_over, release, view.as_mut_ptr());
         (status, view.assume_init())
     };
     let device = || device_of(&view).unwrap_or(Device::CPU);
@@ -192,8 +192,8 @@ fn exported<T: Send + 'static>(
     let owner = Owner::keep(keeper);
     // SAFETY:
     // - Sizes and strides are the tensor's own and reach no further than its storage, compared in
-    //   `Parts::of`, which `keeper` keeps alive: a torch tensor, or `Pinned`. torch's memory may be
-    //   uninitialized right after `Tensor::empty`: no byte is invalid for the element types that are
+    //   `Parts::of`, which `keeper` keeps alive: a torch tensor, or `Pinned`; no other handle can let
+    //   the storage grow, and so move, once it is handed over. torch's memory may be uninitialized right after `Tensor::empty`: no byte is invalid for the element types that are
     //   read without a check.
     // - tch's tensors may be dropped on any thread.
     // - Access is shared, or read-only. Read-only memory came in so, and whoever gave it to torch has

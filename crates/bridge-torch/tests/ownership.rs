@@ -272,6 +272,20 @@ fn torch_cannot_grow_memory_that_is_not_its_own() {
 }
 
 #[test]
+fn torch_cannot_move_memory_that_was_handed_out() {
+    // What an export reads would be freed when another handle grows the storage.
+    let mut torch = Tensor::from_slice(&[1_f32, 2.0]);
+    let views: [Tensor; 2] = [torch.shallow_clone(), torch.get(1)];
+    let exported = views.map(|view| view.convert::<ManagedTensor>().unwrap());
+    assert!(torch.f_resize_([1 << 20]).is_err());
+    assert_eq!(exported[0].as_slice::<f32>().unwrap(), [1.0, 2.0]);
+    // Whose only handle went along may grow again when it is back.
+    let alone: ManagedTensor = Tensor::from_slice(&[1_f32]).convert().unwrap();
+    let mut back: Tensor = alone.convert().unwrap();
+    assert!(back.f_resize_([1 << 10]).is_ok());
+}
+
+#[test]
 fn a_panic_in_an_owners_drop_stays_on_this_side() {
     struct Panics(#[expect(dead_code, reason = "held for its drop")] DropToken);
     impl Drop for Panics {

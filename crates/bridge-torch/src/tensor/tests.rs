@@ -7,7 +7,7 @@ fn back_from_torch(torchs: Option<Stream>, change: fn(&mut Tensor)) -> ManagedTe
     let vector = ManagedTensor::from_vec(vec![1_f32; 6], &[2, 3]).unwrap();
     let mut torch = adopted(vector).unwrap();
     change(&mut torch);
-    let view = view_of(&torch).unwrap();
+    let view = view_of(&torch, true).unwrap();
     assert!(view.is_alone());
     let (parts, lender) = (Parts::of(&view).unwrap(), lender_of(&view).unwrap());
     taken_back(torch, parts, lender, torchs)
