@@ -412,5 +412,5 @@ const _: () = {
     impl<T> AmbiguousIfSync<()> for T {}
     struct Sharing;
     impl<T: Sync> AmbiguousIfSync<Sharing> for T {}
-    <Tensor as AmbiguousIfSync<_>>::IS_NOT
+    let () = <Tensor as AmbiguousIfSync<_>>::IS_NOT;
 };

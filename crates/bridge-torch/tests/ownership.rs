@@ -183,7 +183,8 @@ fn shape_and_strides_live_until_the_deleter_runs() {
 #[test]
 fn whatever_stage_refuses_an_export_frees_nothing() {
     // pytorch#171820: leaks where an export raised half way. `src/shim/faults.rs` fails each step of one.
-    let refused: [(&str, fn(Tensor) -> Tensor); 3] = [
+    type Change = fn(Tensor) -> Tensor;
+    let refused: [(&str, Change); 3] = [
         ("requires gradients", |tensor| tensor.set_requires_grad(true)),
         ("conjugated", |tensor| tensor.view_dtype(Kind::ComplexFloat).conj()),
         ("negated", |tensor| tensor.view_dtype(Kind::ComplexFloat).conj().imag()),
@@ -211,7 +212,7 @@ const _: () = {
     impl<T: Clone> AmbiguousIfClone<Cloned> for T {}
     let () = <ManagedTensor as AmbiguousIfClone<_>>::IS_NOT;
     let () = <Owner as AmbiguousIfClone<_>>::IS_NOT;
-    <Tensor as AmbiguousIfClone<_>>::IS_NOT
+    let () = <Tensor as AmbiguousIfClone<_>>::IS_NOT;
 };
 
 #[test]

@@ -65,7 +65,8 @@ fn memory_that_torch_shares_gives_no_rust_slice_to_write() {
 #[test]
 fn memory_that_was_read_only_is_read_only_again_when_torch_gives_it_back() {
     // Who said that nobody will write said it of torch, not of the next framework.
-    let handles: [(&str, fn(&Tensor) -> Tensor); 3] = [
+    type Handle = fn(&Tensor) -> Tensor;
+    let handles: [(&str, Handle); 3] = [
         ("the same", Tensor::shallow_clone),
         ("a row", |tensor| tensor.get(0)),
         ("a permuted one", Tensor::tr),

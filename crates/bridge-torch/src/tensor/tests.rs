@@ -2,8 +2,10 @@
 
 use super::*;
 
+type Change = fn(&mut Tensor);
+
 /// A vector, handed to torch, changed there and taken back while torch works on `torchs`.
-fn back_from_torch(torchs: Option<Stream>, change: fn(&mut Tensor)) -> ManagedTensor {
+fn back_from_torch(torchs: Option<Stream>, change: Change) -> ManagedTensor {
     let vector = ManagedTensor::from_vec(vec![1_f32; 6], &[2, 3]).unwrap();
     let mut torch = adopted(vector).unwrap();
     change(&mut torch);
@@ -13,7 +15,7 @@ fn back_from_torch(torchs: Option<Stream>, change: fn(&mut Tensor)) -> ManagedTe
     taken_back(torch, parts, lender, torchs)
 }
 
-const CHANGES: [(&str, fn(&mut Tensor)); 3] = [
+const CHANGES: [(&str, Change); 3] = [
     ("nothing", |_| ()),
     ("mul_", |tensor| {
         let _ = tensor.g_mul_scalar_(2);
