@@ -55,12 +55,13 @@ impl Format {
             Some("npz") => Ok(Self::Npz),
             Some("safetensors") => Ok(Self::Safetensors),
             Some("pt" | "pth") if cfg!(feature = "pt") => Ok(Self::Pt),
-            Some(extension @ ("pt" | "pth")) => Err(Failure::usage(format!(
-                "{} has the extension .{extension}",
-                path.display()
-            ))
-            .why("this program was built without the feature pt, which reads and writes it")
-            .remedy("build it with --features pt, or name an .npy, .npz or .safetensors file")),
+            Some(extension @ ("pt" | "pth")) => {
+                Err(Failure::usage(format!("{} has the extension .{extension}", path.display()))
+                    .why("this program was built without the feature pt, which reads and writes it")
+                    .remedy(
+                        "build it with --features pt, or name an .npy, .npz or .safetensors file",
+                    ))
+            }
             other => Err(Failure::usage(match other {
                 Some(extension) => {
                     format!("{} has the unknown extension .{extension}", path.display())
