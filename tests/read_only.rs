@@ -57,3 +57,20 @@ fn a_read_only_vector_is_copied_not_moved_into_an_owned_array() {
     let owned: ndarray::Array1<f32> = shared.convert().unwrap();
     assert_ne!(owned.as_ptr().cast::<u8>(), address.cast_const(), "an owned array is writable");
 }
+
+#[cfg(feature = "torch")]
+#[test]
+fn memory_that_candle_lent_to_torch_is_candles_own_again() {
+    use arraybridge::{Copy, Options};
+
+    let never = Options::default().copy(Copy::Never);
+    let candle = Tensor::new(&[1_f32, 2.0], &Device::Cpu).unwrap();
+    let (again, id) = (candle.clone(), candle.id());
+    let torch: tch::Tensor = candle.convert_to(never.ignore_read_only()).unwrap();
+    let back: Tensor = torch.convert_to(never).unwrap();
+    assert_eq!(back.id(), id, "the very tensor, and no copy");
+    // Lent anew and handed on: read-only, as it was.
+    let torch: tch::Tensor = again.convert_to(never.ignore_read_only()).unwrap();
+    let handed_on: ManagedTensor = torch.convert().unwrap();
+    assert_eq!(handed_on.access(), Access::ReadOnly);
+}

@@ -7,4 +7,5 @@
 pub mod libtorch_dlpack;
 #[cfg(feature = "opencl")]
 pub mod opencl_calls;
+
 pub use python_peer::PythonPeer;

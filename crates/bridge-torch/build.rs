@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const SOURCES: [&str; 3] = ["shim/tensor.cpp", "shim/cuda.cpp", "shim/version.cpp"];
+const SOURCES: [&str; 4] =
+    ["shim/tensor.cpp", "shim/cuda.cpp", "shim/message.cpp", "shim/version.cpp"];
 
 fn main() {
     println!("cargo::rerun-if-changed=shim");
@@ -19,8 +20,11 @@ fn main() {
     let include = include.join("include");
 
     let faults = env::var_os("CARGO_FEATURE__FAULTS").map(|_| "shim/faults.cpp");
-    cc::Build::new()
-        .cpp(true)
+    let mut shim = cc::Build::new();
+    if faults.is_some() {
+        shim.define("BRIDGE_TORCH_FAULTS", None);
+    }
+    shim.cpp(true)
         .std("c++17")
         .include("shim")
         // As system headers: their warnings are not ours to mend.

@@ -74,3 +74,8 @@ pub fn place(array: Array) -> (Place, Array) {
 pub fn described<B: Backend, T: NativeArray<B>>(array: &T) -> Description {
     array.describe().expect("it can be exported")
 }
+
+/// The page's examples, which need what only this package has together.
+#[cfg(all(doctest, feature = "torch"))]
+#[doc = include_str!("../../docs/torch.md")]
+pub mod torch_page {}

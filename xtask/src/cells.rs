@@ -76,6 +76,11 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
     for backend in BACKENDS {
         cells.extend(backend_cells(workspace, backend));
     }
+    cells.push(Cell {
+        features: "planted faults".to_owned(),
+        requirements: &[&TORCH],
+        ..alone("torch", "bridge-torch", &["_faults"])
+    });
     cells.extend([
         with_backends("facade", "arraybridge"),
         Cell {
@@ -83,7 +88,8 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
             ..cell("features", "each combination", How::EveryCombination { package: "arraybridge" })
         },
         with_backends("cli", "bridge-cli"),
-        with_defaults("cli", "bridge-cli"),
+        alone("cli", "bridge-cli", &["candle", "ndarray", "pt"]),
+        alone("cli", "bridge-cli", &["ndarray"]),
         with_backends("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
         Cell { requirements: &[&CPP_COMPILER], ..together("cuda kernels", "cuda-kernels") },
@@ -153,9 +159,10 @@ fn with_backends(name: &'static str, package: &'static str) -> Cell {
     cell(name, "all that is here", How::Together { package })
 }
 
-fn with_defaults(name: &'static str, package: &'static str) -> Cell {
-    let features = ["candle", "ndarray"].map(str::to_owned).into();
-    cell(name, "default", How::Alone { package, features })
+/// With exactly these features.
+fn alone(name: &'static str, package: &'static str, features: &[&str]) -> Cell {
+    let features: Vec<String> = features.iter().map(|&feature| feature.to_owned()).collect();
+    cell(name, &named(&features), How::Alone { package, features })
 }
 
 fn together(name: &'static str, package: &'static str) -> Cell {
@@ -189,6 +196,16 @@ mod tests {
     fn a_backend_crate_that_is_not_there_still_has_its_row() {
         let backend = backend("gone", "bridge-gone");
         assert_eq!(backend_cells(&example(), &backend).len(), 1);
+    }
+
+    #[test]
+    fn the_faults_that_are_planted_in_the_shim_have_a_cell() {
+        let cells = super::all(&example());
+        let planted = cells.iter().find(|cell| cell.features == "planted faults").unwrap();
+        let How::Alone { package, features } = &planted.how else {
+            panic!("they are no choice for the workspace's common run");
+        };
+        assert_eq!((*package, features.as_slice()), ("bridge-torch", &["_faults".to_owned()][..]));
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn detect(workspace: &Workspace) -> Presence {
 }
 
 /// torch-sys asks the first python3 on PATH where its PyTorch is.
-fn environment(programs: &Path) -> Environment {
+pub(crate) fn environment(programs: &Path) -> Environment {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = vec![programs.to_owned()];
     folders.extend(std::env::split_paths(&path));

@@ -25,6 +25,7 @@ mod libtest;
 mod libtorch;
 mod nextest;
 mod nvidia_wheels;
+mod older_torch;
 mod opencl;
 mod outcome;
 mod ptx;
@@ -60,6 +61,8 @@ enum Chore {
     GpuBundle(gpu_bundle::Options),
     /// Run the tests of bridge-torch under AddressSanitizer
     Sanitize(sanitize::Options),
+    /// Run the tests of bridge-torch with an older tch and libtorch, in a copy of the workspace
+    OlderTorch(older_torch::Options),
     /// Make the PTX of the CUDA kernels from their source, or check it
     Ptx(ptx::Options),
     /// List what the chores need beyond Rust, or install what is named
@@ -84,6 +87,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Bench(options) => bench::run(&workspace, options),
         Chore::GpuBundle(options) => gpu_bundle::run(&workspace, options),
         Chore::Sanitize(options) => sanitize::run(&workspace, options),
+        Chore::OlderTorch(options) => older_torch::run(&workspace, options),
         Chore::Ptx(options) => ptx::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),
     }

@@ -1,5 +1,9 @@
 //! A peer that lives in Python, timed by its own clock in the same run.
 
+mod python;
+
+pub use python::{REMEDY, python};
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -28,13 +32,13 @@ for line in sys.stdin:
 ";
 
 impl PythonPeer {
-    /// Starts Python with `setup`, which defines a function `job`, and runs that once. `None`, said on stderr, where
-    /// there is no Python that can run it: set `ARRAYBRIDGE_PYTHON`, or install the peers with
-    /// `cargo xtask setup python-peers`.
+    /// Starts Python with `setup`, which defines a function `job`, and runs that once. `None`, said on
+    /// stderr, where there is no Python that can run it.
     pub fn start(name: &str, setup: &str) -> Option<Self> {
-        let python = std::env::var("ARRAYBRIDGE_PYTHON").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/python").to_owned()
-        });
+        let Some(python) = python() else {
+            not_measured(name, "there is no Python");
+            return None;
+        };
         let mut process = Command::new(&python)
             .args(["-c", &format!("{setup}\njob()\nprint('ready', flush=True)\n{LOOP}")])
             .env("OMP_NUM_THREADS", "1")
@@ -42,7 +46,7 @@ impl PythonPeer {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|error| not_measured(name, &python, &error.to_string()))
+            .map_err(|error| not_measured(name, &format!("{}: {error}", python.display())))
             .ok()?;
         let input = process.stdin.take()?;
         let mut output = BufReader::new(process.stdout.take()?);
@@ -50,7 +54,7 @@ impl PythonPeer {
         match output.read_line(&mut ready) {
             Ok(_) if ready.trim() == "ready" => Some(Self { process, input, output }),
             _ => {
-                not_measured(name, &python, "it lacks the package");
+                not_measured(name, &format!("{} lacks the package", python.display()));
                 let _ = process.kill();
                 let _ = process.wait();
                 None
@@ -78,8 +82,8 @@ impl PythonPeer {
 }
 
 #[expect(clippy::print_stderr, reason = "a benchmark says what it could not measure")]
-fn not_measured(name: &str, python: &str, reason: &str) {
-    eprintln!("{name}: not measured, {python}: {reason} (cargo xtask setup python-peers)");
+fn not_measured(name: &str, reason: &str) {
+    eprintln!("{name}: not measured, {reason} ({})", REMEDY);
 }
 
 impl Drop for PythonPeer {

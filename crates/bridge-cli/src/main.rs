@@ -1,4 +1,4 @@
-//! The program `arraybridge`: converts array files (`.npy`, `.npz`, `.safetensors`, with the feature `torch` `.pt`) and explains,
+//! The program `arraybridge`: converts array files (`.npy`, `.npz`, `.safetensors`, `.pt`) and explains,
 //! measures and verifies conversions between the linked frameworks.
 //!
 //! `docs/program.md` describes the commands, the exit codes and the JSON forms.

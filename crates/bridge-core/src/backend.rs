@@ -147,6 +147,17 @@ pub trait Backend: Send + Sync + 'static {
         self.native_types().iter().find(|native| native.is_type_of(value))
     }
 
+    /// The error for a device that it does not have here: [`Error::DeviceUnavailable`], which lists
+    /// those it has, by default. A backend that knows why it has no such device says so, with
+    /// [`Error::Unavailable`].
+    fn lacks(&self, device: Device) -> Error {
+        let available = match self.availability() {
+            Availability::Ready { devices } => devices.into_owned(),
+            Availability::Unavailable { .. } => Vec::new(),
+        };
+        Error::DeviceUnavailable { backend: self.descriptor().name, asked: device, available }
+    }
+
     /// Allocates a tensor of zeros.
     ///
     /// # Errors
@@ -154,7 +165,7 @@ pub trait Backend: Send + Sync + 'static {
     /// [`Error::OutOfMemory`], [`Error::TooLarge`], or [`Error::DeviceUnavailable`].
     fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
         if device != Device::CPU {
-            return Err(self.has_no(device));
+            return Err(self.lacks(device));
         }
         let span = spec.layout.span(spec.data_type)?;
         let bytes = spec.layout.byte_offset().saturating_add_signed(span.end);
@@ -302,7 +313,6 @@ impl fmt::Debug for dyn Backend {
 /// What the default methods say.
 trait Refusals {
     fn cannot(&self, what: String) -> Error;
-    fn has_no(&self, device: Device) -> Error;
 }
 
 impl<B: Backend + ?Sized> Refusals for B {
@@ -312,14 +322,6 @@ impl<B: Backend + ?Sized> Refusals for B {
             what: format!("{what} with \"{name}\""),
             remedy: "link the backend of that device".to_owned(),
         }
-    }
-
-    fn has_no(&self, device: Device) -> Error {
-        let available = match self.availability() {
-            Availability::Ready { devices } => devices.into_owned(),
-            Availability::Unavailable { .. } => Vec::new(),
-        };
-        Error::DeviceUnavailable { backend: self.descriptor().name, asked: device, available }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::array::Array;
 use crate::backend::Backend;
-use crate::error::{Error, Refused, Result};
+use crate::error::{Refused, Result};
 use crate::native::NativeType;
 use crate::options::Options;
 use crate::plan::{Description, Plan};
@@ -17,8 +17,9 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownBackend`], [`Error::Unavailable`], [`Error::DeviceUnavailable`], as
-    /// [`Plan::new`], out of memory, or what the frameworks report. The array comes back.
+    /// [`UnknownBackend`](crate::Error::UnknownBackend), [`Unavailable`](crate::Error::Unavailable),
+    /// [`DeviceUnavailable`](crate::Error::DeviceUnavailable), as [`Plan::new`], out of memory, or what
+    /// the frameworks report. The array comes back.
     pub fn convert(
         &self,
         array: Array,
@@ -95,8 +96,7 @@ impl Registry {
 fn ends(array: &Array, backend: &'static dyn Backend, options: &Options) -> Result<Meeting> {
     let devices = backend.devices()?;
     if let Some(asked) = options.device().filter(|asked| !devices.contains(asked)) {
-        let available = devices.into_owned();
-        return Err(Error::DeviceUnavailable { backend: backend.name(), asked, available });
+        return Err(backend.lacks(asked));
     }
     let source = array.native_type();
     let found = array.describe()?;

@@ -225,7 +225,8 @@ impl Route<'_> {
                 Err(refused) => {
                     let (given_back, error) = refused.into_parts();
                     tensor = match found.access {
-                        Access::ReadOnly => given_back.into_read_only(),
+                        // As it was: an array type takes its own tensor back only then.
+                        Access::ReadOnly => given_back.heeding_read_only().into_read_only(),
                         _ => given_back,
                     };
                     let way = plan.steps.first().map_or("share", Step::name);

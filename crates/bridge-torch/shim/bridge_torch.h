@@ -14,7 +14,8 @@ extern "C" {
 enum BridgeTorchStatus : int32_t {
   BRIDGE_TORCH_OK = 0,
   BRIDGE_TORCH_FAILED = 1,
-  BRIDGE_TORCH_OUT_OF_MEMORY = 2,
+  BRIDGE_TORCH_OUT_OF_MEMORY = 2,       // of a device
+  BRIDGE_TORCH_OUT_OF_HOST_MEMORY = 3,  // bridge_torch_requested() says how much was asked for
 };
 
 // Why a tensor's memory cannot be handed over as plain elements: bits of BridgeTorchView::obstacles.
@@ -31,6 +32,12 @@ enum BridgeTorchObstacle : uint32_t {
   BRIDGE_TORCH_NO_STORAGE = 1u << 9,
 };
 
+// What else there is to know of a tensor's storage: bits of BridgeTorchView::traits.
+enum BridgeTorchTrait : uint32_t {
+  BRIDGE_TORCH_ALONE = 1u << 0,          // nothing but this handle keeps the context
+  BRIDGE_TORCH_LAZILY_COPIED = 1u << 1,  // another storage has the same memory until one is written
+};
+
 typedef void (*BridgeTorchRelease)(void* context);
 
 // What a tensor is. The pointers stay valid as long as the tensor does and is not changed.
@@ -40,26 +47,35 @@ struct BridgeTorchView {
   const int64_t* strides;    // in elements
   int64_t rank;
   size_t available;          // bytes of storage from `data` on
-  void* context;             // of bridge_torch_adopt, where nothing else holds the storage
+  void* context;             // of bridge_torch_adopt, where the storage was made by it
   int32_t scalar_type;       // c10::ScalarType
   int32_t device_type;       // c10::DeviceType
   int32_t device_index;
   uint32_t obstacles;        // where not 0, the other fields may be empty
+  uint32_t traits;
 };
 
 const char* bridge_torch_message();
+
+// The bytes of host memory that could not be had, where the last status on this thread says so.
+uint64_t bridge_torch_requested();
 
 // The version of libtorch that this was compiled for, and the instructions that its kernels use.
 const char* bridge_torch_version();
 const char* bridge_torch_cpu_capability();
 
-// Describes a tensor. A lazily copied tensor is made its own memory where `for_writing` is set.
-// `release` is the function that contexts of ours were adopted with.
+// Describes a tensor. `release` is the function that contexts of ours were adopted with. Where this
+// fails, the view says as much as was found: the device first. Where the tensor is about to be handed
+// over, no other handle of its storage can grow and so move it any more.
 int32_t bridge_torch_view(
     const at::Tensor* tensor,
-    bool for_writing,
+    bool handing_over,
     BridgeTorchRelease release,
     BridgeTorchView* view);
+
+// Another handle of the memory of a lazily copied tensor, with a storage of its own: the memory stays
+// as it is and where it is while the handle lives.
+int32_t bridge_torch_pin(const at::Tensor* tensor, at::Tensor** made);
 
 // Makes a tensor over foreign memory; `bytes` is how far it reaches. Libtorch calls `release` with
 // `context` once, on whichever thread the last alias dies. Where this fails, it does not.

@@ -1,18 +1,17 @@
 // Tensors in and out: the hot path. One call a direction.
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/_lazy_clone.h>
 #include <c10/core/ScalarTypeToTypeMeta.h>
 #include <c10/core/StorageImpl.h>
+#include <c10/core/impl/COW.h>
 
-#include <string>
 #include <utility>
 
 #include "bridge_torch.h"
 #include "guard.h"
 
 namespace {
-
-thread_local std::string last_message;
 
 uint32_t obstacles_of(const c10::TensorImpl& impl) {
   uint32_t found = 0;
@@ -35,33 +34,26 @@ uint32_t obstacles_of(const c10::TensorImpl& impl) {
   return found;
 }
 
+bool has_other_handles(const at::Tensor& tensor) {
+  return tensor.use_count() > 1 || tensor.storage().use_count() > 1;
+}
+
 // Whether nothing but this handle keeps the storage: no alias, no view, no graph, no weak handle.
 bool is_alone(const at::Tensor& tensor) {
   // The count of weak handles holds one for all strong ones, and this one.
   constexpr size_t ONLY_OURS = 2;
-  return tensor.use_count() == 1 && tensor.weak_use_count() == 1 &&
-      tensor.storage().use_count() == 1 &&
+  return !has_other_handles(tensor) && tensor.weak_use_count() == 1 &&
       tensor.storage().getWeakStorageImpl().weak_use_count() == ONLY_OURS &&
       tensor.unsafeGetTensorImpl()->autograd_meta() == nullptr;
 }
 
 }  // namespace
 
-void bridge_torch_remember(const char* message) noexcept {
-  try {
-    last_message = message;
-  } catch (...) {
-    last_message.clear();
-  }
-}
-
 extern "C" {
-
-const char* bridge_torch_message() { return last_message.c_str(); }
 
 int32_t bridge_torch_view(
     const at::Tensor* tensor,
-    bool for_writing,
+    bool handing_over,
     BridgeTorchRelease release,
     BridgeTorchView* view) {
   *view = BridgeTorchView{};
@@ -75,23 +67,40 @@ int32_t bridge_torch_view(
     view->scalar_type = static_cast<int32_t>(c10::typeMetaToScalarType(impl.dtype()));
     view->device_type = static_cast<int32_t>(device.type());
     view->device_index = device.index();
+    bridge_torch_fault_point();
     view->obstacles = obstacles_of(impl);
     if (view->obstacles != 0) {
       return;
     }
-    const auto& storage = *impl.storage().unsafeGetStorageImpl();
+    auto& storage = *impl.storage().unsafeGetStorageImpl();
     const auto sizes = impl.sizes();
     view->sizes = sizes.data();
     view->strides = impl.strides().data();
     view->rank = static_cast<int64_t>(sizes.size());
-    view->data = for_writing ? tensor->unsafeGetTensorImpl()->mutable_data()
-                             : const_cast<void*>(impl.data());
+    view->data = const_cast<void*>(impl.data());
+    bridge_torch_fault_point();
     const auto offset = static_cast<size_t>(impl.storage_offset()) * impl.itemsize();
     view->available = storage.nbytes() > offset ? storage.nbytes() - offset : 0;
     const auto& pointer = storage.data_ptr();
-    if (pointer.get_deleter() == release && is_alone(*tensor)) {
+    if (pointer.get_deleter() == release) {
       view->context = pointer.get_context();
+      if (is_alone(*tensor)) {
+        view->traits = BRIDGE_TORCH_ALONE;
+      }
+    } else if (c10::impl::cow::is_cow_data_ptr(pointer)) {
+      view->traits = BRIDGE_TORCH_LAZILY_COPIED;
+    } else if (handing_over && storage.resizable() && has_other_handles(*tensor)) {
+      // As numpy() of Python does it. Who has the only handle hands the right to grow over with it.
+      storage.set_resizable(false);
     }
+    bridge_torch_fault_point();
+  });
+}
+
+int32_t bridge_torch_pin(const at::Tensor* tensor, at::Tensor** made) {
+  return guarded([&] {
+    bridge_torch_fault_point();
+    *made = new at::Tensor(at::_lazy_clone(*tensor));
   });
 }
 
@@ -108,6 +117,7 @@ int32_t bridge_torch_adopt(
     BridgeTorchRelease release,
     at::Tensor** made) {
   return guarded([&] {
+    bridge_torch_fault_point();
     const c10::Device device(
         static_cast<c10::DeviceType>(device_type), static_cast<c10::DeviceIndex>(device_index));
     const auto key = device.is_cpu() ? c10::DispatchKey::CPU : c10::DispatchKey::CUDA;
@@ -115,12 +125,15 @@ int32_t bridge_torch_adopt(
         c10::Storage::use_byte_size_t(), bytes, c10::DataPtr(data, device), /*allocator=*/nullptr,
         /*resizable=*/false);
     auto* storage_impl = storage.unsafeGetStorageImpl();
+    bridge_torch_fault_point();
     auto tensor = at::detail::make_tensor<c10::TensorImpl>(
         std::move(storage), c10::DispatchKeySet(key),
         c10::scalarTypeToTypeMeta(static_cast<c10::ScalarType>(scalar_type)));
+    bridge_torch_fault_point();
     const auto length = static_cast<size_t>(rank);
     tensor.unsafeGetTensorImpl()->set_sizes_and_strides(
         c10::IntArrayRef(sizes, length), c10::IntArrayRef(strides, length));
+    bridge_torch_fault_point();
     auto* handle = new at::Tensor(std::move(tensor));
     // From here on nothing throws: only now does libtorch own the context.
     storage_impl->set_data_ptr_noswap(c10::DataPtr(data, context, release, device));

@@ -81,6 +81,10 @@ impl Backend for Torch {
         unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }.map_err(Error::from)
     }
 
+    fn lacks(&self, device: Device) -> Error {
+        cuda::unavailable(device)
+    }
+
     fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
         cuda::copied(tensor, to)
     }

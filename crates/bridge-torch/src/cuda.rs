@@ -33,7 +33,7 @@ pub(crate) fn found() -> &'static Found {
 ///
 /// # Errors
 ///
-/// [`Error::DeviceUnavailable`] for any other device.
+/// As [`unavailable`] for any other device.
 pub(crate) fn ordinal(device: Device) -> Result<i32> {
     let there = device.kind() == DeviceKind::Cuda && device.ordinal() < found().devices;
     match i32::try_from(device.ordinal()) {
@@ -42,11 +42,21 @@ pub(crate) fn ordinal(device: Device) -> Result<i32> {
     }
 }
 
+/// The error for a device that libtorch does not have: where it has no CUDA device at all, with the
+/// reason that `arraybridge doctor` tells, as [`Error::Unavailable`]; else with those it has, as
+/// [`Error::DeviceUnavailable`].
 #[cold]
-fn unavailable(asked: Device) -> Error {
+pub(crate) fn unavailable(asked: Device) -> Error {
     let backend = "torch";
-    if asked.kind() == DeviceKind::Cuda && found().devices == 0 {
-        return Error::DeviceUnavailable { backend, asked, available: vec![Device::CPU] };
+    let found = found();
+    if asked.kind() == DeviceKind::Cuda && found.devices == 0 {
+        return Error::Unavailable {
+            backend,
+            reason: format!("it has the CPU and no {asked} here: {}", found.reason),
+            remedy: "stay on the CPU, or use a machine with an NVIDIA GPU and its driver, and a \
+                     libtorch that is built with CUDA"
+                .to_owned(),
+        };
     }
     let available = <dyn Backend>::devices(&Torch).map(Vec::from).unwrap_or_default();
     Error::DeviceUnavailable { backend, asked, available }
@@ -252,8 +262,16 @@ pub struct CachedMemory {
 ///
 /// # Errors
 ///
-/// [`Error::DeviceUnavailable`] for a device that libtorch does not have, the CPU included.
+/// [`Error::Unavailable`] with the reason where libtorch has no CUDA device,
+/// [`Error::DeviceUnavailable`] where it has others, and [`Error::Unsupported`] for the CPU, of
+/// whose memory libtorch keeps none for later.
 pub fn cached_memory(device: Device) -> Result<CachedMemory> {
+    if device == Device::CPU {
+        return Err(Error::Unsupported {
+            what: "telling what libtorch caches of the host's memory".to_owned(),
+            remedy: "ask for a CUDA device: on the CPU it caches nothing".to_owned(),
+        });
+    }
     figures(device).map(|[_, _, allocated, reserved]| CachedMemory { allocated, reserved })
 }
 
@@ -290,4 +308,67 @@ fn figures(device: Device) -> Result<[u64; 4]> {
 
 fn work(operation: &'static str, device: Device, bytes: u64) -> Work {
     Work { operation, device, bytes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks everything of the first device that is not there: cuda:0 without a GPU.
+    fn asked_of(device: Device) -> Vec<(&'static str, Error)> {
+        let host = ManagedTensor::from_vec(vec![1_f32], &[1]).unwrap();
+        let spec = host.spec();
+        vec![
+            ("ordinal", ordinal(device).unwrap_err()),
+            ("current_stream", current_stream(device).unwrap_err()),
+            ("wait_for", wait_for(device, Some(Stream(1))).unwrap_err()),
+            ("allocate", Torch.allocate(&spec, device).unwrap_err()),
+            ("transfer", Torch.transfer(&host, device).unwrap_err()),
+            ("synchronize", Torch.synchronize(device).unwrap_err()),
+            ("memory", Torch.memory(device).unwrap_err()),
+            ("cached_memory", cached_memory(device).unwrap_err()),
+            ("release_cached", Torch.release_cached(device).unwrap_err()),
+            ("lacks", Torch.lacks(device)),
+        ]
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_refused_with_what_doctor_says_of_it() {
+        let none = found().devices == 0;
+        let told = Torch.details().into_iter().find(|detail| detail.name == "no CUDA");
+        assert_eq!(told.is_some(), none);
+        for (what, error) in asked_of(Device::cuda(found().devices)) {
+            match (&error, &told) {
+                (Error::Unavailable { backend, reason, remedy }, Some(told)) => {
+                    assert_eq!(*backend, "torch");
+                    assert!(reason.contains("cuda:0") && reason.contains(&told.value), "{reason}");
+                    assert!(!told.value.is_empty() && remedy.contains("CPU"), "{what}: {remedy}");
+                }
+                (Error::DeviceUnavailable { available, .. }, None) => {
+                    assert!(available.contains(&Device::cuda(0)), "{what}: {error}");
+                }
+                _ => panic!("{what}: {error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn devices_of_other_kinds_are_refused_with_those_there_are() {
+        let Error::DeviceUnavailable { asked, available, .. } = Torch.lacks(Device::opencl(0))
+        else {
+            panic!("torch knows no reason");
+        };
+        assert_eq!((asked, available[0]), (Device::opencl(0), Device::CPU));
+    }
+
+    #[test]
+    fn the_cpu_has_no_streams_and_no_cache() {
+        assert_eq!(current_stream(Device::CPU).unwrap(), None);
+        assert!(wait_for(Device::CPU, Some(Stream(7))).is_ok());
+        assert_eq!(Torch.release_cached(Device::CPU).unwrap(), 0);
+        assert!(Torch.synchronize(Device::CPU).is_ok());
+        for refused in [cached_memory(Device::CPU).map(drop), memory(Device::CPU).map(drop)] {
+            assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+        }
+    }
 }

@@ -25,6 +25,21 @@ pub(crate) struct View {
     pub(crate) device_type: i32,
     pub(crate) device_index: i32,
     pub(crate) obstacles: u32,
+    traits: u32,
+}
+
+impl View {
+    /// Whether nothing but the handle that was viewed keeps the context.
+    #[inline]
+    pub(crate) fn is_alone(&self) -> bool {
+        self.traits & 1 != 0
+    }
+
+    /// Whether another storage has the same memory, until one of the two is written.
+    #[inline]
+    pub(crate) fn is_lazily_copied(&self) -> bool {
+        self.traits & 2 != 0
+    }
 }
 
 /// `c10::DeviceType`.
@@ -35,15 +50,18 @@ pub(crate) mod device_type {
 
 unsafe extern "C" {
     fn bridge_torch_message() -> *const c_char;
+    fn bridge_torch_requested() -> u64;
     fn bridge_torch_version() -> *const c_char;
     fn bridge_torch_cpu_capability() -> *const c_char;
 
     pub(crate) fn bridge_torch_view(
         tensor: *const Handle,
-        for_writing: bool,
+        handing_over: bool,
         release: Release,
         view: *mut View,
     ) -> i32;
+
+    pub(crate) fn bridge_torch_pin(tensor: *const Handle, made: *mut *mut Handle) -> i32;
 
     pub(crate) fn bridge_torch_adopt(
         data: *mut c_void,
@@ -89,6 +107,7 @@ unsafe extern "C" {
 /// `BridgeTorchStatus`.
 const OK: i32 = 0;
 const OUT_OF_MEMORY: i32 = 2;
+const OUT_OF_HOST_MEMORY: i32 = 3;
 
 /// What the shim was asked for, for its errors.
 #[derive(Clone, Copy)]
@@ -96,23 +115,36 @@ pub(crate) struct Work {
     /// As in "failed to ...".
     pub(crate) operation: &'static str,
     pub(crate) device: Device,
-    /// Bytes that it needs.
+    /// Bytes that it needs there.
     pub(crate) bytes: u64,
 }
 
+/// The error for a status of `work`, with what libtorch said on this thread.
+#[inline]
+pub(crate) fn check(status: i32, work: impl FnOnce() -> Work) -> Result<()> {
+    if status == OK { Ok(()) } else { Err(work().error(status)) }
+}
+
 impl Work {
-    /// The error for a status, with what libtorch said on this thread.
+    /// As [`check`].
     #[inline]
     pub(crate) fn check(self, status: i32) -> Result<()> {
-        if status == OK { Ok(()) } else { Err(self.error(status)) }
+        check(status, || self)
     }
 
     #[cold]
     fn error(self, status: i32) -> Error {
-        if status == OUT_OF_MEMORY {
-            return Error::OutOfMemory { device: self.device, requested: self.bytes };
+        match status {
+            OUT_OF_MEMORY => Error::OutOfMemory { device: self.device, requested: self.bytes },
+            OUT_OF_HOST_MEMORY => {
+                // SAFETY: the shim takes nothing, and the status says that it has the figure.
+                let requested = unsafe { bridge_torch_requested() };
+                Error::OutOfMemory { device: Device::CPU, requested }
+            }
+            _ => {
+                Error::Framework { backend: "torch", operation: self.operation, message: message() }
+            }
         }
-        Error::Framework { backend: "torch", operation: self.operation, message: message() }
     }
 }
 
@@ -144,6 +176,8 @@ unsafe fn copied(text: *const c_char) -> String {
 
 #[cfg(all(test, feature = "_faults"))]
 mod faults;
+#[cfg(test)]
+mod provoked;
 
 /// tch's handle as the shim takes it.
 #[inline]

@@ -39,35 +39,36 @@ impl NativeArray<Torch> for Tensor {
 
     fn describe(&self) -> Result<Description> {
         let view = view_of(self, false)?;
-        let Parts { data, spec: TensorSpec { data_type, layout }, device } = Parts::of(&view)?;
-        let (access, ownership) = match context_of(&view) {
-            Some(kept) => (kept.access(), kept.describe().ownership),
-            None => (Access::Shared, Ownership::Kept),
+        let parts = Parts::of(&view)?;
+        let (device, access, ownership) = match lender_of(&view) {
+            Some(lender) if view.is_alone() => {
+                let ownership = match parts.are_those_of(&lender) {
+                    true => lender.describe().ownership,
+                    false => Ownership::Kept,
+                };
+                (lender.device(), access_of(&lender), ownership)
+            }
+            lender => (parts.device, access_beside_others(&view, lender), Ownership::Kept),
         };
-        Ok(Description {
-            data_type,
-            device,
-            alignment: alignment_of(data),
-            layout,
-            access,
-            ownership,
-            owner: None,
-        })
+        let Parts { data, spec: TensorSpec { data_type, layout }, .. } = parts;
+        let alignment = alignment_of(data);
+        Ok(Description { data_type, device, layout, access, ownership, alignment, owner: None })
     }
 
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
-        let view = match view_of(&self, true) {
-            Ok(view) => view,
+        let viewed = view_of(&self, true).and_then(|view| {
+            let parts = Parts::of(&view)?;
+            let stream = cuda::current_stream(parts.device)?;
+            Ok((view, parts, stream))
+        });
+        let (view, parts, stream) = match viewed {
+            Ok(viewed) => viewed,
             Err(error) => return Err(Refused::new(self, error)),
         };
-        let parts = match Parts::of(&view) {
-            Ok(parts) => parts,
-            Err(error) => return Err(Refused::new(self, error)),
-        };
-        match (context_of(&view), cuda::current_stream(parts.device)) {
-            (_, Err(error)) => Err(Refused::new(self, error)),
-            (Some(kept), Ok(_)) => Ok(taken_back(self, parts, kept)),
-            (None, Ok(stream)) => exported(self, parts, stream),
+        match lender_of(&view) {
+            Some(lender) if view.is_alone() => Ok(taken_back(self, parts, lender, stream)),
+            None if view.is_lazily_copied() => pinned(self, parts, stream),
+            lender => exported(self, parts, access_beside_others(&view, lender), stream),
         }
     }
 
@@ -76,23 +77,26 @@ impl NativeArray<Torch> for Tensor {
         if tensor.is_kept_by::<Self>() {
             return tensor.into_owner().or_else(adopted);
         }
+        if tensor.is_kept_by::<Pinned>() {
+            return tensor.into_owner().map(|Pinned { tensor, .. }| tensor).or_else(adopted);
+        }
         adopted(tensor)
     }
 }
 
 /// What the shim says of a tensor; a refusal where it is no plain memory.
 #[inline]
-fn view_of(tensor: &Tensor, for_writing: bool) -> Result<View> {
+fn view_of(tensor: &Tensor, handing_over: bool) -> Result<View> {
     let mut view = MaybeUninit::uninit();
     let handle = shim::handle_of(tensor);
     // SAFETY: the handle is tch's own, and alive while `tensor` is borrowed; the shim writes the
     // whole view, whatever it returns.
     let (status, view) = unsafe {
-        let status = shim::bridge_torch_view(handle, for_writing, release, view.as_mut_ptr());
+        let status = shim::bridge_torch_view(handle, handing_over, release, view.as_mut_ptr());
         (status, view.assume_init())
     };
-    let work = Work { operation: "describe a tensor", device: Device::CPU, bytes: 0 };
-    work.check(status)?;
+    let device = || device_of(&view).unwrap_or(Device::CPU);
+    shim::check(status, || Work { operation: "describe a tensor", device: device(), bytes: 0 })?;
     if view.obstacles == 0 { Ok(view) } else { Err(obstacles::refusal(view.obstacles)) }
 }
 
@@ -134,6 +138,14 @@ impl Parts {
         }
         Ok(Self { data: view.data, spec: TensorSpec { data_type, layout }, device })
     }
+
+    /// Whether torch has left the elements of the tensor it was made of as they were.
+    fn are_those_of(&self, lender: &ManagedTensor) -> bool {
+        let Self { data, spec, .. } = self;
+        lender.data_type() == spec.data_type
+            && lender.layout().clone().at_byte_offset(0).is_same_as(&spec.layout)
+            && (spec.layout.is_empty() || lender.first_element().cast() == *data)
+    }
 }
 
 #[inline]
@@ -148,67 +160,118 @@ fn device_of(view: &View) -> Result<Device> {
     }
 }
 
-/// The tensor that a torch tensor was made of, to be looked at, where the torch tensor is all that
-/// keeps it.
-fn context_of(view: &View) -> Option<ManuallyDrop<ManagedTensor>> {
+/// The tensor that a torch tensor's storage was made of, to be looked at.
+#[inline]
+fn lender_of(view: &View) -> Option<ManuallyDrop<ManagedTensor>> {
     let context = NonNull::new(view.context)?;
     // SAFETY: the shim gives out contexts of `release` only, which are the tensors of `adopted`; this
-    // one is kept by the torch tensor that was viewed, and by nothing else. It is not dropped here.
+    // one is kept by the storage of the torch tensor that was viewed. It is not dropped here, and
+    // other threads that view the same storage only look at it too.
     Some(ManuallyDrop::new(unsafe { ManagedTensor::from_raw(context) }))
 }
 
+/// Who may write what torch gives back: as when it came in.
+fn access_of(lender: &ManagedTensor) -> Access {
+    if lender.has_read_only_ignored() { Access::ReadOnly } else { lender.access() }
+}
+
+/// Who may write memory that other handles of torch hold too.
 #[inline]
-fn exported(
-    tensor: Tensor,
+fn access_beside_others(view: &View, lender: Option<ManuallyDrop<ManagedTensor>>) -> Access {
+    let read_only = lender.is_some_and(|lender| lender.has_read_only_ignored());
+    if read_only || view.is_lazily_copied() { Access::ReadOnly } else { Access::Shared }
+}
+
+#[inline]
+fn exported<T: Send + 'static>(
+    keeper: T,
     Parts { data, spec, device }: Parts,
+    access: Access,
     stream: Option<Stream>,
-) -> Result<ManagedTensor, Refused<Tensor>> {
-    let owner = Owner::keep(tensor);
+) -> Result<ManagedTensor, Refused<T>> {
+    let owner = Owner::keep(keeper);
     // SAFETY:
     // - Sizes and strides are the tensor's own and reach no further than its storage, compared in
-    //   `Parts::of`, which the tensor keeps alive. torch's memory may be uninitialized right after
-    //   `Tensor::empty`: no byte is invalid for the element types that are read without a check.
+    //   `Parts::of`, which `keeper` keeps alive: a torch tensor, or `Pinned`; no other handle can let
+    //   the storage grow, and so move, once it is handed over. torch's memory may be uninitialized right after `Tensor::empty`: no byte is invalid for the element types that are
+    //   read without a check.
     // - tch's tensors may be dropped on any thread.
-    // - Access is shared. In-place operations of torch on another handle of the storage, which safe
-    //   code could run while a view is read, are excluded by the contract that `bridge_core`'s front
-    //   page states for all frameworks.
-    let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, Access::Shared, owner) };
+    // - Access is shared, or read-only. Read-only memory came in so, and whoever gave it to torch has
+    //   said by name that nobody will write; or it is pinned, and torch writes to a copy. In-place
+    //   operations of torch on another handle of shared storage, which safe code could run while a
+    //   view is read, are excluded by the contract that `bridge_core`'s front page states for all
+    //   frameworks.
+    let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) };
     match tensor {
         // SAFETY: the stream is libtorch's current one on the device, behind which the data is ready.
         Ok(tensor) => Ok(unsafe { tensor.ready_on(stream) }),
         Err(refused) => Err(refused.map(|owner| match owner.into_kept() {
-            Ok(tensor) => tensor,
-            Err(_) => unreachable!("the owner was made of this tensor"),
+            Ok(keeper) => keeper,
+            Err(_) => unreachable!("the owner was made of it"),
         })),
     }
 }
 
-/// Gives back the tensor that a torch tensor was made of: memory of a vector is a vector's again.
+/// A lazily copied tensor, whose memory another storage shares until one of the two is written.
+struct Pinned {
+    tensor: Tensor,
+    /// A handle with a storage of its own, which is never written: with it the memory stays where
+    /// it is when the others get theirs.
+    _memory: Tensor,
+}
+
+/// Hands a lazily copied tensor over, to be read: writing would take the copy that nobody asked for.
+#[cold]
+fn pinned(
+    tensor: Tensor,
+    parts: Parts,
+    stream: Option<Stream>,
+) -> Result<ManagedTensor, Refused<Tensor>> {
+    let mut made = ptr::null_mut();
+    // SAFETY: the handle is tch's own; the shim writes `made` where it succeeds.
+    let status = unsafe { shim::bridge_torch_pin(shim::handle_of(&tensor), &raw mut made) };
+    let work = || Work { operation: "pin a lazily copied tensor", device: parts.device, bytes: 0 };
+    if let Err(error) = shim::check(status, work) {
+        return Err(Refused::new(tensor, error));
+    }
+    // SAFETY: the shim has made it just now.
+    let _memory = unsafe { shim::tensor_of(made) };
+    let pinned = Pinned { tensor, _memory };
+    exported(pinned, parts, Access::ReadOnly, stream)
+        .map_err(|refused| refused.map(|Pinned { tensor, .. }| tensor))
+}
+
+/// Gives back the tensor that a torch tensor was made of, which is all that keeps it: memory of a
+/// vector is a vector's again. `stream` is the one that torch works on, where it is on a device.
 fn taken_back(
     mut tensor: Tensor,
     parts: Parts,
-    kept: ManuallyDrop<ManagedTensor>,
+    lender: ManuallyDrop<ManagedTensor>,
+    stream: Option<Stream>,
 ) -> ManagedTensor {
-    // SAFETY: the shim gave the context out because nothing but this handle keeps it; the torch
-    // tensor must not be read any more, and is dropped.
+    let unchanged = parts.are_those_of(&lender);
+    // SAFETY: the shim said that nothing but this handle keeps the context; the torch tensor must
+    // not be read any more, and is dropped.
     unsafe { shim::bridge_torch_disown(tensor.as_mut_ptr().cast()) };
     drop(tensor);
     // Once disowned, the tensor is ours alone.
-    let kept = ManuallyDrop::into_inner(kept);
-    let Parts { data, spec, device } = parts;
-    let unchanged = kept.data_type() == spec.data_type
-        && kept.layout().clone().at_byte_offset(0).is_same_as(&spec.layout)
-        && (spec.layout.is_empty() || kept.first_element().cast() == data);
-    if unchanged {
-        return kept;
-    }
-    // torch has permuted or cut it in place.
-    let access = kept.access();
-    // SAFETY: the parts reach no further than the storage, which was the kept tensor's memory; that
-    // one is the owner, may be dropped anywhere, and its access holds for its parts.
-    let changed =
-        unsafe { ManagedTensor::from_parts(data, spec, device, access, Owner::keep(kept)) };
-    changed.unwrap_or_else(|_| unreachable!("the layout's span was checked in Parts::of"))
+    let lender = ManuallyDrop::into_inner(lender).heeding_read_only();
+    let (device, access) = (lender.device(), lender.access());
+    let back = if unchanged {
+        lender
+    } else {
+        // torch has permuted or cut it in place.
+        let Parts { data, spec, .. } = parts;
+        // SAFETY: the parts reach no further than the storage, which was the lender's memory; that
+        // one is the owner, may be dropped anywhere, and its access holds for its parts.
+        let changed =
+            unsafe { ManagedTensor::from_parts(data, spec, device, access, Owner::keep(lender)) };
+        changed.unwrap_or_else(|_| unreachable!("the layout's span was checked in Parts::of"))
+    };
+    // SAFETY: what torch did on a device is done behind its stream, which was made to wait for the one
+    // that the tensor came in with; libtorch's streams live as long as it does. Memory of the host was
+    // ready for everybody before it came in, and there libtorch has done what it returns from.
+    unsafe { back.ready_on(stream) }
 }
 
 /// Makes a torch tensor over the memory of any tensor that torch takes.
@@ -251,8 +314,8 @@ fn adopted(tensor: ManagedTensor) -> Result<Tensor, Refused<ManagedTensor>> {
             &raw mut made,
         )
     };
-    let work = Work { operation: "make a tensor", device: Device::CPU, bytes: 0 };
-    match work.check(status) {
+    let device = kept.device();
+    match shim::check(status, || Work { operation: "make a tensor", device, bytes: bytes as u64 }) {
         // SAFETY: the shim has made it just now.
         Ok(()) => Ok(unsafe { shim::tensor_of(made) }),
         Err(error) => Err(Refused::new(ManuallyDrop::into_inner(kept), error)),
@@ -333,3 +396,21 @@ fn normal_strides(layout: &Layout) -> Option<Strides> {
     let refused = layout.strides().iter().any(|&stride| stride < 0);
     refused.then(|| layout.strides().iter().map(|&stride| stride.max(0)).collect())
 }
+
+#[cfg(test)]
+mod tests;
+
+/// Compiles as long as torch's tensors move between threads and are not shared by them: `docs/torch.md`
+/// and the SAFETY arguments here say both.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Tensor>();
+
+    trait AmbiguousIfSync<A> {
+        const IS_NOT: () = ();
+    }
+    impl<T> AmbiguousIfSync<()> for T {}
+    struct Sharing;
+    impl<T: Sync> AmbiguousIfSync<Sharing> for T {}
+    let () = <Tensor as AmbiguousIfSync<_>>::IS_NOT;
+};

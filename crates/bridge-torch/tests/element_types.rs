@@ -1,6 +1,9 @@
 //! Every element type of torch, those that tch has no name for too: class G of the bug bank.
 
-use bridge_core::{Convert, Copy, DataType, Error, ManagedTensor, NativeArray, Options};
+use bridge_core::{
+    Array, Convert, Copy, DataType, Error, ManagedTensor, NativeArray, Options, Registry,
+};
+use bridge_cpu as _;
 use bridge_host as _;
 use bridge_testkit::bytes_of;
 use bridge_testkit::samples::{Arrangement, Backing};
@@ -82,6 +85,60 @@ fn a_bool_of_other_bytes_is_found_where_rust_would_read_it() {
     let torch = Tensor::from_slice(&[1_u8, 2]).view_dtype(Kind::Bool);
     let exported: ManagedTensor = torch.convert().unwrap();
     assert!(exported.as_slice::<bool>().is_err());
+}
+
+#[test]
+fn bool_stays_bool_in_both_directions() {
+    // pytorch#67081, #94463, jax#19352: exported as uint8, or refused.
+    let torch: Tensor = ndarray::arr1(&[true, false, true]).convert().unwrap();
+    assert_eq!(torch.kind(), Kind::Bool);
+    let flipped: ManagedTensor = torch.logical_not().convert().unwrap();
+    assert_eq!(flipped.data_type(), DataType::BOOL);
+    assert_eq!(flipped.as_slice::<bool>().unwrap(), [false, true, false]);
+    let header = flipped.into_dlpack();
+    // SAFETY: the header was made just now, and is handed back.
+    let (code, bits) = unsafe {
+        let found = (*header.as_ptr()).dl_tensor.dtype;
+        drop(ManagedTensor::from_dlpack(header.as_ptr()));
+        (found.code.0, found.bits)
+    };
+    assert_eq!((u32::from(code), bits), (6, 8), "kDLBool");
+}
+
+#[test]
+fn two_lanes_of_float4_are_one_element_of_a_byte() {
+    // dlpack#158: lanes that were counted as elements, or forgotten.
+    let sample = Arrangement::row_major(&[2, 3]).sample(DataType::F4E2M1FN_X2, Backing::Vector);
+    let sample = sample.unwrap();
+    assert_eq!(sample.expected.len(), 6);
+    let torch: Tensor = sample.tensor.convert().unwrap();
+    assert_eq!((torch.size(), torch.stride()), (vec![2, 3], vec![3, 1]));
+    let keeper = torch.shallow_clone();
+    let header = torch.convert::<ManagedTensor>().unwrap().into_dlpack();
+    // SAFETY: the header was made just now, and is handed back.
+    let (lanes, bits, back) = unsafe {
+        let found = (*header.as_ptr()).dl_tensor.dtype;
+        (found.lanes, found.bits, ManagedTensor::from_dlpack(header.as_ptr()).unwrap())
+    };
+    assert_eq!((lanes, bits, back.shape()), (2, 4, &[2, 3][..]));
+    assert_eq!(bytes_of(&back), sample.expected);
+    drop(keeper);
+}
+
+#[test]
+fn by_name_too_float64_is_cast_when_it_is_asked_for_only() {
+    // JAX halves it silently.
+    let registry = Registry::global().unwrap();
+    let array = || Array::new(ndarray::arr1(&[1e300, 0.1]));
+    let same: Tensor =
+        registry.convert(array(), "torch", Options::default()).unwrap().downcast().unwrap();
+    assert_eq!((same.kind(), same.double_value(&[0])), (Kind::Double, 1e300));
+    let asked = Options::default().cast(DataType::F32);
+    let narrow = Array::new(ndarray::arr1(&[0.5_f64]));
+    let narrow: Tensor = registry.convert(narrow, "torch", asked).unwrap().downcast().unwrap();
+    assert_eq!((narrow.kind(), narrow.double_value(&[0])), (Kind::Float, 0.5));
+    let back = registry.convert(Array::new(same), "ndarray", Options::default()).unwrap();
+    assert_eq!(back.describe().unwrap().data_type, DataType::F64);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use bridge_core::{
     Access, Convert, Copy, Device, Layout, ManagedTensor, Options, Owner, TensorSpec,
 };
 use bridge_host as _;
+use bridge_testkit::foreign::{ForeignTensor, run_deleter};
 use bridge_testkit::{DropCounter, DropToken};
 use bridge_torch as _;
 use tch::{Kind, Tensor};
@@ -133,6 +134,88 @@ fn a_consumed_export_is_freed_once_through_dlpack() {
 }
 
 #[test]
+fn an_export_that_nobody_consumes_is_freed_once() {
+    // pytorch#9297, kornia-rs#782: what was handed out and never read leaked.
+    let exports: [fn(ManagedTensor); 2] = [drop, |tensor| {
+        // SAFETY: the header was made just now, and is run down unread.
+        unsafe { run_deleter(tensor.into_dlpack().as_ptr()) };
+    }];
+    for (index, let_go) in exports.into_iter().enumerate() {
+        for alone in [true, false] {
+            let (tensor, drops) = counted(&[8]);
+            let torch: Tensor = tensor.convert().unwrap();
+            let keeper = (!alone).then(|| torch.shallow_clone());
+            let_go(torch.convert().unwrap());
+            assert_eq!(drops.drops(), usize::from(alone), "{index}, alone: {alone}");
+            drop(keeper);
+            assert_eq!(drops.drops(), 1, "{index}, alone: {alone}");
+        }
+    }
+}
+
+#[test]
+fn shape_and_strides_live_until_the_deleter_runs() {
+    // cudnn-frontend#547: a header whose fields were gone before its deleter ran.
+    let whole = Tensor::arange(24, (Kind::Int64, tch::Device::Cpu)).view([2, 3, 4]);
+    let header = whole.permute([2, 0, 1]).convert::<ManagedTensor>().unwrap().into_dlpack();
+    drop(whole);
+    // SAFETY: the header is owned here, and says three axes.
+    let (shape, strides) = unsafe {
+        let found = &(*header.as_ptr()).dl_tensor;
+        let read = |list| std::slice::from_raw_parts(list, 3).to_vec();
+        (read(found.shape.cast_const()), read(found.strides.cast_const()))
+    };
+    assert_eq!((shape, strides), (vec![4, 2, 3], vec![1, 12, 4]));
+    // SAFETY: it is owned here, and not used any more.
+    unsafe { run_deleter(header.as_ptr()) };
+
+    // The other way round the producer's lists are behind the deleter's context.
+    let (tensor, drops) =
+        (ManagedTensor::from_vec(vec![1_i32; 6], &[3, 2]).unwrap(), DropCounter::new());
+    let torch: Tensor = ForeignTensor::of(tensor, &drops).into_managed().convert().unwrap();
+    let view = torch.tr();
+    drop(torch);
+    assert_eq!((view.size(), view.stride(), drops.drops()), (vec![2, 3], vec![1, 2], 0));
+    drop(view);
+    assert_eq!(drops.drops(), 1);
+}
+
+#[test]
+fn whatever_stage_refuses_an_export_frees_nothing() {
+    // pytorch#171820: leaks where an export raised half way. `src/shim/faults.rs` fails each step of one.
+    type Change = fn(Tensor) -> Tensor;
+    let refused: [(&str, Change); 3] = [
+        ("requires gradients", |tensor| tensor.set_requires_grad(true)),
+        ("conjugated", |tensor| tensor.view_dtype(Kind::ComplexFloat).conj()),
+        ("negated", |tensor| tensor.view_dtype(Kind::ComplexFloat).conj().imag()),
+    ];
+    for (says, change) in refused {
+        let (tensor, drops) = counted(&[8]);
+        let torch = change(tensor.convert().unwrap());
+        let error = torch.convert::<ManagedTensor>().unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+        let back = error.into_value();
+        assert_eq!((back.numel() > 0, drops.drops()), (true, 0), "{says}");
+        drop(back);
+        assert_eq!(drops.drops(), 1, "{says}");
+    }
+}
+
+/// RUSTSEC-2022-0012: an owner that was `Clone`, and so freed its memory twice. Compiles as long as
+/// ours are not.
+const _: () = {
+    trait AmbiguousIfClone<A> {
+        const IS_NOT: () = ();
+    }
+    impl<T> AmbiguousIfClone<()> for T {}
+    struct Cloned;
+    impl<T: Clone> AmbiguousIfClone<Cloned> for T {}
+    let () = <ManagedTensor as AmbiguousIfClone<_>>::IS_NOT;
+    let () = <Owner as AmbiguousIfClone<_>>::IS_NOT;
+    let () = <Tensor as AmbiguousIfClone<_>>::IS_NOT;
+};
+
+#[test]
 fn a_vector_comes_back_as_a_vector_when_torch_held_it_alone() {
     let elements = vec![1_f32, 2.0, 3.0, 4.0];
     let address = elements.as_ptr();
@@ -187,6 +270,20 @@ fn torch_cannot_grow_memory_that_is_not_its_own() {
     assert!(torch.f_resize_([1000]).is_err());
     drop(torch);
     assert_eq!(drops.drops(), 1);
+}
+
+#[test]
+fn torch_cannot_move_memory_that_was_handed_out() {
+    // What an export reads would be freed when another handle grows the storage.
+    let mut torch = Tensor::from_slice(&[1_f32, 2.0]);
+    let views: [Tensor; 2] = [torch.shallow_clone(), torch.get(1)];
+    let exported = views.map(|view| view.convert::<ManagedTensor>().unwrap());
+    assert!(torch.f_resize_([1 << 20]).is_err());
+    assert_eq!(exported[0].as_slice::<f32>().unwrap(), [1.0, 2.0]);
+    // Whose only handle went along may grow again when it is back.
+    let alone: ManagedTensor = Tensor::from_slice(&[1_f32]).convert().unwrap();
+    let mut back: Tensor = alone.convert().unwrap();
+    assert!(back.f_resize_([1 << 10]).is_ok());
 }
 
 #[test]

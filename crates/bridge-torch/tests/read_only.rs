@@ -63,9 +63,93 @@ fn memory_that_torch_shares_gives_no_rust_slice_to_write() {
 }
 
 #[test]
-fn a_lazily_copied_tensor_is_copied_before_it_can_be_written_elsewhere() {
+fn memory_that_was_read_only_is_read_only_again_when_torch_gives_it_back() {
+    // Who said that nobody will write said it of torch, not of the next framework.
+    type Handle = fn(&Tensor) -> Tensor;
+    let handles: [(&str, Handle); 3] = [
+        ("the same", Tensor::shallow_clone),
+        ("a row", |tensor| tensor.get(0)),
+        ("a permuted one", Tensor::tr),
+    ];
+    let lent = || -> Tensor {
+        let source = ManagedTensor::from_vec(vec![1_f32; 6], &[2, 3]).unwrap().into_read_only();
+        source.convert_to(Options::default().copy(Copy::Never).ignore_read_only()).unwrap()
+    };
+    for (what, handle) in handles {
+        for alone in [true, false] {
+            let torch = lent();
+            let other = handle(&torch);
+            let keeper = (!alone).then_some(torch);
+            let mut exported: ManagedTensor = other.convert().unwrap();
+            assert_eq!(exported.access(), Access::ReadOnly, "{what}, alone: {alone}");
+            assert!(exported.as_mut_slice::<f32>().is_err(), "{what}, alone: {alone}");
+            assert!(exported.into_vec::<f32>().is_err(), "{what}, alone: {alone}");
+            drop(keeper);
+        }
+    }
+    let exported: ManagedTensor = lent().convert().unwrap();
+    let error = exported.convert_to::<Tensor>(Options::default().copy(Copy::Never)).unwrap_err();
+    assert!(error.to_string().contains("read-only"), "torch has to be allowed anew: {error}");
+}
+
+#[test]
+fn memory_that_was_writable_comes_back_so_though_read_only_would_have_been_ignored() {
+    let writable = ManagedTensor::from_vec(vec![1_f32; 2], &[2]).unwrap();
+    let torch: Tensor = writable.convert_to(Options::default().ignore_read_only()).unwrap();
+    let exported: ManagedTensor = torch.convert().unwrap();
+    assert_eq!(exported.access(), Access::Exclusive);
+}
+
+/// Two tensors that have one memory until one of them is written.
+fn lazily_copied() -> (Tensor, Tensor) {
     let first = Tensor::from_slice(&[1_f32, 2.0]);
     let second = first.internal_lazy_clone();
+    (first, second)
+}
+
+#[test]
+fn a_lazily_copied_tensor_is_shared_to_be_read_and_the_copy_is_not_made() {
+    let (first, second) = lazily_copied();
+    let never = Options::default().copy(Copy::Never);
+    let (one, report) = first.convert_reported::<SharedArray<f32>>(never).unwrap();
+    let other: ManagedTensor = second.convert_to(never).unwrap();
+    assert_eq!(
+        (report.bytes_copied, one.view().as_ptr().cast()),
+        (0, other.first_element().cast_const())
+    );
+    assert_eq!(
+        (other.access(), other.as_slice::<f32>().unwrap()),
+        (Access::ReadOnly, &[1.0, 2.0][..])
+    );
+}
+
+#[test]
+fn it_stays_where_it_is_while_torch_makes_the_copies() {
+    let (mut first, second) = lazily_copied();
+    let mut alias = second.shallow_clone();
+    let shared: SharedArray<f32> = second.convert().unwrap();
+    // Both storages get memory of their own; nobody of torch's has the first any more.
+    let _ = (alias.fill_(8.0), first.fill_(9.0));
+    drop((alias, first));
+    let again = Tensor::from_slice(&[7_f32, 7.0]);
+    assert_eq!(shared.view().as_slice().unwrap(), [1.0, 2.0]);
+    drop(again);
+}
+
+#[test]
+fn it_comes_back_to_torch_as_the_tensor_it_was() {
+    let (first, second) = lazily_copied();
+    let alias = second.shallow_clone();
+    let exported = <Tensor as NativeArray<Torch>>::export(second).unwrap();
+    let mut back = <Tensor as NativeArray<Torch>>::import(exported).unwrap();
+    let _ = back.fill_(5.0);
+    assert_eq!(Vec::<f32>::try_from(alias).unwrap(), [5.0, 5.0]);
+    assert_eq!(Vec::<f32>::try_from(first).unwrap(), [1.0, 2.0]);
+}
+
+#[test]
+fn handed_on_to_torch_it_is_copied_before_it_can_be_written() {
+    let (first, second) = lazily_copied();
     let mut other: Tensor = second.convert::<ManagedTensor>().unwrap().convert().unwrap();
     let _ = other.fill_(5.0);
     assert_eq!(Vec::<f32>::try_from(first).unwrap(), [1.0, 2.0]);

@@ -79,6 +79,23 @@ fn nested_tensors() {
 #[test]
 fn tensors_without_memory() {
     let zeros = Tensor::internal_efficientzerotensor([2, 2], (Kind::Float, Device::Cpu));
-    refused(zeros, &["without memory", "clone()"], |tensor| tensor + 0);
-    refused(Tensor::new(), &["undefined", "Tensor::zeros()"], |_| floats());
+    refused(zeros, &["without memory", "copy()"], Tensor::copy);
+    let make = |_: &Tensor| Tensor::zeros([2, 2], (Kind::Float, Device::Cpu));
+    refused(Tensor::new(), &["undefined", "Tensor::zeros()"], make);
+    // Those on the meta device, which tch cannot make: src/shim/faults.rs.
+}
+
+#[test]
+fn elements_that_dlpack_has_no_word_for() {
+    // tch has no name for bits8 either, only for the call that makes them.
+    const BITS8: i32 = 22;
+    let bytes = Tensor::from_slice(&[1_u8, 2]);
+    let mut made = [std::ptr::null_mut()];
+    // SAFETY: the handle is tch's own and alive, and the call writes the one it makes.
+    let bits = unsafe {
+        torch_sys::c_generated::atg_view_dtype(made.as_mut_ptr(), bytes.as_ptr().cast_mut(), BITS8);
+        Tensor::from_ptr(made[0])
+    };
+    let plain = |tensor: &Tensor| tensor.view_dtype(Kind::Uint8);
+    refused(bits, &["element type number 22", "view_dtype(Kind::Uint8)"], plain);
 }

@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 
 use bridge_core::{
-    Access, Convert, Copy, DataType, Error, Layout, ManagedTensor, NativeArray, Options, Owner,
-    TensorSpec,
+    Access, Backend, Convert, Copy, DataType, Error, Layout, ManagedTensor, NativeArray, Options,
+    Owner, TensorSpec,
 };
 use bridge_host as _;
-use bridge_testkit::bytes_of;
+use bridge_testkit::foreign::ForeignTensor;
 use bridge_testkit::samples::{Arrangement, Backing};
+use bridge_testkit::{DropCounter, bytes_of};
 use bridge_torch::Torch;
 use tch::{Kind, Tensor};
 
@@ -88,6 +89,84 @@ fn torchs_own_views_come_out_with_their_strides() {
             let place = exported.first_element().addr() - base.addr();
             assert_eq!(place, start * 4, "{shape:?}");
         }
+    }
+}
+
+#[test]
+fn columns_come_in_as_columns() {
+    // jax#7657: an array in column-major order, read as if its rows lay one behind the other.
+    let layout = Layout::new(&[2, 3], &[1, 2], 0).unwrap();
+    let columns = ManagedTensor::from_vec_with_layout(vec![1_f32, 4.0, 2.0, 5.0, 3.0, 6.0], layout);
+    let torch: Tensor = columns.unwrap().convert().unwrap();
+    assert_eq!((torch.size(), torch.stride()), (vec![2, 3], vec![1, 2]));
+    let rows = Vec::<f32>::try_from(torch.contiguous().view(6)).unwrap();
+    assert_eq!(rows, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+}
+
+#[test]
+fn what_has_gaps_is_not_taken_for_contiguous() {
+    // onnxruntime#27450: a slice handed over as if it were compact.
+    let whole = Tensor::arange(12, (Kind::Int64, tch::Device::Cpu)).view([3, 4]);
+    let exported: ManagedTensor = whole.slice(1, 0, 4, 2).convert().unwrap();
+    assert!(!exported.layout().is_row_major() && exported.as_slice::<i64>().is_err());
+    let torch: Tensor = exported.convert().unwrap();
+    assert!(!torch.is_contiguous());
+    let values = Vec::<i64>::try_from(torch.contiguous().view(6)).unwrap();
+    assert_eq!(values, [0, 2, 4, 6, 8, 10]);
+}
+
+#[test]
+fn an_empty_tensor_without_an_address_comes_in_and_goes_out() {
+    // cccl#11605: refused for its null pointer, which DLPack asks for.
+    let drops = DropCounter::new();
+    let empty = ManagedTensor::from_vec(Vec::<f32>::new(), &[3, 0, 2]).unwrap();
+    let foreign = ForeignTensor::of(empty, &drops).into_managed();
+    assert!(foreign.data().is_null());
+    let torch: Tensor = foreign.convert().unwrap();
+    assert_eq!((torch.size(), torch.numel()), (vec![3, 0, 2], 0));
+    let view = torch.transpose(0, 2);
+    let exported: ManagedTensor = view.convert().unwrap();
+    let header = exported.into_dlpack();
+    // SAFETY: the header was made just now, and is handed back.
+    let again = unsafe {
+        assert!((*header.as_ptr()).dl_tensor.data.is_null());
+        ManagedTensor::from_dlpack(header.as_ptr())
+    };
+    assert_eq!(again.unwrap().shape(), [2, 0, 3]);
+    drop(torch);
+    assert_eq!(drops.drops(), 1);
+}
+
+#[test]
+fn memory_is_as_large_as_strides_reach() {
+    // Paddle#68559: room for the elements of a strided tensor, and not for the gaps between them.
+    let layout = Layout::new(&[3, 4], &[100, 2], 8).unwrap();
+    let spec = TensorSpec { data_type: DataType::F32, layout };
+    let mut torch: Tensor =
+        Torch.allocate(&spec, bridge_core::Device::CPU).unwrap().convert().unwrap();
+    assert_eq!((torch.size(), torch.stride()), (vec![3, 4], vec![100, 2]));
+    let _ = torch.fill_(3.0);
+    // A copy has no gaps, and all elements.
+    let compact: Tensor = torch
+        .convert_to::<ManagedTensor>(Options::default().copy(Copy::Always))
+        .unwrap()
+        .convert()
+        .unwrap();
+    assert_eq!((compact.stride(), compact.sum(Kind::Float).double_value(&[])), (vec![4, 1], 36.0));
+}
+
+#[test]
+fn strides_are_not_rewritten() {
+    // Paddle#77052: [24, ...] became [1, ...] for an axis of extent 1, and consumers broke.
+    for strides in [[24, 12, 4, 1], [7, 12, 4, 1], [0, 12, 4, 1]] {
+        let layout = Layout::new(&[1, 2, 3, 4], &strides, 0).unwrap();
+        let tensor = ManagedTensor::from_vec_with_layout(vec![1_f32; 24], layout).unwrap();
+        let torch: Tensor = tensor.convert().unwrap();
+        assert_eq!(torch.stride(), strides.map(|stride| stride as i64));
+        let keeper = torch.shallow_clone();
+        let exported: ManagedTensor = torch.convert().unwrap();
+        assert_eq!(exported.layout().strides(), strides);
+        drop(keeper);
     }
 }
 

@@ -119,8 +119,16 @@ fn check_device(registry: &Registry, device: Device) -> Outcome<()> {
         return Ok(());
     }
     let listed: Vec<String> = available.iter().map(ToString::to_string).collect();
+    let mut why = format!("the linked backends have {}", listed.join(", "));
+    for backend in registry.backends() {
+        let manages = backend.descriptor().device_kinds.contains(&device.kind());
+        let lacks = || backend.devices().err().unwrap_or_else(|| backend.lacks(device));
+        if manages && let Error::Unavailable { backend, reason, .. } = lacks() {
+            why = format!("{why}; {backend}: {reason}");
+        }
+    }
     Err(Failure::usage(format!("there is no device {device} here"))
-        .why(format!("the linked backends have {}", listed.join(", ")))
+        .why(why)
         .remedy("name one of them; `arraybridge doctor` says what is missing for others"))
 }
 

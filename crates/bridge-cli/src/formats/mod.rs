@@ -39,7 +39,7 @@ pub(crate) enum Format {
 }
 
 /// The extensions, for advice.
-const NAMES: &str = if cfg!(feature = "torch") {
+const NAMES: &str = if cfg!(feature = "pt") {
     ".npy, .npz, .safetensors or .pt"
 } else {
     ".npy, .npz or .safetensors"
@@ -54,13 +54,14 @@ impl Format {
             Some("npy") => Ok(Self::Npy),
             Some("npz") => Ok(Self::Npz),
             Some("safetensors") => Ok(Self::Safetensors),
-            Some("pt" | "pth") if cfg!(feature = "torch") => Ok(Self::Pt),
-            Some(extension @ ("pt" | "pth")) => Err(Failure::usage(format!(
-                "{} has the extension .{extension}",
-                path.display()
-            ))
-            .why("this program was built without the feature torch, which reads and writes it")
-            .remedy("build it with --features torch, or name an .npy, .npz or .safetensors file")),
+            Some("pt" | "pth") if cfg!(feature = "pt") => Ok(Self::Pt),
+            Some(extension @ ("pt" | "pth")) => {
+                Err(Failure::usage(format!("{} has the extension .{extension}", path.display()))
+                    .why("this program was built without the feature pt, which reads and writes it")
+                    .remedy(
+                        "build it with --features pt, or name an .npy, .npz or .safetensors file",
+                    ))
+            }
             other => Err(Failure::usage(match other {
                 Some(extension) => {
                     format!("{} has the unknown extension .{extension}", path.display())

@@ -25,7 +25,7 @@ fn survive(extension: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
 const CASES: u32 = if cfg!(feature = "torch") { 6 } else { 96 };
 
 /// How many of the valid files there are: the last is for programs with the feature torch.
-const KINDS: usize = if cfg!(feature = "torch") { 6 } else { 5 };
+const KINDS: usize = if cfg!(feature = "pt") { 6 } else { 5 };
 
 fn valid() -> Vec<(&'static str, Vec<u8>)> {
     let array = counting(3, 4);

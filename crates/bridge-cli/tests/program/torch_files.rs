@@ -39,25 +39,25 @@ pub(crate) fn valid() -> Vec<u8> {
     file_of(&tensor(6, PLAIN), &floats(6))
 }
 
-#[cfg(not(feature = "torch"))]
+#[cfg(not(feature = "pt"))]
 #[test]
 fn without_the_feature_the_message_names_it() {
     let folder = Folder::new();
     folder.file("a.pt", valid());
     folder.file("a.npy", counting(2, 3));
     for args in [["a.pt", "b.npy"], ["a.npy", "b.pth"]] {
-        let says = ["feature torch", "--features torch"];
+        let says = ["feature pt", "--features pt"];
         folder.fail(2, &["convert", args[0], args[1]], &says);
     }
 }
 
-#[cfg(feature = "torch")]
+#[cfg(feature = "pt")]
 mod with_the_feature {
     use std::io::Write;
-    use std::path::Path;
     use std::process::Command;
 
     use super::*;
+    use crate::python;
     use crate::support::{deflated, noise, npy};
 
     #[test]
@@ -182,6 +182,50 @@ mod with_the_feature {
         folder.fail(1, &["convert", "a.pt", "b.npz"], &["neither a tensor nor"]);
     }
 
+    /// Runs the program with a gigabyte for all that it writes to; it must fail and say this.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    fn fail_in_a_gigabyte(what: &str, pickle: &[u8], says: &str) {
+        let folder = Folder::new();
+        folder.file("a.pt", file_of(pickle, &floats(6)));
+        let script =
+            format!("ulimit -d 1048576; exec '{}' convert a.pt b.npz", crate::support::PROGRAM);
+        let mut shell = Command::new("bash");
+        let output = shell.args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        let ran = crate::support::Ran::of(output);
+        assert_eq!(ran.code, Some(1), "{what}: {ran:?}");
+        assert!(ran.stderr.contains(says), "{what}: {}", ran.stderr);
+        assert_eq!(folder.names(), ["a.pt"], "{what}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_small_pickle_cannot_ask_for_much_memory() {
+        const MANY: usize = 40 << 20;
+        let full = "more values than there is room for";
+        // Each byte asks for a value, a collection or both; each pair for a dictionary in a tuple.
+        let repeated =
+            [("tuples", &b")"[..]), ("values", b"N"), ("marks", b"("), ("pairs", b"}\x85")];
+        for (what, operation) in repeated {
+            fail_in_a_gigabyte(what, &operation.repeat(MANY / operation.len()), full);
+        }
+        // Each six bytes remember a value at another place.
+        let places = (0..MANY as u32 / 6).flat_map(|place| {
+            let [a, b, c, d] = place.to_le_bytes();
+            [b'r', a, b, c, d]
+        });
+        fail_in_a_gigabyte("places", &[vec![b'N'], places.collect()].concat(), full);
+        // One tensor of the highest rank, under as many names as there is room for.
+        let axes = [&[b'('][..], &[b'K', 1].repeat(64), b"t"].concat();
+        let one = tensor(6, &[b"K\0", &axes[..], &axes].concat());
+        let names =
+            (0..1_u32 << 19).flat_map(|name| [&text(&name.to_string())[..], b"h\0s"].concat());
+        let pickle = [&one[..], b"q\0}", &names.collect::<Vec<_>>()].concat();
+        fail_in_a_gigabyte("names", &pickle, full);
+        let large = b"N".repeat((64 << 20) + 1);
+        fail_in_a_gigabyte("a large pickle", &large, "hold more than the names of tensors");
+    }
+
     #[test]
     fn a_storage_with_a_broken_checksum_is_refused() {
         let folder = Folder::new();
@@ -193,18 +237,14 @@ mod with_the_feature {
         folder.fail(1, &["convert", "a.pt", "b.npy"], &["checksum"]);
     }
 
-    /// The Python of `.venv`, or the one that is named; none where there is no PyTorch.
+    /// Runs a script in Python; not where there is none.
     fn python(folder: &Folder, script: &str) -> bool {
-        let python = std::env::var("ARRAYBRIDGE_PYTHON").unwrap_or_else(|_| {
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/python").to_owned()
-        });
-        if std::env::var_os("ARRAYBRIDGE_PYTHON").is_none() && !Path::new(&python).exists() {
+        let Some(python) = python_peer::python() else {
             // Not captured, as what `eprintln!` says would be; without a terminal nobody is told.
-            let missing =
-                format!("not compared with Python: no {python} (cargo xtask setup torch)");
+            let missing = format!("not compared with Python: {}", python_peer::REMEDY);
             let _ = writeln!(std::io::stderr(), "{missing}");
             return false;
-        }
+        };
         let script = format!("import torch, numpy\nfrom torch import nn\n{script}");
         let ran = Command::new(python).args(["-c", &script]).current_dir(folder.path()).output();
         let ran = ran.unwrap();
@@ -219,8 +259,9 @@ mod with_the_feature {
         let unsigned = npy("'<u2'", false, "(300,)", &noise(600));
         folder
             .file("y.npz", stored(&[("layer.weight.npy", &counting(3, 4)), ("u.npy", &unsigned)]));
+        let via: &[&str] = if cfg!(feature = "torch") { &["--via", "torch"] } else { &[] };
         for (from, to) in [("x.npy", "x.pt"), ("y.npz", "y.pth")] {
-            folder.succeed(&["convert", from, to, "--via", "torch"]);
+            folder.succeed(&[&["convert", from, to], via].concat());
         }
         python(
             &folder,

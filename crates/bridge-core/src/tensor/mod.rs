@@ -53,6 +53,8 @@ struct Parts {
     data_type: DataType,
     device: Device,
     access: Access,
+    /// Whether it was read-only, and is not for the caller's word alone that nobody will write.
+    read_only_ignored: bool,
     stream: Option<Stream>,
     layout: Layout,
     /// Whether the tensor is as it was exported, so that its owner may be taken for it.
@@ -113,8 +115,17 @@ impl ManagedTensor {
             Err(error) => return Err(Refused::new(owner, error)),
         };
         let (data, layout) = from_lowest(data, layout, span.start, device);
-        let parts =
-            Parts { data, data_type, device, access, stream: None, layout, pristine: true, owner };
+        let parts = Parts {
+            data,
+            data_type,
+            device,
+            access,
+            read_only_ignored: false,
+            stream: None,
+            layout,
+            pristine: true,
+            owner,
+        };
         Ok(parts.into())
     }
 

@@ -72,6 +72,7 @@ impl ManagedTensor {
             data_type: T::DATA_TYPE,
             device: Device::CPU,
             access: Access::Exclusive,
+            read_only_ignored: false,
             stream: None,
             layout: layout.at_byte_offset(span.start.unsigned_abs()),
             pristine: true,

@@ -94,7 +94,28 @@ impl ManagedTensor {
     /// ignore the flag, when the caller has said by name that nobody will write.
     pub(crate) fn ignoring_read_only(mut self) -> Self {
         if self.parts.access == Access::ReadOnly {
-            self.parts_mut().access = Access::Shared;
+            let parts = self.parts_mut();
+            parts.access = Access::Shared;
+            parts.read_only_ignored = true;
+        }
+        self
+    }
+
+    /// Whether the tensor was read-only, and is writable for the caller's word alone that nobody
+    /// will write: [`Options::ignore_read_only`](crate::Options::ignore_read_only). A backend that
+    /// gives such memory back gives it back read-only, since that word was about its own array.
+    #[inline]
+    pub fn has_read_only_ignored(&self) -> bool {
+        self.parts.read_only_ignored
+    }
+
+    /// The tensor as it was before its being read-only was ignored.
+    #[must_use]
+    pub fn heeding_read_only(mut self) -> Self {
+        if self.parts.read_only_ignored {
+            let parts = self.parts_mut();
+            parts.access = Access::ReadOnly;
+            parts.read_only_ignored = false;
         }
         self
     }
@@ -152,6 +173,7 @@ impl ManagedTensor {
             data_type: shared.parts.data_type,
             device: shared.parts.device,
             access,
+            read_only_ignored: shared.parts.read_only_ignored && access != Access::ReadOnly,
             stream: shared.parts.stream,
             layout,
             pristine: false,

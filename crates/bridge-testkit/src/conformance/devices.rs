@@ -42,6 +42,11 @@ pub(super) fn unknown_devices_are_refused(subject: &Subject, findings: &mut Find
                 Error::DeviceUnavailable { available, .. } => {
                     ensure(!available.is_empty(), || "no device is listed".to_owned())?;
                 }
+                Error::Unavailable { reason, remedy, .. } => {
+                    ensure(!reason.is_empty() && !remedy.is_empty(), || {
+                        "it says neither why there is none nor what to do".to_owned()
+                    })?;
+                }
                 Error::Unsupported { .. } if !managed => {}
                 other => return Err(format!("the error is another: {other}")),
             }

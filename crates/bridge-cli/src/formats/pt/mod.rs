@@ -3,13 +3,14 @@
 //! and single tensors.
 
 mod data_types;
+mod heap;
 mod pickle;
 mod rebuild;
 mod write;
 
 use zip::CompressionMethod;
 
-use self::pickle::{Heap, Value};
+use self::heap::{Heap, Value};
 use self::rebuild::SAVE_A_STATE_DICTIONARY;
 use super::listed::{Array, Place};
 use super::mapped_file::MappedFile;
@@ -22,8 +23,8 @@ pub(super) use self::write::{BYTE_ORDER, PICKLE, VERSION, pickle_of, storage_nam
 /// What writes such files, for advice.
 pub(super) const WRITTEN_WITH: &str = "torch.save";
 
-/// The most bytes of a pickle that are read. What it is made into takes some thirty times as much.
-const LARGEST_PICKLE: u64 = 256 << 20;
+/// The most bytes of a pickle that are read: a tensor takes two or three hundred.
+const LARGEST_PICKLE: u64 = 64 << 20;
 
 /// What files began with before PyTorch 1.6: a pickled magic number.
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
@@ -62,8 +63,12 @@ pub(super) fn read(
         Value::Dict(dict) => {
             let mut arrays: Vec<Array> = Vec::new();
             let mut names = std::collections::HashSet::new();
-            for (key, value) in &heap.dicts[dict] {
+            let mut room = heap.room;
+            for (key, value) in heap.entries(dict) {
                 let (name, tensor) = entry(*key, *value)?;
+                // Several names can stand for one tensor, whose shape and strides each then has.
+                let lists = heap.tensors[tensor].spec.layout.rank() * 2 * size_of::<usize>();
+                room.take(size_of::<Array>() + size_of::<&str>() + name.len() + lists)?;
                 if !names.insert(name) {
                     return Err(Failure::new(format!("two tensors are named \"{name}\""))
                         .why("one of them would be lost")

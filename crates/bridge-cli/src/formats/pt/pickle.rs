@@ -1,47 +1,15 @@
 //! Reads the pickle of a PyTorch file: the few operations that a state dictionary is made of, and
 //! nothing that runs code. What else Python could pickle is refused by name.
-//!
-//! Values refer to each other by index, so that no file can build one that is deep enough to
-//! exhaust the stack when it is dropped.
 
 use std::collections::HashMap;
 
-use super::rebuild::{self, Rebuilt, Storage};
+use super::heap::{Heap, Value, too_large};
+use super::rebuild;
 use crate::failure::{Failure, Outcome};
 
-/// A pickled value. Text is borrowed from the file.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Value<'a> {
-    None,
-    Bool(bool),
-    Int(i64),
-    Float,
-    Text(&'a str),
-    /// A class or a function, by its module and its name.
-    Global(&'a str, &'a str),
-    Tuple(usize),
-    Dict(usize),
-    Storage(usize),
-    Tensor(usize),
-}
-
-/// Everything that values refer to.
-#[derive(Debug, Default)]
-pub(super) struct Heap<'a> {
-    pub(super) tuples: Vec<Vec<Value<'a>>>,
-    pub(super) dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    pub(super) storages: Vec<Storage<'a>>,
-    pub(super) tensors: Vec<Rebuilt>,
-}
-
-impl<'a> Heap<'a> {
-    pub(super) fn tuple(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
-        match value {
-            Value::Tuple(index) => self.tuples.get(index).map(Vec::as_slice),
-            _ => None,
-        }
-    }
-}
+/// The most values and open collections that are on the stack at a time. A dictionary's entries are
+/// there until it is complete.
+const DEEPEST_STACK: usize = 1 << 20;
 
 /// Reads a whole pickle: its value, and what that refers to.
 pub(super) fn read(bytes: &[u8]) -> Outcome<(Value<'_>, Heap<'_>)> {
@@ -70,42 +38,45 @@ impl<'a> Machine<'a> {
         let operation = self.byte()?;
         match operation {
             0x80 => self.protocol()?,
-            b'(' => self.marks.push(self.stack.len()),
-            b')' => self.push_tuple(Vec::new()),
-            b'}' => self.push_dict(),
-            b'N' => self.stack.push(Value::None),
-            0x88 => self.stack.push(Value::Bool(true)),
-            0x89 => self.stack.push(Value::Bool(false)),
+            b'(' => push(&mut self.marks, self.stack.len())?,
+            b')' => self.push_tuple(Vec::new())?,
+            b'}' => {
+                let made = self.heap.new_dict()?;
+                self.push(made)?;
+            }
+            b'N' => self.push(Value::None)?,
+            0x88 => self.push(Value::Bool(true))?,
+            0x89 => self.push(Value::Bool(false))?,
             b'K' => {
                 let value = self.byte()?;
-                self.stack.push(Value::Int(value.into()));
+                self.push(Value::Int(value.into()))?;
             }
             b'M' => {
                 let value = u16::from_le_bytes(self.array()?);
-                self.stack.push(Value::Int(value.into()));
+                self.push(Value::Int(value.into()))?;
             }
             b'J' => {
                 let value = i32::from_le_bytes(self.array()?);
-                self.stack.push(Value::Int(value.into()));
+                self.push(Value::Int(value.into()))?;
             }
             0x8a => {
                 let value = self.long()?;
-                self.stack.push(Value::Int(value));
+                self.push(Value::Int(value))?;
             }
             b'G' => {
                 let _: [u8; 8] = self.array()?;
-                self.stack.push(Value::Float);
+                self.push(Value::Float)?;
             }
             b'X' => {
                 let length = u32::from_le_bytes(self.array()?);
                 let text = self.take(length as usize)?;
                 let text = std::str::from_utf8(text).map_err(broken)?;
-                self.stack.push(Value::Text(text));
+                self.push(Value::Text(text))?;
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 rebuild::check_global(module, name)?;
-                self.stack.push(Value::Global(module, name));
+                self.push(Value::Global(module, name))?;
             }
             b'q' => {
                 let place = self.byte()?.into();
@@ -125,35 +96,38 @@ impl<'a> Machine<'a> {
             }
             b't' => {
                 let items = self.since_mark()?;
-                self.push_tuple(items);
+                self.push_tuple(items)?;
             }
             0x85..=0x87 => {
                 let first = self.stack.len().checked_sub(usize::from(operation - 0x84));
-                let items = self.stack.split_off(first.ok_or_else(underrun)?);
-                self.push_tuple(items);
+                let items = self.taken_off(first.ok_or_else(underrun)?)?;
+                self.push_tuple(items)?;
             }
             b's' => {
                 let (value, key) = (self.pop()?, self.pop()?);
-                self.top_dict()?.push((key, value));
+                let dict = self.top_dict()?;
+                self.heap.insert(dict, key, value)?;
             }
             b'u' => {
                 let items = self.since_mark()?;
                 let (pairs, []) = items.as_chunks::<2>() else {
                     return Err(broken("a dictionary has a key without a value"));
                 };
-                let pairs = pairs.iter().map(|&[key, value]| (key, value));
-                self.top_dict()?.extend(pairs);
+                let dict = self.top_dict()?;
+                for &[key, value] in pairs {
+                    self.heap.insert(dict, key, value)?;
+                }
             }
             b'Q' => {
                 let id = self.pop()?;
                 let storage = rebuild::storage(&self.heap, id)?;
-                self.heap.storages.push(storage);
-                self.stack.push(Value::Storage(self.heap.storages.len() - 1));
+                let made = self.heap.new_storage(storage)?;
+                self.push(made)?;
             }
             b'R' => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
                 let made = rebuild::call(&mut self.heap, function, arguments)?;
-                self.stack.push(made);
+                self.push(made)?;
             }
             b'b' => {
                 // What a module says of its parameters besides: the versions of its layers.
@@ -220,14 +194,16 @@ impl<'a> Machine<'a> {
 
     fn remember(&mut self, place: u32) -> Outcome<()> {
         let value = *self.stack.last().ok_or_else(underrun)?;
+        // The table has as many empty places, and grows into another one.
+        self.heap.room.take(2 * size_of::<(u32, Value<'_>)>())?;
+        self.memo.try_reserve(1).map_err(|_| too_large())?;
         self.memo.insert(place, value);
         Ok(())
     }
 
     fn recall(&mut self, place: u32) -> Outcome<()> {
         let value = self.memo.get(&place);
-        self.stack.push(*value.ok_or_else(|| broken("it refers to a value that it has not made"))?);
-        Ok(())
+        self.push(*value.ok_or_else(|| broken("it refers to a value that it has not made"))?)
     }
 
     fn pop(&mut self) -> Outcome<Value<'a>> {
@@ -241,27 +217,43 @@ impl<'a> Machine<'a> {
 
     fn since_mark(&mut self) -> Outcome<Vec<Value<'a>>> {
         let mark = self.marks.pop().ok_or_else(|| broken("a collection has no beginning"))?;
-        Ok(self.stack.split_off(mark.min(self.stack.len())))
+        self.taken_off(mark.min(self.stack.len()))
     }
 
-    fn push_tuple(&mut self, items: Vec<Value<'a>>) {
-        self.heap.tuples.push(items);
-        self.stack.push(Value::Tuple(self.heap.tuples.len() - 1));
+    /// What is on the stack from `start` on.
+    fn taken_off(&mut self, start: usize) -> Outcome<Vec<Value<'a>>> {
+        let mut items = Vec::new();
+        items.try_reserve_exact(self.stack.len() - start).map_err(|_| too_large())?;
+        items.extend(self.stack.drain(start..));
+        Ok(items)
     }
 
-    fn push_dict(&mut self) {
-        self.heap.dicts.push(Vec::new());
-        self.stack.push(Value::Dict(self.heap.dicts.len() - 1));
+    fn push(&mut self, value: Value<'a>) -> Outcome<()> {
+        push(&mut self.stack, value)
     }
 
-    fn top_dict(&mut self) -> Outcome<&mut Vec<(Value<'a>, Value<'a>)>> {
+    fn push_tuple(&mut self, items: Vec<Value<'a>>) -> Outcome<()> {
+        let made = self.heap.new_tuple(items)?;
+        self.push(made)
+    }
+
+    fn top_dict(&self) -> Outcome<usize> {
         match self.stack.last() {
-            Some(&Value::Dict(index)) => Ok(&mut self.heap.dicts[index]),
+            Some(&Value::Dict(index)) => Ok(index),
             _ => Err(Failure::new("the pickle sets the state of a value that is no dictionary")
                 .why("only dictionaries of tensors are read")
                 .remedy(rebuild::SAVE_A_STATE_DICTIONARY)),
         }
     }
+}
+
+fn push<T>(stack: &mut Vec<T>, item: T) -> Outcome<()> {
+    if stack.len() >= DEEPEST_STACK {
+        return Err(too_large());
+    }
+    stack.try_reserve(1).map_err(|_| too_large())?;
+    stack.push(item);
+    Ok(())
 }
 
 fn underrun() -> Failure {

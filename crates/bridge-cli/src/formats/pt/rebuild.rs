@@ -3,7 +3,7 @@
 use arraybridge::{DataType, Layout, TensorSpec};
 
 use super::data_types;
-use super::pickle::{Heap, Value};
+use super::heap::{Heap, Value};
 use crate::failure::{Failure, Outcome};
 
 pub(super) const SAVE_A_STATE_DICTIONARY: &str =
@@ -82,10 +82,7 @@ pub(super) fn call<'a>(
     };
     let arguments = heap.tuple(arguments).ok_or_else(|| forged("a call has no arguments"))?;
     match (module, name, arguments) {
-        ("collections", "OrderedDict", []) => {
-            heap.dicts.push(Vec::new());
-            Ok(Value::Dict(heap.dicts.len() - 1))
-        }
+        ("collections", "OrderedDict", []) => heap.new_dict(),
         (REBUILD, "_rebuild_parameter", &[tensor @ Value::Tensor(_), ..]) => Ok(tensor),
         (
             REBUILD,
@@ -93,7 +90,7 @@ pub(super) fn call<'a>(
             &[storage, offset, sizes, strides, _, _, ref more @ ..],
         ) => {
             let rebuilt = rebuild(heap, storage, None, [offset, sizes, strides], more.first())?;
-            Ok(push(heap, rebuilt))
+            heap.new_tensor(rebuilt)
         }
         (
             REBUILD,
@@ -103,15 +100,10 @@ pub(super) fn call<'a>(
             let data_type = data_types::of_name(name);
             let rebuilt =
                 rebuild(heap, storage, data_type, [offset, sizes, strides], more.first())?;
-            Ok(push(heap, rebuilt))
+            heap.new_tensor(rebuilt)
         }
         _ => Err(forged(&format!("{module}.{name} is called with other arguments than PyTorch's"))),
     }
-}
-
-fn push<'a>(heap: &mut Heap<'a>, rebuilt: Rebuilt) -> Value<'a> {
-    heap.tensors.push(rebuilt);
-    Value::Tensor(heap.tensors.len() - 1)
 }
 
 fn rebuild(
@@ -128,7 +120,7 @@ fn rebuild(
     let data_type = data_type.or(own).ok_or_else(|| forged("a tensor has no element type"))?;
     let plain = match metadata {
         None | Some(Value::None) => true,
-        Some(Value::Dict(index)) => heap.dicts[*index].is_empty(),
+        Some(Value::Dict(index)) => heap.entries(*index).is_empty(),
         Some(_) => false,
     };
     if !plain {
