@@ -1,7 +1,7 @@
 //! Every pair of linked backends: every element type both have, in every layout, by value.
 
 use arraybridge::{
-    Array, Backend, Convert, Copy, DataType, Device, ManagedTensor, Options, Refused,
+    Array, Backend, Convert, Copy, DataType, Device, ManagedTensor, Mapping, Options, Refused,
 };
 use bridge_tests::{counting, pairs, place, registry};
 
@@ -94,5 +94,52 @@ fn copy_always_shares_nothing_and_never_copies_nothing() {
         let back = registry().convert(copied, source.name(), never);
         let kept = back.unwrap_or_else(Refused::into_value);
         assert_eq!(place(kept).0, after, "{} to {}", target.name(), source.name());
+    }
+}
+
+/// The backends of this program that work in the host's memory here: by their features, and OpenCL
+/// where there is a device that shares it.
+fn hosts() -> Vec<&'static str> {
+    let mut names = vec!["ndarray", "candle"];
+    if cfg!(feature = "torch") {
+        names.push("torch");
+    }
+    let shares = |backend: &dyn Backend| {
+        let tensor = counting(DataType::F32);
+        let found = tensor.describe();
+        backend.devices().is_ok_and(|all| {
+            all.iter().any(|&device| backend.mapping(&found, device) == Mapping::Possible)
+        })
+    };
+    if registry().backend("opencl").is_ok_and(shares) {
+        names.push("opencl");
+    }
+    names
+}
+
+#[test]
+fn what_lies_in_the_hosts_memory_goes_everywhere_without_a_copy() {
+    assert!(hosts().contains(&"opencl") || !bridge_testkit::is_required("opencl"));
+    for source in hosts() {
+        for target in hosts() {
+            let never = || Options::default().copy(Copy::Never);
+            let on = |name| {
+                let device = if name == "opencl" { Device::opencl(0) } else { Device::CPU };
+                never().on(device)
+            };
+            let start = Array::new(counting(DataType::F32));
+            let (before, start) = place(start);
+            let array = registry().convert(start, source, on(source)).unwrap();
+            let converted = registry().convert(array, target, on(target));
+            let cell = format!("{source} to {target}");
+            // torch ignores that memory is read-only, and candle hands out no other.
+            if (source, target) == ("candle", "torch") {
+                let refused = converted.unwrap_err();
+                assert!(refused.to_string().contains("read-only"), "{cell}: {refused}");
+                continue;
+            }
+            let array = converted.unwrap_or_else(|refused| panic!("{cell}: {refused}"));
+            assert_eq!(place(array).0, before, "{cell}");
+        }
     }
 }

@@ -128,10 +128,14 @@ pub(crate) fn features_of_all(
             continue;
         };
         features.extend(of_package(package, &found.chosen_features()));
-        let added = packages.iter().filter(|package| workspace.package(package).is_some());
-        features.extend(
-            added.flat_map(|package| feature.map(|feature| format!("{package}/{feature}"))),
-        );
+        let Some(feature) = feature else { continue };
+        // A package has it for those backends only that it does something with.
+        let has = |package: &&&str| {
+            let found = workspace.package(package);
+            found.is_some_and(|found| found.chosen_features().iter().any(|one| one == feature))
+        };
+        let added = packages.iter().filter(has);
+        features.extend(added.map(|package| format!("{package}/{feature}")));
     }
     features
 }

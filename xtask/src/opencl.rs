@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::command::{Environment, Tool};
+use crate::command::Tool;
 use crate::failure::Result;
 use crate::requirement::{Presence, Requirement};
 use crate::workspace::Workspace;

@@ -83,7 +83,7 @@ impl PythonPeer {
 
 #[expect(clippy::print_stderr, reason = "a benchmark says what it could not measure")]
 fn not_measured(name: &str, reason: &str) {
-    eprintln!("{name}: not measured, {reason} ({})", REMEDY);
+    eprintln!("{name}: not measured, {reason} ({REMEDY})");
 }
 
 impl Drop for PythonPeer {

@@ -197,34 +197,17 @@ mod tests {
     use super::*;
     use crate::{ClArray, ClDevice};
 
-    const NUMBERS: [DataType; 13] = [
-        DataType::BOOL,
-        DataType::I8,
-        DataType::I16,
-        DataType::I32,
-        DataType::I64,
-        DataType::U8,
-        DataType::U16,
-        DataType::U32,
-        DataType::U64,
-        DataType::F16,
-        DataType::BF16,
-        DataType::F32,
-        DataType::F64,
-    ];
-
     /// Falling back on the host gives the same results, so the tests of those see nothing.
     #[test]
     fn what_the_device_computes_with_is_cast_and_copied_there() {
         for device in ClDevice::all().unwrap_or_default() {
             let queue = device.queue().unwrap();
             let after = After { queue: &queue, events: &[] };
-            let computes =
-                |data_type| device.capabilities().cannot_compute_with(data_type).is_none();
-            for (from, to) in NUMBERS.into_iter().flat_map(|from| NUMBERS.map(|to| (from, to))) {
-                if from == to || !computes(from) || !computes(to) {
-                    continue;
-                }
+            let capabilities = device.capabilities();
+            let computed = |one: &&DataType| capabilities.cannot_compute_with(**one).is_none();
+            let numbers: Vec<DataType> = DataType::NAMED.iter().filter(computed).copied().collect();
+            let pairs = numbers.iter().flat_map(|&from| numbers.iter().map(move |&to| (from, to)));
+            for (from, to) in pairs.filter(|(from, to)| from != to) {
                 let array = ClArray::zeros(&queue, from, &[4]).unwrap();
                 array.wait().unwrap();
                 let region = array.region().unwrap().unwrap();

@@ -6,13 +6,6 @@ use bridge_host as _;
 use bridge_torch as _;
 use tch::Tensor;
 
-/// The process's resident memory in KiB.
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_hundred_thousand_round_trips_leave_memory_flat() {
     // cudf#2400, tvm#6559: importers that never called the deleter.
@@ -28,14 +21,7 @@ fn a_hundred_thousand_round_trips_leave_memory_flat() {
         let doubled: ManagedTensor = (&torch + &torch).convert().unwrap();
         assert_eq!(doubled.shape(), [16, 16]);
     };
-    for _ in 0..1000 {
-        round_trip();
-    }
-    let before = resident_kib();
-    for _ in 0..100_000 {
-        round_trip();
-    }
-    let grown = resident_kib().saturating_sub(before);
+    let grown = bridge_testkit::growth(100_000, round_trip);
     // One leaked array an iteration would be 100 MB, one leaked handle 5 MB.
-    assert!(grown < 2048, "resident memory grew by {grown} KiB");
+    assert!(grown < 2 << 20, "resident memory grew by {grown} bytes");
 }

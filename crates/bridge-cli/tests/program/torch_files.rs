@@ -57,7 +57,6 @@ mod with_the_feature {
     use std::process::Command;
 
     use super::*;
-    use crate::python;
     use crate::support::{deflated, noise, npy};
 
     #[test]
