@@ -108,9 +108,30 @@ fn stepped(c: &mut Criterion) {
     group.finish();
 }
 
+/// New memory for every copy: its pages are touched for the first time.
+fn into_new_memory(c: &mut Criterion) {
+    for side in [2048, 4096] {
+        let numbers = vec![1.5_f32; side * side];
+        let tensor = ManagedTensor::from_vec(numbers.clone(), &[side, side]).expect("it fits");
+        let mib = side * side * 4 >> 20;
+        let mut group = c.benchmark_group(format!("copy of {mib} MiB into new memory"));
+        group.throughput(Throughput::Bytes((side * side * 4) as u64)).sample_size(20);
+        group.bench_function("ours", |b| {
+            b.iter(|| bridge_host::to_row_major(&tensor).expect("copies"));
+        });
+        group.bench_function("Vec::clone", |b| b.iter(|| numbers.clone()));
+        let setup = format!("import numpy\na = numpy.ones(({side}, {side}), 'f4')\n");
+        python(&mut group, "numpy", &format!("{setup}def job(): a.copy()"));
+        let setup =
+            format!("import torch\ntorch.set_num_threads(1)\na = torch.ones(({side}, {side}))\n");
+        python(&mut group, "torch", &format!("{setup}def job(): a.clone()"));
+        group.finish();
+    }
+}
+
 fn one_thread(_: &mut Criterion) {
     bridge_host::set_max_threads(1);
 }
 
-criterion_group!(benches, one_thread, contiguous, transposed, reversed, stepped);
+criterion_group!(benches, one_thread, contiguous, transposed, reversed, stepped, into_new_memory);
 criterion_main!(benches);

@@ -75,7 +75,12 @@ pub fn described<B: Backend, T: NativeArray<B>>(array: &T) -> Description {
     array.describe().expect("it can be exported")
 }
 
-/// The page's examples, which need what only this package has together.
+/// The example of the page on OpenCL, which needs what only this package has together.
+#[cfg(all(doctest, feature = "opencl"))]
+#[doc = include_str!("../../docs/opencl.md")]
+pub mod opencl_page {}
+
+/// Those of the page on torch, likewise.
 #[cfg(all(doctest, feature = "torch"))]
 #[doc = include_str!("../../docs/torch.md")]
 pub mod torch_page {}

@@ -2,10 +2,13 @@
 
 mod support;
 
-use bridge_core::{Access, DataType, Error, Layout, ManagedTensor, NativeArray, Owner, TensorSpec};
-use bridge_opencl::{ClArray, ClQueue};
-use bridge_testkit::DropCounter;
+use bridge_core::{
+    Access, Backend, DataType, Error, Layout, ManagedTensor, NativeArray, Owner, TensorSpec,
+};
+use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::foreign::{ForeignTensor, run_deleter};
+use bridge_testkit::samples::{Arrangement, Backing};
+use bridge_testkit::{DropCounter, bytes_of};
 use support::{array, on_every_device, references, settles_at};
 
 fn exported(array: ClArray) -> ManagedTensor {
@@ -148,6 +151,27 @@ fn class_d_sizes_that_wrap_around_are_refused() {
 }
 
 #[test]
+fn class_c_memory_for_a_layout_with_gaps_reaches_to_its_last_element() {
+    // Paddle#68559: an allocation of as many bytes as the shape has elements is too short.
+    on_every_device(|queue| {
+        let device = queue.device().device();
+        for layout in [
+            Layout::new(&[3, 4], &[10, 2], 0).unwrap(),
+            Layout::new(&[2, 3], &[1, 7], 8).unwrap(),
+            Layout::row_major(&[5]).unwrap().at_byte_offset(12),
+        ] {
+            let spec = TensorSpec { data_type: DataType::F32, layout };
+            let tensor = OpenCl.allocate(&spec, device).unwrap();
+            assert_eq!(tensor.layout(), &spec.layout);
+            let array = ClArray::import(tensor).unwrap();
+            let count = spec.layout.element_count();
+            assert_eq!(array.to_vec::<f32>().unwrap(), vec![0.0; count]);
+            assert_eq!(array.copy().unwrap().to_vec::<f32>().unwrap(), vec![0.0; count]);
+        }
+    });
+}
+
+#[test]
 fn class_e_read_only_stays_read_only_through_device_and_dlpack() {
     on_every_device(|queue| {
         let tensor = exported(array(queue, &[1_u8, 2])).into_read_only();
@@ -165,12 +189,17 @@ fn class_e_read_only_stays_read_only_through_device_and_dlpack() {
 fn class_g_every_element_type_is_carried_and_none_changes() {
     on_every_device(|queue| {
         let device = queue.device().device();
-        for &data_type in <ClArray as NativeArray<bridge_opencl::OpenCl>>::ACCEPTS.data_types() {
-            let array = ClArray::zeros(queue, data_type, &[4, 6]).unwrap();
-            assert_eq!(array.data_type(), data_type);
-            let host = array.download().unwrap();
-            assert_eq!((host.data_type(), host.shape()), (data_type, &[4, 6][..]));
+        for &data_type in <ClArray as NativeArray<OpenCl>>::ACCEPTS.data_types() {
+            let zeros = ClArray::zeros(queue, data_type, &[4, 6]).unwrap();
+            assert_eq!(zeros.data_type(), data_type);
+            assert!(bytes_of(&zeros.download().unwrap()).iter().all(|&byte| byte == 0));
+            // Bits of every kind, NaN with a payload among them.
+            let sample = Arrangement::row_major(&[4, 6]).sample(data_type, Backing::Vector);
+            let host = sample.expect("it lies row-major").tensor;
             let up = ClArray::upload(queue, &host).unwrap();
+            let down = up.copy().unwrap().download().unwrap();
+            assert_eq!((down.data_type(), down.shape()), (data_type, host.shape()));
+            assert_eq!(bytes_of(&down), bytes_of(&host), "{data_type}");
             assert_eq!((up.data_type(), exported(up).device()), (data_type, device));
         }
     });
