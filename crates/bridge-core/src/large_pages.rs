@@ -3,9 +3,10 @@
 
 use std::ptr::NonNull;
 
-/// Bytes of a block below which nothing is asked. NumPy has the same limit.
+/// Bytes of a block below which nothing is asked: the C library hands smaller ones out again with the
+/// pages they had, and maps larger ones afresh each time.
 #[cfg(all(target_os = "linux", not(miri)))]
-const SMALLEST: usize = 4 << 20;
+const SMALLEST: usize = 32 << 20;
 
 /// A multiple of every page size that is not itself a large one.
 #[cfg(all(target_os = "linux", not(miri)))]
