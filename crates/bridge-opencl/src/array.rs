@@ -15,7 +15,7 @@ use crate::compute;
 use crate::device::ClDevice;
 use crate::enqueue::{After, Bytes};
 use crate::event::ClEvent;
-use crate::memory::{Filled, Memory, bytes_of, works_in_host_memory};
+use crate::memory::{Filled, Memory, bytes_of, is_hosts};
 use crate::queue::ClQueue;
 use crate::region::Region;
 use crate::status::Doing;
@@ -69,7 +69,7 @@ impl ClArray {
             return Self::empty(queue, spec);
         }
         let device = queue.device();
-        if works_in_host_memory(device) {
+        if is_hosts(device, &spec) {
             device.can_hold(count)?;
             let zeros = bridge_host::zeroed(&spec, spec.data_type.alignment())?;
             let memory = Memory::of_host(device, zeros)?;

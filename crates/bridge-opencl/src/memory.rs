@@ -34,7 +34,7 @@ impl Memory {
     /// anybody is asked, and where driver or host have none.
     pub(crate) fn allocate(device: &'static ClDevice, spec: &TensorSpec) -> Result<Self> {
         let bytes = bytes_of(spec)?;
-        if !works_in_host_memory(device) {
+        if !is_hosts(device, spec) {
             return Buffer::allocate(device, bytes).map(Self::Drivers);
         }
         device.can_hold(bytes)?;
@@ -88,6 +88,12 @@ pub(crate) fn owner_of(hosted: Hosted<ManagedTensor>, ownership: Ownership) -> O
 /// Whether new memory of the device is the host's.
 pub(crate) fn works_in_host_memory(device: &ClDevice) -> bool {
     device.capabilities().is_cpu
+}
+
+/// Whether new memory for `spec` is the host's: a vector has neither gaps nor an offset.
+pub(crate) fn is_hosts(device: &ClDevice, spec: &TensorSpec) -> bool {
+    let is_vectors = spec.layout.is_row_major() && spec.layout.byte_offset() == 0;
+    works_in_host_memory(device) && is_vectors
 }
 
 /// Bytes from the start of the memory to the end of the elements.
