@@ -113,7 +113,7 @@ fn into_new_memory(c: &mut Criterion) {
     for side in [2048, 4096] {
         let numbers = vec![1.5_f32; side * side];
         let tensor = ManagedTensor::from_vec(numbers.clone(), &[side, side]).expect("it fits");
-        let mib = side * side * 4 >> 20;
+        let mib = (side * side * 4) >> 20;
         let mut group = c.benchmark_group(format!("copy of {mib} MiB into new memory"));
         group.throughput(Throughput::Bytes((side * side * 4) as u64)).sample_size(20);
         group.bench_function("ours", |b| {
