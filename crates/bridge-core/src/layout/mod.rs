@@ -69,7 +69,9 @@ impl Layout {
                 strides.len()
             )));
         }
-        Self::of(Shape::from_slice(shape), Strides::from_slice(strides), byte_offset)
+        let (count, row_major) = survey(shape, strides)?;
+        let (shape, strides) = (Shape::from_slice(shape), Strides::from_slice(strides));
+        Ok(Self { shape, strides, byte_offset, count, row_major })
     }
 
     /// A layout of as many extents as strides.
@@ -142,8 +144,14 @@ impl Layout {
     #[must_use]
     #[inline]
     pub fn at_byte_offset(mut self, byte_offset: usize) -> Self {
-        self.byte_offset = byte_offset;
+        self.set_byte_offset(byte_offset);
         self
+    }
+
+    /// As [`at_byte_offset`](Self::at_byte_offset), in place: a layout is large to move.
+    #[inline]
+    pub(crate) fn set_byte_offset(&mut self, byte_offset: usize) {
+        self.byte_offset = byte_offset;
     }
 
     /// Whether elements lie without gaps in row-major order (C-contiguous).

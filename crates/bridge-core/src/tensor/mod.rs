@@ -89,6 +89,7 @@ impl ManagedTensor {
     /// - `access` is true: for [`Access::ReadOnly`] nobody writes, for [`Access::Exclusive`] nobody
     ///   else reads or writes, while the tensor lives. For [`Access::Shared`], nobody writes while
     ///   a Rust reference into the memory lives.
+    #[inline]
     pub unsafe fn from_parts(
         data: *mut c_void,
         spec: TensorSpec,
@@ -96,7 +97,7 @@ impl ManagedTensor {
         access: Access,
         owner: Owner,
     ) -> Result<Self, Refused<Owner>> {
-        let TensorSpec { data_type, layout } = spec;
+        let TensorSpec { data_type, mut layout } = spec;
         let checked = layout.span(data_type).and_then(|span| {
             if data.is_null() && !layout.is_empty() {
                 return Err(Error::InvalidTensor {
@@ -114,7 +115,7 @@ impl ManagedTensor {
             Ok(span) => span,
             Err(error) => return Err(Refused::new(owner, error)),
         };
-        let (data, layout) = from_lowest(data, layout, span.start, device);
+        let data = start_at_lowest(data, &mut layout, span.start, device);
         let parts = Parts {
             data,
             data_type,
@@ -270,20 +271,21 @@ impl fmt::Debug for ManagedTensor {
     }
 }
 
-/// Data pointer and layout such that the lowest element is at the data pointer, on devices with
-/// addresses: no offset is ever negative there. `low` is the start of the layout's span.
+/// The data pointer for which the lowest element is at the data pointer, and its layout, on devices
+/// with addresses: no offset is ever negative there. `low` is the start of the layout's span.
 #[inline]
-fn from_lowest(
+fn start_at_lowest(
     data: *mut c_void,
-    layout: Layout,
+    layout: &mut Layout,
     low: isize,
     device: Device,
-) -> (*mut c_void, Layout) {
+) -> *mut c_void {
     if !has_addresses(device) || layout.is_empty() {
-        return (data, layout);
+        return data;
     }
     let lowest = data.wrapping_byte_add(layout.byte_offset()).wrapping_byte_offset(low);
-    (lowest, layout.at_byte_offset(low.unsigned_abs()))
+    layout.set_byte_offset(low.unsigned_abs());
+    lowest
 }
 
 /// Whether data pointers on this device are addresses that offsets can be added to.

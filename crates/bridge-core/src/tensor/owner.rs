@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 
 use dlpark::AllocationDeleter;
+use smallbox::space::S1;
+use smallbox::{SmallBox, smallbox};
 
 use super::{ManagedTensor, SharedTensor};
 use crate::host_memory::HostMemory;
@@ -18,12 +20,15 @@ pub(super) enum Kept {
     #[default]
     Nothing,
     Host(HostMemory),
-    Any(Box<dyn Any + Send>),
+    Any(Value),
     /// As `Any`, of device memory that is a vector's once it is mapped back to the host.
-    Vector(Box<dyn Any + Send>),
+    Vector(Value),
     Foreign(#[expect(dead_code, reason = "held for its drop")] AllocationDeleter),
     Shared(#[expect(dead_code, reason = "held for its drop")] SharedTensor),
 }
+
+/// A Rust value, in place where it is a handle of one pointer: most frameworks' arrays are.
+type Value = SmallBox<dyn Any + Send, S1>;
 
 impl Owner {
     /// No owner: the memory is static, or the tensor is empty.
@@ -33,14 +38,15 @@ impl Owner {
 
     /// A Rust value that keeps the memory alive until it is dropped, on whichever thread.
     /// [`ManagedTensor::into_owner`] gives it back to who knows its type.
+    #[inline]
     pub fn keep<T: Any + Send>(value: T) -> Self {
-        Self(Kept::Any(Box::new(value)))
+        Self(Kept::Any(smallbox!(value)))
     }
 
     /// As [`keep`](Self::keep), for memory of the host that a device uses in place: mapped back, it
     /// is [`Movable`](crate::Ownership::Movable) again, so that targets that own vectors can take it.
     pub fn keep_vector<T: Any + Send>(value: T) -> Self {
-        Self(Kept::Vector(Box::new(value)))
+        Self(Kept::Vector(smallbox!(value)))
     }
 
     /// The value that [`keep`](Self::keep) or [`keep_vector`](Self::keep_vector) was given.
@@ -48,9 +54,10 @@ impl Owner {
     /// # Errors
     ///
     /// The owner itself, where it is not a `T`.
+    #[inline]
     pub fn into_kept<T: Any>(self) -> Result<T, Self> {
-        let again = |value: Box<dyn Any + Send>, keep: fn(_) -> Kept| {
-            value.downcast().map(|value| *value).map_err(|value| Self(keep(value)))
+        let again = |value: Value, keep: fn(_) -> Kept| {
+            value.downcast().map(SmallBox::into_inner).map_err(|value| Self(keep(value)))
         };
         match self.0 {
             Kept::Any(value) => again(value, Kept::Any),
@@ -119,7 +126,7 @@ impl ManagedTensor {
     #[inline]
     pub(super) fn kept(&self) -> Option<&(dyn Any + Send)> {
         match &self.parts.owner.0 {
-            Kept::Any(value) | Kept::Vector(value) => Some(value.as_ref()),
+            Kept::Any(value) | Kept::Vector(value) => Some(&**value),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use super::owner::Kept;
-use super::{Access, ManagedTensor, Owner, Parts, SharedTensor, from_lowest};
+use super::{Access, ManagedTensor, Owner, Parts, SharedTensor, start_at_lowest};
 use crate::data_type::DataType;
 use crate::device::Device;
 use crate::error::{Error, Refused, Result};
@@ -71,7 +71,8 @@ impl ManagedTensor {
         match changed {
             Ok((layout, low)) => {
                 let parts = self.parts_mut();
-                (parts.data, parts.layout) = from_lowest(parts.data, layout, low, parts.device);
+                parts.layout = layout;
+                parts.data = start_at_lowest(parts.data, &mut parts.layout, low, parts.device);
                 parts.pristine = false;
                 Ok(self)
             }
@@ -158,9 +159,9 @@ impl ManagedTensor {
     /// the whole, so the whole must stay out of reach and no index be taken twice while a part
     /// of it lives.
     pub(crate) fn slice_of(shared: &SharedTensor, axis: usize, index: usize) -> Result<Self> {
-        let layout = shared.parts.layout.selected(axis, index, shared.parts.data_type)?;
+        let mut layout = shared.parts.layout.selected(axis, index, shared.parts.data_type)?;
         let low = layout.span(shared.parts.data_type)?.start;
-        let (data, layout) = from_lowest(shared.parts.data, layout, low, shared.parts.device);
+        let data = start_at_lowest(shared.parts.data, &mut layout, low, shared.parts.device);
         let access =
             if shared.parts.layout.may_overlap() { Access::ReadOnly } else { shared.parts.access };
         Ok(Self::over(shared, data, layout, access))
