@@ -1,5 +1,7 @@
 //! What only a device would show, decided without one.
 
+use bridge_core::Stream;
+
 use super::*;
 
 type Change = fn(&mut Tensor);
@@ -11,8 +13,8 @@ fn back_from_torch(torchs: Option<Stream>, change: Change) -> ManagedTensor {
     change(&mut torch);
     let view = view_of(&torch, true).unwrap();
     assert!(view.is_alone());
-    let (parts, lender) = (Parts::of(&view).unwrap(), lender_of(&view).unwrap());
-    taken_back(torch, parts, lender, torchs)
+    let lender = lender_of(&view).unwrap();
+    reclaimed(torch, &view, lender, torchs).unwrap()
 }
 
 const CHANGES: [(&str, Change); 3] = [
