@@ -26,6 +26,9 @@ mod host_kernels;
 mod loop_nest;
 mod new_tensor;
 mod registration;
+mod runs;
+#[cfg(target_arch = "x86_64")]
+mod runs_avx2;
 mod small_floats;
 mod strided_copy;
 mod strided_rows;

@@ -4,7 +4,8 @@ use bridge_core::{DataType, Layout};
 
 use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, for_each_offset};
-use crate::strided_rows::{copy_plane, copy_run};
+use crate::runs::{STREAMED_BYTES, STREAMED_RUN, copy_run, finish_streams, stream_run};
+use crate::strided_rows::copy_plane;
 use crate::threads::{run_parts, threads_for};
 use crate::transpose::{Plane, Transposer};
 
@@ -48,26 +49,29 @@ pub unsafe fn copy_strided(
             (LoopNest { axes: vec![run], source_start: 0, target_start: 0 }, 1)
         }
     };
-    let threads = threads_for(nest.count() * item);
+    let bytes = nest.count() * item;
+    let streams = bytes >= STREAMED_BYTES;
+    let threads = threads_for(bytes);
     match nest.axis_to_share(threads) {
         Some((axis, parts)) if parts > 1 => run_parts(parts, |part| {
             // SAFETY: the caller's promises hold for every part, and the parts of a nest visit
             // different elements of the target, which repeats none.
-            unsafe { copy_nest(&nest.part(axis, part, parts), item, ends) };
+            unsafe { copy_nest(&nest.part(axis, part, parts), item, ends, streams) };
         }),
         // SAFETY: the nest visits exactly the elements of the two layouts, of which the caller
         // promises what `copy_nest` asks.
-        _ => unsafe { copy_nest(&nest, item, ends) },
+        _ => unsafe { copy_nest(&nest, item, ends, streams) },
     }
 }
 
-/// Copies elements of `item` bytes along the loops of `nest` on the calling thread.
+/// Copies elements of `item` bytes along the loops of `nest` on the calling thread, around the caches
+/// where `streams`.
 ///
 /// # Safety
 ///
 /// Every element that the loops visit can be read at the source and written at the target, nobody
 /// else writes or reads them meanwhile, and source and target do not overlap.
-pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends) {
+pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams: bool) {
     let ends = ends.at(nest.source_start, nest.target_start);
     let bytes = nest.count() * item;
     let mut axes = nest.axes.as_slice();
@@ -78,6 +82,15 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends) {
     {
         item *= last.extent;
         axes = outer;
+    }
+    if item >= STREAMED_RUN && streams {
+        for_each_offset(axes, |source, target| {
+            let Ends { source, target } = ends.at(source, target);
+            // SAFETY: `item` bytes from here on are neighbouring elements that the nest visits.
+            unsafe { stream_run(source, target, item) };
+        });
+        finish_streams();
+        return;
     }
     if item >= 64 {
         for_each_offset(axes, |source, target| {

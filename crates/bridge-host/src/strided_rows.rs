@@ -1,20 +1,8 @@
-//! Copying element by element along two loops, and in runs.
-
-use std::ptr;
+//! Copying element by element along two loops.
 
 use crate::ends::Ends;
 use crate::loop_nest::Axis;
-
-/// Copies `bytes` bytes that lie side by side in both.
-///
-/// # Safety
-///
-/// As [`ptr::copy_nonoverlapping`] of bytes.
-#[inline]
-pub(crate) unsafe fn copy_run(source: *const u8, target: *mut u8, bytes: usize) {
-    // SAFETY: the caller promises the same.
-    unsafe { ptr::copy_nonoverlapping(source, target, bytes) };
-}
+use crate::runs::copy_run;
 
 /// Copies the elements of `item` bytes that the loops `outer` and `inner` visit.
 ///

@@ -14,7 +14,8 @@ use bridge_core::{HostMemory, Result};
 
 use crate::ends::Ends;
 use crate::loop_nest::Axis;
-use crate::strided_rows::{copy_row, copy_run};
+use crate::runs::{STREAMED_BYTES, STREAMED_RUN, copy_run, finish_streams, has_avx2, stream_run};
+use crate::strided_rows::copy_row;
 #[cfg(target_arch = "x86_64")]
 use crate::transpose_avx2;
 
@@ -36,10 +37,6 @@ const PADDING: usize = 128;
 const UNALIGNED_TILE_BYTES: usize = 2 * TILE_BYTES;
 /// Bytes of the buffer: a tile has at most `SOURCE_BYTES` rows, each padded.
 const BUFFER_BYTES: usize = UNALIGNED_TILE_BYTES + SOURCE_BYTES * PADDING;
-/// Bytes of a copy from which stores go around the caches.
-const STREAMED_BYTES: usize = 4 << 20;
-/// Bytes of a run from which stores may go around the caches.
-const STREAMED_RUN: usize = 256;
 
 /// Planes of so few rows or columns are interleaved without a buffer.
 const FEW: usize = 8;
@@ -63,10 +60,7 @@ impl Transposer {
     ///
     /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory) where there is none for the buffer.
     pub(crate) fn new(item: usize, bytes: usize) -> Result<Self> {
-        #[cfg(target_arch = "x86_64")]
-        let avx2 = std::arch::is_x86_feature_detected!("avx2");
-        #[cfg(not(target_arch = "x86_64"))]
-        let avx2 = false;
+        let avx2 = has_avx2();
         let buffer = HostMemory::allocate(BUFFER_BYTES, 64)?;
         Ok(Self { item, avx2, streams: avx2 && bytes >= STREAMED_BYTES, buffer })
     }
@@ -106,8 +100,7 @@ impl Transposer {
         }
         if self.streams {
             // Other threads that learn of this copy's end see its stores.
-            #[cfg(target_arch = "x86_64")]
-            transpose_avx2::finish_streams();
+            finish_streams();
         }
     }
 
@@ -138,12 +131,11 @@ impl Transposer {
                     copy_row(row, item, Ends { source: from, target: to });
                     continue;
                 }
-                #[cfg(target_arch = "x86_64")]
                 if self.streams && run >= STREAMED_RUN {
-                    transpose_avx2::stream_run(from, to, run);
-                    continue;
+                    stream_run(from, to, run);
+                } else {
+                    copy_run(from, to, run);
                 }
-                copy_run(from, to, run);
             }
         }
     }

@@ -1,14 +1,11 @@
-//! Transposing small blocks in AVX2 registers, and stores that go around the caches.
+//! Transposing small blocks in AVX2 registers.
 
 use std::arch::x86_64::{
-    __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_sfence, _mm256_castsi128_si256,
-    _mm256_inserti128_si256, _mm256_loadu_si256, _mm256_setzero_si256, _mm256_storeu_si256,
-    _mm256_stream_si256, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16, _mm256_unpackhi_epi32,
-    _mm256_unpackhi_epi64, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_unpacklo_epi32,
-    _mm256_unpacklo_epi64,
+    _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm256_castsi128_si256, _mm256_inserti128_si256,
+    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16,
+    _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16,
+    _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
 };
-
-use crate::strided_rows::copy_run;
 
 /// Transposes as many whole blocks as a tile of `(columns, rows)` elements has into a buffer, where
 /// element `(column, row)` goes to `column * pitch + row * item`. Returns how many columns and
@@ -109,37 +106,3 @@ transpose_16_bytes!(transpose_16_bytes_of_1, 16, _mm256_unpacklo_epi8, _mm256_un
 transpose_16_bytes!(transpose_16_bytes_of_2, 8, _mm256_unpacklo_epi16, _mm256_unpackhi_epi16);
 transpose_16_bytes!(transpose_16_bytes_of_4, 4, _mm256_unpacklo_epi32, _mm256_unpackhi_epi32);
 transpose_16_bytes!(transpose_16_bytes_of_8, 2, _mm256_unpacklo_epi64, _mm256_unpackhi_epi64);
-
-/// Copies `bytes` bytes; whole cache lines of the target are written around the caches.
-/// [`finish_streams`] must follow before another thread may read them.
-///
-/// # Safety
-///
-/// As [`std::ptr::copy_nonoverlapping`] of bytes, and the processor has AVX2.
-#[target_feature(enable = "avx2")]
-pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize) {
-    const LINE: usize = 64;
-    let head = target.align_offset(LINE).min(bytes);
-    let lines = (bytes - head) / LINE;
-    let tail = head + lines * LINE;
-    // SAFETY:
-    // - The three parts together are the `bytes` bytes that the caller lets read and write.
-    // - The streaming stores need 32-byte borders: `head` leads to a border of 64.
-    unsafe {
-        copy_run(source, target, head);
-        for line in 0..lines {
-            let at = head + line * LINE;
-            let first = _mm256_loadu_si256(source.add(at).cast());
-            let second = _mm256_loadu_si256(source.add(at + 32).cast());
-            _mm256_stream_si256(target.add(at).cast::<__m256i>(), first);
-            _mm256_stream_si256(target.add(at + 32).cast::<__m256i>(), second);
-        }
-        copy_run(source.add(tail), target.add(tail), bytes - tail);
-    }
-}
-
-/// Orders the stores of [`stream_run`] before all stores that follow.
-pub(crate) fn finish_streams() {
-    // SAFETY: `sfence` needs SSE, which every x86-64 processor has.
-    unsafe { _mm_sfence() };
-}
