@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use crate::device::Device;
 use crate::element::Element;
 use crate::error::{Error, Result};
-use crate::large_pages;
+use crate::{kept_pages, large_pages};
 
 /// An owned block of the global allocator: what a `Vec` holds, without its type.
 ///
@@ -54,6 +54,7 @@ impl HostMemory {
         let first = if size == 0 {
             dangling(alignment)
         } else {
+            kept_pages::settle(size);
             // SAFETY: `block` has a size above zero, which is all `alloc` and `alloc_zeroed` ask.
             let first = NonNull::new(unsafe { allocator(block) })
                 .ok_or(Error::OutOfMemory { device: Device::CPU, requested: size as u64 })?;

@@ -35,6 +35,7 @@ mod element;
 mod error;
 mod host_memory;
 mod host_tools;
+mod kept_pages;
 mod large_pages;
 mod layout;
 mod native;
