@@ -1,6 +1,6 @@
 //! New memory for the arrays of a device.
 
-use bridge_core::{ManagedTensor, Owner, Ownership, Result, TensorSpec};
+use bridge_core::{HostMemory, ManagedTensor, Owner, Ownership, Result, TensorSpec};
 use opencl3::types::cl_mem;
 
 use crate::buffer::Buffer;
@@ -40,16 +40,24 @@ impl Memory {
         device.can_hold(bytes)?;
         // SAFETY: no element is read here; whoever makes an array of the memory has them written
         // first.
-        let host = unsafe { bridge_host::allocate(spec, spec.data_type.alignment()) }?;
-        Self::of_host(device, host)
+        Self::of_host(device, unsafe { new_host(spec) }?)
     }
 
-    /// The memory of a host tensor that nobody else holds, on a device that
-    /// [works in such](works_in_host_memory).
+    /// A row-major copy of a host tensor of at least one element, on a device that
+    /// [works in host memory](works_in_host_memory). It is made when the call returns.
     ///
     /// # Errors
     ///
     /// As [`allocate`](Self::allocate).
+    pub(crate) fn copied(device: &'static ClDevice, source: &ManagedTensor) -> Result<Self> {
+        let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
+        // SAFETY: the copy writes every element, or fails and the memory is dropped unread.
+        let mut host = unsafe { new_host(&spec) }?;
+        bridge_host::copy(source, &mut host)?;
+        Self::of_host(device, host)
+    }
+
+    /// The memory of a host tensor that nobody else holds.
     pub(crate) fn of_host(device: &'static ClDevice, host: ManagedTensor) -> Result<Self> {
         let bytes = bytes_of(&host.spec())?;
         device.can_hold(bytes)?;
@@ -94,6 +102,23 @@ pub(crate) fn works_in_host_memory(device: &ClDevice) -> bool {
 pub(crate) fn is_hosts(device: &ClDevice, spec: &TensorSpec) -> bool {
     let is_vectors = spec.layout.is_row_major() && spec.layout.byte_offset() == 0;
     works_in_host_memory(device) && is_vectors
+}
+
+/// Bytes that a block of the host's is longer than its elements. Blocks of whole pages lie side by side,
+/// each a few bytes further on in its page than the one before; drivers copy between them with the C
+/// library's `rep movsb`, which AMD's Zen 3 and 4 do twenty times slower then.
+const APART: usize = 64;
+
+/// New host memory for `spec`, which a vector can own.
+///
+/// # Safety
+///
+/// As [`bridge_host::allocate`].
+unsafe fn new_host(spec: &TensorSpec) -> Result<ManagedTensor> {
+    let bytes = bytes_of(spec)?.saturating_add(APART);
+    let memory = HostMemory::allocate(bytes, spec.data_type.alignment())?;
+    // SAFETY: the caller promises that the elements are written before they are read.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }?)
 }
 
 /// Bytes from the start of the memory to the end of the elements.

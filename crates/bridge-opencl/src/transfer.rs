@@ -3,6 +3,7 @@
 use bridge_core::{ManagedTensor, Result, TensorSpec};
 use bridge_host::copy_strided;
 
+use crate::device::ClDevice;
 use crate::enqueue::{After, Bytes, MapFor};
 use crate::event::ClEvent;
 use crate::memory::{Filled, Memory, works_in_host_memory};
@@ -21,8 +22,7 @@ pub(crate) fn upload(source: &ManagedTensor, after: After<'_>) -> Result<Filled>
     let count = source.layout().compact_bytes(source.data_type())?;
     device.can_hold(count)?;
     if works_in_host_memory(device) {
-        let memory = Memory::of_host(device, bridge_host::to_row_major(source)?)?;
-        return Ok(Filled { memory, ready: None });
+        return Ok(Filled { memory: Memory::copied(device, source)?, ready: None });
     }
     let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
     let memory = Memory::allocate(device, &spec)?;
@@ -52,6 +52,14 @@ pub(crate) fn upload(source: &ManagedTensor, after: After<'_>) -> Result<Filled>
         written
     };
     Ok(Filled { memory, ready: Some(ready) })
+}
+
+/// Bytes of a download from which mapping, copying with our own kernels and unmapping take less time
+/// than a processor's driver takes to read, on one thread and through the caches.
+const MAPPED_BYTES: usize = 16 << 20;
+
+fn pays_to_map(device: &ClDevice, bytes: usize) -> bool {
+    works_in_host_memory(device) && bytes >= MAPPED_BYTES
 }
 
 /// Elements on the host.
@@ -88,7 +96,7 @@ pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Download
     // SAFETY: each way below writes every element, or fails and nothing is returned.
     let host = unsafe { bridge_host::allocate(&spec, alignment) }?;
     let bytes = source.bytes()?;
-    if source.layout.is_row_major() {
+    if source.layout.is_row_major() && !pays_to_map(source.device, bytes.count) {
         // SAFETY: the region lies in its buffer, checked when it was made; the new memory has
         // room for the row-major elements.
         unsafe { after.read(bytes, host.first_element()) }?;
