@@ -11,9 +11,6 @@ use crate::runs_avx2;
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 2048;
 
-/// Bytes of a copy from which stores go around the caches: they do not hold it, and stores through
-/// them fetch every line of the target first.
-pub(crate) const STREAMED_BYTES: usize = 4 << 20;
 /// Bytes of a run from which stores may go around the caches; shorter ones have too many broken lines.
 pub(crate) const STREAMED_RUN: usize = 512;
 

@@ -4,10 +4,14 @@ use bridge_core::{DataType, Layout};
 
 use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, for_each_offset};
-use crate::runs::{STREAMED_BYTES, STREAMED_RUN, copy_run, finish_streams, stream_run};
+use crate::runs::{STREAMED_RUN, copy_run, finish_streams, stream_run};
 use crate::strided_rows::copy_plane;
 use crate::threads::{run_parts, threads_for};
 use crate::transpose::{Plane, Transposer};
+
+/// Bytes of a copy from which stores go around the caches. Smaller targets stay in them, for whoever
+/// reads next.
+const STREAMED_BYTES: usize = 16 << 20;
 
 /// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
 const SMALLEST_PLANE: usize = 64;

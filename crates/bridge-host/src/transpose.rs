@@ -14,7 +14,7 @@ use bridge_core::{HostMemory, Result};
 
 use crate::ends::Ends;
 use crate::loop_nest::Axis;
-use crate::runs::{STREAMED_BYTES, STREAMED_RUN, copy_run, finish_streams, has_avx2, stream_run};
+use crate::runs::{STREAMED_RUN, copy_run, finish_streams, has_avx2, stream_run};
 use crate::strided_rows::copy_row;
 #[cfg(target_arch = "x86_64")]
 use crate::transpose_avx2;
@@ -37,6 +37,10 @@ const PADDING: usize = 128;
 const UNALIGNED_TILE_BYTES: usize = 2 * TILE_BYTES;
 /// Bytes of the buffer: a tile has at most `SOURCE_BYTES` rows, each padded.
 const BUFFER_BYTES: usize = UNALIGNED_TILE_BYTES + SOURCE_BYTES * PADDING;
+
+/// Bytes of a copy from which stores go around the caches: its rows are too far apart to be there
+/// anyway when they are written.
+const STREAMED_BYTES: usize = 4 << 20;
 
 /// Planes of so few rows or columns are interleaved without a buffer.
 const FEW: usize = 8;
