@@ -2,7 +2,9 @@
 //! allocated beforehand, but for the torch and NumPy peers, which allocate their result as they
 //! always do.
 
-use arraybridge::{Access, Layout, ManagedTensor};
+use std::hint::black_box;
+
+use arraybridge::{Access, DataType, HostMemory, Layout, ManagedTensor, TensorSpec};
 use bridge_benches::PythonPeer;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::{Array2, ArrayView2, s};
@@ -23,7 +25,7 @@ fn copies(group: &mut Group<'_>, view: &ArrayView2<'_, f32>) {
 
     let strides: Vec<isize> = view.strides().to_vec();
     let layout = Layout::new(&shape, &strides, 0).expect("a view's layout");
-    let spec = arraybridge::TensorSpec { data_type: arraybridge::DataType::F32, layout };
+    let spec = TensorSpec { data_type: DataType::F32, layout };
     let first = view.as_ptr().cast_mut().cast();
     let owner = arraybridge::Owner::nothing();
     // SAFETY: the view's memory outlives the tensor, which is dropped before this function ends,
@@ -55,6 +57,34 @@ fn contiguous(c: &mut Criterion) {
     let mut group = c.benchmark_group("contiguous 2048x2048 f32");
     copies(&mut group, &array.view());
     group.finish();
+}
+
+/// Blocks of one size often lie so: one allocation of whole pages behind the other, behind a few bytes
+/// of bookkeeping. Some processors then move bytes slowly with `rep movsb`, which memcpy takes.
+fn further_on_in_its_page(c: &mut Criterion) {
+    const PAGE: usize = 4096;
+    for kib in [4, 64, 256] {
+        let bytes = kib << 10;
+        let lines = |further: usize| {
+            let memory = HostMemory::zeroed(bytes + PAGE, PAGE).expect("there is memory");
+            let layout = Layout::row_major(&[bytes]).expect("fits").at_byte_offset(further);
+            let spec = TensorSpec { data_type: DataType::U8, layout };
+            // SAFETY: all bytes are zero, which are valid elements.
+            unsafe { ManagedTensor::from_host_memory(memory, spec) }.expect("it lies within")
+        };
+        let (from, mut to) = (lines(0), lines(16));
+        let mut group = c.benchmark_group(format!("{kib} KiB, 16 bytes further on in the page"));
+        group.throughput(Throughput::Bytes(bytes as u64)).sample_size(20);
+        group.bench_function("ours", |b| {
+            b.iter(|| bridge_host::copy(black_box(&from), &mut to).expect("copies"));
+        });
+        group.bench_function("memcpy", |b| {
+            let from = from.as_slice::<u8>().expect("bytes");
+            let to = to.as_mut_slice::<u8>().expect("bytes");
+            b.iter(|| to.copy_from_slice(black_box(from)));
+        });
+        group.finish();
+    }
 }
 
 fn transposed(c: &mut Criterion) {
@@ -133,5 +163,14 @@ fn one_thread(_: &mut Criterion) {
     bridge_host::set_max_threads(1);
 }
 
-criterion_group!(benches, one_thread, contiguous, transposed, reversed, stepped, into_new_memory);
+criterion_group!(
+    benches,
+    one_thread,
+    contiguous,
+    further_on_in_its_page,
+    transposed,
+    reversed,
+    stepped,
+    into_new_memory
+);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! Upload and download beside the driver's own calls, in turns: what one leaves in the caches and
+//! Upload, download and both beside the driver's own calls, in turns: what one leaves in the caches and
 //! the allocator, the other finds too. Prints the median of each in microseconds.
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
@@ -10,7 +10,7 @@ use arraybridge::ManagedTensor;
 use arraybridge::opencl::{ClArray, ClDevice};
 use bridge_benches::opencl_calls::RawBuffer;
 
-const TURNS: usize = 1500;
+const TURNS: usize = 500;
 
 fn median(mut microseconds: Vec<f64>) -> f64 {
     microseconds.sort_by(f64::total_cmp);
@@ -22,18 +22,26 @@ fn main() {
         Ok([device, ..]) => device.queue().expect("a queue"),
         _ => return println!("there is no OpenCL device here"),
     };
-    for count in [1 << 10, 1 << 16, 1 << 20] {
+    for count in [1 << 10, 1 << 16, 1 << 18, 1 << 20, 1 << 22] {
         let slice = vec![1.5_f32; count];
         let host = ManagedTensor::from_vec(slice.clone(), &[count]).expect("a row");
         let there = ClArray::upload(&queue, &host).expect("uploads");
         let raw = RawBuffer::upload(&queue, &slice);
-        let mut times = [const { Vec::new() }; 4];
+        let mut times = [const { Vec::new() }; 6];
         for _ in 0..TURNS {
-            let jobs: [&dyn Fn(); 4] = [
+            let jobs: [&dyn Fn(); 6] = [
                 &|| drop(black_box(ClArray::upload(&queue, black_box(&host)).expect("uploads"))),
                 &|| drop(RawBuffer::upload(&queue, black_box(&slice))),
                 &|| drop(black_box(there.to_vec::<f32>().expect("downloads"))),
                 &|| drop(black_box(raw.download(&queue))),
+                &|| {
+                    let there = ClArray::upload(&queue, black_box(&host)).expect("uploads");
+                    drop(black_box(there.to_vec::<f32>().expect("downloads")));
+                },
+                &|| {
+                    let there = RawBuffer::upload(&queue, black_box(&slice));
+                    drop(black_box(there.download(&queue)));
+                },
             ];
             for (job, times) in jobs.iter().zip(&mut times) {
                 let start = Instant::now();
@@ -41,13 +49,15 @@ fn main() {
                 times.push(start.elapsed().as_secs_f64() * 1e6);
             }
         }
-        let [up, raw_up, down, raw_down] = times.map(median);
+        let [up, raw_up, down, raw_down, both, raw_both] = times.map(median);
         println!(
             "{:>5} KiB  upload {up:.1} µs, clEnqueueWriteBuffer {raw_up:.1} µs ({:.2})  \
-             download {down:.1} µs, clEnqueueReadBuffer {raw_down:.1} µs ({:.2})",
+             download {down:.1} µs, clEnqueueReadBuffer {raw_down:.1} µs ({:.2})  \
+             both {both:.1} µs, the driver's own calls {raw_both:.1} µs ({:.2})",
             count >> 8,
             raw_up / up,
-            raw_down / down
+            raw_down / down,
+            raw_both / both
         );
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! glibc maps a block of more than 128 KiB afresh, page by page at its first touch, and gives it back when it
 //! is freed, until the program has freed one of that size; from then on it keeps up to twice as much of
-//! what is freed, and hands it out again with its pages (`mallopt(3)`, "dynamic mmap threshold"). A
-//! program that works with arrays of two sizes by turns may never get there: its pages go to and fro
-//! with every array, which takes ten times as long as copying them.
+//! what is freed, and hands it out again with its pages (`mallopt(3)`, "dynamic mmap threshold"). Where
+//! a program makes and frees three arrays of some MiB again and again, that is too little: their pages go
+//! to and fro with every round, which takes ten times as long as copying them.
 
 /// A little below the largest block that counts: 32 MiB, bookkeeping and the rest of a page included.
 #[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64", not(miri)))]

@@ -1,11 +1,14 @@
 //! The array type: memory of a device, the queue it is worked on, and the event it is ready on.
 
+mod commands;
+mod views;
+
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use bridge_core::{
-    Access, DataType, Device, Element, Error, Layout, ManagedTensor, Overflow, Owner, Refused,
-    Result, Stream, TensorSpec,
+    Access, DataType, Device, Element, Error, Layout, ManagedTensor, Owner, Refused, Result,
+    Stream, TensorSpec,
 };
 use opencl3::memory::{Buffer as ClBuffer, ClMem};
 use opencl3::types::cl_mem;
@@ -20,7 +23,6 @@ use crate::queue::ClQueue;
 use crate::region::Region;
 use crate::status::Doing;
 use crate::streams::Announced;
-use crate::transfer::{Downloaded, download};
 
 /// An array in the memory of an OpenCL device: shape, strides, element type, buffer, and the queue
 /// that its commands run on.
@@ -280,155 +282,6 @@ impl ClArray {
             return Err(Refused::new(self, error));
         }
         Ok(Self { queue: queue.clone(), ..self })
-    }
-
-    /// The elements in new host memory, row-major, that a `Vec` can own. Waits for them.
-    ///
-    /// # Errors
-    ///
-    /// As [`wait`](Self::wait), and [`Error::OutOfMemory`] where the host has none.
-    pub fn download(&self) -> Result<ManagedTensor> {
-        match self.region()? {
-            Some(region) => self.behind(|after| {
-                let Downloaded { host, unmapped } = download(&region, after)?;
-                Ok((host, unmapped))
-            }),
-            None => {
-                let spec = TensorSpec::row_major(self.data_type(), self.shape())?;
-                bridge_host::zeroed(&spec, spec.data_type.alignment())
-            }
-        }
-    }
-
-    /// The elements in a vector, row-major. Waits for them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnsupportedDataType`] where the elements are not `T`, and as
-    /// [`download`](Self::download).
-    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        Ok(self.download()?.into_vec()?.0)
-    }
-
-    /// Writes `element` to every place.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnsupportedDataType`] where the elements are not `T`, [`Error::NotWritable`] where
-    /// the array is read-only, [`Error::Unsupported`] where it has gaps.
-    pub fn fill<T: Element>(&mut self, element: T) -> Result<()> {
-        if self.data_type() != T::DATA_TYPE {
-            return Err(Error::UnsupportedDataType {
-                target: std::any::type_name::<T>(),
-                data_type: self.data_type(),
-                supported: vec![T::DATA_TYPE],
-                remedy: None,
-            });
-        }
-        if self.access() == Access::ReadOnly {
-            return Err(Error::NotWritable {
-                what: "this array",
-                reason: "it is read-only; copy it first",
-            });
-        }
-        let Some(region) = self.region()? else {
-            return Ok(());
-        };
-        // SAFETY: an `Element` has no padding, so all its bytes are initialized.
-        let bytes =
-            unsafe { std::slice::from_raw_parts((&raw const element).cast(), size_of::<T>()) };
-        self.behind(|after| compute::fill(&region, bytes, after).map(|event| ((), Some(event))))
-    }
-
-    /// The elements in new memory of the device, row-major.
-    ///
-    /// # Errors
-    ///
-    /// As [`zeros`](Self::zeros).
-    pub fn copy(&self) -> Result<Self> {
-        let spec = TensorSpec::row_major(self.data_type(), self.shape())?;
-        let made = self.made(compute::copied)?;
-        Self::over(&self.queue, made, spec)
-    }
-
-    /// The elements as another type, in new memory of the device, row-major. Under
-    /// [`Overflow::Refuse`] the cast is waited for, to see whether a value did not fit.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoCast`], [`Error::ValueOutOfRange`], and as [`zeros`](Self::zeros).
-    pub fn cast(&self, to: DataType, overflow: Overflow) -> Result<Self> {
-        let spec = TensorSpec::row_major(to, self.shape())?;
-        let made = self.made(|region, after| compute::cast(region, to, overflow, after))?;
-        Self::over(&self.queue, made, spec)
-    }
-
-    /// The same elements with the axes in another order; nothing moves.
-    ///
-    /// # Errors
-    ///
-    /// As [`Layout::permuted`]; the array comes back.
-    pub fn permuted(self, axes: &[usize]) -> Result<Self, Refused<Self>> {
-        self.viewed(|tensor| tensor.permuted(axes))
-    }
-
-    /// Every `step`-th element of `axis`, `count` of them from `start` on; nothing moves.
-    ///
-    /// # Errors
-    ///
-    /// As [`Layout::sliced`]; the array comes back.
-    pub fn sliced(
-        self,
-        axis: usize,
-        start: usize,
-        count: usize,
-        step: isize,
-    ) -> Result<Self, Refused<Self>> {
-        self.viewed(|tensor| tensor.sliced(axis, start, count, step))
-    }
-
-    /// The part where index `index` of `axis` is fixed; nothing moves.
-    ///
-    /// # Errors
-    ///
-    /// As [`Layout::selected`]; the array comes back.
-    pub fn selected(self, axis: usize, index: usize) -> Result<Self, Refused<Self>> {
-        self.viewed(|tensor| tensor.selected(axis, index))
-    }
-
-    /// The same elements under another shape; nothing moves.
-    ///
-    /// # Errors
-    ///
-    /// As [`Layout::reshaped`]; the array comes back.
-    pub fn reshaped(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
-        self.viewed(|tensor| tensor.reshaped(shape))
-    }
-
-    fn viewed(
-        self,
-        view: impl FnOnce(ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>>,
-    ) -> Result<Self, Refused<Self>> {
-        let Self { tensor, queue, last, announced } = self;
-        let array = |tensor| Self { tensor, queue, last, announced };
-        match view(tensor) {
-            Ok(tensor) => Ok(array(tensor)),
-            Err(refused) => Err(refused.map(array)),
-        }
-    }
-
-    fn made(
-        &self,
-        make: impl FnOnce(&Region<'_>, After<'_>) -> Result<Filled>,
-    ) -> Result<Option<Filled>> {
-        let Some(region) = self.region()? else {
-            return Ok(None);
-        };
-        self.behind(|after| {
-            let filled = make(&region, after)?;
-            let event = filled.ready.clone();
-            Ok((Some(filled), event))
-        })
     }
 
     /// Runs a command behind the last one on the array; its event becomes the last one.

@@ -91,12 +91,12 @@ fn find() -> Result<Vec<ClDevice>, Nothing> {
     if platforms.is_empty() {
         return Err(Nothing::NoPlatform);
     }
-    // The loader lists platforms as it happens to read its folder; their names do not change.
-    let mut named: Vec<(String, String, cl_platform_id)> = platforms
-        .into_iter()
-        .map(|id| (text(id, CL_PLATFORM_NAME), text(id, CL_PLATFORM_VERSION), id))
-        .collect();
-    named.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    let named = in_order(
+        platforms
+            .into_iter()
+            .map(|id| (text(id, CL_PLATFORM_NAME), text(id, CL_PLATFORM_VERSION), id))
+            .collect(),
+    );
     let mut devices = Vec::new();
     let mut rejected = Vec::new();
     for (platform, _, id) in &named {
@@ -125,6 +125,12 @@ fn find() -> Result<Vec<ClDevice>, Nothing> {
     Ok(devices)
 }
 
+/// Platforms by name and version: the loader lists them as it happens to read its folder.
+fn in_order<T>(mut platforms: Vec<(String, String, T)>) -> Vec<(String, String, T)> {
+    platforms.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    platforms
+}
+
 /// Why a device cannot be used.
 fn why_not(capabilities: &Capabilities) -> Option<String> {
     if capabilities.version_number < OLDEST {
@@ -141,6 +147,26 @@ fn text(platform: cl_platform_id, what: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn platforms_have_one_order_however_the_loader_lists_them() {
+        let platform = |name: &str, version: &str| (name.to_owned(), version.to_owned(), ());
+        let listed = [
+            platform("Portable Computing Language", "OpenCL 3.0 PoCL 3.1"),
+            platform("NVIDIA CUDA", "OpenCL 3.0 CUDA 12.4"),
+            platform("Intel(R) OpenCL", "OpenCL 3.0"),
+            platform("Intel(R) OpenCL", "OpenCL 2.1"),
+        ];
+        let first = in_order(listed.to_vec());
+        for start in 0..listed.len() {
+            let mut other = listed.to_vec();
+            other.rotate_left(start);
+            assert_eq!(in_order(other.clone()), first);
+            other.reverse();
+            assert_eq!(in_order(other), first);
+        }
+        assert_eq!(first[0], listed[3]);
+    }
 
     #[test]
     fn each_lack_has_its_own_reason_and_remedy() {

@@ -104,10 +104,11 @@ pub(crate) fn is_hosts(device: &ClDevice, spec: &TensorSpec) -> bool {
     works_in_host_memory(device) && is_vectors
 }
 
-/// Bytes that a block of the host's is longer than its elements. Blocks of whole pages lie side by side,
-/// each a few bytes further on in its page than the one before; drivers copy between them with the C
-/// library's `rep movsb`, which AMD's Zen 3 and 4 do twenty times slower then.
-const APART: usize = 64;
+/// Bytes that a block of the host's is longer than its elements: with glibc's 16 bytes of bookkeeping two cache
+/// lines. Blocks of whole pages lie side by side, each 16 bytes further on in its page than the one before;
+/// drivers copy between them with the C library's `rep movsb`, which AMD's Zen 3 does twenty times slower
+/// then, and its vector loads cross lines.
+const APART: usize = 112;
 
 /// New host memory for `spec`, which a vector can own.
 ///

@@ -26,6 +26,7 @@ pub mod conformance;
 mod counting;
 pub mod fake_accelerator;
 pub mod foreign;
+pub mod forged;
 mod oracle;
 mod required;
 #[cfg(target_os = "linux")]

@@ -27,8 +27,43 @@ pub(super) enum Kept {
     Shared(#[expect(dead_code, reason = "held for its drop")] SharedTensor),
 }
 
-/// A Rust value, in place where it is a handle of one pointer: most frameworks' arrays are.
-type Value = SmallBox<dyn Any + Send, S1>;
+/// A Rust value of any type.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// A handle of one pointer, in place: most frameworks' arrays are.
+    InPlace(SmallBox<dyn Any + Send, S1>),
+    /// `SmallBox` would take these too, but leak the box where a value's `drop` panics.
+    Boxed(Box<dyn Any + Send>),
+}
+
+impl Value {
+    #[inline]
+    fn new<T: Any + Send>(value: T) -> Self {
+        if size_of::<T>() <= size_of::<S1>() && align_of::<T>() <= align_of::<S1>() {
+            Self::InPlace(smallbox!(value))
+        } else {
+            Self::Boxed(Box::new(value))
+        }
+    }
+
+    #[inline]
+    fn get(&self) -> &(dyn Any + Send) {
+        match self {
+            Self::InPlace(value) => &**value,
+            Self::Boxed(value) => &**value,
+        }
+    }
+
+    #[inline]
+    fn downcast<T: Any>(self) -> Result<T, Self> {
+        match self {
+            Self::InPlace(value) => {
+                value.downcast().map(SmallBox::into_inner).map_err(Self::InPlace)
+            }
+            Self::Boxed(value) => value.downcast().map(|value| *value).map_err(Self::Boxed),
+        }
+    }
+}
 
 impl Owner {
     /// No owner: the memory is static, or the tensor is empty.
@@ -40,13 +75,13 @@ impl Owner {
     /// [`ManagedTensor::into_owner`] gives it back to who knows its type.
     #[inline]
     pub fn keep<T: Any + Send>(value: T) -> Self {
-        Self(Kept::Any(smallbox!(value)))
+        Self(Kept::Any(Value::new(value)))
     }
 
     /// As [`keep`](Self::keep), for memory of the host that a device uses in place: mapped back, it
     /// is [`Movable`](crate::Ownership::Movable) again, so that targets that own vectors can take it.
     pub fn keep_vector<T: Any + Send>(value: T) -> Self {
-        Self(Kept::Vector(smallbox!(value)))
+        Self(Kept::Vector(Value::new(value)))
     }
 
     /// The value that [`keep`](Self::keep) or [`keep_vector`](Self::keep_vector) was given.
@@ -56,12 +91,9 @@ impl Owner {
     /// The owner itself, where it is not a `T`.
     #[inline]
     pub fn into_kept<T: Any>(self) -> Result<T, Self> {
-        let again = |value: Value, keep: fn(_) -> Kept| {
-            value.downcast().map(SmallBox::into_inner).map_err(|value| Self(keep(value)))
-        };
         match self.0 {
-            Kept::Any(value) => again(value, Kept::Any),
-            Kept::Vector(value) => again(value, Kept::Vector),
+            Kept::Any(value) => value.downcast().map_err(|value| Self(Kept::Any(value))),
+            Kept::Vector(value) => value.downcast().map_err(|value| Self(Kept::Vector(value))),
             other => Err(Self(other)),
         }
     }
@@ -126,7 +158,7 @@ impl ManagedTensor {
     #[inline]
     pub(super) fn kept(&self) -> Option<&(dyn Any + Send)> {
         match &self.parts.owner.0 {
-            Kept::Any(value) | Kept::Vector(value) => Some(&**value),
+            Kept::Any(value) | Kept::Vector(value) => Some(value.get()),
             _ => None,
         }
     }

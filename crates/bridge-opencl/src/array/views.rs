@@ -1,0 +1,61 @@
+//! Other views of an array's memory.
+
+use bridge_core::{ManagedTensor, Refused, Result};
+
+use super::ClArray;
+
+impl ClArray {
+    /// The same elements with the axes in another order; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::permuted`]; the array comes back.
+    pub fn permuted(self, axes: &[usize]) -> Result<Self, Refused<Self>> {
+        self.viewed(|tensor| tensor.permuted(axes))
+    }
+
+    /// Every `step`-th element of `axis`, `count` of them from `start` on; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::sliced`]; the array comes back.
+    pub fn sliced(
+        self,
+        axis: usize,
+        start: usize,
+        count: usize,
+        step: isize,
+    ) -> Result<Self, Refused<Self>> {
+        self.viewed(|tensor| tensor.sliced(axis, start, count, step))
+    }
+
+    /// The part where index `index` of `axis` is fixed; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::selected`]; the array comes back.
+    pub fn selected(self, axis: usize, index: usize) -> Result<Self, Refused<Self>> {
+        self.viewed(|tensor| tensor.selected(axis, index))
+    }
+
+    /// The same elements under another shape; nothing moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::reshaped`]; the array comes back.
+    pub fn reshaped(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
+        self.viewed(|tensor| tensor.reshaped(shape))
+    }
+
+    fn viewed(
+        self,
+        view: impl FnOnce(ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>>,
+    ) -> Result<Self, Refused<Self>> {
+        let Self { tensor, queue, last, announced } = self;
+        let array = |tensor| Self { tensor, queue, last, announced };
+        match view(tensor) {
+            Ok(tensor) => Ok(array(tensor)),
+            Err(refused) => Err(refused.map(array)),
+        }
+    }
+}
