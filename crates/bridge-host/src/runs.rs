@@ -6,8 +6,8 @@ use std::ptr;
 use crate::runs_avx2;
 
 /// Bytes of a run from which a loop of our own copies it, and not the C library: from here on
-/// glibc takes `rep movsb`, which moves about 2 GB/s on AMD's Zen 3 and 4 where the target lies a few
-/// bytes after the source in its page, as blocks of one size often do.
+/// glibc takes `rep movsb`, which moves about 2 GB/s on AMD's Zen 3 where the target lies a few bytes
+/// after the source in its page, as blocks of one size often do.
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 2048;
 

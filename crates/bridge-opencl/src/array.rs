@@ -156,7 +156,7 @@ impl ClArray {
             let filled = Filled { memory: Memory::Drivers(held), ready: None };
             let array = Self::over(queue, Some(filled), spec)?;
             let array = Self { tensor: shared(array.tensor)?, ..array };
-            array.region()?;
+            Region::of(&array.tensor)?;
             array.remember(queue.marker()?);
             Ok(array)
         });
@@ -302,8 +302,8 @@ impl ClArray {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
     }
 
-    pub(crate) fn region(&self) -> Result<Option<Region<'_>>> {
-        Region::of(&self.tensor)
+    pub(crate) fn region(&self) -> Option<Region<'_>> {
+        Region::of_array(&self.tensor, self.device())
     }
 
     pub(crate) fn tensor(&self) -> &ManagedTensor {

@@ -210,7 +210,7 @@ mod tests {
             for (from, to) in pairs.filter(|(from, to)| from != to) {
                 let array = ClArray::zeros(&queue, from, &[4]).unwrap();
                 array.wait().unwrap();
-                let region = array.region().unwrap().unwrap();
+                let region = array.region().unwrap();
                 let cast = cast_by_kernel(&region, to, Overflow::Refuse, after).unwrap();
                 assert!(cast.is_some(), "no kernel from {from} to {to} on {device:?}");
             }
@@ -218,7 +218,7 @@ mod tests {
                 let array = ClArray::zeros(&queue, data_type, &[4, 4]).unwrap();
                 let array = array.permuted(&[1, 0]).unwrap();
                 array.wait().unwrap();
-                let region = array.region().unwrap().unwrap();
+                let region = array.region().unwrap();
                 assert!(packed(&region, after).unwrap().is_some(), "{data_type} on {device:?}");
             }
         }

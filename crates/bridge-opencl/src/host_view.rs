@@ -24,15 +24,12 @@ impl HostView {
             Access::ReadOnly => MapFor::Reading,
             Access::Shared | Access::Exclusive => MapFor::ReadingAndWriting,
         };
-        let mapped = array.region().and_then(|region| match region {
-            None => Ok((std::ptr::null_mut(), 0)),
-            Some(region) => {
-                let bytes = region.bytes()?;
-                let after = After { queue: array.queue(), events: &[] };
-                // SAFETY: the region lies in its live buffer, which the array keeps.
-                let first = unsafe { after.map(bytes, purpose) }?;
-                Ok((first, region.layout.byte_offset() - bytes.offset))
-            }
+        let mapped: Result<_> = array.region().map_or(Ok((std::ptr::null_mut(), 0)), |region| {
+            let bytes = region.bytes()?;
+            let after = After { queue: array.queue(), events: &[] };
+            // SAFETY: the region lies in its live buffer, which the array keeps.
+            let first = unsafe { after.map(bytes, purpose) }?;
+            Ok((first, region.layout.byte_offset() - bytes.offset))
         });
         let (first, before) = match mapped {
             Ok(mapped) => mapped,

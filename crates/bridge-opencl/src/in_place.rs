@@ -232,7 +232,7 @@ impl ClArray {
     /// hold elsewhere.
     fn made_coherent(&self) -> Result<()> {
         self.wait()?;
-        let Some(region) = self.region()? else {
+        let Some(region) = self.region() else {
             return Ok(());
         };
         let after = After { queue: self.queue(), events: &[] };

@@ -44,6 +44,13 @@ impl<'a> Region<'a> {
         Ok(Some(region))
     }
 
+    /// The memory of an array's tensor, which was checked, or allocated for it, when the array was made;
+    /// `None` where it has no element.
+    pub(crate) fn of_array(tensor: &'a ManagedTensor, device: &'static ClDevice) -> Option<Self> {
+        let (mem, layout, data_type) = (tensor.data(), tensor.layout(), tensor.data_type());
+        (!layout.is_empty()).then_some(Self { mem, data_type, layout, device })
+    }
+
     fn check(&self) -> Result<()> {
         let invalid = |reason| Err(Error::InvalidTensor { reason });
         // SAFETY: whoever made the tensor promised that its data is memory of an OpenCL device,

@@ -42,7 +42,7 @@ impl ManagedTensor {
     #[inline]
     pub fn from_vec_with_layout<T: Element>(
         vec: Vec<T>,
-        layout: Layout,
+        mut layout: Layout,
     ) -> Result<Self, Refused<Vec<T>>> {
         let inside = layout.span(T::DATA_TYPE).and_then(|span| {
             let end = layout.byte_offset().checked_add_signed(span.end);
@@ -67,6 +67,7 @@ impl ManagedTensor {
         };
         let memory = HostMemory::from_vec(vec);
         let lowest = layout.byte_offset().wrapping_add_signed(span.start);
+        layout.set_byte_offset(span.start.unsigned_abs());
         Ok(Parts {
             data: memory.as_ptr().wrapping_add(lowest).cast(),
             data_type: T::DATA_TYPE,
@@ -74,7 +75,7 @@ impl ManagedTensor {
             access: Access::Exclusive,
             read_only_ignored: false,
             stream: None,
-            layout: layout.at_byte_offset(span.start.unsigned_abs()),
+            layout,
             pristine: true,
             owner: memory.into(),
         }

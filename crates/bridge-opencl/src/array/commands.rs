@@ -16,7 +16,7 @@ impl ClArray {
     ///
     /// As [`wait`](Self::wait), and [`Error::OutOfMemory`] where the host has none.
     pub fn download(&self) -> Result<ManagedTensor> {
-        match self.region()? {
+        match self.region() {
             Some(region) => self.behind(|after| {
                 let Downloaded { host, unmapped } = download(&region, after)?;
                 Ok((host, unmapped))
@@ -59,7 +59,7 @@ impl ClArray {
                 reason: "it is read-only; copy it first",
             });
         }
-        let Some(region) = self.region()? else {
+        let Some(region) = self.region() else {
             return Ok(());
         };
         // SAFETY: an `Element` has no padding, so all its bytes are initialized.
@@ -95,7 +95,7 @@ impl ClArray {
         &self,
         make: impl FnOnce(&Region<'_>, After<'_>) -> Result<Filled>,
     ) -> Result<Option<Filled>> {
-        let Some(region) = self.region()? else {
+        let Some(region) = self.region() else {
             return Ok(None);
         };
         self.behind(|after| {
