@@ -3,8 +3,7 @@
 use std::arch::x86_64::{
     __m256i, _mm_sfence, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_stream_si256,
 };
-
-use crate::runs::copy_run;
+use std::ptr;
 
 /// Bytes of a vector.
 const VECTOR: usize = 32;
@@ -17,7 +16,7 @@ const LINE: usize = 2 * VECTOR;
 ///
 /// # Safety
 ///
-/// As [`std::ptr::copy_nonoverlapping`] of bytes, the processor has AVX2, and `bytes` is more than
+/// As [`ptr::copy_nonoverlapping`] of bytes, the processor has AVX2, and `bytes` is more than
 /// [`BLOCK`].
 #[target_feature(enable = "avx2")]
 pub(crate) unsafe fn copy_long_run(source: *const u8, target: *mut u8, bytes: usize) {
@@ -41,7 +40,7 @@ pub(crate) unsafe fn copy_long_run(source: *const u8, target: *mut u8, bytes: us
 
 /// # Safety
 ///
-/// As [`std::ptr::copy_nonoverlapping`] of [`BLOCK`] bytes, and the processor has AVX2.
+/// As [`ptr::copy_nonoverlapping`] of [`BLOCK`] bytes, and the processor has AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn copy_block(source: *const u8, target: *mut u8) {
@@ -60,7 +59,7 @@ unsafe fn copy_block(source: *const u8, target: *mut u8) {
 ///
 /// # Safety
 ///
-/// As [`std::ptr::copy_nonoverlapping`] of bytes, and the processor has AVX2.
+/// As [`ptr::copy_nonoverlapping`] of bytes, and the processor has AVX2.
 #[target_feature(enable = "avx2")]
 pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize) {
     let head = target.align_offset(LINE).min(bytes);
@@ -70,7 +69,7 @@ pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize
     // - The three parts together are the `bytes` bytes that the caller lets read and write.
     // - The streaming stores need 32-byte borders: `head` leads to a border of 64.
     unsafe {
-        copy_run(source, target, head);
+        ptr::copy_nonoverlapping(source, target, head);
         for line in 0..lines {
             let at = head + line * LINE;
             let first = _mm256_loadu_si256(source.add(at).cast());
@@ -78,7 +77,7 @@ pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize
             _mm256_stream_si256(target.add(at).cast::<__m256i>(), first);
             _mm256_stream_si256(target.add(at + 32).cast::<__m256i>(), second);
         }
-        copy_run(source.add(tail), target.add(tail), bytes - tail);
+        ptr::copy_nonoverlapping(source.add(tail), target.add(tail), bytes - tail);
     }
 }
 

@@ -18,11 +18,9 @@ use crate::in_place;
 use crate::memory::Filled;
 use crate::queue::ClQueue;
 use crate::region::Region;
+use crate::status::NAME;
 use crate::streams;
 use crate::transfer::download;
-
-/// What the backend is called.
-pub(crate) const NAME: &str = "opencl";
 
 /// The backend for OpenCL.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,9 @@ use bridge_core::{DataType, Error, Layout, ManagedTensor, Overflow, Result, Tens
 use crate::buffer::Buffer;
 use crate::enqueue::{After, Bytes};
 use crate::event::ClEvent;
-use crate::kernels::{Ends, Job, Nest};
+use crate::kernels::{Ends, Job, Kernels, Nest};
 use crate::memory::{Filled, Memory};
+use crate::packing::packed;
 use crate::region::Region;
 use crate::transfer::{download, upload};
 
@@ -23,38 +24,6 @@ pub(crate) fn copied(source: &Region<'_>, after: After<'_>) -> Result<Filled> {
             upload(&host, After { events: &[], ..after })
         }
     }
-}
-
-/// As [`copied`], but `None` where the device has no kernel for it.
-///
-/// # Errors
-///
-/// As the driver says.
-pub(crate) fn packed(source: &Region<'_>, after: After<'_>) -> Result<Option<Filled>> {
-    let count = source.compact_bytes()?;
-    let spec = TensorSpec::row_major(source.data_type, source.layout.shape())?;
-    if source.layout.is_row_major() {
-        let memory = Memory::allocate(source.device, &spec)?;
-        let to = Bytes { mem: memory.raw(), offset: 0, count };
-        // SAFETY: the region lies in its buffer, checked when it was made, and takes `count` bytes
-        // without gaps; the new buffer has as many.
-        let ready = unsafe { after.copy(source.bytes()?, to) }?;
-        return Ok(Some(Filled { memory, ready: Some(ready) }));
-    }
-    let Some(item) = source.data_type.size_in_bytes() else {
-        return Ok(None);
-    };
-    let unit = piece(item, source.layout.byte_offset(), source.data_type.alignment());
-    let Some(nest) = Nest::new(source.layout, item, unit) else {
-        return Ok(None);
-    };
-    let memory = Memory::allocate(source.device, &spec)?;
-    let target = memory.raw();
-    let ends = Ends { source: source.mem, target, nest: &nest, misfit: None, bytes: count };
-    // SAFETY: the nest leads to the elements of the region, in its live buffer; the new memory has
-    // room for all of them.
-    let ready = unsafe { source.device.kernels()?.run(Job::Copy { unit }, &ends, after) }?;
-    Ok(ready.map(|ready| Filled { memory, ready: Some(ready) }))
 }
 
 /// The elements of a region as another type, in new memory of the device.
@@ -130,7 +99,7 @@ pub(crate) fn cast_by_kernel(
     let job = Job::Cast { from, to, overflow };
     // SAFETY: the nest leads to the elements of the region, in its live buffer; the new memory
     // has room for as many of the target's; the word is an `int` of its own.
-    let Some(ready) = unsafe { source.device.kernels()?.run(job, &ends, after) }? else {
+    let Some(ready) = unsafe { Kernels::of(source.device)?.run(job, &ends, after) }? else {
         return Ok(None);
     };
     if let Some(misfit) = misfit {
@@ -171,13 +140,6 @@ fn word_of_zero(device: &'static crate::device::ClDevice, after: After<'_>) -> R
     // SAFETY: the buffer has four bytes, and as many are read.
     unsafe { After { events: &[], ..after }.write(bytes, [0_u8; 4].as_ptr()) }?;
     Ok(word)
-}
-
-/// The largest piece, up to 16 bytes, that elements and their offset are made of and that the
-/// memory is aligned to.
-fn piece(item: usize, byte_offset: usize, alignment: usize) -> usize {
-    let trailing = (item | byte_offset | alignment | 16).trailing_zeros();
-    1 << trailing
 }
 
 /// A host tensor's elements in new memory, or nothing where there are none.
@@ -222,14 +184,5 @@ mod tests {
                 assert!(packed(&region, after).unwrap().is_some(), "{data_type} on {device:?}");
             }
         }
-    }
-
-    #[test]
-    fn pieces_divide_item_offset_and_alignment() {
-        assert_eq!(piece(16, 32, 16), 16);
-        assert_eq!(piece(16, 32, 8), 8);
-        assert_eq!(piece(12, 0, 4), 4);
-        assert_eq!(piece(8, 1, 8), 1);
-        assert_eq!(piece(64, 0, 64), 16);
     }
 }

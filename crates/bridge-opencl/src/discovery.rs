@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use bridge_core::{Device, DeviceKind, Error, Result};
 use opencl3::device::{CL_DEVICE_TYPE_ALL, get_device_ids};
 use opencl3::error_codes::{CL_PLATFORM_NOT_FOUND_KHR, DLOPEN_RUNTIME_LOAD_FAILED};
 use opencl3::platform::platform::{
@@ -12,7 +13,7 @@ use opencl3::types::{cl_int, cl_platform_id};
 use crate::capabilities::Capabilities;
 use crate::device::ClDevice;
 use crate::info;
-use crate::status::message;
+use crate::status::{NAME, message};
 
 /// The oldest OpenCL whose calls are used.
 const OLDEST: (u32, u32) = (1, 2);
@@ -30,6 +31,42 @@ pub(crate) fn found() -> &'static Found {
         Ok(devices) => Found::Devices(devices),
         Err(nothing) => nothing.into_found(),
     })
+}
+
+impl ClDevice {
+    /// Every device of this machine, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] without an OpenCL loader, platform or device.
+    pub fn all() -> Result<&'static [Self]> {
+        match found() {
+            Found::Devices(devices) => Ok(devices),
+            Found::Nothing { reason, remedy } => Err(Error::Unavailable {
+                backend: NAME,
+                reason: reason.clone(),
+                remedy: remedy.clone(),
+            }),
+        }
+    }
+
+    /// The device of this number.
+    ///
+    /// # Errors
+    ///
+    /// As [`all`](Self::all), and [`Error::DeviceUnavailable`] where there is none of this number,
+    /// or `device` is no OpenCL device.
+    pub fn of(device: Device) -> Result<&'static Self> {
+        let devices = Self::all()?;
+        let found = (device.kind() == DeviceKind::OpenCl)
+            .then(|| devices.get(device.ordinal() as usize))
+            .flatten();
+        found.ok_or_else(|| Error::DeviceUnavailable {
+            backend: NAME,
+            asked: device,
+            available: devices.iter().map(Self::device).collect(),
+        })
+    }
 }
 
 /// Why there is no device.
@@ -81,7 +118,7 @@ impl Nothing {
     }
 }
 
-fn find() -> Result<Vec<ClDevice>, Nothing> {
+fn find() -> std::result::Result<Vec<ClDevice>, Nothing> {
     let platforms = match get_platform_ids() {
         Ok(platforms) => platforms,
         Err(DLOPEN_RUNTIME_LOAD_FAILED) => return Err(Nothing::NoLoader),

@@ -31,6 +31,8 @@ mod info;
 mod kernels;
 mod memory;
 mod native;
+mod packing;
+mod per_device;
 mod queue;
 mod region;
 mod status;

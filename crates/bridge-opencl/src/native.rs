@@ -6,9 +6,10 @@ use bridge_core::{
 };
 
 use crate::array::ClArray;
-use crate::backend::{NAME, OpenCl};
+use crate::backend::OpenCl;
 use crate::device::ClDevice;
 use crate::region::Region;
+use crate::status::NAME;
 use crate::streams::{self, Ready};
 
 /// Everything is carried as bytes.

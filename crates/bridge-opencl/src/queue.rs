@@ -17,6 +17,7 @@ use crate::device::ClDevice;
 use crate::event::ClEvent;
 use crate::handle::{self, Owned};
 use crate::info;
+use crate::per_device::PerDevice;
 use crate::status::Doing;
 
 /// A command queue of one device: commands run in the order they were enqueued in.
@@ -34,6 +35,20 @@ struct Inner {
 /// Every live queue.
 static QUEUES: Mutex<BTreeMap<u64, Weak<Inner>>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The queues of those who name none.
+static DEFAULTS: PerDevice<ClQueue> = PerDevice::new();
+
+impl ClDevice {
+    /// The queue that is used where no other is named.
+    ///
+    /// # Errors
+    ///
+    /// What the driver said when the context or the queue was made.
+    pub fn queue(&'static self) -> Result<ClQueue> {
+        DEFAULTS.get(self, || ClQueue::new(self))
+    }
+}
 
 impl ClQueue {
     /// A new queue of `device`, which runs its commands in order.

@@ -6,7 +6,8 @@ use opencl3::error_codes::{
 };
 use opencl3::types::cl_int;
 
-use crate::backend::NAME;
+/// What the backend is called.
+pub(crate) const NAME: &str = "opencl";
 
 /// What was being done when a status came back: for the error that tells it.
 #[derive(Debug, Clone, Copy)]

@@ -116,7 +116,7 @@ pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Download
         };
         return Ok(Downloaded { host, unmapped: Some(unmapped) });
     }
-    if let Some(packed) = crate::compute::packed(source, after)? {
+    if let Some(packed) = crate::packing::packed(source, after)? {
         let bytes = Bytes { mem: packed.memory.raw(), offset: 0, count: source.compact_bytes()? };
         let events: Vec<ClEvent> = packed.ready.into_iter().collect();
         // SAFETY: the packed memory has the bytes, and so has the new memory.
@@ -190,7 +190,7 @@ mod tests {
             let layout = whole.layout().permuted(&[2, 0, 1]).unwrap();
             let layout = layout.sliced(0, 14, 7, -2, data_type).unwrap();
             let region = Region { mem, data_type, layout: &layout, device };
-            let packed = crate::compute::packed(&region, after).unwrap();
+            let packed = crate::packing::packed(&region, after).unwrap();
             assert_eq!(packed.is_some(), compiles);
             assert_eq!(bytes_of(&download(&region, after).unwrap().host), bytes_of(&view));
         }

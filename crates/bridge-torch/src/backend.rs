@@ -1,7 +1,6 @@
 //! The backend: what torch is, which devices it has, and memory on them.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
 
 use bridge_core::{
     Availability, Backend, DataType, Descriptor, Detail, Device, DeviceKind, DeviceMemory, Error,
@@ -33,12 +32,7 @@ impl Backend for Torch {
     /// Always on the CPU: a program that links libtorch does not start without it. The first
     /// answer looks for CUDA devices.
     fn availability(&self) -> Availability {
-        static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
-        let devices = DEVICES.get_or_init(|| {
-            let found = (0..cuda::found().devices).map(Device::cuda);
-            std::iter::once(Device::CPU).chain(found).collect()
-        });
-        Availability::Ready { devices: Cow::Borrowed(devices) }
+        Availability::Ready { devices: Cow::Borrowed(cuda::devices()) }
     }
 
     fn native_types(&self) -> &'static [NativeType] {

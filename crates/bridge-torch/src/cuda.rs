@@ -3,12 +3,11 @@
 use std::sync::OnceLock;
 
 use bridge_core::{
-    Access, Backend, DataType, Device, DeviceKind, DeviceMemory, Error, HostMemory, Layout,
-    ManagedTensor, NativeArray, Owner, Result, Stream, TensorSpec,
+    Access, DataType, Device, DeviceKind, DeviceMemory, Error, HostMemory, Layout, ManagedTensor,
+    NativeArray, Owner, Result, Stream, TensorSpec,
 };
 use tch::Tensor;
 
-use crate::backend::Torch;
 use crate::data_types::scalar_type_of;
 use crate::shim::{self, Work};
 
@@ -26,6 +25,15 @@ pub(crate) fn found() -> &'static Found {
         // SAFETY: the shim takes nothing, and catches what libtorch throws.
         let devices = unsafe { shim::bridge_torch_cuda_devices() };
         Found { devices: u32::try_from(devices).unwrap_or(0), reason: shim::message() }
+    })
+}
+
+/// The devices that libtorch has: the CPU, and CUDA's.
+pub(crate) fn devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let found = (0..found().devices).map(Device::cuda);
+        std::iter::once(Device::CPU).chain(found).collect()
     })
 }
 
@@ -58,8 +66,7 @@ pub(crate) fn unavailable(asked: Device) -> Error {
                 .to_owned(),
         };
     }
-    let available = <dyn Backend>::devices(&Torch).map(Vec::from).unwrap_or_default();
-    Error::DeviceUnavailable { backend, asked, available }
+    Error::DeviceUnavailable { backend, asked, available: devices().to_vec() }
 }
 
 /// The stream that libtorch works on, where `device` is a CUDA device: what it has submitted there
@@ -312,7 +319,10 @@ fn work(operation: &'static str, device: Device, bytes: u64) -> Work {
 
 #[cfg(test)]
 mod tests {
+    use bridge_core::Backend;
+
     use super::*;
+    use crate::Torch;
 
     /// Asks everything of the first device that is not there: cuda:0 without a GPU.
     fn asked_of(device: Device) -> Vec<(&'static str, Error)> {

@@ -18,6 +18,7 @@ use crate::device::ClDevice;
 use crate::enqueue::After;
 use crate::event::ClEvent;
 use crate::handle::{self, Owned};
+use crate::per_device::PerDevice;
 use crate::status::Doing;
 
 pub(crate) use nest::Nest;
@@ -67,7 +68,14 @@ pub(crate) struct Ends<'a> {
     pub(crate) bytes: usize,
 }
 
+/// The kernels of each device.
+static KERNELS: PerDevice<Arc<Kernels>> = PerDevice::new();
+
 impl Kernels {
+    pub(crate) fn of(device: &'static ClDevice) -> Result<Arc<Self>> {
+        KERNELS.get(device, || Ok(Arc::default()))
+    }
+
     /// Runs a kernel over the elements of `ends`. `None` where the device has no such kernel:
     /// nothing was done.
     ///

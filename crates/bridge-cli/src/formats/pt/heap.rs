@@ -3,7 +3,8 @@
 //! Values refer to each other by index, so that no file can build one that is deep enough to
 //! exhaust the stack when it is dropped.
 
-use super::rebuild::{Rebuilt, Storage};
+use arraybridge::{DataType, TensorSpec};
+
 use crate::failure::{Failure, Outcome};
 
 /// A pickled value. Text is borrowed from the file.
@@ -20,6 +21,23 @@ pub(super) enum Value<'a> {
     Dict(usize),
     Storage(usize),
     Tensor(usize),
+}
+
+/// A member of the archive, and what lies in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Storage<'a> {
+    pub(super) key: &'a str,
+    /// `None` where each tensor says it for itself.
+    pub(super) data_type: Option<DataType>,
+    /// Bytes.
+    pub(super) size: usize,
+}
+
+/// A tensor: which storage it lies in, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Rebuilt {
+    pub(super) storage: usize,
+    pub(super) spec: TensorSpec,
 }
 
 /// Everything that values refer to.

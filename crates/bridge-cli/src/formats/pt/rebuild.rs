@@ -3,28 +3,11 @@
 use arraybridge::{DataType, Layout, TensorSpec};
 
 use super::data_types;
-use super::heap::{Heap, Value};
+use super::heap::{Heap, Rebuilt, Storage, Value};
 use crate::failure::{Failure, Outcome};
 
 pub(super) const SAVE_A_STATE_DICTIONARY: &str =
     "save tensors alone: torch.save(model.state_dict(), path)";
-
-/// A member of the archive, and what lies in it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Storage<'a> {
-    pub(super) key: &'a str,
-    /// `None` where each tensor says it for itself.
-    data_type: Option<DataType>,
-    /// Bytes.
-    pub(super) size: usize,
-}
-
-/// A tensor: which storage it lies in, and where.
-#[derive(Debug, Clone)]
-pub(super) struct Rebuilt {
-    pub(super) storage: usize,
-    pub(super) spec: TensorSpec,
-}
 
 const REBUILD: &str = "torch._utils";
 
