@@ -28,7 +28,7 @@ fn main() {
         let there = ClArray::upload(&queue, &host).expect("uploads");
         let raw = RawBuffer::upload(&queue, &slice);
         let mut times = [const { Vec::new() }; 6];
-        for _ in 0..TURNS {
+        for turn in 0..TURNS {
             let jobs: [&dyn Fn(); 6] = [
                 &|| drop(black_box(ClArray::upload(&queue, black_box(&host)).expect("uploads"))),
                 &|| drop(RawBuffer::upload(&queue, black_box(&slice))),
@@ -43,10 +43,16 @@ fn main() {
                     drop(black_box(there.download(&queue)));
                 },
             ];
-            for (job, times) in jobs.iter().zip(&mut times) {
+            let mut run = |place: usize| {
                 let start = Instant::now();
-                job();
-                times.push(start.elapsed().as_secs_f64() * 1e6);
+                jobs[place]();
+                times[place].push(start.elapsed().as_secs_f64() * 1e6);
+            };
+            // Forth and back, so that none is always behind the same other.
+            if turn % 2 == 0 {
+                (0..jobs.len()).for_each(&mut run);
+            } else {
+                (0..jobs.len()).rev().for_each(&mut run);
             }
         }
         let [up, raw_up, down, raw_down, both, raw_both] = times.map(median);

@@ -9,7 +9,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// As [`Layout::permuted`]; the array comes back.
+    /// As [`Layout::permuted`](bridge_core::Layout::permuted); the array comes back.
     pub fn permuted(self, axes: &[usize]) -> Result<Self, Refused<Self>> {
         self.viewed(|tensor| tensor.permuted(axes))
     }
@@ -18,7 +18,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// As [`Layout::sliced`]; the array comes back.
+    /// As [`Layout::sliced`](bridge_core::Layout::sliced); the array comes back.
     pub fn sliced(
         self,
         axis: usize,
@@ -33,7 +33,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// As [`Layout::selected`]; the array comes back.
+    /// As [`Layout::selected`](bridge_core::Layout::selected); the array comes back.
     pub fn selected(self, axis: usize, index: usize) -> Result<Self, Refused<Self>> {
         self.viewed(|tensor| tensor.selected(axis, index))
     }
@@ -42,7 +42,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// As [`Layout::reshaped`]; the array comes back.
+    /// As [`Layout::reshaped`](bridge_core::Layout::reshaped); the array comes back.
     pub fn reshaped(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
         self.viewed(|tensor| tensor.reshaped(shape))
     }
