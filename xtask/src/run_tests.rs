@@ -75,14 +75,11 @@ impl Runner {
     }
 }
 
-/// A package that adds a backend, by its dependencies, to every package that is built along with it.
-const ADDS_A_BACKEND: &str = "bridge-benches-cuda";
-
 /// The arguments that choose `package` with exactly these features.
 ///
 /// Cargo compiles a dependency anew for every set of features that the chosen packages ask of it
 /// together, and a run of `package` alone asks for others than a run of the workspace. So
-/// the members that do not depend on it are built along, and only its own tests run.
+/// the members that change nothing of it are built along, and only its own tests run.
 fn choose_alone(
     runner: Runner,
     workspace: &Workspace,
@@ -91,8 +88,8 @@ fn choose_alone(
 ) -> Vec<String> {
     let mut args = vec!["--package".to_owned(), package.to_owned()];
     if let Runner::Nextest = runner {
-        let built_along = |along: &&str| *along != ADDS_A_BACKEND && !left_out.contains(along);
-        for along in workspace.independent_of(package).into_iter().filter(built_along) {
+        let built_along = |along: &&str| !left_out.contains(along);
+        for along in workspace.buildable_beside(package).into_iter().filter(built_along) {
             args.extend(["--package".to_owned(), along.to_owned()]);
         }
         args.extend(["--filterset".to_owned(), format!("package(={package})")]);
