@@ -205,6 +205,12 @@ fn large_copies_on_one_and_on_several_threads() {
             check(&[plan(1024, [0, 1]), plan((8 << 10) / item, [1, 0])], data_type, 0);
             check(&[plan(1031, [0, 1]), plan((9 << 10) / item + 1, [1, 0])], data_type, 3);
             check(&[plan((6 << 20) / item, [0, 0])], data_type, 1);
+            if data_type == DataType::C128 {
+                // Whole, and in rows of 1 KiB with gaps between them.
+                check(&[plan((17 << 20) / item, [0, 0])], data_type, 1);
+                let rows = AxisPlan { gaps: [3, 1], ..plan(17 << 10, [1, 1]) };
+                check(&[rows, plan((1 << 10) / item, [0, 0])], data_type, 3);
+            }
             let mut backwards = plan(1001, [1, 1]);
             backwards.backwards = [true, false];
             check(&[backwards, plan((6 << 10) / item, [0, 0])], data_type, 0);

@@ -72,9 +72,7 @@ impl ClArray {
         }
         let device = queue.device();
         if is_hosts(device, &spec) {
-            device.can_hold(count)?;
-            let zeros = bridge_host::zeroed(&spec, spec.data_type.alignment())?;
-            let memory = Memory::of_host(device, zeros)?;
+            let memory = Memory::zeroed(device, &spec)?;
             return Self::over(queue, Some(Filled { memory, ready: None }), spec);
         }
         let memory = Memory::allocate(device, &spec)?;

@@ -40,7 +40,18 @@ impl Memory {
         device.can_hold(bytes)?;
         // SAFETY: no element is read here; whoever makes an array of the memory has them written
         // first.
-        Self::of_host(device, unsafe { new_host(spec) }?)
+        Self::of_host(device, unsafe { new_host(spec, HostMemory::allocate) }?)
+    }
+
+    /// Memory of the [host's](is_hosts) for `spec`, of at least one element, which are zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Self::allocate).
+    pub(crate) fn zeroed(device: &'static ClDevice, spec: &TensorSpec) -> Result<Self> {
+        device.can_hold(bytes_of(spec)?)?;
+        // SAFETY: zeros are initialized, and valid values of every element type.
+        Self::of_host(device, unsafe { new_host(spec, HostMemory::zeroed) }?)
     }
 
     /// A row-major copy of a host tensor of at least one element, on a device that
@@ -52,13 +63,13 @@ impl Memory {
     pub(crate) fn copied(device: &'static ClDevice, source: &ManagedTensor) -> Result<Self> {
         let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
         // SAFETY: the copy writes every element, or fails and the memory is dropped unread.
-        let mut host = unsafe { new_host(&spec) }?;
+        let mut host = unsafe { new_host(&spec, HostMemory::allocate) }?;
         bridge_host::copy(source, &mut host)?;
         Self::of_host(device, host)
     }
 
     /// The memory of a host tensor that nobody else holds.
-    pub(crate) fn of_host(device: &'static ClDevice, host: ManagedTensor) -> Result<Self> {
+    fn of_host(device: &'static ClDevice, host: ManagedTensor) -> Result<Self> {
         let bytes = bytes_of(&host.spec())?;
         device.can_hold(bytes)?;
         let first = host.data();
@@ -114,11 +125,14 @@ const APART: usize = 112;
 ///
 /// # Safety
 ///
-/// As [`bridge_host::allocate`].
-unsafe fn new_host(spec: &TensorSpec) -> Result<ManagedTensor> {
+/// What `allocate` gives is initialized, or every element is written before anything reads it.
+unsafe fn new_host(
+    spec: &TensorSpec,
+    allocate: fn(usize, usize) -> Result<HostMemory>,
+) -> Result<ManagedTensor> {
     let bytes = bytes_of(spec)?.saturating_add(APART);
-    let memory = HostMemory::allocate(bytes, spec.data_type.alignment())?;
-    // SAFETY: the caller promises that the elements are written before they are read.
+    let memory = allocate(bytes, spec.data_type.alignment())?;
+    // SAFETY: the caller promises the same.
     Ok(unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }?)
 }
 

@@ -136,6 +136,20 @@ fn what_comes_down_is_a_vector() {
     });
 }
 
+/// From 16 MiB on, an array that lies without gaps comes down by another way on a processor.
+#[test]
+fn large_arrays_come_down_whole_and_may_be_written_again() {
+    const COUNT: usize = (16 << 20) / 4 + 5;
+    on_every_device(|queue| {
+        let numbers: Vec<u32> = (0..COUNT as u32).map(|number| number.rotate_left(11)).collect();
+        let mut array = support::array(queue, &numbers);
+        assert!(array.to_vec::<u32>().unwrap() == numbers);
+        array.fill(7_u32).unwrap();
+        let part = array.sliced(0, 3, COUNT - 3, 1).unwrap();
+        assert!(part.to_vec::<u32>().unwrap() == vec![7; COUNT - 3]);
+    });
+}
+
 #[test]
 fn filling_writes_every_element_of_a_view_without_gaps() {
     on_every_device(|queue| {
