@@ -5,13 +5,17 @@ use bridge_core::{DataType, Layout};
 use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, for_each_offset};
 use crate::runs::{STREAMED_RUN, copy_run, finish_streams, stream_run};
-use crate::strided_rows::copy_plane;
+use crate::strided_rows::{copy_plane, copy_row};
 use crate::threads::{run_parts, threads_for};
 use crate::transpose::{Plane, Transposer};
 
 /// Bytes of a copy from which stores go around the caches. Smaller targets stay in them, for whoever
 /// reads next.
 const STREAMED_BYTES: usize = 16 << 20;
+
+/// As [`STREAMED_BYTES`], for transposed copies: their rows are too far apart to be in the caches anyway
+/// when they are written.
+const STREAMED_TRANSPOSED_BYTES: usize = 4 << 20;
 
 /// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
 const SMALLEST_PLANE: usize = 64;
@@ -106,13 +110,20 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams
     }
     // Without memory for the transposer's buffer, the elements are copied in the target's order:
     // slower, but a copy has no need to fail.
+    let large = bytes >= STREAMED_TRANSPOSED_BYTES;
     if let Some((plane, others)) = plane_to_transpose(axes)
-        && let Ok(mut transposer) = Transposer::new(item, bytes)
+        && let Ok(mut transposer) = Transposer::new(item, &plane, large)
     {
+        let copy = |row, ends| {
+            // SAFETY: the row's elements are the plane's, which are the nest's.
+            unsafe { copy_transposed_row(row, item, ends, large) };
+            true
+        };
         for_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
-            unsafe { transposer.copy(&plane, ends.at(source, target)) };
+            unsafe { transposer.while_each_row(&plane, ends.at(source, target), copy) };
         });
+        finish_streams();
         return;
     }
     let point = Axis { extent: 1, source: 0, target: 0 };
@@ -125,6 +136,26 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams
         // SAFETY: the two inner loops and the others together are the loops of the nest.
         unsafe { copy_plane(outer, inner, item, ends.at(source, target)) };
     });
+}
+
+/// Copies a row of a transposed plane, around the caches where `streams` and where that pays.
+///
+/// # Safety
+///
+/// As [`copy_row`].
+unsafe fn copy_transposed_row(row: Axis, item: usize, ends: Ends, streams: bool) {
+    let bytes = row.extent * item;
+    let is_run = (row.source, row.target) == (item.cast_signed(), item.cast_signed());
+    // SAFETY: the caller promises the same; a run's elements lie side by side in both.
+    unsafe {
+        if !is_run {
+            copy_row(row, item, ends);
+        } else if streams && bytes >= STREAMED_RUN {
+            stream_run(ends.source, ends.target, bytes);
+        } else {
+            copy_run(ends.source, ends.target, bytes);
+        }
+    }
 }
 
 /// The two loops to transpose and the rest, where the target's densest axis is not the source's.

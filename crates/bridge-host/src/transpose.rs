@@ -1,9 +1,10 @@
-//! Copying planes whose densest axis differs between source and target, tile by tile.
+//! Turning planes whose densest axis differs between source and target, tile by tile.
 //!
-//! A tile is read along the source's densest axis, whole cache lines at a time, transposed into a
-//! buffer within the first-level cache, and written along the target's densest axis, again whole
-//! lines at a time. Neither side depends on lines staying in the cache between tiles, so strides
-//! that are powers of two, which map all rows to a few cache sets, do no harm.
+//! A tile is read along the source's densest axis, some cache lines at a time, and transposed into a
+//! buffer within the second-level cache. From there its rows are handed out along the target's
+//! densest axis, to be copied or cast, again whole lines at a time. Neither side depends on lines
+//! staying in the cache between tiles, so strides that are powers of two, which map all rows to a
+//! few cache sets, do no harm.
 //!
 //! Tiles follow each other along the source's densest axis, so that the pages of the source rows
 //! stay known to the processor until the rows are done.
@@ -14,7 +15,7 @@ use bridge_core::{HostMemory, Result};
 
 use crate::ends::Ends;
 use crate::loop_nest::Axis;
-use crate::runs::{STREAMED_RUN, copy_run, finish_streams, has_avx2, stream_run};
+use crate::runs::has_avx2;
 use crate::strided_rows::copy_row;
 #[cfg(target_arch = "x86_64")]
 use crate::transpose_avx2;
@@ -26,67 +27,78 @@ pub(crate) struct Plane {
     pub(crate) along_target: Axis,
 }
 
-/// Bytes of a source row that one tile takes: two cache lines, which are fetched as a pair.
-const SOURCE_BYTES: usize = 128;
-/// Bytes of a tile without padding.
-const TILE_BYTES: usize = 32 << 10;
-/// Bytes added to the buffer's rows, at most: rows start on whole lines and on different sets.
-const PADDING: usize = 128;
-/// As [`TILE_BYTES`], where target rows begin amid cache lines and stores are streamed: longer runs
-/// have fewer broken lines at their ends.
-const UNALIGNED_TILE_BYTES: usize = 2 * TILE_BYTES;
-/// Bytes of the buffer: a tile has at most `SOURCE_BYTES` rows, each padded.
-const BUFFER_BYTES: usize = UNALIGNED_TILE_BYTES + SOURCE_BYTES * PADDING;
+impl Plane {
+    /// Whether it has so few rows or columns that they are interleaved without a buffer.
+    fn is_narrow(&self) -> bool {
+        self.along_source.extent.min(self.along_target.extent) <= NARROW
+    }
+}
 
-/// Bytes of a copy from which stores go around the caches: its rows are too far apart to be there
-/// anyway when they are written.
-const STREAMED_BYTES: usize = 4 << 20;
+/// Bytes of a source row that one tile takes: several cache lines, which fetch each other.
+const SOURCE_BYTES: usize = 256;
+/// Bytes of a tile without padding: target rows get long runs, few of whose cache lines are broken.
+const TILE_BYTES: usize = 128 << 10;
+/// Bytes added to the buffer's rows, so that they start on different sets of the cache.
+const PADDING: usize = 64;
 
-/// Planes of so few rows or columns are interleaved without a buffer.
-const FEW: usize = 8;
-/// Elements of a row that are interleaved before the next row's turn: few rows of them fit the
-/// first-level cache.
-const FEW_RUN: usize = 512;
+/// Rows or columns of a plane that is narrow, at most.
+const NARROW: usize = 8;
+/// Elements of a narrow plane's row that are interleaved before the next row's turn: a few rows of
+/// them fit the first-level cache.
+const NARROW_RUN: usize = 512;
 
 /// Transposes planes of elements of one size.
 pub(crate) struct Transposer {
     item: usize,
+    /// Elements of a tile along the source's and along the target's densest axis, at most.
+    extents: (usize, usize),
+    /// Bytes between the buffer's rows.
+    pitch: usize,
     avx2: bool,
-    streams: bool,
-    /// `BUFFER_BYTES` on a cache line's border.
+    /// Whether source rows are fetched into the cache before their turn.
+    fetches: bool,
+    /// Room for the rows of a tile, on a cache line's border.
     buffer: HostMemory,
 }
 
 impl Transposer {
-    /// For elements of `item` bytes, at most 64, in a copy of `bytes` bytes.
+    /// For elements of `item` bytes, at most 64, and planes as long as `plane` along both loops. A
+    /// `large` one is too large to be in the cache.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory) where there is none for the buffer.
-    pub(crate) fn new(item: usize, bytes: usize) -> Result<Self> {
-        let avx2 = has_avx2();
-        let buffer = HostMemory::allocate(BUFFER_BYTES, 64)?;
-        Ok(Self { item, avx2, streams: avx2 && bytes >= STREAMED_BYTES, buffer })
+    pub(crate) fn new(item: usize, plane: &Plane, large: bool) -> Result<Self> {
+        let width = (SOURCE_BYTES / item).clamp(1, plane.along_source.extent.max(1));
+        // A whole number of the longest vectors, so that only the last tile has a remainder.
+        let length = (TILE_BYTES / item / width / 32 * 32).max(32).min(plane.along_target.extent);
+        let pitch = (length * item).next_multiple_of(64) + PADDING;
+        let rows = if plane.is_narrow() { 0 } else { width };
+        let buffer = HostMemory::allocate(rows * pitch, 64)?;
+        Ok(Self { item, extents: (width, length), pitch, avx2: has_avx2(), fetches: large, buffer })
     }
 
-    /// Copies the elements of `plane`.
+    /// Calls `take` with rows that together are the elements of `plane`, until it returns false;
+    /// whether it never did. The rows of a plane that is not narrow lie side by side at their
+    /// source, which is the buffer.
     ///
     /// # Safety
     ///
-    /// Every element that the plane visits can be read at the source and written at the target,
-    /// nobody else writes or reads them meanwhile, and source and target do not overlap.
-    pub(crate) unsafe fn copy(&mut self, plane: &Plane, ends: Ends) {
+    /// Every element that the plane visits can be read at the source, nobody else writes it
+    /// meanwhile, and its place at the target does not overlap the source. In return, every element
+    /// of a row can be read at the row's source, its place at the row's target is one of the
+    /// plane's, and the two do not overlap.
+    pub(crate) unsafe fn while_each_row(
+        &mut self,
+        plane: &Plane,
+        ends: Ends,
+        mut take: impl FnMut(Axis, Ends) -> bool,
+    ) -> bool {
         let Plane { along_source, along_target } = *plane;
-        if along_source.extent.min(along_target.extent) <= FEW {
-            // SAFETY: the caller promises the same.
-            unsafe { copy_few(*plane, self.item, ends) };
-            return;
+        if plane.is_narrow() {
+            return while_each_narrow_row(plane, ends, take);
         }
-        let width = (SOURCE_BYTES / self.item).max(1).min(along_source.extent);
-        let broken_lines = self.streams && along_source.target % 64 != 0;
-        let bytes = if broken_lines { UNALIGNED_TILE_BYTES } else { TILE_BYTES };
-        // A whole number of the longest vectors, so that only the last tile has a remainder.
-        let length = (bytes / self.item / width / 32 * 32).max(32);
+        let (width, length) = self.extents;
         for rows in pieces(along_target.extent, length) {
             for columns in pieces(along_source.extent, width) {
                 let (column, row) = (columns.start.cast_signed(), rows.start.cast_signed());
@@ -99,59 +111,34 @@ impl Transposer {
                     along_target: Axis { extent: rows.len(), ..along_target },
                 };
                 // SAFETY: a tile visits elements of the plane.
-                unsafe { self.copy_tile(&tile, here) };
+                unsafe { self.fill(&tile, here.source) };
+                let row = Axis { source: self.item.cast_signed(), ..tile.along_target };
+                let buffer = Ends { source: self.buffer.as_ptr(), target: here.target };
+                for column in 0..columns.len().cast_signed() {
+                    let pitch = self.pitch.cast_signed();
+                    if !take(row, buffer.at(column * pitch, column * along_source.target)) {
+                        return false;
+                    }
+                }
             }
         }
-        if self.streams {
-            // Other threads that learn of this copy's end see its stores.
-            finish_streams();
-        }
+        true
     }
 
-    /// Copies a tile by way of the buffer, where element `(column, row)` lies at
+    /// Writes the tile's elements to the buffer, transposed: element `(column, row)` to
     /// `column * pitch + row * item`.
     ///
     /// # Safety
     ///
-    /// As [`copy`](Self::copy); the rows of the tile, padded, fit the buffer.
-    unsafe fn copy_tile(&mut self, tile: &Plane, ends: Ends) {
-        let Plane { along_source, along_target } = *tile;
-        let item = self.item;
-        let run = along_target.extent * item;
-        let pitch = run.next_multiple_of(64) + PADDING / 2;
-        assert!(along_source.extent * pitch <= BUFFER_BYTES, "{tile:?} does not fit the buffer");
-        let buffer = self.buffer.as_ptr();
-        // SAFETY:
-        // - The tile's elements can be read and written, the caller promises.
-        // - Every element of the tile has a place of its own within the buffer, asserted above,
-        //   which `self` owns; all of them are written before they are read.
-        unsafe {
-            self.fill(tile, ends.source, buffer, pitch);
-            for column in 0..along_source.extent {
-                let from = buffer.add(column * pitch).cast_const();
-                let to = ends.target.wrapping_offset(column.cast_signed() * along_source.target);
-                if along_target.target != item.cast_signed() {
-                    let row = Axis { source: item.cast_signed(), ..along_target };
-                    copy_row(row, item, Ends { source: from, target: to });
-                    continue;
-                }
-                if self.streams && run >= STREAMED_RUN {
-                    stream_run(from, to, run);
-                } else {
-                    copy_run(from, to, run);
-                }
-            }
-        }
-    }
-
-    /// Writes the tile's elements to the buffer, transposed.
-    ///
-    /// # Safety
-    ///
-    /// As [`copy_tile`](Self::copy_tile).
-    unsafe fn fill(&self, tile: &Plane, source: *const u8, buffer: *mut u8, pitch: usize) {
+    /// As [`while_each_row`](Self::while_each_row).
+    unsafe fn fill(&mut self, tile: &Plane, source: *const u8) {
+        let (buffer, pitch) = (self.buffer.as_ptr(), self.pitch);
         let Plane { along_source, along_target } = *tile;
         let (columns, rows) = (along_source.extent, along_target.extent);
+        assert!(
+            columns <= self.extents.0 && rows <= self.extents.1,
+            "{tile:?} does not fit the buffer"
+        );
         let item = self.item.cast_signed();
         let mut done = (0, 0);
         #[cfg(target_arch = "x86_64")]
@@ -164,8 +151,8 @@ impl Transposer {
                     along_target.source,
                     (columns, rows),
                     self.item,
-                    buffer,
-                    pitch,
+                    (buffer, pitch),
+                    self.fetches,
                 )
             };
         }
@@ -206,24 +193,26 @@ impl Transposer {
     }
 }
 
-/// Copies a plane that is short along one axis, such as a picture's channels, a stretch of the long
-/// axis at a time.
-///
-/// # Safety
-///
-/// As [`Transposer::copy`].
-unsafe fn copy_few(plane: Plane, item: usize, ends: Ends) {
-    let Plane { along_source: a, along_target: b } = plane;
+/// Calls `take` with the rows of a plane that is short along one axis, such as a picture's channels,
+/// a stretch of the long axis at a time.
+fn while_each_narrow_row(
+    plane: &Plane,
+    ends: Ends,
+    mut take: impl FnMut(Axis, Ends) -> bool,
+) -> bool {
+    let Plane { along_source: a, along_target: b } = *plane;
     let (long, short) = if a.extent > b.extent { (a, b) } else { (b, a) };
-    for piece in pieces(long.extent, FEW_RUN) {
+    for piece in pieces(long.extent, NARROW_RUN) {
         let first = piece.start.cast_signed();
         let here = ends.at(first * long.source, first * long.target);
         let run = Axis { extent: piece.len(), ..long };
         for step in 0..short.extent.cast_signed() {
-            // SAFETY: the run at one step of the short axis visits elements of the plane.
-            unsafe { copy_row(run, item, here.at(step * short.source, step * short.target)) };
+            if !take(run, here.at(step * short.source, step * short.target)) {
+                return false;
+            }
         }
     }
+    true
 }
 
 /// Cuts `0..extent` into pieces of `size`, the last one shorter.

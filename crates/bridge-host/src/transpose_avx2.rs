@@ -7,11 +7,14 @@ use std::arch::x86_64::{
     _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
 };
 
+/// Blocks between the one that is transposed and the one that is fetched.
+const FETCHED: usize = 2;
+
 /// Transposes as many whole blocks as a tile of `(columns, rows)` elements has into a buffer, where
 /// element `(column, row)` goes to `column * pitch + row * item`. Returns how many columns and
 /// rows are done, from the first on: none for element sizes other than 1, 2, 4 and 8.
 ///
-/// Fetches the columns that follow into the cache, for the next tile.
+/// Where `fetches`, rows are fetched into the cache some blocks before their turn.
 ///
 /// # Safety
 ///
@@ -25,8 +28,8 @@ pub(crate) unsafe fn transpose_blocks(
     stride: isize,
     (columns, rows): (usize, usize),
     item: usize,
-    buffer: *mut u8,
-    pitch: usize,
+    (buffer, pitch): (*mut u8, usize),
+    fetches: bool,
 ) -> (usize, usize) {
     let block = match item {
         1 => transpose_16_bytes_of_1,
@@ -38,15 +41,17 @@ pub(crate) unsafe fn transpose_blocks(
     let (width, height) = (16 / item, 32 / item);
     let (columns, rows) = (columns - columns % width, rows - rows % height);
     for row in (0..rows).step_by(height) {
-        for row in row..row + height {
-            let next =
-                source.wrapping_offset(row.cast_signed() * stride).wrapping_add(columns * item);
-            for line in (0..columns * item).step_by(64) {
-                #[allow(unused_unsafe)] // the call is unsafe in Rust 1.88 and safe in later ones
-                // SAFETY: fetching into the cache reads nothing; any address will do.
-                unsafe {
-                    _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast());
-                };
+        if fetches {
+            for later in row + FETCHED * height..row + (FETCHED + 1) * height {
+                let later = source.wrapping_offset(later.cast_signed() * stride);
+                for line in (0..columns * item).step_by(64) {
+                    // The call is unsafe in Rust 1.88 and safe in later ones.
+                    #[allow(unused_unsafe)]
+                    // SAFETY: fetching into the cache reads nothing; any address will do.
+                    unsafe {
+                        _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(line).cast());
+                    };
+                }
             }
         }
         for column in (0..columns).step_by(width) {

@@ -544,6 +544,30 @@ fn layouts_change_no_value() {
     }
 }
 
+/// Planes narrow and wide, of one tile and of many, whether target elements lie side by side or apart.
+#[test]
+#[cfg_attr(miri, ignore)]
+fn every_element_of_a_transposed_plane_is_cast() {
+    let shapes = [(3, 5000), (5000, 3), (8, 9), (9, 9), (64, 512), (65, 513), (700, 129)];
+    for (rows, columns) in shapes {
+        let values = (0..rows * columns).map(|i| i as f32).collect();
+        let source = ManagedTensor::from_vec(values, &[columns, rows]).unwrap();
+        let source = source.permuted(&[1, 0]).unwrap();
+        for step in [1, 2] {
+            let spec = TensorSpec::row_major(DataType::F64, &[rows, columns * step]).unwrap();
+            let target = zeroed(&spec, 64).unwrap();
+            let mut target = target.sliced(1, 0, columns, step.cast_signed()).unwrap();
+            cast(&source, &mut target, Refuse).unwrap();
+            let cast = to_row_major(&target).unwrap();
+            let cast = cast.as_slice::<f64>().unwrap();
+            for (index, &value) in cast.iter().enumerate() {
+                let (row, column) = (index / columns, index % columns);
+                assert_eq!(value, (column * rows + row) as f64, "{rows}x{columns}, {row} {column}");
+            }
+        }
+    }
+}
+
 /// The first misfit by row-major index is named, wherever memory and threads put it.
 #[test]
 #[cfg_attr(miri, ignore)]

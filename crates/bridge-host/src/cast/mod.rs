@@ -11,7 +11,7 @@ mod pipeline;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bridge_core::{DataType, Device, Error, HostMemory, Layout, Overflow, Result, TypeCode};
+use bridge_core::{DataType, Device, Error, Layout, Overflow, Result, TypeCode};
 
 use self::describe::describe;
 use self::part::Numbers;
@@ -21,10 +21,10 @@ use crate::loop_nest::{Axis, LoopNest, while_each_offset};
 use crate::small_floats::unpack_codes;
 use crate::strided_copy::plane_to_transpose;
 use crate::threads::{run_parts, threads_for};
-use crate::transpose::{Plane, Transposer};
+use crate::transpose::Transposer;
 
-/// Elements of a tile along the target's and along the source's densest axis, where they differ.
-const TILE: (usize, usize) = (512, 32);
+/// Bytes of a source from which transposed casts take it to be out of the caches.
+const LARGE: usize = 4 << 20;
 
 /// Casts every element of one layout to the element of the same indices of another.
 ///
@@ -129,10 +129,15 @@ unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> Result<
     let ends = ends.at(nest.source_start, nest.target_start);
     let scratch = Scratch::new()?;
     if let Some((plane, others)) = plane_to_transpose(&nest.axes) {
-        let mut caster = PlaneCaster::new(pipeline, plane, scratch)?;
+        let (item, _) = pipeline.sizes();
+        let mut transposer = Transposer::new(item, &plane, nest.count() * item >= LARGE)?;
+        let cast = |row, ends| {
+            // SAFETY: the row's elements are the plane's, which are the nest's.
+            unsafe { pipeline.cast_row(row, ends, &scratch) }.is_none()
+        };
         return Ok(while_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
-            unsafe { caster.cast(ends.at(source, target)) }
+            unsafe { transposer.while_each_row(&plane, ends.at(source, target), cast) }
         }));
     }
     let (inner, outer) = innermost(&nest.axes, pipeline);
@@ -140,80 +145,6 @@ unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> Result<
         // SAFETY: the inner loop and the outer ones together are the loops of the nest.
         unsafe { pipeline.cast_row(inner, ends.at(source, target), &scratch) }.is_none()
     }))
-}
-
-/// Casts planes whose densest axis differs between source and target, tile by tile: copied into
-/// the target's order first, and cast then.
-struct PlaneCaster<'a> {
-    pipeline: &'a Pipeline,
-    plane: Plane,
-    /// Elements of a tile along the target's and along the source's densest axis, at most.
-    extents: (usize, usize),
-    transposer: Transposer,
-    /// Room for the source's elements of one tile.
-    tile: HostMemory,
-    scratch: Scratch,
-}
-
-impl<'a> PlaneCaster<'a> {
-    /// For planes of these two loops, from wherever they start.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OutOfMemory`].
-    fn new(pipeline: &'a Pipeline, plane: Plane, scratch: Scratch) -> Result<Self> {
-        let (item, _) = pipeline.sizes();
-        let extents =
-            (TILE.0.min(plane.along_target.extent), TILE.1.min(plane.along_source.extent));
-        let bytes = extents.0 * extents.1 * item;
-        let transposer = Transposer::new(item, bytes)?;
-        let tile = HostMemory::allocate(bytes, 64)?;
-        Ok(Self { pipeline, plane, extents, transposer, tile, scratch })
-    }
-
-    /// Casts the plane that starts at `ends`. Whether all elements fit.
-    ///
-    /// # Safety
-    ///
-    /// As [`cast_nest`], for the elements of the plane.
-    unsafe fn cast(&mut self, ends: Ends) -> bool {
-        let Plane { along_source, along_target } = self.plane;
-        let (item, _) = self.pipeline.sizes();
-        let tile = self.tile.as_ptr();
-        for first in (0..along_target.extent).step_by(self.extents.0) {
-            for line in (0..along_source.extent).step_by(self.extents.1) {
-                let elements = self.extents.0.min(along_target.extent - first);
-                let lines = self.extents.1.min(along_source.extent - line);
-                let (first, line) = (first.cast_signed(), line.cast_signed());
-                let here = ends.at(
-                    first * along_target.source + line * along_source.source,
-                    first * along_target.target + line * along_source.target,
-                );
-                let pitch = (elements * item).cast_signed();
-                let row = Axis { extent: elements, ..along_target };
-                let to_tile = Plane {
-                    along_source: Axis { extent: lines, target: pitch, ..along_source },
-                    along_target: Axis { target: item.cast_signed(), ..row },
-                };
-                let from_tile = Axis { source: item.cast_signed(), ..row };
-                // SAFETY:
-                // - The tile's elements are among the plane's.
-                // - They are at most `extents` in number, for which `tile` has room; it is nobody
-                //   else's, and all that is read from it has been written by the copy before.
-                unsafe {
-                    self.transposer.copy(&to_tile, Ends { source: here.source, target: tile });
-                    for line in 0..lines.cast_signed() {
-                        let row = Ends { source: tile, target: here.target }
-                            .at(line * pitch, line * along_source.target);
-                        if self.pipeline.cast_row(from_tile, row, &self.scratch).is_some() {
-                            return false;
-                        }
-                    }
-                }
-            }
-        }
-        true
-    }
 }
 
 /// The innermost loop and those around it; a single element is a loop of one.
