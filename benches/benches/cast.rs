@@ -1,4 +1,5 @@
-//! Casting on one thread, 4 Mi elements, both sides allocated beforehand.
+//! Casting on one thread, both sides allocated beforehand: 4 Mi elements in a row, a picture to its
+//! channels, and a matrix to its transpose.
 
 use arraybridge::{DataType, HostMemory, ManagedTensor, Overflow, TensorSpec};
 use bridge_benches::PythonPeer;
@@ -88,9 +89,49 @@ fn others(c: &mut Criterion) {
     }
 }
 
+/// Casts zeros of `shape`, axes in the order `axes`, to compact ones, and as torch does.
+fn permuted(
+    c: &mut Criterion,
+    name: &str,
+    [from, to]: [DataType; 2],
+    shape: &[usize],
+    axes: &[usize],
+) {
+    let zeros = |data_type, shape: &[usize]| {
+        let spec = TensorSpec::row_major(data_type, shape).expect("fits");
+        bridge_host::zeroed(&spec, 64).expect("there is memory")
+    };
+    let source = zeros(from, shape).permuted(axes).expect("all axes once");
+    let mut target = zeros(to, source.shape());
+    let mut group = c.benchmark_group(name);
+    group.throughput(Throughput::Elements(source.layout().element_count() as u64));
+    group.sample_size(20);
+    group.bench_function("ours", |b| {
+        b.iter(|| bridge_host::cast(&source, &mut target, Overflow::Saturate).expect("casts"));
+    });
+    let setup = format!(
+        "import torch\ntorch.set_num_threads(1)\n\
+         a = torch.zeros({shape:?}, dtype=torch.{from}).permute({axes:?})\n\
+         b = torch.zeros(a.shape, dtype=torch.{to})\ndef job(): b.copy_(a)"
+    );
+    if let Some(mut peer) = PythonPeer::start("torch", &setup) {
+        group.bench_function("torch", |b| b.iter_custom(|times| peer.run(times)));
+    }
+    group.finish();
+}
+
+fn turned(c: &mut Criterion) {
+    let (u8, f32, f16) = (DataType::U8, DataType::F32, DataType::F16);
+    let picture = [1080, 1920, 3];
+    permuted(c, "picture u8 to channels f32", [u8, f32], &picture, &[2, 0, 1]);
+    let channels = [3, 1080, 1920];
+    permuted(c, "channels f32 to picture u8", [f32, u8], &channels, &[1, 2, 0]);
+    permuted(c, "transposed 2048x2048 f32 to f16", [f32, f16], &[2048, 2048], &[1, 0]);
+}
+
 fn one_thread(_: &mut Criterion) {
     bridge_host::set_max_threads(1);
 }
 
-criterion_group!(benches, one_thread, halves, brains, others);
+criterion_group!(benches, one_thread, halves, brains, others, turned);
 criterion_main!(benches);

@@ -125,7 +125,22 @@ impl From<Error> for Failure {
                 | Error::UnknownDataType { .. }
         );
         let failure = Self::new(error.to_string());
+        let failure = match &error {
+            Error::UnknownBackend { asked, .. } => failure.remedy(instead_of(asked)),
+            _ => failure,
+        };
         if wrong_usage { failure.into_wrong_usage() } else { failure }
+    }
+}
+
+/// What to do where a backend is not linked into the program.
+fn instead_of(backend: &str) -> String {
+    /// Backends that are features of the program, by the features' names.
+    const FEATURES: [&str; 5] = ["ndarray", "candle", "torch", "opencl", "cuda"];
+    if FEATURES.contains(&backend) {
+        format!("build the program with `--features {backend}`; README.md says what that needs")
+    } else {
+        "name a backend that `arraybridge doctor` lists".to_owned()
     }
 }
 

@@ -19,7 +19,7 @@ fn what_the_command_line_names_must_exist() {
         folder.fail(2, &[&["convert", "a.npy", "out.npz"], more].concat(), says);
         folder.fail(2, &[&["plan", "a.npy"], more].concat(), says);
     };
-    convert(&["--via", "mxnet"], &["no backend \"mxnet\""]);
+    convert(&["--via", "mxnet"], &["no backend \"mxnet\"", "doctor"]);
     convert(&["--device", "gpu"], &["\"gpu\" is not a device", "cuda:0"]);
     convert(&["--device", "cuda:0"], &["no device cuda:0 here", "cpu", "doctor"]);
     convert(&["--dtype", "float33x"], &["\"float33x\" is not a data type", "bfloat16"]);
@@ -36,6 +36,13 @@ fn what_the_command_line_names_must_exist() {
 fn an_unknown_backend_behind_a_known_one() {
     let says = &["no backend \"jax\"", "linked are", "ndarray"];
     folder().fail(2, &["convert", "a.npy", "out.npz", "--via", "ndarray,jax"], says);
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn a_backend_that_this_build_lacks() {
+    let says = &["no backend \"cuda\"", "do:", "--features cuda"];
+    folder().fail(2, &["convert", "a.npy", "out.npz", "--via", "cuda"], says);
 }
 
 #[test]
