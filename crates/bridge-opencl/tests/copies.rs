@@ -2,7 +2,7 @@
 
 mod support;
 
-use bridge_core::{Backend, DataType, Device, ManagedTensor, NativeArray};
+use bridge_core::{Backend, DataType, Device, Error, ManagedTensor, NativeArray};
 use bridge_opencl::{ClArray, OpenCl};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;
@@ -133,6 +133,27 @@ fn what_comes_down_is_a_vector() {
         let array = support::array(queue, &[1.5_f64, 2.5]);
         let (vec, _) = array.download().unwrap().into_vec::<f64>().unwrap();
         assert_eq!(vec, [1.5, 2.5]);
+    });
+}
+
+/// Few elements that lie without gaps come down by another way.
+#[test]
+fn views_come_down_as_vectors_of_their_own_elements_only() {
+    on_every_device(|queue| {
+        let rows = || ClArray::from_slice(queue, &[0_u16, 1, 2, 3, 4, 5], &[3, 2]).unwrap();
+        let expected: [&[u16]; 4] = [&[2, 3, 4, 5], &[3, 2, 1, 0], &[1, 3, 5], &[]];
+        let views = [
+            rows().sliced(0, 1, 2, 1).unwrap(),
+            rows().sliced(0, 1, 2, -1).unwrap().sliced(1, 1, 2, -1).unwrap(),
+            rows().selected(1, 1).unwrap(),
+            rows().sliced(0, 0, 0, 1).unwrap(),
+        ];
+        for (view, expected) in views.iter().zip(expected) {
+            assert_eq!(view.to_vec::<u16>().unwrap(), expected);
+            for error in [view.to_vec::<i16>().unwrap_err(), view.to_vec::<u8>().unwrap_err()] {
+                assert!(matches!(error, Error::UnsupportedDataType { .. }), "{error}");
+            }
+        }
     });
 }
 
