@@ -126,7 +126,7 @@ const APART: usize = 112;
 /// # Safety
 ///
 /// What `allocate` gives is initialized, or every element is written before anything reads it.
-unsafe fn new_host(
+pub(crate) unsafe fn new_host(
     spec: &TensorSpec,
     allocate: fn(usize, usize) -> Result<HostMemory>,
 ) -> Result<ManagedTensor> {

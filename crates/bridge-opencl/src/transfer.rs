@@ -1,12 +1,12 @@
 //! Between host and device: what is packed goes straight, what is strided is packed once.
 
-use bridge_core::{Device, Error, ManagedTensor, Result, TensorSpec};
+use bridge_core::{Device, Error, HostMemory, ManagedTensor, Result, TensorSpec};
 use bridge_host::copy_strided;
 
 use crate::device::ClDevice;
 use crate::enqueue::{After, Bytes, MapFor};
 use crate::event::ClEvent;
-use crate::memory::{Filled, Memory, works_in_host_memory};
+use crate::memory::{Filled, Memory, new_host, works_in_host_memory};
 use crate::region::Region;
 
 /// Copies a host tensor of at least one element to new memory, row-major. The source is not read any
@@ -91,10 +91,8 @@ impl Downloaded {
 /// has none.
 pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Downloaded> {
     let spec = TensorSpec::row_major(source.data_type, source.layout.shape())?;
-    // The element's own alignment, so that a vector can own the memory.
-    let alignment = spec.data_type.alignment();
     // SAFETY: each way below writes every element, or fails and nothing is returned.
-    let host = unsafe { bridge_host::allocate(&spec, alignment) }?;
+    let host = unsafe { new_host(&spec, HostMemory::allocate) }?;
     let bytes = source.bytes()?;
     if source.layout.is_row_major() && !pays_to_map(source.device, bytes.count) {
         // SAFETY: the region lies in its buffer, checked when it was made; the new memory has
@@ -123,7 +121,7 @@ pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Download
         unsafe { After { events: &events, ..after }.read(bytes, host.first_element()) }?;
         return Ok(Downloaded { host, unmapped: None });
     }
-    let whole = bridge_core::HostMemory::allocate(bytes.count, 64)?;
+    let whole = HostMemory::allocate(bytes.count, 64)?;
     // SAFETY: the memory has room for all bytes from the lowest element to the highest, which the
     // read fills; the target's elements are new.
     unsafe {
