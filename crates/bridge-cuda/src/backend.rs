@@ -11,7 +11,6 @@ use bridge_core::{
 use crate::array::CudaArray;
 use crate::failure::{NAME, failed};
 use crate::gpu::{Gpu, Opened};
-use crate::import::KINDS;
 use crate::staging::release_staging;
 use crate::{allocate, details, driver, mapping, on_device, transfer};
 
@@ -20,6 +19,10 @@ use crate::{allocate, details, driver, mapping, on_device, transfer};
 pub struct Cuda;
 
 bridge_core::inventory::submit! { Registration::backend(&Cuda) }
+
+/// The kinds of memory an array can be in; copies go to the first.
+pub(crate) const KINDS: &[DeviceKind] =
+    &[DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
 
 static DESCRIPTOR: Descriptor = Descriptor {
     name: NAME,

@@ -5,13 +5,9 @@ use bridge_core::{
 };
 
 use crate::array::CudaArray;
-use crate::backend::Cuda;
+use crate::backend::{Cuda, KINDS};
 use crate::failure::NAME;
 use crate::{driver, pointer};
-
-/// The kinds of memory an array can be in; copies go to the first.
-pub(crate) const KINDS: &[DeviceKind] =
-    &[DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
 
 impl NativeArray<Cuda> for CudaArray {
     const ACCEPTS: Accepts = Accepts::on(KINDS, DataType::NAMED);
