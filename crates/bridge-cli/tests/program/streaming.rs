@@ -1,19 +1,20 @@
 //! Windows: a small memory limit changes the memory, not the file.
 
-use crate::support::{Folder, deflated, noise, npy, stored};
+use crate::support::{Folder, deflated, noise, npy, sampled, stored};
 
 const LIMITS: [&str; 5] = ["1", "100", "1000", "64KiB", "1GiB"];
 
 #[test]
 fn the_limit_changes_nothing_in_the_file() {
     let folder = Folder::new();
-    for (shape, fortran_order) in [
-        ("(5, 7, 3)", false),
+    let shapes = [
         ("(5, 7, 3)", true),
+        ("(5, 7, 3)", false),
         ("(105,)", false),
         ("(1, 1, 105)", false),
         ("()", false),
-    ] {
+    ];
+    for (shape, fortran_order) in sampled(shapes) {
         let count = if shape == "()" { 1 } else { 105 };
         let array = npy("'<i4'", fortran_order, shape, &noise(count * 4));
         folder.file("a.npy", &array);
@@ -30,7 +31,7 @@ fn the_limit_changes_nothing_in_the_file() {
                 let convert = [&["convert", input, target], more].concat();
                 folder.succeed(&convert);
                 let whole = folder.read(target);
-                for limit in LIMITS {
+                for limit in sampled(LIMITS) {
                     folder.succeed(&[&convert[..], &["--memory-limit", limit]].concat());
                     assert!(whole == folder.read(target), "{shape} {convert:?} {limit}");
                 }

@@ -11,6 +11,12 @@ use zip::{CompressionMethod, ZipWriter};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_arraybridge");
 
+/// What a test that starts the program hundreds of times goes through: all, or every third where each
+/// start loads libtorch, which takes a third of a second. The cells without torch go through all.
+pub(crate) fn sampled<T, const N: usize>(all: [T; N]) -> impl Iterator<Item = T> {
+    all.into_iter().step_by(if cfg!(feature = "torch") { 3 } else { 1 })
+}
+
 /// A folder that is removed in the end.
 pub(crate) struct Folder(tempfile::TempDir);
 
