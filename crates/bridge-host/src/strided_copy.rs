@@ -112,7 +112,7 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams
     // slower, but a copy has no need to fail.
     let large = bytes >= STREAMED_TRANSPOSED_BYTES;
     if let Some((plane, others)) = plane_to_transpose(axes)
-        && let Ok(mut transposer) = Transposer::new(item, &plane, large)
+        && let Ok(mut transposer) = Transposer::new(item, plane, large)
     {
         let copy = |row, ends| {
             // SAFETY: the row's elements are the plane's, which are the nest's.
@@ -121,7 +121,7 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams
         };
         for_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
-            unsafe { transposer.while_each_row(&plane, ends.at(source, target), copy) };
+            unsafe { transposer.while_each_row(ends.at(source, target), copy) };
         });
         finish_streams();
         return;

@@ -34,7 +34,7 @@ impl Plane {
     }
 }
 
-/// Bytes of a source row that one tile takes: several cache lines, which fetch each other.
+/// Bytes of a source row that one tile takes: several cache lines, which the processor fetches as one.
 const SOURCE_BYTES: usize = 256;
 /// Bytes of a tile without padding: target rows get long runs, few of whose cache lines are broken.
 const TILE_BYTES: usize = 128 << 10;
@@ -47,9 +47,10 @@ const NARROW: usize = 8;
 /// them fit the first-level cache.
 const NARROW_RUN: usize = 512;
 
-/// Transposes planes of elements of one size.
+/// Transposes planes of the same loops, wherever they start.
 pub(crate) struct Transposer {
     item: usize,
+    plane: Plane,
     /// Elements of a tile along the source's and along the target's densest axis, at most.
     extents: (usize, usize),
     /// Bytes between the buffer's rows.
@@ -62,24 +63,24 @@ pub(crate) struct Transposer {
 }
 
 impl Transposer {
-    /// For elements of `item` bytes, at most 64, and planes as long as `plane` along both loops. A
-    /// `large` one is too large to be in the cache.
+    /// For elements of `item` bytes, at most 64. A `large` plane is too large to be in the cache.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory) where there is none for the buffer.
-    pub(crate) fn new(item: usize, plane: &Plane, large: bool) -> Result<Self> {
+    pub(crate) fn new(item: usize, plane: Plane, large: bool) -> Result<Self> {
         let width = (SOURCE_BYTES / item).clamp(1, plane.along_source.extent.max(1));
         // A whole number of the longest vectors, so that only the last tile has a remainder.
         let length = (TILE_BYTES / item / width / 32 * 32).max(32).min(plane.along_target.extent);
         let pitch = (length * item).next_multiple_of(64) + PADDING;
         let rows = if plane.is_narrow() { 0 } else { width };
         let buffer = HostMemory::allocate(rows * pitch, 64)?;
-        Ok(Self { item, extents: (width, length), pitch, avx2: has_avx2(), fetches: large, buffer })
+        let (extents, avx2) = ((width, length), has_avx2());
+        Ok(Self { item, plane, extents, pitch, avx2, fetches: large, buffer })
     }
 
-    /// Calls `take` with rows that together are the elements of `plane`, until it returns false;
-    /// whether it never did. The rows of a plane that is not narrow lie side by side at their
+    /// Calls `take` with rows that together are the elements of the plane that starts at `ends`, until
+    /// it returns false; whether it never did. The rows of a plane that is not narrow lie side by side at their
     /// source, which is the buffer.
     ///
     /// # Safety
@@ -90,13 +91,12 @@ impl Transposer {
     /// plane's, and the two do not overlap.
     pub(crate) unsafe fn while_each_row(
         &mut self,
-        plane: &Plane,
         ends: Ends,
         mut take: impl FnMut(Axis, Ends) -> bool,
     ) -> bool {
-        let Plane { along_source, along_target } = *plane;
-        if plane.is_narrow() {
-            return while_each_narrow_row(plane, ends, take);
+        let Plane { along_source, along_target } = self.plane;
+        if self.plane.is_narrow() {
+            return while_each_narrow_row(self.plane, ends, take);
         }
         let (width, length) = self.extents;
         for rows in pieces(along_target.extent, length) {
@@ -196,11 +196,11 @@ impl Transposer {
 /// Calls `take` with the rows of a plane that is short along one axis, such as a picture's channels,
 /// a stretch of the long axis at a time.
 fn while_each_narrow_row(
-    plane: &Plane,
+    plane: Plane,
     ends: Ends,
     mut take: impl FnMut(Axis, Ends) -> bool,
 ) -> bool {
-    let Plane { along_source: a, along_target: b } = *plane;
+    let Plane { along_source: a, along_target: b } = plane;
     let (long, short) = if a.extent > b.extent { (a, b) } else { (b, a) };
     for piece in pieces(long.extent, NARROW_RUN) {
         let first = piece.start.cast_signed();

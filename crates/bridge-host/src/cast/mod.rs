@@ -130,14 +130,14 @@ unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> Result<
     let scratch = Scratch::new()?;
     if let Some((plane, others)) = plane_to_transpose(&nest.axes) {
         let (item, _) = pipeline.sizes();
-        let mut transposer = Transposer::new(item, &plane, nest.count() * item >= LARGE)?;
+        let mut transposer = Transposer::new(item, plane, nest.count() * item >= LARGE)?;
         let cast = |row, ends| {
             // SAFETY: the row's elements are the plane's, which are the nest's.
             unsafe { pipeline.cast_row(row, ends, &scratch) }.is_none()
         };
         return Ok(while_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
-            unsafe { transposer.while_each_row(&plane, ends.at(source, target), cast) }
+            unsafe { transposer.while_each_row(ends.at(source, target), cast) }
         }));
     }
     let (inner, outer) = innermost(&nest.axes, pipeline);
