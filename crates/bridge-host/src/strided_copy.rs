@@ -7,15 +7,11 @@ use crate::loop_nest::{Axis, LoopNest, for_each_offset};
 use crate::runs::{STREAMED_RUN, copy_run, finish_streams, stream_run};
 use crate::strided_rows::{copy_plane, copy_row};
 use crate::threads::{run_parts, threads_for};
-use crate::transpose::{Plane, Transposer};
+use crate::transpose::{self, Plane, Transposer};
 
 /// Bytes of a copy from which stores go around the caches. Smaller targets stay in them, for whoever
 /// reads next.
 const STREAMED_BYTES: usize = 16 << 20;
-
-/// As [`STREAMED_BYTES`], for transposed copies: their rows are too far apart to be in the caches anyway
-/// when they are written.
-const STREAMED_TRANSPOSED_BYTES: usize = 4 << 20;
 
 /// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
 const SMALLEST_PLANE: usize = 64;
@@ -110,20 +106,23 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams
     }
     // Without memory for the transposer's buffer, the elements are copied in the target's order:
     // slower, but a copy has no need to fail.
-    let large = bytes >= STREAMED_TRANSPOSED_BYTES;
     if let Some((plane, others)) = plane_to_transpose(axes)
-        && let Ok(mut transposer) = Transposer::new(item, plane, large)
+        && let Ok(mut transposer) = Transposer::new(item, plane, bytes)
     {
+        // The rows are too far apart to be in the caches anyway when they are written.
+        let streams = bytes >= transpose::LARGE;
         let copy = |row, ends| {
-            // SAFETY: the row's elements are the plane's, which are the nest's.
-            unsafe { copy_transposed_row(row, item, ends, large) };
+            // SAFETY: `while_each_row` gives rows to read and write, of elements of the nest.
+            unsafe { copy_transposed_row(row, item, ends, streams) };
             true
         };
         for_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
             unsafe { transposer.while_each_row(ends.at(source, target), copy) };
         });
-        finish_streams();
+        if streams {
+            finish_streams();
+        }
         return;
     }
     let point = Axis { extent: 1, source: 0, target: 0 };

@@ -20,6 +20,9 @@ use crate::strided_rows::copy_row;
 #[cfg(target_arch = "x86_64")]
 use crate::transpose_avx2;
 
+/// Bytes of a copy or a cast by way of tiles from which it is too large to be in the caches.
+pub(crate) const LARGE: usize = 4 << 20;
+
 /// Two loops: one along the source's densest axis, one along the target's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plane {
@@ -34,7 +37,8 @@ impl Plane {
     }
 }
 
-/// Bytes of a source row that one tile takes: several cache lines, which the processor fetches as one.
+/// Bytes of a source row that one tile takes: several cache lines, which processors
+/// fetch together.
 const SOURCE_BYTES: usize = 256;
 /// Bytes of a tile without padding: target rows get long runs, few of whose cache lines are broken.
 const TILE_BYTES: usize = 128 << 10;
@@ -63,12 +67,12 @@ pub(crate) struct Transposer {
 }
 
 impl Transposer {
-    /// For elements of `item` bytes, at most 64. A `large` plane is too large to be in the cache.
+    /// For elements of `item` bytes, at most 64, `bytes` of them in all planes.
     ///
     /// # Errors
     ///
     /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory) where there is none for the buffer.
-    pub(crate) fn new(item: usize, plane: Plane, large: bool) -> Result<Self> {
+    pub(crate) fn new(item: usize, plane: Plane, bytes: usize) -> Result<Self> {
         let width = (SOURCE_BYTES / item).clamp(1, plane.along_source.extent.max(1));
         // A whole number of the longest vectors, so that only the last tile has a remainder.
         let length = (TILE_BYTES / item / width / 32 * 32).max(32).min(plane.along_target.extent);
@@ -76,12 +80,12 @@ impl Transposer {
         let rows = if plane.is_narrow() { 0 } else { width };
         let buffer = HostMemory::allocate(rows * pitch, 64)?;
         let (extents, avx2) = ((width, length), has_avx2());
-        Ok(Self { item, plane, extents, pitch, avx2, fetches: large, buffer })
+        Ok(Self { item, plane, extents, pitch, avx2, fetches: bytes >= LARGE, buffer })
     }
 
     /// Calls `take` with rows that together are the elements of the plane that starts at `ends`, until
-    /// it returns false; whether it never did. The rows of a plane that is not narrow lie side by side at their
-    /// source, which is the buffer.
+    /// it returns false; whether it never did. Unless the plane is narrow, a row's elements lie side
+    /// by side at its source, which is the buffer.
     ///
     /// # Safety
     ///

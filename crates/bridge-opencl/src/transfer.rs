@@ -1,6 +1,6 @@
 //! Between host and device: what is packed goes straight, what is strided is packed once.
 
-use bridge_core::{Device, Error, HostMemory, ManagedTensor, Result, TensorSpec};
+use bridge_core::{Device, Element, Error, HostMemory, ManagedTensor, Result, TensorSpec};
 use bridge_host::copy_strided;
 
 use crate::device::ClDevice;
@@ -135,47 +135,35 @@ pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Download
 /// Bytes below which what is done around the driver's call takes a time worth saving.
 const FEW_BYTES: usize = 128 << 10;
 
-/// A few elements that lie in their buffer as in a vector.
-pub(crate) struct Straight(Bytes);
-
-impl Straight {
-    /// The elements of a region, where they are few and row-major.
-    ///
-    /// # Errors
-    ///
-    /// As [`Region::bytes`].
-    pub(crate) fn few(source: &Region<'_>) -> Result<Option<Self>> {
-        let bytes = source.bytes()?;
-        let is_straight = bytes.count < FEW_BYTES && source.layout.is_row_major();
-        Ok(is_straight.then_some(Self(bytes)))
+/// As [`download`], to a vector, without a tensor between. `None` where the elements are not `T`, not
+/// row-major, or not few.
+///
+/// # Errors
+///
+/// As [`download`], and [`Error::InvalidTensor`] where an element is not a value of `T`.
+pub(crate) fn download_few<T: Element>(
+    source: &Region<'_>,
+    after: After<'_>,
+) -> Result<Option<Vec<T>>> {
+    let bytes = source.bytes()?;
+    let is_row = source.data_type == T::DATA_TYPE && source.layout.is_row_major();
+    if !is_row || bytes.count >= FEW_BYTES {
+        return Ok(None);
     }
-
-    /// The elements in a new vector: as [`download`], without a tensor between.
-    ///
-    /// # Errors
-    ///
-    /// As [`download`].
-    ///
-    /// # Safety
-    ///
-    /// The elements are `T`, of which any bytes are a value.
-    pub(crate) unsafe fn into_vec<T>(self, after: After<'_>) -> Result<Vec<T>> {
-        let Self(bytes) = self;
-        let count = bytes.count / size_of::<T>();
-        let mut vec = Vec::<T>::new();
-        vec.try_reserve_exact(count).map_err(|_| Error::OutOfMemory {
-            device: Device::CPU,
-            requested: bytes.count as u64,
-        })?;
-        // SAFETY: the region lies in its buffer, checked when it was made; the vector has room for
-        // the bytes, which are its `count` elements once they are read, and values, the caller
-        // promises.
-        unsafe {
-            after.read(bytes, vec.as_mut_ptr().cast())?;
-            vec.set_len(count);
-        }
-        Ok(vec)
+    let count = source.layout.element_count();
+    let mut vec = Vec::<T>::new();
+    let lack = Error::OutOfMemory { device: Device::CPU, requested: bytes.count as u64 };
+    vec.try_reserve_exact(count).map_err(|_| lack)?;
+    // SAFETY:
+    // - The region lies in its buffer, checked when it was made; the vector has room for its elements,
+    //   which are `T` and lie without gaps.
+    // - All of them have been read when they are checked, and are values when the vector has them.
+    unsafe {
+        after.read(bytes, vec.as_mut_ptr().cast())?;
+        T::check(vec.as_ptr().cast(), count)?;
+        vec.set_len(count);
     }
+    Ok(Some(vec))
 }
 
 /// The ways of devices with memory of their own, on a device that is told that it has some.

@@ -66,14 +66,7 @@ impl ManagedTensor {
     /// Where the elements are not `T`, not in host memory, or not aligned for `T`.
     #[inline]
     pub fn typed_first<T: Element>(&self) -> Result<*mut T> {
-        if self.parts.data_type != T::DATA_TYPE {
-            return Err(Error::UnsupportedDataType {
-                target: std::any::type_name::<T>(),
-                data_type: self.parts.data_type,
-                supported: vec![T::DATA_TYPE],
-                remedy: None,
-            });
-        }
+        self.require_type::<T>()?;
         self.require_host()?;
         if self.parts.layout.is_empty() {
             return Ok(std::ptr::NonNull::<T>::dangling().as_ptr());
@@ -90,6 +83,24 @@ impl ManagedTensor {
             });
         }
         Ok(first.cast())
+    }
+
+    /// Succeeds where the elements are `T`, wherever they lie.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsupportedDataType`].
+    #[inline]
+    pub fn require_type<T: Element>(&self) -> Result<()> {
+        if self.parts.data_type == T::DATA_TYPE {
+            return Ok(());
+        }
+        Err(Error::UnsupportedDataType {
+            target: std::any::type_name::<T>(),
+            data_type: self.parts.data_type,
+            supported: vec![T::DATA_TYPE],
+            remedy: None,
+        })
     }
 
     /// Succeeds where the CPU can read the memory through its address, now.

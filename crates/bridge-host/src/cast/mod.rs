@@ -23,9 +23,6 @@ use crate::strided_copy::plane_to_transpose;
 use crate::threads::{run_parts, threads_for};
 use crate::transpose::Transposer;
 
-/// Bytes of a source from which transposed casts take it to be out of the caches.
-const LARGE: usize = 4 << 20;
-
 /// Casts every element of one layout to the element of the same indices of another.
 ///
 /// # Errors
@@ -130,9 +127,9 @@ unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> Result<
     let scratch = Scratch::new()?;
     if let Some((plane, others)) = plane_to_transpose(&nest.axes) {
         let (item, _) = pipeline.sizes();
-        let mut transposer = Transposer::new(item, plane, nest.count() * item >= LARGE)?;
+        let mut transposer = Transposer::new(item, plane, nest.count() * item)?;
         let cast = |row, ends| {
-            // SAFETY: the row's elements are the plane's, which are the nest's.
+            // SAFETY: `while_each_row` gives rows to read and write, of elements of the nest.
             unsafe { pipeline.cast_row(row, ends, &scratch) }.is_none()
         };
         return Ok(while_each_offset(&others, |source, target| {

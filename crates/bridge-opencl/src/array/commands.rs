@@ -7,7 +7,7 @@ use crate::compute;
 use crate::enqueue::After;
 use crate::memory::Filled;
 use crate::region::Region;
-use crate::transfer::{Downloaded, Straight, download};
+use crate::transfer::{Downloaded, download, download_few};
 
 impl ClArray {
     /// The elements in new host memory, row-major, that a `Vec` can own. Waits for them.
@@ -35,30 +35,13 @@ impl ClArray {
     /// [`Error::UnsupportedDataType`] where the elements are not `T`, and as
     /// [`download`](Self::download).
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        self.require_elements::<T>()?;
+        self.tensor.require_type::<T>()?;
         if let Some(region) = self.region()
-            && let Some(straight) = Straight::few(&region)?
-            && !T::NEEDS_CHECK
+            && let Some(few) = self.behind(|after| Ok((download_few(&region, after)?, None)))?
         {
-            // SAFETY: the elements are `T`, of which any bytes are a value.
-            return self.behind(|after| Ok((unsafe { straight.into_vec(after) }?, None)));
+            return Ok(few);
         }
         Ok(self.download()?.into_vec()?.0)
-    }
-
-    /// # Errors
-    ///
-    /// [`Error::UnsupportedDataType`] where the elements are not `T`.
-    fn require_elements<T: Element>(&self) -> Result<()> {
-        if self.data_type() == T::DATA_TYPE {
-            return Ok(());
-        }
-        Err(Error::UnsupportedDataType {
-            target: std::any::type_name::<T>(),
-            data_type: self.data_type(),
-            supported: vec![T::DATA_TYPE],
-            remedy: None,
-        })
     }
 
     /// Writes `element` to every place.
@@ -68,7 +51,7 @@ impl ClArray {
     /// [`Error::UnsupportedDataType`] where the elements are not `T`, [`Error::NotWritable`] where
     /// the array is read-only, [`Error::Unsupported`] where it has gaps.
     pub fn fill<T: Element>(&mut self, element: T) -> Result<()> {
-        self.require_elements::<T>()?;
+        self.tensor.require_type::<T>()?;
         if self.access() == Access::ReadOnly {
             return Err(Error::NotWritable {
                 what: "this array",
