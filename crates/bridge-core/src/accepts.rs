@@ -1,63 +1,12 @@
 //! What an array type can take over without a copy.
 
-use crate::data_type::DataType;
-use crate::device::DeviceKind;
-use crate::error::Result;
-use crate::layout::{Layout, MAX_RANK};
+use std::fmt::Write;
 
-/// Which layouts an array type can represent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LayoutRule {
-    /// Any strides.
-    Any,
-    /// Any strides but negative ones.
-    Forward,
-    /// Row-major, or a permutation of the axes of it.
-    Dense,
-    /// Row-major without gaps.
-    RowMajor,
-    /// Column-major without gaps.
-    ColumnMajor,
-}
+use bridge_tensor::{DataType, DeviceKind, MAX_RANK};
 
-impl LayoutRule {
-    /// Whether a layout keeps the rule.
-    #[inline]
-    pub fn allows(self, layout: &Layout) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Forward => layout.has_no_negative_strides(),
-            Self::Dense => layout.is_dense(),
-            Self::RowMajor => layout.is_row_major(),
-            Self::ColumnMajor => layout.is_column_major(),
-        }
-    }
+use crate::layout_rule::LayoutRule;
 
-    /// The layout that a copy for this rule is written in.
-    ///
-    /// # Errors
-    ///
-    /// As [`Layout::row_major`].
-    pub fn compact(self, shape: &[usize]) -> Result<Layout> {
-        match self {
-            Self::ColumnMajor => Layout::column_major(shape),
-            _ => Layout::row_major(shape),
-        }
-    }
-
-    pub(crate) fn wish(self) -> &'static str {
-        match self {
-            Self::Any => "any strides",
-            Self::Forward => "strides that are not negative",
-            Self::Dense => "elements without gaps",
-            Self::RowMajor => "a row-major layout without gaps",
-            Self::ColumnMajor => "a column-major layout without gaps",
-        }
-    }
-}
-
-/// What an array type can take over: a constant that the planner and the conformance suite read.
+/// What an array type can take over: the planner and the conformance suite read it.
 ///
 /// ```
 /// use bridge_core::{Accepts, DataType, LayoutRule};
@@ -68,15 +17,28 @@ impl LayoutRule {
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Accepts {
-    pub(crate) data_types: &'static [DataType],
-    pub(crate) any_data_type: bool,
-    pub(crate) device_kinds: &'static [DeviceKind],
-    pub(crate) layout: LayoutRule,
-    pub(crate) lowest_rank: usize,
-    pub(crate) highest_rank: usize,
-    pub(crate) alignment: usize,
-    pub(crate) only_vectors: bool,
-    pub(crate) ignores_read_only: bool,
+    data_types: &'static [DataType],
+    any_data_type: bool,
+    device_kinds: &'static [DeviceKind],
+    layout: LayoutRule,
+    lowest_rank: usize,
+    highest_rank: usize,
+    axes: [Option<AxisLimit>; MOST_LIMITED_AXES],
+    alignment: usize,
+    only_vectors: bool,
+    ignores_read_only: bool,
+}
+
+/// How many axes can have limits of their own.
+const MOST_LIMITED_AXES: usize = 4;
+
+/// How many elements one axis may have.
+#[derive(Debug, Clone, Copy)]
+struct AxisLimit {
+    /// Negative ones are counted from the last.
+    axis: isize,
+    lowest: usize,
+    highest: usize,
 }
 
 /// Memory that the CPU reads through its address.
@@ -100,6 +62,7 @@ impl Accepts {
             layout: LayoutRule::Any,
             lowest_rank: 0,
             highest_rank: MAX_RANK,
+            axes: [None; MOST_LIMITED_AXES],
             alignment: 1,
             only_vectors: false,
             ignores_read_only: false,
@@ -126,8 +89,26 @@ impl Accepts {
         self
     }
 
-    /// Takes only data pointers on a border of `bytes` without a copy, if that is more than the
-    /// element type itself needs.
+    /// Takes only arrays of which axis `axis` has from `lowest` to `highest` elements; others are
+    /// errors, as no copy changes a shape. Negative axes are counted from the last: the colours of a
+    /// picture are `.extent(-1, 3, 3)`. An array that has no such axis keeps the limit.
+    ///
+    /// # Panics
+    ///
+    /// Where more than four axes are limited; in a constant, that does not compile.
+    #[must_use]
+    pub const fn extent(mut self, axis: isize, lowest: usize, highest: usize) -> Self {
+        let mut place = 0;
+        while self.axes[place].is_some() {
+            place += 1;
+        }
+        self.axes[place] = Some(AxisLimit { axis, lowest, highest });
+        self
+    }
+
+    /// Takes only data pointers aligned to `bytes` without a copy, if that is more than the element
+    /// type itself needs. On devices that work with handles instead of addresses it asks nothing:
+    /// see [`DeviceKind::has_addresses`].
     #[must_use]
     pub const fn aligned_to(mut self, bytes: usize) -> Self {
         self.alignment = bytes;
@@ -149,6 +130,29 @@ impl Accepts {
     pub const fn ignores_read_only(mut self) -> Self {
         self.ignores_read_only = true;
         self
+    }
+
+    /// Whether arrays can have this shape: its rank, and its extents where they are limited.
+    #[inline]
+    pub fn has_shape(&self, shape: &[usize]) -> bool {
+        self.has_rank(shape.len()) && self.axes.iter().flatten().all(|limit| limit.allows(shape))
+    }
+
+    /// The shapes that arrays can have, in words: "rank 3 with 3 elements along the last axis".
+    pub fn shapes(&self) -> String {
+        let mut text = match (self.lowest_rank, self.highest_rank) {
+            (0, MAX_RANK) => "any rank".to_owned(),
+            (0, highest) => format!("a rank up to {highest}"),
+            (lowest, MAX_RANK) => format!("a rank from {lowest} on"),
+            (lowest, highest) if lowest == highest => format!("rank {lowest}"),
+            (lowest, highest) => format!("a rank from {lowest} to {highest}"),
+        };
+        for (index, limit) in self.axes.iter().flatten().enumerate() {
+            let joint = if index == 0 { " with" } else { " and" };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{joint} {}", limit.words());
+        }
+        text
     }
 
     /// Whether elements can be of this type.
@@ -174,11 +178,13 @@ impl Accepts {
     }
 
     /// The kinds of device.
+    #[inline]
     pub const fn device_kinds(&self) -> &'static [DeviceKind] {
         self.device_kinds
     }
 
     /// Which layouts need no copy.
+    #[inline]
     pub const fn layout_rule(&self) -> LayoutRule {
         self.layout
     }
@@ -189,12 +195,14 @@ impl Accepts {
     }
 
     /// Whether only allocations that a `Vec` could own are taken over.
+    #[inline]
     pub const fn takes_only_vectors(&self) -> bool {
         self.only_vectors
     }
 
-    /// Whether the read-only flag is ignored.
-    pub const fn is_careless_of_read_only(&self) -> bool {
+    /// Whether arrays of this type can be written although their memory is read-only.
+    #[inline]
+    pub const fn may_write_read_only(&self) -> bool {
         self.ignores_read_only
     }
 
@@ -202,5 +210,53 @@ impl Accepts {
     #[inline]
     pub fn alignment_for(&self, data_type: DataType) -> usize {
         self.alignment.max(data_type.alignment())
+    }
+}
+
+impl AxisLimit {
+    fn allows(self, shape: &[usize]) -> bool {
+        let axis = match usize::try_from(self.axis) {
+            Ok(axis) => Some(axis),
+            Err(_) => shape.len().checked_sub(self.axis.unsigned_abs()),
+        };
+        let extent = axis.and_then(|axis| shape.get(axis));
+        extent.is_none_or(|extent| (self.lowest..=self.highest).contains(extent))
+    }
+
+    fn words(self) -> String {
+        let elements = match (self.lowest, self.highest) {
+            (lowest, highest) if lowest == highest => format!("{lowest} elements"),
+            (0, highest) => format!("at most {highest} elements"),
+            (lowest, usize::MAX) => format!("at least {lowest} elements"),
+            (lowest, highest) => format!("{lowest} to {highest} elements"),
+        };
+        match self.axis {
+            -1 => format!("{elements} along the last axis"),
+            axis => format!("{elements} along axis {axis}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLOURS: Accepts = Accepts::host(&[DataType::U8]).ranks(3, 3).extent(-1, 3, 4);
+
+    #[test]
+    fn an_axis_can_be_limited_from_either_end() {
+        assert!(COLOURS.has_shape(&[5, 7, 3]) && COLOURS.has_shape(&[0, 7, 4]));
+        assert!(!COLOURS.has_shape(&[3, 7, 5]) && !COLOURS.has_shape(&[3]));
+        let rows = Accepts::host(&[DataType::U8]).extent(0, 0, 9);
+        assert!(rows.has_shape(&[9, 100]) && !rows.has_shape(&[10, 1]));
+        assert!(rows.has_shape(&[]), "no axis, no limit");
+    }
+
+    #[test]
+    fn the_shapes_are_told_in_words() {
+        assert_eq!(COLOURS.shapes(), "rank 3 with 3 to 4 elements along the last axis");
+        let pairs = Accepts::host(&[]).ranks(1, 2).extent(1, 2, 2);
+        assert_eq!(pairs.shapes(), "a rank from 1 to 2 with 2 elements along axis 1");
+        assert_eq!(Accepts::host(&[]).shapes(), "any rank");
     }
 }

@@ -3,32 +3,55 @@
 use std::any::{Any, type_name};
 use std::fmt;
 
-use crate::backend::Backend;
-use crate::error::{Error, Refused, Result};
-use crate::native::{NativeArray, NativeType};
-use crate::plan::Description;
-use crate::tensor::ManagedTensor;
+use bridge_tensor::{Description, ManagedTensor};
 
-/// An array of any linked framework, and the backend that understands it.
+use crate::descriptor::Descriptor;
+use crate::error::{Error, Refused, Result};
+use crate::native::{Erased, NativeArray, NativeType};
+
+/// An array of any linked framework.
 ///
 /// ```ignore
 /// let array = Array::new(ndarray::arr2(&[[1.0, 2.0]]).into_dyn());
 /// let tensor: candle_core::Tensor = registry.convert(array, "candle", Options::default())?.downcast()?;
 /// ```
 pub struct Array {
-    value: Box<dyn Any + Send>,
+    value: Erased,
     native: &'static NativeType,
 }
 
 impl Array {
     /// Erases the type of an array.
-    pub fn new<T: NativeArray<B>, B: Backend>(array: T) -> Self {
+    pub fn new<T: NativeArray<B>, B: 'static>(array: T) -> Self {
         Self { value: Box::new(array), native: const { &NativeType::of::<T, B>() } }
     }
 
-    /// The backend that understands the array.
-    pub fn backend(&self) -> &'static dyn Backend {
-        self.native.backend()
+    /// Makes an array of type `native` of a tensor, without copying.
+    ///
+    /// # Errors
+    ///
+    /// As [`NativeArray::import`]; the tensor comes back.
+    pub fn import(
+        tensor: ManagedTensor,
+        native: &'static NativeType,
+    ) -> Result<Self, Refused<ManagedTensor>> {
+        Ok(Self { value: native.import_erased(tensor)?, native })
+    }
+
+    /// The array that a tensor was exported of, made of it again.
+    ///
+    /// # Panics
+    ///
+    /// Where its type refuses its own export, which breaks a law that backends must keep: a failed
+    /// conversion relies on it to give its input back.
+    pub fn restored(tensor: ManagedTensor, native: &'static NativeType) -> Self {
+        Self::import(tensor, native)
+            .unwrap_or_else(|refused| broken_law(native.name(), refused.error()))
+    }
+
+    /// The descriptor of the backend the array belongs to.
+    pub fn descriptor(&self) -> &'static Descriptor {
+        self.native.descriptor()
     }
 
     /// The array type.
@@ -75,16 +98,16 @@ impl Array {
         let native = self.native;
         native.export(self.value).map_err(|refused| refused.map(|value| Self { value, native }))
     }
-
-    /// Makes an array of a tensor that came from an array of this type.
-    pub(crate) fn restored(tensor: ManagedTensor, native: &'static NativeType) -> Self {
-        native.import(tensor).unwrap_or_else(|refused| broken_law(native.name(), refused.error()))
-    }
 }
 
-/// `import(export(a))` failed: a backend broke the law that a failed conversion relies on.
-pub(crate) fn broken_law(type_name: &str, error: &Error) -> ! {
-    panic!("{type_name} refused its own export, which a backend must not: {error}")
+/// Ends a conversion whose input cannot be given back, because a backend or converter broke the law
+/// that it takes its own array back.
+///
+/// # Panics
+///
+/// Always.
+pub fn broken_law(name: &str, error: &Error) -> ! {
+    panic!("{name} refused its own export, which a backend must not: {error}")
 }
 
 impl fmt::Debug for Array {

@@ -2,10 +2,11 @@
 
 use std::any::TypeId;
 
+use bridge_tensor::Description;
+
 use crate::array::Array;
 use crate::error::Refused;
 use crate::options::Options;
-use crate::plan::Description;
 
 /// A shortcut from one backend to another that beats the general way.
 ///

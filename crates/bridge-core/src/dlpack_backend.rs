@@ -1,26 +1,25 @@
 //! The tensor itself as an array type, so that it converts like any other.
 
-use std::borrow::Cow;
+use bridge_tensor::{Description, ManagedTensor};
 
 use crate::accepts::Accepts;
-use crate::backend::{Availability, Backend, Descriptor};
-use crate::device::Device;
+use crate::availability::Availability;
+use crate::backend::Backend;
+use crate::descriptor::Descriptor;
 use crate::error::{Refused, Result};
 use crate::native::{NativeArray, NativeType};
-use crate::plan::Description;
-use crate::tensor::ManagedTensor;
 
 /// The backend of [`ManagedTensor`] itself: what has been read from a file or come over a C
 /// interface converts like a framework's array, and every array converts to it.
 ///
-/// It is no framework and not in the registry: no name leads to it.
+/// It is no framework, and not among the registry's backends.
 ///
 /// ```
-/// use bridge_core::{Convert, ManagedTensor};
+/// use bridge_core::{Array, ManagedTensor};
 ///
 /// let tensor = ManagedTensor::from_vec(vec![1_u8, 2], &[2])?;
-/// let same: ManagedTensor = tensor.convert()?;
-/// assert_eq!(same.as_slice::<u8>()?, [1, 2]);
+/// let array = Array::new(tensor);
+/// assert_eq!(array.descriptor().name, "dlpack");
 /// # Ok::<(), bridge_core::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +30,6 @@ static DESCRIPTOR: Descriptor = Descriptor {
     aliases: &[],
     framework: "DLPack 1.3",
     priority: 0,
-    device_kinds: &[],
 };
 
 impl Backend for Dlpack {
@@ -40,7 +38,7 @@ impl Backend for Dlpack {
     }
 
     fn availability(&self) -> Availability {
-        Availability::Ready { devices: Cow::Borrowed(&[Device::CPU]) }
+        Availability::HOST
     }
 
     fn native_types(&self) -> &'static [NativeType] {
@@ -51,8 +49,8 @@ impl Backend for Dlpack {
 impl NativeArray<Dlpack> for ManagedTensor {
     const ACCEPTS: Accepts = Accepts::anything();
 
-    fn backend() -> &'static Dlpack {
-        &Dlpack
+    fn descriptor() -> &'static Descriptor {
+        &DESCRIPTOR
     }
 
     fn describe(&self) -> Result<Description> {

@@ -1,13 +1,17 @@
-//! What can go wrong, and how a failed call gives its input back.
+//! What can go wrong with a conversion, and how a failed call gives its input back.
 
 use std::fmt;
 
-use crate::data_type::DataType;
-use crate::device::Device;
-use crate::plan::Declined;
+use bridge_tensor::{DataType, DataTypeError, Device, DeviceError};
+
+use crate::availability::Unavailable;
+use crate::declined::Declined;
 
 /// The result of a call that consumes nothing.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A call that refused, with the value it was given: a failed conversion loses nothing.
+pub type Refused<T, E = Error> = bridge_tensor::Refused<T, E>;
 
 /// Why a call failed: what was asked, what was found, why it cannot be, and what to do.
 ///
@@ -15,6 +19,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The tensor itself, its memory, or an argument of a call on it.
+    #[error(transparent)]
+    Tensor(#[from] bridge_tensor::Error),
+
     /// No backend of this name is linked into the program.
     #[error("there is no backend \"{asked}\": {}", linked(available))]
     UnknownBackend {
@@ -22,38 +30,6 @@ pub enum Error {
         asked: String,
         /// The names of the backends that are linked.
         available: Vec<&'static str>,
-    },
-
-    /// Two linked backends claim the same name or alias.
-    #[error(
-        "two backends are both called \"{name}\" ({first} and {second}): link one of them, or \
-         rename one"
-    )]
-    DuplicateBackend {
-        /// The contested name or alias.
-        name: &'static str,
-        /// The Rust type of the backend that came first.
-        first: &'static str,
-        /// The Rust type of the backend that came second.
-        second: &'static str,
-    },
-
-    /// Two linked converters serve the same pair.
-    #[error("two converters both go from \"{source_name}\" to \"{target_name}\": link one of them")]
-    DuplicateConverter {
-        /// The source backend.
-        source_name: &'static str,
-        /// The target backend.
-        target_name: &'static str,
-    },
-
-    /// Two linked crates both provide the tools that copy and cast on the host.
-    #[error("{first} and {second} both provide the host tools: link one of them")]
-    DuplicateHostTools {
-        /// The Rust type of those that came first.
-        first: &'static str,
-        /// The Rust type of those that came second.
-        second: &'static str,
     },
 
     /// An erased array was asked for as a type that it is not.
@@ -66,14 +42,12 @@ pub enum Error {
     },
 
     /// The backend is linked but cannot run here.
-    #[error("the backend \"{backend}\" is not available: {reason}; {remedy}")]
+    #[error("the backend \"{backend}\" is not available: {why}")]
     Unavailable {
         /// The backend.
         backend: &'static str,
-        /// Why it cannot run.
-        reason: String,
-        /// What would make it run.
-        remedy: String,
+        /// Why it cannot run, and what would make it run.
+        why: Unavailable,
     },
 
     /// The backend can run, but not on this device.
@@ -87,40 +61,8 @@ pub enum Error {
         available: Vec<Device>,
     },
 
-    /// No such device name.
-    #[error(
-        "\"{asked}\" is not a device: write a kind and an ordinal, as in cpu, cuda:0, opencl:1"
-    )]
-    UnknownDevice {
-        /// The text that was read.
-        asked: String,
-    },
-
-    /// No such data type name.
-    #[error(
-        "\"{asked}\" is not a data type: write it as in float32 or f32, int64 or i64, bfloat16, \
-         bool, complex64, float8_e4m3fn"
-    )]
-    UnknownDataType {
-        /// The text that was read.
-        asked: String,
-    },
-
-    /// DLPack has no such data type.
-    #[error("no data type has code {code}, {bits} bits and {lanes} lanes: {reason}")]
-    InvalidDataType {
-        /// DLPack's type code.
-        code: u8,
-        /// Bits of a lane.
-        bits: u8,
-        /// Lanes.
-        lanes: u16,
-        /// What is wrong with it.
-        reason: String,
-    },
-
     /// The target has no such element type.
-    #[error("{target} has no {data_type}; {}", cast_advice(*remedy, supported))]
+    #[error("{target} has no {data_type}; {}", cast_advice(*data_type, *remedy, supported))]
     UnsupportedDataType {
         /// The backend or the array type that was asked.
         target: &'static str,
@@ -132,9 +74,21 @@ pub enum Error {
         remedy: Option<DataType>,
     },
 
+    /// The target has no arrays of this shape.
+    #[error("{target} has no arrays of shape {shape:?}: it takes {takes}; reshape the array first")]
+    UnsupportedShape {
+        /// The backend or the array type that was asked.
+        target: &'static str,
+        /// The shape it lacks.
+        shape: Vec<usize>,
+        /// The shapes it has, in words.
+        takes: String,
+    },
+
     /// A copy was forbidden and would be needed.
     #[error(
-        "{target} cannot take this array without a copy, and copies are forbidden: {}",
+        "{target} cannot take this array without a copy, and copies are forbidden: {}; allow one \
+         with CopyPolicy::IfNeeded",
         reasons(declined)
     )]
     WouldCopy {
@@ -142,45 +96,6 @@ pub enum Error {
         target: &'static str,
         /// Every way without a copy, and why it was not taken.
         declined: Vec<Declined>,
-    },
-
-    /// The shape, strides or offset describe no memory.
-    #[error("the layout is not valid: {reason}")]
-    InvalidLayout {
-        /// What is wrong with it.
-        reason: String,
-    },
-
-    /// A tensor from outside breaks the rules of DLPack.
-    #[error("the tensor is not valid: {reason}")]
-    InvalidTensor {
-        /// What is wrong with it.
-        reason: String,
-    },
-
-    /// Memory was asked to be written that may only be read.
-    #[error("{what} cannot be written: {reason}")]
-    NotWritable {
-        /// What was to be written.
-        what: &'static str,
-        /// Why not, and what to do.
-        reason: &'static str,
-    },
-
-    /// A size does not fit the address space.
-    #[error("{what} does not fit the address space (at most {} bytes)", isize::MAX)]
-    TooLarge {
-        /// What was being sized.
-        what: String,
-    },
-
-    /// Memory could not be had.
-    #[error("out of memory on {device}: {requested} bytes could not be allocated")]
-    OutOfMemory {
-        /// Where.
-        device: Device,
-        /// Bytes asked for.
-        requested: u64,
     },
 
     /// A value does not fit the element type that was asked for.
@@ -225,15 +140,14 @@ pub enum Error {
         remedy: &'static str,
     },
 
-    /// An argument is out of its range.
-    #[error("{what} is {found}: {expected}")]
-    InvalidArgument {
-        /// The argument.
-        what: &'static str,
-        /// What was given.
-        found: String,
-        /// What is allowed.
-        expected: String,
+    /// One array of a batch was refused.
+    #[error("array {index} of the batch: {error}")]
+    InBatch {
+        /// Which array.
+        index: usize,
+        /// Why.
+        #[source]
+        error: Box<Error>,
     },
 
     /// The backend does not do this.
@@ -257,6 +171,42 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The device that had too little memory and the bytes asked for, where that is what failed.
+    pub fn out_of_memory(&self) -> Option<(Device, u64)> {
+        match self {
+            &Self::Tensor(bridge_tensor::Error::OutOfMemory { device, requested }) => {
+                Some((device, requested))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<DataTypeError> for Error {
+    fn from(error: DataTypeError) -> Self {
+        Self::Tensor(error.into())
+    }
+}
+
+impl From<DeviceError> for Error {
+    fn from(error: DeviceError) -> Self {
+        Self::Tensor(error.into())
+    }
+}
+
+impl<T> From<Refused<T>> for Error {
+    fn from(refused: Refused<T>) -> Self {
+        refused.into_error()
+    }
+}
+
+impl<T> From<bridge_tensor::Refused<T>> for Error {
+    fn from(refused: bridge_tensor::Refused<T>) -> Self {
+        Self::Tensor(refused.into_error())
+    }
+}
+
 fn linked(available: &[&'static str]) -> String {
     if available.is_empty() {
         "no backend is linked into this program. Enable a Cargo feature of arraybridge (ndarray, \
@@ -264,7 +214,10 @@ fn linked(available: &[&'static str]) -> String {
          `register_all()`"
             .to_owned()
     } else {
-        format!("linked are {}", available.join(", "))
+        format!(
+            "linked are {}; name the crate of another once (`use that_crate as _;`) to link it",
+            available.join(", ")
+        )
     }
 }
 
@@ -275,10 +228,20 @@ fn listed<T: fmt::Display>(items: &[T]) -> String {
     }
 }
 
-fn cast_advice(remedy: Option<DataType>, supported: &[DataType]) -> String {
-    match remedy {
-        Some(wider) => format!("cast to {wider}, which holds every value"),
-        None => format!("cast to one of {}", listed(supported)),
+fn cast_advice(data_type: DataType, remedy: Option<DataType>, supported: &[DataType]) -> String {
+    if let Some(wider) = remedy {
+        return format!("cast to {wider}, which holds every value");
+    }
+    let of_numbers = |one: &&DataType| one.is_complex() || !data_type.is_complex();
+    let castable: Vec<_> = supported.iter().filter(of_numbers).collect();
+    match castable.as_slice() {
+        [] if supported.is_empty() => "it has no element types".to_owned(),
+        [] => "it has no complex numbers: convert the real and the imaginary parts apart".to_owned(),
+        [only] => format!(
+            "its elements are {only}: ask for an array type that has {data_type}, or cast to {only}, \
+             which does not hold every value"
+        ),
+        some => format!("cast to one of {}, none of which holds every value", listed(some)),
     }
 }
 
@@ -286,61 +249,10 @@ fn reasons(declined: &[Declined]) -> String {
     declined.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// A call that refused, with the value it was given: a failed conversion loses nothing.
-///
-/// `?` turns it into an [`Error`] and drops the value; [`into_value`](Self::into_value) keeps it.
-pub struct Refused<T>(Box<(T, Error)>);
-
-impl<T> Refused<T> {
-    /// Refuses `value` because of `error`.
-    pub fn new(value: T, error: impl Into<Error>) -> Self {
-        Self(Box::new((value, error.into())))
-    }
-
-    /// Why it was refused.
-    pub fn error(&self) -> &Error {
-        &self.0.1
-    }
-
-    /// The value that was given in, unharmed.
-    pub fn into_value(self) -> T {
-        self.0.0
-    }
-
-    /// The value that was given in, and why it was refused.
-    pub fn into_parts(self) -> (T, Error) {
-        *self.0
-    }
-
-    /// The same refusal of another form of the value.
-    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Refused<U> {
-        let (value, error) = self.into_parts();
-        Refused::new(form(value), error)
-    }
-}
-
-impl<T> fmt::Debug for Refused<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused").field("error", self.error()).finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Display for Refused<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error().fmt(f)
-    }
-}
-
-impl<T> std::error::Error for Refused<T> {}
-
-impl<T> From<Refused<T>> for Error {
-    fn from(refused: Refused<T>) -> Self {
-        refused.into_parts().1
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
 
     #[test]
@@ -351,9 +263,26 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_gives_the_value_back() {
-        let refused = Refused::new(vec![1, 2], Error::UnknownDevice { asked: "x".to_owned() });
-        assert!(refused.to_string().contains("\"x\" is not a device"));
-        assert_eq!(refused.map(|v| v.len()).into_value(), 2);
+    fn complex_numbers_are_not_advised_to_be_cast_to_real_ones() {
+        let lacks = |supported: &[DataType]| Error::UnsupportedDataType {
+            target: "candle",
+            data_type: DataType::C64,
+            supported: supported.to_vec(),
+            remedy: None,
+        };
+        let text = lacks(&[DataType::F32, DataType::I64]).to_string();
+        assert!(!text.contains("float32") && text.contains("imaginary parts"), "{text}");
+        let text = lacks(&[DataType::F32, DataType::C32]).to_string();
+        assert!(!text.contains("float32") && text.contains("cast to complex32"), "{text}");
+    }
+
+    #[test]
+    fn an_error_of_a_part_is_the_source() {
+        let error = Error::from("float7".parse::<DataType>().unwrap_err());
+        assert!(error.to_string().contains("\"float7\" is not a data type"));
+        assert!(error.source().is_none(), "transparent: the text is not told twice");
+        let batch = Error::InBatch { index: 3, error: Box::new(error.clone()) };
+        assert_eq!(batch.source().map(ToString::to_string), Some(error.to_string()));
+        assert!(matches!(error, Error::Tensor(bridge_tensor::Error::DataType(_))));
     }
 }

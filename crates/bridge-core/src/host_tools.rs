@@ -1,8 +1,9 @@
 //! The host tools a program needs to copy and cast; the crate `bridge-host` provides them.
 
+use bridge_tensor::ManagedTensor;
+
 use crate::error::Result;
 use crate::options::Overflow;
-use crate::tensor::ManagedTensor;
 
 /// Copies and casts between host tensors. `bridge-host` registers the one implementation, so that
 /// this crate stays free of kernels.
@@ -10,8 +11,8 @@ use crate::tensor::ManagedTensor;
 /// # Safety
 ///
 /// Where `copy` or `cast` returns `Ok`, every element of `target` has been written: the planner hands
-/// in memory that is not initialized. (`copy` passes bytes on as they are; whether a byte is a valid
-/// `bool` is checked where elements become Rust values.)
+/// in memory that is not initialized. What is written is a valid value of the element type: for
+/// `bool` the bytes 0 and 1, as the target may be the memory of a Rust value.
 pub unsafe trait HostTools: Send + Sync + 'static {
     /// Writes the elements of `source` to those of `target`, whatever their strides.
     ///

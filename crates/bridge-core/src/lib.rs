@@ -1,78 +1,67 @@
-//! The words, traits, registry and planner of arraybridge.
+//! The traits that a framework implements to take part in arraybridge, and the registry in which
+//! every crate that is linked into a program adds itself.
 //!
-//! This crate names things and decides; it holds no framework and no kernel. A backend crate
-//! depends on it alone, implements [`NativeArray`] for a framework's array types and [`Backend`]
-//! for a unit struct, and registers the struct; every program that links both can then convert.
+//! A crate that adds a backend depends on this one alone: it implements [`NativeArray`] for the
+//! framework's array types and [`Backend`] for a unit struct, and registers the struct. Programs
+//! that link it can then convert; the conversions themselves are in `bridge-convert`.
 //!
-//! - **Words**: [`DataType`], [`Device`], [`Layout`], [`TensorSpec`], [`Access`].
-//! - **The currency**: [`ManagedTensor`], an owned and checked DLPack tensor; [`dlpack`] is the door
-//!   to the C structs.
-//! - **Arrays**: [`NativeArray`] with its type, [`Array`] without.
-//! - **Conversion**: [`Convert`] by type, [`Registry::convert`] by name, under [`Options`]; a
-//!   [`Plan`] before, a [`Report`] after, an [`Observer`] during.
-//! - **Many arrays**: [`convert_all`], [`stack`], [`unstack`], [`map_slices`].
-//! - **Failing**: [`Error`] says why, [`Refused`] gives the input back.
-//!
-//! # Threads and soundness
-//!
-//! A [`ManagedTensor`] is `Send` and `Sync`. Frameworks that let several tensors write to one memory
-//! (torch's in-place methods, candle's `inplace_op`) keep doing so behind a shared conversion: whoever
-//! holds both sides must not write through one while a Rust slice or view of the other is alive.
-//! [`Copy::Always`] makes sides that share nothing.
+//! - **Words**: those of [`bridge_tensor`], which are re-exported here.
+//! - **A framework**: [`Backend`] with its [`Descriptor`] and [`Availability`], and its array types:
+//!   [`NativeArray`], [`NativeType`], [`Accepts`]; [`Array`] where the type is known at run time.
+//! - **What it can do on a device**: [`Runtime`] moves, copies and casts, [`Allocator`] holds memory,
+//!   and a [`Capability`] is anything else that a crate wants found by a backend's name.
+//! - **Around conversions**: [`Converter`], a shortcut between two backends; [`HostTools`], the copy
+//!   kernels; [`Admission`], who is asked before memory is taken.
+//! - **The registry**: [`Registry`], [`Registration`], [`register`].
+//! - **Asking and failing**: [`Options`], [`Error`], [`Refused`].
 
 mod accepts;
+mod admission;
+mod allocator;
 mod array;
+mod availability;
 mod backend;
-mod batch;
-mod by_name;
-mod convert;
+mod capability;
 mod converter;
-mod data_type;
-mod device;
-pub mod dlpack;
+mod declined;
+mod descriptor;
 mod dlpack_backend;
-mod element;
 mod error;
-mod host_memory;
 mod host_tools;
-mod kept_pages;
-mod large_pages;
-mod layout;
+mod layout_rule;
 mod native;
-mod observe;
 mod options;
-mod plan;
+mod registration;
 mod registry;
-mod report;
-mod route;
-mod stack;
-mod tensor;
+mod runtime;
 
-pub use accepts::{Accepts, LayoutRule};
-pub use array::Array;
-pub use backend::{Availability, Backend, Descriptor, Detail, DeviceMemory, Mapping};
-pub use batch::{BatchRefused, convert_all};
-pub use convert::{Convert, Erased};
+pub use accepts::Accepts;
+pub use admission::{Admission, Permit};
+pub use allocator::{Allocator, DeviceMemory};
+pub use array::{Array, broken_law};
+pub use availability::{Availability, Unavailable};
+pub use backend::Backend;
+pub use capability::Capability;
 pub use converter::Converter;
-pub use data_type::{DataType, TypeCode};
-pub use device::{Device, DeviceKind};
+pub use declined::{Declined, Reason};
+pub use descriptor::{Descriptor, Detail};
 pub use dlpack_backend::Dlpack;
-pub use element::Element;
 pub use error::{Error, Refused, Result};
-pub use host_memory::HostMemory;
 pub use host_tools::HostTools;
-pub use layout::{Layout, MAX_RANK, Shape, Strides};
+pub use layout_rule::LayoutRule;
 pub use native::{NativeArray, NativeType};
-pub use observe::{Count, Counters, Observer, Record, Row, Watching, observe};
-pub use options::{Copy, Options, Overflow};
-pub use plan::{Declined, Description, Ownership, Plan, Reason, Step, Steps};
-pub use registry::{Registration, Registry, register};
-pub use report::Report;
-pub use stack::{Stacker, map_slices, stack, unstack};
-pub use tensor::{Access, ManagedTensor, Owner, SharedTensor, Stream, TensorSpec, alignment_of};
+pub use options::{CopyPolicy, Options, Overflow};
+pub use registration::Registration;
+pub use registry::{Disabled, Registry, register};
+pub use runtime::{Mapping, Rank, Runtime};
 
-/// What a backend crate submits its [`Registration`] with.
+/// What can go wrong with a tensor: [`Error::Tensor`] holds it.
+pub use bridge_tensor::Error as TensorError;
+pub use bridge_tensor::{
+    Access, DataType, DataTypeError, Description, Device, DeviceError, DeviceKind, Element, Facts,
+    HostMemory, Layout, MAX_RANK, ManagedTensor, Owner, Ownership, Shape, SharedTensor, Stream,
+    Strides, TensorSpec, TypeCode, alignment_of, dlpack, float8, half, num_complex, vec_with_room,
+};
+
+/// What a crate submits its [`Registration`] with.
 pub use inventory;
-
-/// The crates of the [`Element`] types that are not Rust's own, in the versions that are meant.
-pub use {float8, half, num_complex};

@@ -3,12 +3,11 @@
 use std::any::{Any, TypeId, type_name};
 use std::fmt;
 
+use bridge_tensor::{Description, ManagedTensor};
+
 use crate::accepts::Accepts;
-use crate::array::Array;
-use crate::backend::Backend;
+use crate::descriptor::Descriptor;
 use crate::error::{Error, Refused, Result};
-use crate::plan::Description;
-use crate::tensor::ManagedTensor;
 
 /// A framework's own array type. `B` is the backend that implements it.
 ///
@@ -19,14 +18,30 @@ use crate::tensor::ManagedTensor;
 ///
 /// - `describe` says of an array what `export` then gives.
 /// - `import(export(a))` gives `a` back without copying.
-/// - A tensor that keeps `ACCEPTS` is imported without copying; any other is refused and comes
-///   back. `import` never copies and never casts: that is the planner's work.
-pub trait NativeArray<B: Backend>: Sized + Send + 'static {
-    /// Which tensors `import` takes.
+/// - A tensor that keeps [`accepts`](Self::accepts) is imported without copying; any other is
+///   refused and comes back. `import` never copies and never casts: that is the planner's work.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an array type of a backend that is linked here",
+    label = "no backend knows this type",
+    note = "enable the Cargo feature of arraybridge that adds its framework, or depend on the crate \
+            that implements `NativeArray` for it and name it once: `use that_crate as _;`",
+    note = "if it is an array type of a backend, two versions of its framework, or of bridge-core, \
+            may be in the program: `cargo tree --duplicates` shows them"
+)]
+pub trait NativeArray<B: 'static>: Sized + Send + 'static {
+    /// Which tensors `import` takes, where that is known when the crate is compiled.
     const ACCEPTS: Accepts;
 
-    /// The backend the type belongs to.
-    fn backend() -> &'static B;
+    /// Which tensors `import` takes. Only an array type that learns it at run time (from the version
+    /// of a framework that is installed, say) answers anything else than [`ACCEPTS`](Self::ACCEPTS),
+    /// and always the same.
+    #[inline]
+    fn accepts() -> &'static Accepts {
+        const { &Self::ACCEPTS }
+    }
+
+    /// The descriptor of the backend the type belongs to.
+    fn descriptor() -> &'static Descriptor;
 
     /// What a plan needs to know of the array. No element is touched.
     ///
@@ -46,47 +61,43 @@ pub trait NativeArray<B: Backend>: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// Where the tensor does not keep [`ACCEPTS`](Self::ACCEPTS); the tensor comes back.
+    /// Where the tensor does not keep [`accepts`](Self::accepts); the tensor comes back.
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>>;
 }
 
-/// An array whose type is only known to its [`NativeType`].
+/// A value whose type is only known to its [`NativeType`].
 pub(crate) type Erased = Box<dyn Any + Send>;
 
-/// An array type without its type: what a [`Backend`] lists.
+/// An array type without its type: what a [`Backend`](crate::Backend) lists.
 pub struct NativeType {
     id: fn() -> TypeId,
     name: fn() -> &'static str,
-    backend: fn() -> &'static dyn Backend,
-    accepts: &'static Accepts,
+    descriptor: fn() -> &'static Descriptor,
+    accepts: fn() -> &'static Accepts,
     describe: fn(&dyn Any) -> Result<Description>,
     export: fn(Erased) -> Result<ManagedTensor, Refused<Erased>>,
-    import: fn(ManagedTensor) -> Result<Array, Refused<ManagedTensor>>,
+    import: fn(ManagedTensor) -> Result<Erased, Refused<ManagedTensor>>,
 }
 
 impl NativeType {
     /// The array type `T` of backend `B`.
-    pub const fn of<T: NativeArray<B>, B: Backend>() -> Self {
+    pub const fn of<T: NativeArray<B>, B: 'static>() -> Self {
         Self {
             id: TypeId::of::<T>,
             name: type_name::<T>,
-            backend: || T::backend(),
-            accepts: const { &T::ACCEPTS },
+            descriptor: T::descriptor,
+            accepts: T::accepts,
             describe: |value| match value.downcast_ref::<T>() {
                 Some(array) => array.describe(),
-                None => Err(Error::WrongArrayType { asked: type_name::<T>(), found: "other type" }),
+                None => Err(other_type::<T>()),
             },
             export: |value| match value.downcast::<T>() {
                 Ok(array) => {
                     array.export().map_err(|refused| refused.map(|array| Box::new(array) as _))
                 }
-                Err(other) => {
-                    let error =
-                        Error::WrongArrayType { asked: type_name::<T>(), found: "other type" };
-                    Err(Refused::new(other, error))
-                }
+                Err(other) => Err(Refused::new(other, other_type::<T>())),
             },
-            import: |tensor| T::import(tensor).map(Array::new::<T, B>),
+            import: |tensor| T::import(tensor).map(|array| Box::new(array) as _),
         }
     }
 
@@ -95,14 +106,14 @@ impl NativeType {
         (self.name)()
     }
 
-    /// The backend it belongs to.
-    pub fn backend(&self) -> &'static dyn Backend {
-        (self.backend)()
+    /// The descriptor of the backend it belongs to.
+    pub fn descriptor(&self) -> &'static Descriptor {
+        (self.descriptor)()
     }
 
     /// Which tensors it takes.
     pub fn accepts(&self) -> &'static Accepts {
-        self.accepts
+        (self.accepts)()
     }
 
     /// The Rust type, as `TypeId::of`.
@@ -115,15 +126,6 @@ impl NativeType {
         (self.id)() == value.type_id()
     }
 
-    /// Makes an array of a tensor, without copying.
-    ///
-    /// # Errors
-    ///
-    /// As [`NativeArray::import`].
-    pub fn import(&self, tensor: ManagedTensor) -> Result<Array, Refused<ManagedTensor>> {
-        (self.import)(tensor)
-    }
-
     pub(crate) fn describe(&self, value: &dyn Any) -> Result<Description> {
         (self.describe)(value)
     }
@@ -131,10 +133,21 @@ impl NativeType {
     pub(crate) fn export(&self, value: Erased) -> Result<ManagedTensor, Refused<Erased>> {
         (self.export)(value)
     }
+
+    pub(crate) fn import_erased(
+        &self,
+        tensor: ManagedTensor,
+    ) -> Result<Erased, Refused<ManagedTensor>> {
+        (self.import)(tensor)
+    }
+}
+
+fn other_type<T>() -> Error {
+    Error::WrongArrayType { asked: type_name::<T>(), found: "other type" }
 }
 
 impl fmt::Debug for NativeType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NativeType({} of {})", self.name(), self.backend().name())
+        write!(f, "NativeType({} of {})", self.name(), self.descriptor().name)
     }
 }

@@ -1,11 +1,10 @@
 //! What a caller may ask of a conversion.
 
-use crate::data_type::DataType;
-use crate::device::Device;
+use bridge_tensor::{DataType, Device};
 
 /// When a conversion may copy, as in the array API's `copy` argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Copy {
+pub enum CopyPolicy {
     /// Never: the conversion fails where it would have to, and says why.
     Never,
     /// Where there is no way without.
@@ -35,9 +34,9 @@ pub enum Overflow {
 /// What a caller asks of a conversion: device, element type, and whether it may copy.
 ///
 /// ```
-/// use bridge_core::{Copy, DataType, Device, Options};
+/// use bridge_core::{CopyPolicy, DataType, Device, Options};
 ///
-/// let options = Options::default().on(Device::CPU).cast(DataType::F16).copy(Copy::IfNeeded);
+/// let options = Options::default().on(Device::CPU).cast(DataType::F16).copy(CopyPolicy::IfNeeded);
 /// assert_eq!(options.data_type(), Some(DataType::F16));
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -45,7 +44,7 @@ pub struct Options {
     device: Option<Device>,
     data_type: Option<DataType>,
     overflow: Overflow,
-    copy: Copy,
+    copy: CopyPolicy,
     ignore_read_only: bool,
 }
 
@@ -74,15 +73,19 @@ impl Options {
 
     /// Says when the conversion may copy.
     #[must_use]
-    pub fn copy(mut self, copy: Copy) -> Self {
+    pub fn copy(mut self, copy: CopyPolicy) -> Self {
         self.copy = copy;
         self
     }
 
-    /// Lets a read-only array reach, without a copy, a framework that ignores the read-only flag.
-    /// Whoever asks promises that nobody writes to the result.
+    /// Lets a read-only array reach, without a copy, a framework that has no read-only arrays.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes to what is converted under these options, neither to the result nor to what is
+    /// made of it, as long as it lives.
     #[must_use]
-    pub fn ignore_read_only(mut self) -> Self {
+    pub unsafe fn ignore_read_only(mut self) -> Self {
         self.ignore_read_only = true;
         self
     }
@@ -106,7 +109,7 @@ impl Options {
 
     /// When the conversion may copy.
     #[inline]
-    pub fn copy_policy(&self) -> Copy {
+    pub fn copy_policy(&self) -> CopyPolicy {
         self.copy
     }
 

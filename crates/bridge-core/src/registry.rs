@@ -1,69 +1,53 @@
-//! The registry: every backend and converter linked into the program.
+//! The registry: everything that is linked into the program.
 
-use std::any::{Any, TypeId, type_name};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 
+use bridge_tensor::{Device, DeviceKind};
+
+use crate::admission::Admission;
+use crate::allocator::Allocator;
+use crate::array::Array;
 use crate::backend::Backend;
+use crate::capability::Capability;
 use crate::converter::Converter;
-use crate::device::Device;
+use crate::dlpack_backend::Dlpack;
 use crate::error::{Error, Result};
 use crate::host_tools::HostTools;
+use crate::registration::{self, Identity, Registered, Registration};
+use crate::runtime::Runtime;
 
-/// One thing a crate adds to the registry when it is linked.
-///
-/// ```ignore
-/// inventory::submit! { Registration::backend(&NDARRAY) }
-/// ```
-#[derive(Clone, Copy)]
-pub struct Registration {
-    what: Registered,
-    id: fn() -> TypeId,
-    type_name: fn() -> &'static str,
+/// Every backend, and everything that was registered for one, in a fixed order: backends by
+/// priority, then by name. The conversion matrix is read off it.
+pub struct Registry {
+    backends: Vec<&'static dyn Backend>,
+    runtimes: Vec<&'static dyn Runtime>,
+    allocators: Vec<&'static dyn Allocator>,
+    converters: Vec<&'static dyn Converter>,
+    host_tools: Option<&'static dyn HostTools>,
+    admission: Option<&'static dyn Admission>,
+    capabilities: Vec<&'static (dyn Any + Sync)>,
+    registered: Vec<(Identity, &'static str)>,
+    disabled: Vec<Disabled>,
 }
 
-#[derive(Clone, Copy)]
-enum Registered {
-    Backend(&'static dyn Backend),
-    Converter(&'static dyn Converter),
-    HostTools(&'static dyn HostTools),
+/// Something that was registered and cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disabled {
+    /// Its Rust type.
+    pub type_name: &'static str,
+    /// Why not, and what to do.
+    pub reason: String,
 }
 
-inventory::collect!(Registration);
+static GLOBAL: OnceLock<Registry> = OnceLock::new();
 
-impl Registration {
-    /// Adds a backend.
-    pub const fn backend<B: Backend>(backend: &'static B) -> Self {
-        Self { what: Registered::Backend(backend), id: TypeId::of::<B>, type_name: type_name::<B> }
-    }
-
-    /// Adds a shortcut between two backends.
-    pub const fn converter<C: Converter>(converter: &'static C) -> Self {
-        Self {
-            what: Registered::Converter(converter),
-            id: TypeId::of::<C>,
-            type_name: type_name::<C>,
-        }
-    }
-
-    /// Adds the tools that copy and cast on the host. `bridge-host` does.
-    pub const fn host_tools<H: HostTools>(tools: &'static H) -> Self {
-        Self { what: Registered::HostTools(tools), id: TypeId::of::<H>, type_name: type_name::<H> }
-    }
+thread_local! {
+    /// Whether this thread is making the global registry, and so asks backends what they are.
+    static MAKING: Cell<bool> = const { Cell::new(false) };
 }
-
-impl Registration {
-    fn identity(&self) -> Identity {
-        let (source, target) = match self.what {
-            Registered::Backend(backend) => (backend.descriptor().name, ""),
-            Registered::Converter(converter) => (converter.source(), converter.target()),
-            Registered::HostTools(_) => ("", ""),
-        };
-        ((self.id)(), source, target)
-    }
-}
-
-/// What crates registered by hand, where link-time registration does not work.
-static BY_HAND: Mutex<Vec<Registration>> = Mutex::new(Vec::new());
 
 /// Registers by hand what link-time registration cannot: in a Rust static library that a C program
 /// links, the linker drops it. Call it, or a backend crate's `register_all()`, before the first use
@@ -73,112 +57,145 @@ static BY_HAND: Mutex<Vec<Registration>> = Mutex::new(Vec::new());
 ///
 /// [`Error::Unsupported`] where the global registry is already in use and lacks it.
 pub fn register(registrations: &[Registration]) -> Result<()> {
-    let mut by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(Ok(registry)) = GLOBAL.get() {
-        return match registrations.iter().find(|new| !registry.ids.contains(&new.identity())) {
-            None => Ok(()),
+    registration::add_by_hand(registrations, || {
+        let Some(registry) = GLOBAL.get() else { return Ok(true) };
+        match registrations.iter().find(|new| !registry.knows(new)) {
+            None => Ok(false),
             Some(late) => Err(Error::Unsupported {
                 what: format!("registering {} after the registry was used", (late.type_name)()),
                 remedy: "call register() first thing in the program".to_owned(),
             }),
-        };
-    }
-    by_hand.extend_from_slice(registrations);
-    Ok(())
+        }
+    })
 }
-
-static GLOBAL: OnceLock<Result<Registry>> = OnceLock::new();
-
-/// Every backend and converter linked into the program, in a fixed order: by priority, then by
-/// name. The conversion matrix is read off it.
-pub struct Registry {
-    backends: Vec<&'static dyn Backend>,
-    converters: Vec<&'static dyn Converter>,
-    host_tools: Option<&'static dyn HostTools>,
-    ids: Vec<Identity>,
-    host_tools_type: Option<&'static str>,
-}
-
-/// What makes two registrations the same: the type, and what it is registered as.
-type Identity = (TypeId, &'static str, &'static str);
 
 impl Registry {
-    /// The registry of this program: what is linked, and what was registered by hand.
+    /// The registry of this program: what is linked, and what was registered by hand before its
+    /// first use.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), at every call.
+    /// [`Error::Unsupported`] where a backend's `descriptor` asks for it, as it is asked while the
+    /// registry is made.
     pub fn global() -> Result<&'static Self> {
         if let Some(made) = GLOBAL.get() {
-            return made.as_ref().map_err(Clone::clone);
+            return Ok(made);
         }
-        // Held until the registry stands, so that nothing is registered by hand in between.
-        let by_hand = BY_HAND.lock().unwrap_or_else(PoisonError::into_inner);
-        let linked = || {
-            let linked = inventory::iter::<Registration>.into_iter().copied();
-            Self::new(linked.chain(by_hand.iter().copied()))
+        if MAKING.replace(true) {
+            return Err(Error::Unsupported {
+                what: "asking for the registry while it is made".to_owned(),
+                remedy: "a backend's descriptor() must answer without it".to_owned(),
+            });
+        }
+        // No lock is held while backends are asked. Where another thread was faster, or something
+        // was registered meanwhile, what was made here is dropped.
+        let made = loop {
+            let registrations = registration::all();
+            let count = registrations.len();
+            let registry = Self::new(registrations);
+            let mut made = None;
+            let publish = || made = Some(GLOBAL.get_or_init(|| registry));
+            if registration::while_unchanged(count, publish)
+                && let Some(made) = made
+            {
+                break made;
+            }
         };
-        GLOBAL.get_or_init(linked).as_ref().map_err(Clone::clone)
+        MAKING.set(false);
+        Ok(made)
     }
 
-    /// A registry of these registrations. One that comes twice counts once.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::DuplicateBackend`] and [`Error::DuplicateConverter`] where two different ones claim
-    /// one place.
-    pub fn new(registrations: impl IntoIterator<Item = Registration>) -> Result<Self> {
+    /// A registry of these registrations. One that comes twice counts once. Where two claim one
+    /// place, the later one is [disabled](Self::disabled).
+    pub fn new(registrations: impl IntoIterator<Item = Registration>) -> Self {
         let mut registry = Self {
             backends: Vec::new(),
+            runtimes: Vec::new(),
+            allocators: Vec::new(),
             converters: Vec::new(),
             host_tools: None,
-            ids: Vec::new(),
-            host_tools_type: None,
+            admission: None,
+            capabilities: Vec::new(),
+            registered: Vec::new(),
+            disabled: Vec::new(),
         };
-        let mut type_names: Vec<(&'static dyn Backend, &'static str)> = Vec::new();
         for registration in registrations {
             let identity = registration.identity();
-            if registry.ids.contains(&identity) {
+            if registry.registered.iter().any(|(known, _)| *known == identity) {
                 continue;
             }
-            registry.ids.push(identity);
-            let Registration { what, type_name, .. } = registration;
-            match what {
-                Registered::Backend(backend) => {
-                    let names = std::iter::once(&backend.descriptor().name)
-                        .chain(backend.descriptor().aliases);
-                    for name in names {
-                        let clash = type_names.iter().find(|(other, _)| other.answers_to(name));
-                        if let Some(&(_, first)) = clash {
-                            let second = type_name();
-                            return Err(Error::DuplicateBackend { name, first, second });
-                        }
-                    }
-                    type_names.push((backend, type_name()));
-                    registry.backends.push(backend);
-                }
-                Registered::Converter(converter) => {
-                    let (source_name, target_name) = (converter.source(), converter.target());
-                    if registry.converter(source_name, target_name).is_some() {
-                        return Err(Error::DuplicateConverter { source_name, target_name });
-                    }
-                    registry.converters.push(converter);
-                }
-                Registered::HostTools(tools) => {
-                    if let Some(first) = registry.host_tools_type.replace(type_name()) {
-                        let second = type_name();
-                        return Err(Error::DuplicateHostTools { first, second });
-                    }
-                    registry.host_tools = Some(tools);
-                }
+            let type_name = (registration.type_name)();
+            // A backend that panics when it is asked what it is takes nobody else down with it.
+            let added = catch_unwind(AssertUnwindSafe(|| registry.add(registration.what)));
+            let added = added.unwrap_or_else(|_| {
+                Err("it panicked when it was asked what it is: report it to its authors".to_owned())
+            });
+            if let Err(reason) = added {
+                registry.disabled.push(Disabled { type_name, reason });
             }
+            registry.registered.push((identity, type_name));
         }
-        registry.backends.sort_by_key(|backend| {
+        let order = |backend: &'static dyn Backend| {
             let descriptor = backend.descriptor();
             (std::cmp::Reverse(descriptor.priority), descriptor.name)
-        });
+        };
+        registry.backends.sort_by_key(|&backend| order(backend));
         registry.converters.sort_by_key(|converter| (converter.source(), converter.target()));
-        Ok(registry)
+        registry.runtimes.sort_by_key(|runtime| order(runtime.backend()));
+        registry.allocators.sort_by_key(|allocator| order(allocator.backend()));
+        registry
+    }
+
+    /// Adds one thing; the error says why it cannot be used.
+    fn add(&mut self, what: Registered) -> Result<(), String> {
+        match what {
+            Registered::Backend(backend) => {
+                for name in backend.descriptor().names() {
+                    if let Some(first) = self.backends.iter().find(|one| one.answers_to(name)) {
+                        return Err(format!(
+                            "it answers to \"{name}\", as \"{}\" does, which came first: link one \
+                             of them, or rename one",
+                            first.name()
+                        ));
+                    }
+                }
+                self.backends.push(backend);
+            }
+            Registered::Converter(converter) => {
+                let (source, target) = (converter.source(), converter.target());
+                if self.converter(source, target).is_some() {
+                    return Err(format!(
+                        "another converter goes from \"{source}\" to \"{target}\", and came first: \
+                         link one of them"
+                    ));
+                }
+                self.converters.push(converter);
+            }
+            Registered::HostTools(tools) => {
+                if self.host_tools.is_some() {
+                    return Err("other host tools came first: link one of them".to_owned());
+                }
+                self.host_tools = Some(tools);
+            }
+            Registered::Admission(admission) => {
+                if self.admission.is_some() {
+                    return Err("another admission came first: link one of them".to_owned());
+                }
+                self.admission = Some(admission);
+            }
+            // What a runtime or an allocator is asked when it is sorted and looked up is asked
+            // here once, so that a panic disables it.
+            Registered::Runtime(runtime) => {
+                let _ = (runtime.backend().descriptor(), runtime.device_kinds());
+                self.runtimes.push(runtime);
+            }
+            Registered::Allocator(allocator) => {
+                let _ = allocator.backend().descriptor();
+                self.allocators.push(allocator);
+            }
+            Registered::Capability(capability) => self.capabilities.push(capability),
+        }
+        Ok(())
     }
 
     /// Every backend, in the fixed order.
@@ -188,7 +205,12 @@ impl Registry {
 
     /// The backends that can run on this machine, in the fixed order.
     pub fn available(&self) -> impl Iterator<Item = &'static dyn Backend> + '_ {
-        self.backends.iter().copied().filter(|backend| backend.availability().is_ready())
+        self.backends.iter().copied().filter(|backend| backend.checked_availability().is_ready())
+    }
+
+    /// What was registered and cannot be used, with the reasons.
+    pub fn disabled(&self) -> &[Disabled] {
+        &self.disabled
     }
 
     /// The backend of this name or alias, without regard to case.
@@ -202,25 +224,84 @@ impl Registry {
         })
     }
 
-    /// The first backend that manages memory of this kind of device.
+    /// The backend that an array belongs to.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where none does, [`Error::Unavailable`] where it cannot run here.
-    pub fn backend_of(&self, device: Device) -> Result<&'static dyn Backend> {
-        let manages =
-            |backend: &&dyn Backend| backend.descriptor().device_kinds.contains(&device.kind());
-        let mut found = self.backends.iter().copied().filter(manages).peekable();
-        let Some(&first) = found.peek() else {
-            return Err(Error::Unsupported {
-                what: format!("memory of {device}"),
-                remedy: format!("link a backend for {}", device.kind()),
-            });
-        };
-        match found.find(|backend| backend.availability().is_ready()) {
-            Some(ready) => Ok(ready),
-            None => first.devices().map(|_| first),
+    /// [`Error::UnknownBackend`] where this registry does not have it.
+    pub fn backend_of(&self, array: &Array) -> Result<&'static dyn Backend> {
+        let descriptor = array.descriptor();
+        if std::ptr::eq(descriptor, Dlpack.descriptor()) {
+            return Ok(&Dlpack);
         }
+        self.backend(descriptor.name)
+    }
+
+    /// The runtime that serves `device`: of several the native one, and of equals the first in the
+    /// order of their backends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where none is linked for this kind of device; else what the first of
+    /// them says of its absence: [`Error::Unavailable`] or [`Error::DeviceUnavailable`].
+    pub fn runtime(&self, device: Device) -> Result<&'static dyn Runtime> {
+        let mut best = None;
+        for &runtime in &self.runtimes {
+            // The first of the highest rank: a later one must be higher.
+            match (runtime.serves(device), best) {
+                (Some(rank), Some((highest, _))) if rank <= highest => {}
+                (Some(rank), _) => best = Some((rank, runtime)),
+                (None, _) => {}
+            }
+        }
+        if let Some((_, runtime)) = best {
+            return Ok(runtime);
+        }
+        let kind = device.kind();
+        match self.runtimes_for(kind).next() {
+            Some(runtime) => match runtime.backend().devices() {
+                Ok(_) => Err(runtime.backend().lacks(device)),
+                Err(unavailable) => Err(unavailable),
+            },
+            None => Err(Error::Unsupported {
+                what: format!("memory of {device}"),
+                remedy: format!("link a backend for {kind} (arraybridge has Cargo features for it)"),
+            }),
+        }
+    }
+
+    /// The runtimes for a kind of device, whether or not they serve one here, in the fixed order.
+    pub fn runtimes_for(
+        &self,
+        kind: DeviceKind,
+    ) -> impl Iterator<Item = &'static dyn Runtime> + '_ {
+        let is_for = move |runtime: &&dyn Runtime| runtime.device_kinds().contains(&kind);
+        self.runtimes.iter().copied().filter(is_for)
+    }
+
+    /// Everybody who holds memory of `device`, in the fixed order.
+    pub fn allocators(&self, device: Device) -> impl Iterator<Item = &'static dyn Allocator> + '_ {
+        self.allocators.iter().copied().filter(move |allocator| allocator.holds(device))
+    }
+
+    /// Something else that the backend of this name can do, where it has been registered.
+    pub fn capability<C: ?Sized + Sync + 'static>(&self, backend: &str) -> Option<&'static C> {
+        // By an alias too, where the backend is linked.
+        let name = match self.backend(backend) {
+            Ok(linked) => linked.name(),
+            Err(_) => backend,
+        };
+        let found = self.capabilities.iter().find_map(|one| {
+            let one: &'static dyn Any = *one;
+            one.downcast_ref::<Capability<C>>().filter(|one| one.backend() == name)
+        });
+        found.map(Capability::get)
+    }
+
+    /// Who is asked before conversions take memory, where somebody is.
+    #[inline]
+    pub fn admission(&self) -> Option<&'static dyn Admission> {
+        self.admission
     }
 
     /// Every shortcut, ordered by source and target.
@@ -251,6 +332,12 @@ impl Registry {
     pub fn detect(&self, value: &dyn Any) -> Option<&'static dyn Backend> {
         let knows = |backend: &&dyn Backend| backend.native_type_of(value).is_some();
         self.backends.iter().copied().find(knows)
+    }
+
+    /// Whether this very thing was registered.
+    pub(crate) fn knows(&self, registration: &Registration) -> bool {
+        let identity = registration.identity();
+        self.registered.iter().any(|(known, _)| *known == identity)
     }
 
     fn names(&self) -> Vec<&'static str> {

@@ -1,0 +1,184 @@
+//! Conversion by name: the target is found at run time.
+
+use bridge_core::{
+    Array, Backend, Description, ManagedTensor, NativeType, Options, Refused, Registry, Result,
+};
+
+use crate::plan::Plan;
+use crate::report::Report;
+use crate::route::{Ends, Lookup, Route, stays};
+
+/// Converts arrays to a backend that is found by its name, when the program runs.
+///
+/// ```
+/// use bridge_convert::ConvertByName;
+/// use bridge_core::{Array, ManagedTensor, Options, Registry};
+///
+/// let registry = Registry::global()?;
+/// let array = Array::new(ManagedTensor::from_vec(vec![1_u8, 2], &[2])?);
+/// let refused = registry.convert(array, "torch", Options::default()).unwrap_err();
+/// assert!(refused.to_string().contains("no backend \"torch\""));
+/// let array = refused.into_value(); // unharmed
+/// # Ok::<(), bridge_core::Error>(())
+/// ```
+pub trait ConvertByName {
+    /// Converts an array to the backend of this name, copying only where `options` allow and there
+    /// is no way without.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownBackend`](bridge_core::Error::UnknownBackend),
+    /// [`Unavailable`](bridge_core::Error::Unavailable),
+    /// [`DeviceUnavailable`](bridge_core::Error::DeviceUnavailable), as [`Plan::new`], out of memory,
+    /// or what the frameworks report. The array comes back.
+    fn convert(
+        &self,
+        array: Array,
+        target: &str,
+        options: Options,
+    ) -> Result<Array, Refused<Array>>;
+
+    /// Converts as [`convert`](Self::convert) and says what was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`](Self::convert).
+    fn convert_reported(
+        &self,
+        array: Array,
+        target: &str,
+        options: Options,
+    ) -> Result<(Array, Report), Refused<Array>>;
+
+    /// What [`convert`](Self::convert) would do. No device is touched and no byte moves.
+    ///
+    /// # Errors
+    ///
+    /// As [`convert`](Self::convert), but for what only carrying it out shows.
+    fn plan(&self, array: &Array, target: &str, options: &Options) -> Result<Plan>;
+}
+
+impl ConvertByName for Registry {
+    fn convert(
+        &self,
+        array: Array,
+        target: &str,
+        options: Options,
+    ) -> Result<Array, Refused<Array>> {
+        match self.backend(target) {
+            Ok(backend) => convert_into(self, array, backend, options),
+            Err(error) => Err(Refused::new(array, error)),
+        }
+    }
+
+    fn convert_reported(
+        &self,
+        array: Array,
+        target: &str,
+        options: Options,
+    ) -> Result<(Array, Report), Refused<Array>> {
+        match self.backend(target).and_then(|backend| ends(&array, backend, &options)) {
+            Ok(Meeting::Same(same)) => {
+                let (plan, found) = *same;
+                let report = Report::of(plan, found.data_type, found.layout.shape());
+                Ok((array, report))
+            }
+            Ok(Meeting::Apart(ends)) => {
+                ends.route(self, &options).run_reported(&ends, array)
+            }
+            Err(error) => Err(Refused::new(array, error)),
+        }
+    }
+
+    fn plan(&self, array: &Array, target: &str, options: &Options) -> Result<Plan> {
+        match ends(array, self.backend(target)?, options)? {
+            Meeting::Same(same) => Ok(same.0),
+            Meeting::Apart(ends) => ends.route(self, options).plan(&array.describe()?),
+        }
+    }
+}
+
+/// Converts to a backend that need not be in the registry.
+pub(crate) fn convert_into(
+    registry: &Registry,
+    array: Array,
+    target: &'static dyn Backend,
+    options: Options,
+) -> Result<Array, Refused<Array>> {
+    match ends(&array, target, &options) {
+        Ok(Meeting::Same(_)) => Ok(array),
+        Ok(Meeting::Apart(ends)) => ends.route(registry, &options).run(&ends, array),
+        Err(error) => Err(Refused::new(array, error)),
+    }
+}
+
+/// What is to be done to bring an array to a backend.
+fn ends(array: &Array, backend: &'static dyn Backend, options: &Options) -> Result<Meeting> {
+    let devices = backend.devices()?;
+    if let Some(asked) = options.device().filter(|asked| !devices.contains(asked)) {
+        return Err(backend.lacks(asked));
+    }
+    let source = array.native_type();
+    let found = array.describe()?;
+    if source.descriptor().name == backend.name() && stays(&found, options) {
+        return Ok(Meeting::Same(Box::new((Plan::stay(backend.name()), found))));
+    }
+    let data_type = options.data_type().unwrap_or(found.data_type);
+    let target = backend.native_type_for(data_type, found.layout.shape())?;
+    Ok(Meeting::Apart(ByName { source, target }))
+}
+
+/// Whether source and target are one backend, and nothing has to be done.
+enum Meeting {
+    Same(Box<(Plan, Description)>),
+    Apart(ByName),
+}
+
+struct ByName {
+    source: &'static NativeType,
+    target: &'static NativeType,
+}
+
+impl ByName {
+    fn route<'a>(&self, registry: &'a Registry, options: &'a Options) -> Route<'a> {
+        Route {
+            source: self.source.descriptor().name,
+            target: self.target.descriptor().name,
+            accepts: self.target.accepts(),
+            target_type: self.target.type_id(),
+            // The type has been chosen for the array: where it cannot be, the backend cannot.
+            type_name: || "the array type",
+            options,
+            lookup: Lookup::In(registry),
+        }
+    }
+}
+
+impl Ends for ByName {
+    type Source = Array;
+    type Target = Array;
+
+    fn export(&self, source: Array) -> Result<ManagedTensor, Refused<Array>> {
+        source.export()
+    }
+
+    fn restore(&self, tensor: ManagedTensor) -> Array {
+        Array::restored(tensor, self.source)
+    }
+
+    fn import(&self, tensor: ManagedTensor) -> Result<Array, Refused<ManagedTensor>> {
+        Array::import(tensor, self.target)
+    }
+
+    fn erase(&self, source: Array) -> Array {
+        source
+    }
+
+    fn target_of(&self, array: Array) -> Result<Array, Refused<Array>> {
+        Ok(array)
+    }
+
+    fn source_of(&self, array: Array) -> Result<Array, Refused<Array>> {
+        Ok(array)
+    }
+}

@@ -1,0 +1,29 @@
+//! Conversion between the backends that are linked into a program: planned, carried out and
+//! reported.
+//!
+//! - **By type**: [`Convert`], resolved when the program is compiled.
+//! - **By name**: [`ConvertByName`], the target found at run time.
+//! - **Before, after, during**: a [`Plan`], a [`Report`], an [`Observer`].
+//! - **Many arrays**: [`convert_all`], [`convert_each`], [`stack`], [`Stacker`], [`unstack`],
+//!   [`map_slices`].
+//!
+//! The options, errors and traits are those of [`bridge_core`]. Programs use the package
+//! `arraybridge`, which re-exports all of it.
+
+mod batch;
+mod by_name;
+mod by_type;
+mod copies;
+mod observe;
+mod plan;
+mod report;
+mod route;
+mod stack;
+
+pub use batch::{Batch, convert_all, convert_each};
+pub use by_name::ConvertByName;
+pub use by_type::{Convert, Erased};
+pub use observe::{Count, Counters, Observer, Record, Row, Watching, observe};
+pub use plan::{Plan, Step, Steps};
+pub use report::Report;
+pub use stack::{Stacker, map_slices, stack, unstack};

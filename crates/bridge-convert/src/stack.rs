@@ -1,0 +1,419 @@
+//! Stacking arrays along a new axis, taking stacks apart, and mapping over the slices.
+
+use bridge_core::{
+    Array, Backend, DataType, Description, Device, Error, HostMemory, ManagedTensor, NativeType,
+    Options, Refused, Registry, Result, Shape, SharedTensor, TensorError, TensorSpec, vec_with_room,
+};
+
+use crate::by_name::{ConvertByName, convert_into};
+
+/// Stacks arrays of one shape and element type, from any backends, along a new axis, and hands the
+/// result to the backend `target`.
+///
+/// The result has one axis more than the arrays: `axis` is its place, `arrays.len()` its extent.
+/// The elements are copied once, into host memory, and from there to `target`, which can be
+/// without a copy. Nothing is broadcast and no element type is changed, unless `options` ask for
+/// a cast of the result.
+///
+/// # Errors
+///
+/// [`TensorError::InvalidArgument`] for no arrays or an axis out of range, [`Error::Mismatch`] where shape,
+/// element type or device differ, and as [`ConvertByName::convert`]. All arrays come back.
+pub fn stack(
+    registry: &Registry,
+    arrays: Vec<Array>,
+    axis: usize,
+    target: &str,
+    options: Options,
+) -> Result<Array, Refused<Vec<Array>>> {
+    let ready: Result<Options> = (|| {
+        let (device, data_type) = check_alike(&arrays)?;
+        let backend = registry.backend(target)?;
+        backend.devices()?;
+        let data_type = options.data_type().unwrap_or(data_type);
+        let mut shape = arrays[0].describe()?.layout.shape().to_vec();
+        if axis <= shape.len() {
+            shape.insert(axis, arrays.len());
+            backend.native_type_for(data_type, &shape)?;
+        }
+        Ok(staying_on(device, backend, options))
+    })();
+    let options_there = match ready {
+        Ok(options) => options,
+        Err(error) => return Err(Refused::new(arrays, error)),
+    };
+    let natives: Vec<_> = arrays.iter().map(Array::native_type).collect();
+    let count = arrays.len();
+    let mut tensors = Vec::with_capacity(count);
+    let mut arrays = arrays.into_iter();
+    let mut failure = None;
+    while let Some(array) = arrays.next() {
+        match array.export() {
+            Ok(tensor) => tensors.push(tensor),
+            Err(refused) => {
+                let (array, error) = refused.into_parts();
+                let rest: Vec<_> = std::iter::once(array).chain(arrays).collect();
+                failure = Some((error, rest));
+                break;
+            }
+        }
+    }
+    let (error, rest) = match failure {
+        Some(failure) => failure,
+        None => {
+            let stacked: Result<_> = (|| {
+                let mut stacker = Stacker::new(registry, count, axis);
+                for tensor in &tensors {
+                    stacker.write(tensor)?;
+                }
+                stacker.finish(target, options_there)
+            })();
+            match stacked {
+                Ok(array) => return Ok(array),
+                Err(error) => (error, Vec::new()),
+            }
+        }
+    };
+    let restored =
+        tensors.into_iter().zip(natives).map(|(tensor, native)| Array::restored(tensor, native));
+    Err(Refused::new(restored.chain(rest).collect(), error))
+}
+
+/// Takes an array apart along `axis` and hands the slices, each with one axis fewer, to the
+/// backend `target`.
+///
+/// The slices share the array's memory where `target` can take such a part, and are as writable
+/// as the array was.
+///
+/// # Errors
+///
+/// [`TensorError::InvalidArgument`] for an axis out of range, and as [`ConvertByName::convert`]. The
+/// array comes back. Where the backend keeps slices that it was given although their arrays are
+/// gone, what comes back is a tensor of the others: from the slice on that was refused.
+pub fn unstack(
+    registry: &Registry,
+    array: Array,
+    axis: usize,
+    target: &str,
+    options: &Options,
+) -> Result<Vec<Array>, Refused<Array>> {
+    let (whole, count) = Whole::of(array, axis)?;
+    let mut slices = match vec_with_room(count, SLICE_BYTES) {
+        Ok(slices) => slices,
+        Err(error) => return Err(Refused::new(whole.restored(0), error)),
+    };
+    for index in 0..count {
+        // SAFETY: each index is taken once, and the whole is not given out while a slice lives.
+        let slice = unsafe { whole.slice(index) };
+        let slice = slice.and_then(|slice| {
+            Ok(registry.convert(Array::new(slice), target, *options)?)
+        });
+        match slice {
+            Ok(slice) => slices.push(slice),
+            Err(error) => {
+                drop(slices);
+                return Err(Refused::new(whole.restored(index), error));
+            }
+        }
+    }
+    Ok(slices)
+}
+
+/// Calls `map` with every slice of an array along `axis` and stacks what it returns along the same
+/// axis, in the array's own backend. What else `map` returns is collected in order; return `()`
+/// for nothing. The slices share the array's memory where its backend can take such a part, and are
+/// read-only: the array comes back whole where `map` fails, even while a slice is kept.
+///
+/// # Errors
+///
+/// [`TensorError::InvalidArgument`] for an axis that is out of range or empty, what `map` returns, and as
+/// [`stack`]. The array comes back; where `map` kept a slice, as a read-only tensor.
+pub fn map_slices<E>(
+    registry: &Registry,
+    array: Array,
+    axis: usize,
+    mut map: impl FnMut(Array) -> Result<(Array, E)>,
+) -> Result<(Array, Vec<E>), Refused<Array>> {
+    let backend = match registry.backend_of(&array) {
+        Ok(backend) => backend,
+        Err(error) => return Err(Refused::new(array, error)),
+    };
+    let (whole, count) = Whole::of(array, axis)?;
+    let options = staying_on(whole.shared.device(), backend, Options::default());
+    let mapped: Result<_> = (|| {
+        let mut stacker = Stacker::new(registry, count, axis);
+        let mut extras = vec_with_room(count, SLICE_BYTES)?;
+        for index in 0..count {
+            // SAFETY: the slice is made read-only before anybody sees it.
+            let slice = unsafe { whole.slice(index) }?.into_read_only();
+            let slice = convert_into(registry, Array::new(slice), backend, options)?;
+            let (slice, extra) = map(slice)?;
+            stacker.push(slice)?;
+            extras.push(extra);
+        }
+        Ok((stacker.finish_in(backend, options)?, extras))
+    })();
+    mapped.map_err(|error| Refused::new(whole.restored_to_read(), error))
+}
+
+/// What one slice of an array allocates, at most, in most backends: its own parts, the array's and
+/// the box around it.
+const SLICE_BYTES: usize = 512;
+
+/// An array that is being taken apart and can be put together again.
+struct Whole {
+    shared: SharedTensor,
+    native: &'static NativeType,
+    axis: usize,
+}
+
+impl Whole {
+    fn of(array: Array, axis: usize) -> Result<(Self, usize), Refused<Array>> {
+        let native = array.native_type();
+        let tensor = array.export()?;
+        let Some(&count) = tensor.shape().get(axis) else {
+            let error = no_such_axis(axis, tensor.layout().rank());
+            return Err(Refused::new(Array::restored(tensor, native), error));
+        };
+        Ok((Self { shared: tensor.into_shared(), native, axis }, count))
+    }
+
+    /// # Safety
+    ///
+    /// As [`ManagedTensor::slice_of`].
+    unsafe fn slice(&self, index: usize) -> Result<ManagedTensor> {
+        // SAFETY: as the caller promises.
+        Ok(unsafe { ManagedTensor::slice_of(&self.shared, self.axis, index) }?)
+    }
+
+    /// The array again; where a backend kept some of the first `taken` slices, a tensor of the
+    /// others, since those that were kept may be written to.
+    fn restored(self, taken: usize) -> Array {
+        match self.shared.try_unwrap() {
+            Ok(tensor) => Array::restored(tensor, self.native),
+            Err(shared) => {
+                // SAFETY: no slice from `taken` on is held by anybody: the one that was refused
+                // came back and was dropped, the later ones were not made. The whole is given up.
+                let rest = unsafe { ManagedTensor::rest_of(&shared, self.axis, taken) };
+                let rest = rest.unwrap_or_else(|error| {
+                    unreachable!("a slice of the same axis has been made: {error}")
+                });
+                Array::new(rest)
+            }
+        }
+    }
+
+    /// The array again, of which all slices were read-only; where somebody kept one, a read-only
+    /// tensor of its memory.
+    fn restored_to_read(self) -> Array {
+        match self.shared.try_unwrap() {
+            Ok(tensor) => Array::restored(tensor, self.native),
+            Err(shared) => Array::new(ManagedTensor::alias(&shared)),
+        }
+    }
+}
+
+/// The options, with the result where the arrays were unless the caller says otherwise: on their
+/// device, if the target can be there.
+fn staying_on(device: Device, target: &dyn Backend, options: Options) -> Options {
+    let there = || target.native_types().iter().any(|native| native.accepts().is_on(device.kind()));
+    match options.device() {
+        None if !device.kind().is_host_accessible() && there() => options.on(device),
+        _ => options,
+    }
+}
+
+/// Stacks arrays that come one after the other, so that no more than one of them and the stack are
+/// in memory.
+///
+/// ```ignore
+/// let mut stacker = Stacker::new(registry, files.len(), 0);
+/// for file in files {
+///     stacker.push(read(file)?)?;
+/// }
+/// let volume = stacker.finish("ndarray", Options::default())?;
+/// ```
+pub struct Stacker<'a> {
+    registry: &'a Registry,
+    count: usize,
+    axis: usize,
+    written: usize,
+    stack: Option<Slots>,
+}
+
+/// The stack's memory, and what every slice must be like.
+struct Slots {
+    whole: SharedTensor,
+    shape: Shape,
+    data_type: DataType,
+}
+
+impl<'a> Stacker<'a> {
+    /// A stack of `count` arrays along a new axis `axis`. Its memory is allocated when the first
+    /// array comes.
+    pub fn new(registry: &'a Registry, count: usize, axis: usize) -> Self {
+        Self { registry, count, axis, written: 0, stack: None }
+    }
+
+    /// Copies the next array into the stack and drops it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`] where its shape or element type is not the first one's,
+    /// [`TensorError::InvalidArgument`] for an axis out of range and beyond `count` arrays,
+    /// out of memory. The array comes back and the stack is as before.
+    pub fn push(&mut self, array: Array) -> Result<(), Refused<Array>> {
+        let native = array.native_type();
+        let tensor = array.export()?;
+        self.write(&tensor).map_err(|error| Refused::new(Array::restored(tensor, native), error))
+    }
+
+    fn write(&mut self, tensor: &ManagedTensor) -> Result<()> {
+        if self.written == self.count {
+            return Err(Error::from(TensorError::InvalidArgument {
+                what: "the number of arrays",
+                found: (self.count + 1).to_string(),
+                expected: format!("the stack was made for {}", self.count),
+            }));
+        }
+        let downloaded;
+        let tensor = if tensor.device().kind().is_host_accessible() {
+            tensor
+        } else {
+            let runtime = self.registry.runtime(tensor.device())?;
+            downloaded = runtime.transfer(tensor, Device::CPU)?;
+            &downloaded
+        };
+        let tools = self.registry.host_tools()?;
+        // Until the first array is written there is no stack, so that a failure leaves none.
+        let made = match &self.stack {
+            Some(_) => None,
+            None => Some(Slots::for_slices_like(tensor, self.count, self.axis)?),
+        };
+        let Some(Slots { whole, shape, data_type }) = made.as_ref().or(self.stack.as_ref()) else {
+            unreachable!("one of the two is there");
+        };
+        if shape.as_slice() != tensor.shape() {
+            return Err(mismatch(
+                self.written,
+                "shape",
+                format!("{shape:?}"),
+                format!("{:?}", tensor.shape()),
+            ));
+        }
+        if *data_type != tensor.data_type() {
+            let found = tensor.data_type().to_string();
+            return Err(mismatch(self.written, "data type", data_type.to_string(), found));
+        }
+        // SAFETY: the slot is dropped before the next one is made, and the whole given out after.
+        let mut slot = unsafe { ManagedTensor::slice_of(whole, self.axis, self.written) }?;
+        tools.copy(tensor, &mut slot)?;
+        drop(slot);
+        self.stack = made.or_else(|| self.stack.take());
+        self.written += 1;
+        Ok(())
+    }
+
+    /// Hands the stack to the backend `target`. The stacker is empty then, and can be filled again.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::InvalidArgument`] where fewer than `count` arrays were pushed or `count` is zero, and
+    /// as [`ConvertByName::convert`]. The stack stays as it was, to be completed or handed elsewhere.
+    pub fn finish(&mut self, target: &str, options: Options) -> Result<Array> {
+        self.finish_in(self.registry.backend(target)?, options)
+    }
+
+    fn finish_in(&mut self, target: &'static dyn Backend, options: Options) -> Result<Array> {
+        let incomplete = || TensorError::InvalidArgument {
+            what: "the number of arrays",
+            found: self.written.to_string(),
+            expected: format!("the stack needs {}, and at least one", self.count),
+        };
+        let complete = self.written == self.count;
+        let Slots { whole, shape, data_type } =
+            self.stack.take_if(|_| complete).ok_or_else(incomplete)?;
+        let whole = whole
+            .try_unwrap()
+            .unwrap_or_else(|_| unreachable!("every slot was dropped when it was written"));
+        match convert_into(self.registry, Array::new(whole), target, options) {
+            Ok(array) => {
+                self.written = 0;
+                Ok(array)
+            }
+            Err(refused) => {
+                let (array, error) = refused.into_parts();
+                let whole = array.downcast::<ManagedTensor>()?.into_shared();
+                self.stack = Some(Slots { whole, shape, data_type });
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Slots {
+    fn for_slices_like(slice: &ManagedTensor, count: usize, axis: usize) -> Result<Self> {
+        let mut shape = Shape::from_slice(slice.shape());
+        if axis > shape.len() {
+            return Err(no_such_axis(axis, shape.len() + 1));
+        }
+        shape.insert(axis, count);
+        let data_type = slice.data_type();
+        let spec = TensorSpec::row_major(data_type, &shape)?;
+        let bytes = spec.layout.compact_bytes(data_type)?;
+        let memory = HostMemory::zeroed(bytes, data_type.alignment())?;
+        // SAFETY: the memory is initialized with zeros, which are valid for every element type.
+        let whole = unsafe { ManagedTensor::from_host_memory(memory, spec) }?;
+        let shape = Shape::from_slice(slice.shape());
+        Ok(Self { whole: whole.into_shared(), shape, data_type })
+    }
+}
+
+/// The device and element type of all arrays, where these and the shape agree.
+fn check_alike(arrays: &[Array]) -> Result<(Device, DataType)> {
+    let mut all = arrays.iter().map(Array::describe);
+    let first = match all.next() {
+        Some(first) => first?,
+        None => {
+            return Err(Error::from(TensorError::InvalidArgument {
+                what: "the number of arrays",
+                found: "0".to_owned(),
+                expected: "a stack needs at least one".to_owned(),
+            }));
+        }
+    };
+    let host = |device: Device| device.kind().is_host_accessible();
+    for (index, other) in (1..).zip(all) {
+        let Description { data_type, device, layout, .. } = other?;
+        if layout.shape() != first.layout.shape() {
+            let (expected, found) = (first.layout.shape(), layout.shape());
+            return Err(mismatch(index, "shape", format!("{expected:?}"), format!("{found:?}")));
+        }
+        if data_type != first.data_type {
+            let (expected, found) = (first.data_type, data_type);
+            return Err(mismatch(index, "data type", expected.to_string(), found.to_string()));
+        }
+        if device != first.device && !(host(device) && host(first.device)) {
+            let (expected, found) = (first.device, device);
+            return Err(mismatch(index, "device", expected.to_string(), found.to_string()));
+        }
+    }
+    Ok((first.device, first.data_type))
+}
+
+fn mismatch(index: usize, what: &'static str, expected: String, found: String) -> Error {
+    let remedy = match what {
+        "shape" => "nothing is broadcast: reshape or crop it first",
+        "data type" => "nothing is cast: convert it with Options::cast first",
+        _ => "convert it with Options::on first",
+    };
+    Error::Mismatch { index, what, expected, found, remedy }
+}
+
+fn no_such_axis(axis: usize, rank: usize) -> Error {
+    Error::from(TensorError::InvalidArgument {
+        what: "the axis",
+        found: axis.to_string(),
+        expected: format!("it must be below {rank}"),
+    })
+}
