@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{Array, Convert, Options, Registry};
 use candle_core::Tensor;
 use ndarray::{ArrayD, IxDyn};

@@ -1,7 +1,7 @@
 //! Every pair of linked backends: every element type both have, in every layout, by value.
 
 use arraybridge::{
-    Array, Backend, Convert, Copy, DataType, Device, ManagedTensor, Mapping, Options, Refused,
+    Array, Backend, Convert, CopyPolicy, DataType, Device, ManagedTensor, Mapping, Options, Refused,
 };
 use bridge_tests::{counting, pairs, place, registry};
 
@@ -85,12 +85,12 @@ fn copy_always_shares_nothing_and_never_copies_nothing() {
         let array = Array::new(counting(DataType::F32));
         let array = registry().convert(array, source.name(), Options::default()).unwrap();
         let (before, array) = place(array);
-        let always = Options::default().copy(Copy::Always);
+        let always = Options::default().copy(CopyPolicy::Always);
         let copied = registry().convert(array, target.name(), always).unwrap();
         let (after, copied) = place(copied);
         assert_ne!(after, before, "{} to {}", source.name(), target.name());
 
-        let never = Options::default().copy(Copy::Never);
+        let never = Options::default().copy(CopyPolicy::Never);
         let back = registry().convert(copied, source.name(), never);
         let kept = back.unwrap_or_else(Refused::into_value);
         assert_eq!(place(kept).0, after, "{} to {}", target.name(), source.name());
@@ -122,7 +122,7 @@ fn what_lies_in_the_hosts_memory_goes_everywhere_without_a_copy() {
     assert!(hosts().contains(&"opencl") || !bridge_testkit::is_required("opencl"));
     for source in hosts() {
         for target in hosts() {
-            let never = || Options::default().copy(Copy::Never);
+            let never = || Options::default().copy(CopyPolicy::Never);
             let on = |name| {
                 let device = if name == "opencl" { Device::opencl(0) } else { Device::CPU };
                 never().on(device)

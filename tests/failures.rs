@@ -1,8 +1,9 @@
 //! A failed call loses nothing and aborts nothing.
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{
-    Array, Convert, Copy, DataType, Device, Error, ManagedTensor, Options, convert_all,
+    Array, Convert, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, TensorError,
+    convert_all,
 };
 use bridge_tests::{address, counting, registry};
 use candle_core::Tensor;
@@ -20,7 +21,7 @@ fn memory_that_cannot_be_had_is_an_error_and_the_source_comes_back() {
     let before = address(&source);
     let refused = source.convert::<Tensor>().unwrap_err();
     assert!(
-        matches!(refused.error(), Error::OutOfMemory { requested, .. } if *requested == 1 << 48),
+        matches!(refused.error(), Error::Tensor(TensorError::OutOfMemory { requested, .. }) if *requested == 1 << 48),
         "{refused}"
     );
     let source = refused.into_value();
@@ -28,7 +29,7 @@ fn memory_that_cannot_be_had_is_an_error_and_the_source_comes_back() {
 
     let wider = Options::default().cast(DataType::F64);
     let refused = source.convert_to::<ArrayD<f64>>(wider).unwrap_err();
-    assert!(matches!(refused.error(), Error::OutOfMemory { .. }), "{refused}");
+    assert!(matches!(refused.error(), Error::Tensor(TensorError::OutOfMemory { .. })), "{refused}");
 }
 
 #[test]
@@ -36,7 +37,7 @@ fn a_size_beyond_the_address_space_is_an_error() {
     let byte = ManagedTensor::from_vec(vec![7_u8], &[1, 1]).unwrap();
     let giant = byte.broadcast_to(&[1 << 31, 1 << 31]).unwrap();
     let refused = giant.convert_to::<ArrayD<f64>>(Options::default().cast(DataType::F64));
-    assert!(matches!(refused.unwrap_err().error(), Error::TooLarge { .. }));
+    assert!(matches!(refused.unwrap_err().error(), Error::Tensor(TensorError::TooLarge { .. })));
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn a_refused_erased_array_is_the_same_array() {
     let refused = unknown.unwrap_err();
     let text = refused.to_string();
     assert!(text.contains("\"tensorflow\": linked are ndarray, candle"), "{text}");
-    let never = Options::default().cast(DataType::F32).copy(Copy::Never);
+    let never = Options::default().cast(DataType::F32).copy(CopyPolicy::Never);
     let refused = registry().convert(refused.into_value(), "candle", never).unwrap_err();
     let text = refused.to_string();
     assert!(text.contains("float64 has to be cast to float32"), "{text}");
@@ -123,11 +124,14 @@ fn misaligned_memory_is_copied_to_aligned_memory() {
 fn empty_shapes_of_forged_extents_are_refused() {
     for shape in [&[0, usize::MAX][..], &[1 << 40, 1 << 40, 0]] {
         let refused = ManagedTensor::from_vec::<u8>(vec![], shape).unwrap_err();
-        assert!(matches!(refused.error(), Error::TooLarge { .. }), "{refused}");
+        assert!(
+            matches!(refused.error(), Error::Tensor(TensorError::TooLarge { .. })),
+            "{refused}"
+        );
     }
     let many = ManagedTensor::from_vec::<u8>(vec![], &[1 << 60, 0]).unwrap();
     let refused = many.unstack(0).unwrap_err();
-    assert!(matches!(refused.error(), Error::OutOfMemory { .. }), "{refused}");
+    assert!(matches!(refused.error(), Error::Tensor(TensorError::OutOfMemory { .. })), "{refused}");
     let refused = arraybridge::unstack(
         registry(),
         Array::new(refused.into_value()),
@@ -135,7 +139,7 @@ fn empty_shapes_of_forged_extents_are_refused() {
         "ndarray",
         &Options::default(),
     );
-    assert!(matches!(refused.unwrap_err().error(), Error::OutOfMemory { .. }));
+    assert!(matches!(refused.unwrap_err().error(), Error::Tensor(TensorError::OutOfMemory { .. })));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Memory lives as long as anybody needs it, and no longer.
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{Convert, ManagedTensor, Options};
 use candle_core::Tensor;
 use ndarray::{Array2, ArrayD};

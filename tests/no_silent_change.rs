@@ -1,8 +1,9 @@
 //! No element type changes unless it is asked for, and what is asked for is exact.
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{
-    Array, Convert, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, Options, Overflow,
+    Array, Convert, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor, Options,
+    Overflow,
 };
 use bridge_tests::{counting, registry, values};
 use candle_core::{DType, Tensor};
@@ -65,7 +66,7 @@ fn packed_floats_pass_through_candle_as_their_bytes() {
         let spec = arraybridge::TensorSpec { data_type, layout };
         // SAFETY: six packed elements take exactly these initialized bytes.
         let tensor = unsafe { ManagedTensor::from_host_memory(memory, spec) }.unwrap();
-        let tensor: Tensor = tensor.convert_to(Options::default().copy(Copy::Never)).unwrap();
+        let tensor: Tensor = tensor.convert_to(Options::default().copy(CopyPolicy::Never)).unwrap();
         assert_eq!(tensor.dims(), [2, 3]);
         let tensor: ManagedTensor = tensor.convert().unwrap();
         assert_eq!(tensor.data_type(), data_type);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use arraybridge::{Convert, Copy, Counters, Observer, Options, Record, observe};
+use arraybridge::{Convert, CopyPolicy, Counters, Observer, Options, Record, observe};
 use candle_core::Tensor;
 use ndarray::array;
 
@@ -13,7 +13,7 @@ fn counters_count_by_pair_and_way() {
     for _ in 0..3 {
         let _: Tensor = array![1.0_f32, 2.0].convert().unwrap();
     }
-    let always = Options::default().copy(Copy::Always);
+    let always = Options::default().copy(CopyPolicy::Always);
     let _: Tensor = array![1.0_f32, 2.0].convert_to(always).unwrap();
     std::thread::spawn(|| {
         let _: Tensor = array![1.0_f32].convert().unwrap();
@@ -59,16 +59,17 @@ fn an_observer_may_convert_and_a_refusal_is_not_reported() {
 
 #[test]
 fn a_copy_that_only_carrying_it_out_shows_is_reported() {
-    use arraybridge::candle::Candle;
+    use arraybridge::backends::candle::Candle;
     use arraybridge::{Array, ManagedTensor, Registration, Registry, Step};
     use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, Faults};
 
     let registry = Registry::new([
         Registration::backend(&FakeAccelerator),
+        Registration::runtime(&FakeAccelerator),
+        Registration::allocator(&FakeAccelerator),
         Registration::backend(&Candle),
         Registration::host_tools(&bridge_host::HostKernels),
-    ])
-    .unwrap();
+    ]);
     let on_device = || {
         let array = Array::new(ManagedTensor::from_vec(vec![1_f32; 6], &[2, 3]).unwrap());
         let there = Options::default().on(DEVICES[0]);
@@ -91,20 +92,21 @@ fn a_copy_that_only_carrying_it_out_shows_is_reported() {
 
 #[test]
 fn a_vector_that_a_device_uses_in_place_comes_back_as_a_vector() {
-    use arraybridge::candle::Candle;
+    use arraybridge::backends::candle::Candle;
     use arraybridge::{Array, ManagedTensor, Registration, Registry};
     use bridge_testkit::fake_accelerator::{FakeAccelerator, UNIFIED};
 
     let registry = Registry::new([
         Registration::backend(&FakeAccelerator),
+        Registration::runtime(&FakeAccelerator),
+        Registration::allocator(&FakeAccelerator),
         Registration::backend(&Candle),
         Registration::host_tools(&bridge_host::HostKernels),
-    ])
-    .unwrap();
+    ]);
     let array = Array::new(ManagedTensor::from_vec(vec![1_f32; 64], &[64]).unwrap());
-    let there = Options::default().on(UNIFIED).copy(Copy::Never);
+    let there = Options::default().on(UNIFIED).copy(CopyPolicy::Never);
     let array = registry.convert(array, "fake-accelerator", there).unwrap();
-    let never = Options::default().copy(Copy::Never);
+    let never = Options::default().copy(CopyPolicy::Never);
     let (_, report) = registry.convert_reported(array, "candle", never).unwrap();
     let names: Vec<_> = report.steps.iter().map(arraybridge::Step::name).collect();
     assert_eq!(names, ["map", "move"]);

@@ -1,13 +1,13 @@
 //! Read-only is enforced: writing needs unique ownership.
 
-use arraybridge::ndarray::SharedArray;
-use arraybridge::{Access, Convert, Error, ManagedTensor};
+use arraybridge::backends::ndarray::SharedArray;
+use arraybridge::{Access, Convert, Error, ManagedTensor, TensorError};
 use candle_core::{Device, Tensor};
 use ndarray::array;
 
 fn is_refused(shared: &mut SharedArray<f32>, word: &str) {
     let error = shared.view_mut().unwrap_err();
-    assert!(matches!(error, Error::NotWritable { .. }), "{error}");
+    assert!(matches!(error, Error::Tensor(TensorError::NotWritable { .. })), "{error}");
     assert!(error.to_string().contains(word), "{error}");
 }
 
@@ -61,9 +61,9 @@ fn a_read_only_vector_is_copied_not_moved_into_an_owned_array() {
 #[cfg(feature = "torch")]
 #[test]
 fn memory_that_candle_lent_to_torch_is_candles_own_again() {
-    use arraybridge::{Copy, Options};
+    use arraybridge::{CopyPolicy, Options};
 
-    let never = Options::default().copy(Copy::Never);
+    let never = Options::default().copy(CopyPolicy::Never);
     let candle = Tensor::new(&[1_f32, 2.0], &Device::Cpu).unwrap();
     let (again, id) = (candle.clone(), candle.id());
     let torch: tch::Tensor = candle.convert_to(never.ignore_read_only()).unwrap();

@@ -1,8 +1,9 @@
 //! What is linked is registered, once, in a fixed order.
 
-use arraybridge::ndarray::{Ndarray, SharedArray};
+use arraybridge::backends::ndarray::{Ndarray, SharedArray};
 use arraybridge::{
     Availability, Backend, Descriptor, DeviceKind, Error, NativeType, Registration, Registry,
+    Unavailable,
 };
 use bridge_tests::registry;
 
@@ -53,13 +54,8 @@ fn registering_by_hand_what_is_linked_is_harmless() {
 /// A backend that claims a name or alias.
 struct Claims<const ALIAS: bool>;
 
-static BY_NAME: Descriptor = Descriptor {
-    name: "ndarray",
-    aliases: &[],
-    framework: "a test",
-    priority: 0,
-    device_kinds: &[DeviceKind::Cpu],
-};
+static BY_NAME: Descriptor =
+    Descriptor { name: "ndarray", aliases: &[], framework: "a test", priority: 0 };
 static BY_ALIAS: Descriptor = Descriptor { name: "other", aliases: &["ND"], ..BY_NAME };
 
 impl<const ALIAS: bool> Backend for Claims<ALIAS> {
@@ -68,7 +64,7 @@ impl<const ALIAS: bool> Backend for Claims<ALIAS> {
     }
     fn availability(&self) -> Availability {
         let reason = "it is a test".to_owned();
-        Availability::Unavailable { reason, remedy: "run a real one".to_owned() }
+        Availability::Unavailable(Unavailable { reason, remedy: "run a real one".to_owned() })
     }
     fn native_types(&self) -> &'static [NativeType] {
         &[]
@@ -95,7 +91,7 @@ fn registering_a_stranger_after_the_first_use_is_an_error() {
 
 #[test]
 fn an_unavailable_backend_says_why_and_what_to_do() {
-    let registry = Registry::new([Registration::backend(&Claims::<true>)]).unwrap();
+    let registry = Registry::new([Registration::backend(&Claims::<true>)]);
     let array = arraybridge::Array::new(ndarray::array![1.0_f32]);
     let refused = registry.convert(array, "other", arraybridge::Options::default()).unwrap_err();
     let text = refused.to_string();

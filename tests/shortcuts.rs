@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arraybridge::ndarray::{Ndarray, SharedArray};
+use arraybridge::backends::ndarray::{Ndarray, SharedArray};
 use arraybridge::{
     Array, Convert, Converter, Description, Error, Options, Refused, Registration, Registry, Step,
 };
@@ -57,11 +57,10 @@ impl Converter for Shortcut {
 fn registry_with(converter: &'static Shortcut) -> Registry {
     Registry::new([
         Registration::backend(&Ndarray),
-        Registration::backend(&arraybridge::candle::Candle),
+        Registration::backend(&arraybridge::backends::candle::Candle),
         Registration::host_tools(&HostKernels),
         Registration::converter(converter),
     ])
-    .unwrap()
 }
 
 /// An array that candle can only take by copying: others hold its memory.
@@ -105,7 +104,7 @@ fn where_a_shortcut_refuses_the_general_way_is_taken() {
     assert!(report.declined[0].to_string().contains("not today"), "{:?}", report.declined);
 
     let (array, _other) = shared();
-    let never = Options::default().copy(arraybridge::Copy::Never);
+    let never = Options::default().copy(arraybridge::CopyPolicy::Never);
     let refused = registry.convert(Array::new(array), "candle", never).unwrap_err();
     assert!(matches!(refused.error(), Error::WouldCopy { .. }), "{refused}");
     assert!(refused.into_value().downcast::<SharedArray<f32>>().is_ok());
@@ -176,7 +175,7 @@ fn a_shortcut_is_taken_only_to_the_array_type_it_makes() {
     let tensor = || Tensor::new(&[1_f32, 2.0], &candle_core::Device::Cpu).unwrap();
     let owned: ndarray::Array1<f32> = tensor().convert().unwrap();
     assert_eq!(owned, ndarray::array![1.0, 2.0]);
-    let always = Options::default().copy(arraybridge::Copy::Always);
+    let always = Options::default().copy(arraybridge::CopyPolicy::Always);
     let shared: SharedArray<f32> = tensor().convert_to(always).unwrap();
     assert_eq!(shared.view(), ndarray::array![42.0].into_dyn());
 }

@@ -1,6 +1,6 @@
 //! Stacking, unstacking and mapping over slices, on any backend.
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{
     Array, Convert, DataType, Error, ManagedTensor, Options, Result, Stacker, map_slices, stack,
     unstack,

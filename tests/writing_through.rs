@@ -1,11 +1,11 @@
 //! One memory under several frameworks: what one writes, the others read.
 #![cfg(any(feature = "torch", feature = "opencl"))]
 
-use arraybridge::ndarray::SharedArray;
-use arraybridge::{Convert, Copy, Options};
+use arraybridge::backends::ndarray::SharedArray;
+use arraybridge::{Convert, CopyPolicy, Options};
 use ndarray::{ArrayD, array};
 
-const NEVER: fn() -> Options = || Options::default().copy(Copy::Never);
+const NEVER: fn() -> Options = || Options::default().copy(CopyPolicy::Never);
 
 fn numbers() -> ArrayD<f32> {
     array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]].into_dyn()
@@ -64,13 +64,13 @@ mod torch {
 #[cfg(feature = "opencl")]
 mod opencl {
     use super::*;
-    use arraybridge::opencl::{ClArray, OpenCl};
+    use arraybridge::backends::opencl::{ClArray, OpenCl};
     use arraybridge::{Backend, ManagedTensor};
 
     /// Whether there is a device that shares the host's memory; said where there is none.
     #[expect(clippy::print_stderr, reason = "what is not tested is said")]
     fn shares_memory() -> bool {
-        let shares = arraybridge::opencl::ClDevice::all()
+        let shares = arraybridge::backends::opencl::ClDevice::all()
             .is_ok_and(|all| all.iter().any(|one| one.capabilities().shares_host_memory()));
         if !shares {
             assert!(!bridge_testkit::is_required("opencl"), "{:?}", OpenCl.availability());
@@ -98,7 +98,7 @@ mod opencl {
         if !shares_memory() {
             return;
         }
-        let queue = arraybridge::opencl::ClDevice::all().unwrap()[0].queue().unwrap();
+        let queue = arraybridge::backends::opencl::ClDevice::all().unwrap()[0].queue().unwrap();
         let array = ClArray::from_slice(&queue, &[1_i32, 2, 3, 4], &[4]).unwrap();
         let mut shared: SharedArray<i32> = array.convert_to(NEVER()).unwrap();
         shared.view_mut().unwrap()[2] = 30;

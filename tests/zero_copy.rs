@@ -1,12 +1,12 @@
 //! Which conversions share or move memory: shown by addresses.
 
-use arraybridge::ndarray::SharedArray;
-use arraybridge::{Convert, Copy, Error, ManagedTensor, Options};
+use arraybridge::backends::ndarray::SharedArray;
+use arraybridge::{Convert, CopyPolicy, Error, ManagedTensor, Options};
 use bridge_tests::address;
 use candle_core::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Slice, array};
 
-const NEVER: fn() -> Options = || Options::default().copy(Copy::Never);
+const NEVER: fn() -> Options = || Options::default().copy(CopyPolicy::Never);
 
 fn candle_address(tensor: &Tensor) -> usize {
     address(&tensor.clone().convert::<ManagedTensor>().unwrap())

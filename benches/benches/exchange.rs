@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{Array, Convert, Options, Registry};
 use candle_core::Tensor;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};

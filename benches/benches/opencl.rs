@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use arraybridge::opencl::{ClArray, ClDevice, ClQueue};
+use arraybridge::backends::opencl::{ClArray, ClDevice, ClQueue};
 use arraybridge::{Array, Device, ManagedTensor, Options, Registry};
 use bridge_benches::PythonPeer;
 use bridge_benches::opencl_calls::RawBuffer;

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{Convert, ManagedTensor};
 use bridge_benches::PythonPeer;
 use bridge_benches::libtorch_dlpack::{from_dlpack, to_dlpack};

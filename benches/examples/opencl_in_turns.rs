@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use arraybridge::ManagedTensor;
-use arraybridge::opencl::{ClArray, ClDevice};
+use arraybridge::backends::opencl::{ClArray, ClDevice};
 use bridge_benches::opencl_calls::RawBuffer;
 
 const TURNS: usize = 500;

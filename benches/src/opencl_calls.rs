@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use arraybridge::opencl::ClQueue;
+use arraybridge::backends::opencl::ClQueue;
 use opencl3::command_queue::{enqueue_read_buffer, enqueue_write_buffer};
 use opencl3::event::release_event;
 use opencl3::memory::{CL_MEM_READ_WRITE, create_buffer, release_mem_object};

@@ -9,12 +9,13 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arraybridge::cuda::cudarc::driver::result;
-use arraybridge::cuda::cudarc::driver::sys;
-use arraybridge::cuda::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
-use arraybridge::cuda::{Cuda, CudaArray, pinned, thread_stream};
+use arraybridge::backends::cuda::cudarc::driver::result;
+use arraybridge::backends::cuda::cudarc::driver::sys;
+use arraybridge::backends::cuda::cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+use arraybridge::backends::cuda::{Cuda, CudaArray, pinned, thread_stream};
 use arraybridge::{
     Availability, Backend, DataType, Device, ManagedTensor, NativeArray, Overflow, TensorSpec,
+    Unavailable,
 };
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
@@ -33,7 +34,7 @@ const COLUMNS: usize = 4096;
 fn has_gpu() -> bool {
     match Cuda.availability() {
         Availability::Ready { .. } => true,
-        Availability::Unavailable { reason, remedy } => {
+        Availability::Unavailable(Unavailable { reason, remedy }) => {
             eprintln!("cuda: not measured: {reason}; {remedy}");
             false
         }

@@ -10,7 +10,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::time::Instant;
 
-use arraybridge::cuda::CudaArray;
+use arraybridge::backends::cuda::CudaArray;
 use arraybridge::{DeviceKind, ManagedTensor, Stream};
 
 /// A Python object; a versioned tensor of DLPack.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use arraybridge::{Copy, DataType, Device, Overflow};
+use arraybridge::{CopyPolicy, DataType, Device, Overflow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-use arraybridge::{Error, Refused};
+use arraybridge::{DataTypeError, DeviceError, Error, Refused, TensorError};
 
 /// The result of everything that can fail.
 pub(crate) type Outcome<T> = Result<T, Failure>;
@@ -121,8 +121,8 @@ impl From<Error> for Failure {
         let wrong_usage = matches!(
             error,
             Error::UnknownBackend { .. }
-                | Error::UnknownDevice { .. }
-                | Error::UnknownDataType { .. }
+                | Error::Tensor(TensorError::Device(DeviceError::Unknown { .. }))
+                | Error::Tensor(TensorError::DataType(DataTypeError::Unknown { .. }))
         );
         let failure = Self::new(error.to_string());
         let failure = match &error {

@@ -83,9 +83,7 @@ impl ConvertByName for Registry {
                 let report = Report::of(plan, found.data_type, found.layout.shape());
                 Ok((array, report))
             }
-            Ok(Meeting::Apart(ends)) => {
-                ends.route(self, &options).run_reported(&ends, array)
-            }
+            Ok(Meeting::Apart(ends)) => ends.route(self, &options).run_reported(&ends, array),
             Err(error) => Err(Refused::new(array, error)),
         }
     }

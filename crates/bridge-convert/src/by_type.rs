@@ -193,8 +193,7 @@ impl<S: NativeArray<A>, A: 'static, T: NativeArray<B>, B: 'static> Ends for Type
     }
 
     fn restore(&self, tensor: ManagedTensor) -> S {
-        S::import(tensor)
-            .unwrap_or_else(|refused| broken_law(type_name::<S>(), refused.error()))
+        S::import(tensor).unwrap_or_else(|refused| broken_law(type_name::<S>(), refused.error()))
     }
 
     fn import(&self, tensor: ManagedTensor) -> Result<T, Refused<ManagedTensor>> {

@@ -59,7 +59,11 @@ impl<'a> Copies<'a> {
                 let (runtime, to) = (self.registry.runtime(from)?, Device::CPU);
                 self.on_device(to, self.current.data_type(), |from| runtime.transfer(from, to))
             }
-            Step::Copy | Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share
+            Step::Copy
+            | Step::Stay
+            | Step::Shortcut { .. }
+            | Step::Move
+            | Step::Share
             | Step::Map { .. } => self.copy(),
         }
     }

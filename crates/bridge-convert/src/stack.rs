@@ -2,7 +2,8 @@
 
 use bridge_core::{
     Array, Backend, DataType, Description, Device, Error, HostMemory, ManagedTensor, NativeType,
-    Options, Refused, Registry, Result, Shape, SharedTensor, TensorError, TensorSpec, vec_with_room,
+    Options, Refused, Registry, Result, Shape, SharedTensor, TensorError, TensorSpec,
+    vec_with_room,
 };
 
 use crate::by_name::{ConvertByName, convert_into};
@@ -105,9 +106,8 @@ pub fn unstack(
     for index in 0..count {
         // SAFETY: each index is taken once, and the whole is not given out while a slice lives.
         let slice = unsafe { whole.slice(index) };
-        let slice = slice.and_then(|slice| {
-            Ok(registry.convert(Array::new(slice), target, *options)?)
-        });
+        let slice =
+            slice.and_then(|slice| Ok(registry.convert(Array::new(slice), target, *options)?));
         match slice {
             Ok(slice) => slices.push(slice),
             Err(error) => {

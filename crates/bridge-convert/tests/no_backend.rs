@@ -1,5 +1,6 @@
 //! A program that links no backend: it compiles, and is told what to do.
 
+use bridge_convert::ConvertByName;
 use bridge_core::{Array, Error, ManagedTensor, Options, Registry};
 
 #[test]
@@ -20,10 +21,11 @@ fn a_program_without_backends_is_told_how_to_get_one() {
 
 #[test]
 fn a_program_without_host_tools_is_told_so_when_it_copies() {
-    use bridge_core::{Convert, Copy};
+    use bridge_convert::Convert;
+    use bridge_core::CopyPolicy;
     let tensor = ManagedTensor::from_vec(vec![1_u8, 2], &[2]).unwrap();
     let address = tensor.data();
-    let options = Options::default().copy(Copy::Always);
+    let options = Options::default().copy(CopyPolicy::Always);
     let refused = tensor.convert_to::<ManagedTensor>(options).unwrap_err();
     assert!(matches!(refused.error(), Error::Unsupported { .. }), "{refused}");
     assert!(refused.to_string().contains("bridge-host"), "{refused}");

@@ -83,9 +83,7 @@ impl dyn Backend {
     pub fn devices(&self) -> Result<Cow<'static, [Device]>> {
         match self.checked_availability() {
             Availability::Ready { devices } => Ok(devices),
-            Availability::Unavailable(why) => {
-                Err(Error::Unavailable { backend: self.name(), why })
-            }
+            Availability::Unavailable(why) => Err(Error::Unavailable { backend: self.name(), why }),
         }
     }
 

@@ -25,12 +25,8 @@ use crate::native::{NativeArray, NativeType};
 #[derive(Debug, Clone, Copy)]
 pub struct Dlpack;
 
-static DESCRIPTOR: Descriptor = Descriptor {
-    name: "dlpack",
-    aliases: &[],
-    framework: "DLPack 1.3",
-    priority: 0,
-};
+static DESCRIPTOR: Descriptor =
+    Descriptor { name: "dlpack", aliases: &[], framework: "DLPack 1.3", priority: 0 };
 
 impl Backend for Dlpack {
     fn descriptor(&self) -> &'static Descriptor {

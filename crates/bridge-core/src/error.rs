@@ -236,7 +236,9 @@ fn cast_advice(data_type: DataType, remedy: Option<DataType>, supported: &[DataT
     let castable: Vec<_> = supported.iter().filter(of_numbers).collect();
     match castable.as_slice() {
         [] if supported.is_empty() => "it has no element types".to_owned(),
-        [] => "it has no complex numbers: convert the real and the imaginary parts apart".to_owned(),
+        [] => {
+            "it has no complex numbers: convert the real and the imaginary parts apart".to_owned()
+        }
         [only] => format!(
             "its elements are {only}: ask for an array type that has {data_type}, or cast to {only}, \
              which does not hold every value"

@@ -265,7 +265,9 @@ impl Registry {
             },
             None => Err(Error::Unsupported {
                 what: format!("memory of {device}"),
-                remedy: format!("link a backend for {kind} (arraybridge has Cargo features for it)"),
+                remedy: format!(
+                    "link a backend for {kind} (arraybridge has Cargo features for it)"
+                ),
             }),
         }
     }
@@ -277,6 +279,16 @@ impl Registry {
     ) -> impl Iterator<Item = &'static dyn Runtime> + '_ {
         let is_for = move |runtime: &&dyn Runtime| runtime.device_kinds().contains(&kind);
         self.runtimes.iter().copied().filter(is_for)
+    }
+
+    /// Every runtime, whether or not it serves a device here, in the fixed order.
+    pub fn runtimes(&self) -> &[&'static dyn Runtime] {
+        &self.runtimes
+    }
+
+    /// Every allocator, whether or not it holds memory here, in the fixed order.
+    pub fn every_allocator(&self) -> &[&'static dyn Allocator] {
+        &self.allocators
     }
 
     /// Everybody who holds memory of `device`, in the fixed order.

@@ -73,8 +73,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     ///
     /// Where the device reports one, or there is no such cast.
-    fn cast(&self, tensor: &ManagedTensor, to: DataType, overflow: Overflow)
-    -> Result<ManagedTensor>;
+    fn cast(
+        &self,
+        tensor: &ManagedTensor,
+        to: DataType,
+        overflow: Overflow,
+    ) -> Result<ManagedTensor>;
 
     /// Whether [`cast`](Self::cast) goes from one element type to the other. Where it does not, a
     /// conversion casts on the host. By default it does.

@@ -3,9 +3,7 @@
 use std::any::TypeId;
 use std::sync::{Mutex, PoisonError};
 
-use bridge_core::{
-    Access, Array, Converter, Copy, Description, DeviceKind, Options, Ownership, Refused, Result,
-};
+use bridge_core::{Access, Array, Converter, CopyPolicy, Description, DeviceKind, Options, Ownership, Refused, Result};
 use bridge_cpu::candle::Candle;
 use bridge_cuda::CudaArray;
 use candle_core::{CudaDevice, Tensor};
@@ -69,7 +67,7 @@ impl Converter for TakeSlice {
             && source.ownership == Ownership::Kept
             && source.layout.is_row_major()
             && SUPPORTED.contains(&source.data_type)
-            && options.copy_policy() != Copy::Always
+            && options.copy_policy() != CopyPolicy::Always
             && options.device().is_none_or(|device| device == source.device)
             && options.data_type().is_none_or(|data_type| data_type == source.data_type)
             && device(source.device.ordinal() as usize).is_some()

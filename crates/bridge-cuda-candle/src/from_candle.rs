@@ -1,9 +1,6 @@
 //! From a tensor of candle to an array.
 
-use bridge_core::{
-    Access, DataType, Device, Layout, ManagedTensor, Owner, Refused, Result, Stream, Strides,
-    TensorSpec,
-};
+use bridge_core::{Access, DataType, Device, Layout, ManagedTensor, Owner, Refused, Result, Stream, Strides, TensorSpec};
 use bridge_cuda::CudaArray;
 use bridge_cuda::cudarc::driver::{CudaStream, DevicePtr};
 use candle_core::cuda_backend::CudaStorageSlice as Slice;

@@ -2,7 +2,7 @@
 
 use bridge_core::{
     Access, DataType, Device, Error, Layout, ManagedTensor, NativeArray, Overflow, Refused, Result,
-    Stream, TensorSpec,
+    Stream, TensorError, TensorSpec,
 };
 
 use crate::consumer::ConsumerStream;
@@ -37,7 +37,7 @@ impl CudaArray {
     /// # Errors
     ///
     /// [`Error::Unavailable`] without a driver, [`Error::DeviceUnavailable`],
-    /// [`Error::OutOfMemory`], and as [`TensorSpec::row_major`].
+    /// [`TensorError::OutOfMemory`], and as [`TensorSpec::row_major`].
     pub fn zeros(data_type: DataType, shape: &[usize], device: Device) -> Result<Self> {
         allocate::zeros(&TensorSpec::row_major(data_type, shape)?, device).map(Self)
     }
@@ -75,7 +75,7 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTensor`] where the memory is not where the tensor says it is (another
+    /// [`TensorError::InvalidTensor`] where the memory is not where the tensor says it is (another
     /// device's, another context's, the host's, freed), or not aligned, and [`Error::Unsupported`]
     /// for other kinds of device. The tensor comes back.
     pub fn from_tensor(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
@@ -117,7 +117,7 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`], and where the device reports one. The array comes back.
+    /// [`TensorError::OutOfMemory`], and where the device reports one. The array comes back.
     pub fn download(self) -> Result<Pending<(ManagedTensor, Self)>, Refused<Self>> {
         let started = transfer::on_gpu(&self.0).and_then(|gpu| {
             let Some(gpu) = gpu else {
@@ -144,7 +144,7 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where the target is of another element type or shape, or not pinned,
+    /// [`TensorError::InvalidArgument`] where the target is of another element type or shape, or not pinned,
     /// row-major and nobody else's. Array and target come back.
     #[expect(clippy::type_complexity, reason = "both sides of the copy come back")]
     pub fn download_to(
@@ -161,7 +161,7 @@ impl CudaArray {
                     // else's, and is kept until the event.
                     unsafe { download::start_pinned(&self.0, gpu, target.first_element()) }
                 }
-                _ => Err(Error::InvalidArgument {
+                _ => Err(Error::Tensor(TensorError::InvalidArgument {
                     what: "the target",
                     found: format!("{} {:?} on {}", target.data_type(), target.shape(), target.device()),
                     expected: format!(
@@ -170,7 +170,7 @@ impl CudaArray {
                         self.data_type(),
                         self.shape()
                     ),
-                }),
+                })),
             }
         });
         match started {
@@ -191,7 +191,7 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`], and where the device reports one.
+    /// [`TensorError::OutOfMemory`], and where the device reports one.
     pub fn to_host(&self) -> Result<ManagedTensor> {
         transfer::transfer(&self.0, Device::CPU)
     }
@@ -210,7 +210,7 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCast`], [`Error::ValueOutOfRange`], [`Error::OutOfMemory`], and where the device
+    /// [`Error::NoCast`], [`Error::ValueOutOfRange`], [`TensorError::OutOfMemory`], and where the device
     /// reports one.
     pub fn cast(&self, to: DataType, overflow: Overflow) -> Result<Self> {
         on_device::cast(&self.0, to, overflow).map(Self)

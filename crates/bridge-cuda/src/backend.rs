@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use bridge_core::{
-    Availability, Backend, DataType, Description, Descriptor, Detail, Device, DeviceKind,
-    DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Registration,
-    Result, TensorSpec,
+    Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
+    DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Rank, Refused,
+    Registration, Result, Runtime, TensorSpec, Unavailable,
 };
 
 use crate::array::CudaArray;
@@ -18,8 +18,6 @@ use crate::{allocate, details, driver, mapping, on_device, transfer};
 #[derive(Debug, Clone, Copy)]
 pub struct Cuda;
 
-bridge_core::inventory::submit! { Registration::backend(&Cuda) }
-
 /// The kinds of memory an array can be in; copies go to the first.
 pub(crate) const KINDS: &[DeviceKind] =
     &[DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
@@ -29,7 +27,6 @@ static DESCRIPTOR: Descriptor = Descriptor {
     aliases: &["cudarc", "nvidia"],
     framework: "CUDA, over cudarc 0.19",
     priority: 60,
-    device_kinds: KINDS,
 };
 
 impl Backend for Cuda {
@@ -40,10 +37,7 @@ impl Backend for Cuda {
     fn availability(&self) -> Availability {
         match driver::find() {
             Ok(driver) => Availability::Ready { devices: Cow::Owned(driver.devices()) },
-            Err(lack) => Availability::Unavailable {
-                reason: lack.reason.clone(),
-                remedy: lack.remedy.clone(),
-            },
+            Err(lack) => Availability::Unavailable(lack.clone()),
         }
     }
 
@@ -53,6 +47,21 @@ impl Backend for Cuda {
 
     fn details(&self) -> Vec<Detail> {
         details::details()
+    }
+}
+
+impl Runtime for Cuda {
+    fn backend(&self) -> &'static dyn Backend {
+        &Cuda
+    }
+
+    fn device_kinds(&self) -> &'static [DeviceKind] {
+        KINDS
+    }
+
+    /// Pinned and managed memory too, which is no device of its own.
+    fn serves(&self, device: Device) -> Option<Rank> {
+        is_here(device).then_some(Rank::Native)
     }
 
     fn mapping(&self, found: &Description, to: Device) -> Mapping {
@@ -67,19 +76,15 @@ impl Backend for Cuda {
         mapping::map(tensor, to)
     }
 
-    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
-        allocate::zeros(spec, device)
-    }
-
     fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
         transfer::transfer(tensor, to)
     }
 
-    fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
+    fn copy(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
         on_device::copied(tensor)
     }
 
-    fn cast_on_device(
+    fn cast(
         &self,
         tensor: &ManagedTensor,
         to: DataType,
@@ -97,8 +102,22 @@ impl Backend for Cuda {
         let gpus = &driver::require()?.gpus;
         gpus.iter().filter_map(Gpu::opened).try_for_each(Opened::synchronize)
     }
+}
 
-    fn memory(&self, device: Device) -> Result<DeviceMemory> {
+impl Allocator for Cuda {
+    fn backend(&self) -> &'static dyn Backend {
+        &Cuda
+    }
+
+    fn holds(&self, device: Device) -> bool {
+        is_here(device)
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        allocate::zeros(spec, device)
+    }
+
+    fn usage(&self, device: Device) -> Result<DeviceMemory> {
         if device.kind() != DeviceKind::Cuda {
             driver::host_kind(device)?;
             return Err(Error::Unsupported {
@@ -114,7 +133,7 @@ impl Backend for Cuda {
         Ok(DeviceMemory { total: total as u64, free })
     }
 
-    fn release_cached(&self, device: Device) -> Result<u64> {
+    fn trim(&self, device: Device) -> Result<u64> {
         if device.kind() != DeviceKind::Cuda {
             driver::host_kind(device)?;
             return Ok(release_staging());
@@ -125,5 +144,14 @@ impl Backend for Cuda {
         let _current = gpu.enter()?;
         // SAFETY: the context is current.
         unsafe { gpu.pool.trim() }
+    }
+}
+
+/// Whether there is such a device, or such memory of the host.
+fn is_here(device: Device) -> bool {
+    match device.kind() {
+        DeviceKind::Cuda => driver::gpu(device).is_ok(),
+        kind if KINDS.contains(&kind) => driver::host_kind(device).is_ok(),
+        _ => false,
     }
 }

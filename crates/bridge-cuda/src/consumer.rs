@@ -1,6 +1,6 @@
 //! Streams by DLPack's numbers: on which one a consumer will use an array.
 
-use bridge_core::{Error, Result};
+use bridge_core::{Error, Result, TensorError};
 
 use crate::stream::{LEGACY, PER_THREAD};
 
@@ -32,7 +32,7 @@ impl ConsumerStream {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for 0, which could mean either default stream, and below -1.
+    /// [`TensorError::InvalidArgument`] for 0, which could mean either default stream, and below -1.
     pub fn from_dlpack(number: Option<i64>) -> Result<Self> {
         let Some(number) = number else { return Ok(Self::Legacy) };
         match u64::try_from(number) {
@@ -40,14 +40,14 @@ impl ConsumerStream {
             Ok(PER_THREAD) => Ok(Self::PerThread),
             Ok(handle) if handle > PER_THREAD => Ok(Self::Handle(handle)),
             Err(_) if number == -1 => Ok(Self::Unordered),
-            _ => Err(Error::InvalidArgument {
+            _ => Err(Error::Tensor(TensorError::InvalidArgument {
                 what: "the stream number",
                 found: number.to_string(),
                 expected: "None or 1 for the legacy default stream, 2 for the per-thread one, a \
                            stream's handle, or -1 for no ordering; 0 could mean either default \
                            stream"
                     .to_owned(),
-            }),
+            })),
         }
     }
 

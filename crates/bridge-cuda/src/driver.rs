@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::sync::OnceLock;
 
-use bridge_core::{Device, DeviceKind, Error, Result};
+use bridge_core::{Device, DeviceKind, Error, Result, Unavailable};
 use cudarc::driver::sys::{self, CUresult};
 use cudarc::driver::{DriverError, result};
 
@@ -25,13 +25,6 @@ pub(crate) struct Driver {
     pub(crate) gpus: Vec<Gpu>,
 }
 
-/// Why there is none, and what to do.
-#[derive(Debug, Clone)]
-pub(crate) struct Lack {
-    pub(crate) reason: String,
-    pub(crate) remedy: String,
-}
-
 impl Driver {
     /// Its devices: the GPUs, pinned memory, and each GPU's managed memory.
     pub(crate) fn devices(&self) -> Vec<Device> {
@@ -42,18 +35,14 @@ impl Driver {
 }
 
 /// The driver of this process; the first answer stays.
-pub(crate) fn find() -> Result<&'static Driver, &'static Lack> {
-    static DRIVER: OnceLock<Result<Driver, Lack>> = OnceLock::new();
+pub(crate) fn find() -> Result<&'static Driver, &'static Unavailable> {
+    static DRIVER: OnceLock<Result<Driver, Unavailable>> = OnceLock::new();
     DRIVER.get_or_init(load).as_ref()
 }
 
 /// The driver, or the error that says why there is none.
 pub(crate) fn require() -> Result<&'static Driver> {
-    find().map_err(|lack| Error::Unavailable {
-        backend: NAME,
-        reason: lack.reason.clone(),
-        remedy: lack.remedy.clone(),
-    })
+    find().map_err(|lack| Error::Unavailable { backend: NAME, why: lack.clone() })
 }
 
 /// The GPU that a device of kind `cuda` is.
@@ -76,10 +65,10 @@ fn absent(driver: &Driver, asked: Device) -> Error {
     Error::DeviceUnavailable { backend: NAME, asked, available: driver.devices() }
 }
 
-fn load() -> Result<Driver, Lack> {
+fn load() -> Result<Driver, Unavailable> {
     let library = library()?;
     if let Some(missing) = FUNCTIONS.iter().find(|name| !has(&library, name)) {
-        return Err(Lack {
+        return Err(Unavailable {
             reason: format!("the driver's library has no function {missing}"),
             remedy:
                 "install an NVIDIA driver for CUDA 12.0 or later (525 or later); a stub library \
@@ -91,7 +80,7 @@ fn load() -> Result<Driver, Lack> {
     std::mem::forget(library);
     let version = version().map_err(|error| unexpected("tell its version", error))?;
     if version < OLDEST {
-        return Err(Lack {
+        return Err(Unavailable {
             reason: format!("the NVIDIA driver is too old: it supports CUDA {}", dotted(version)),
             remedy: format!(
                 "update the driver to one for CUDA {} or later (525 or later)",
@@ -113,11 +102,11 @@ fn load() -> Result<Driver, Lack> {
 const LIBRARIES: &[&str] =
     if cfg!(windows) { &["nvcuda.dll"] } else { &["libcuda.so", "libcuda.so.1"] };
 
-fn library() -> Result<libloading::Library, Lack> {
+fn library() -> Result<libloading::Library, Unavailable> {
     // SAFETY: loading the driver's library runs its initializers, which are made to be run in any
     // process; it is never unloaded once it is used.
     let mut found = LIBRARIES.iter().map(|name| unsafe { libloading::Library::new(*name) });
-    found.find_map(Result::ok).ok_or_else(|| Lack {
+    found.find_map(Result::ok).ok_or_else(|| Unavailable {
         reason: format!("there is no NVIDIA driver: {} cannot be loaded", LIBRARIES.join(" and ")),
         remedy: "install the NVIDIA driver; in a container, start it with GPUs (--gpus all)"
             .to_owned(),
@@ -189,7 +178,7 @@ fn version() -> Result<i32, DriverError> {
 }
 
 /// What the driver says when it is started or asked for its devices.
-fn not_started(error: DriverError) -> Lack {
+fn not_started(error: DriverError) -> Unavailable {
     let reason = |text: &str| format!("{text}: {}", message(error));
     let (reason, remedy) = match error.0 {
         CUresult::CUDA_ERROR_NO_DEVICE => return no_device(),
@@ -204,20 +193,20 @@ fn not_started(error: DriverError) -> Lack {
         ),
         _ => return unexpected("start", error),
     };
-    Lack { reason, remedy: remedy.to_owned() }
+    Unavailable { reason, remedy: remedy.to_owned() }
 }
 
-fn unexpected(what: &str, error: DriverError) -> Lack {
-    Lack {
+fn unexpected(what: &str, error: DriverError) -> Unavailable {
+    Unavailable {
         reason: format!("the NVIDIA driver failed to {what}: {}", message(error)),
         remedy: "see whether `nvidia-smi` works, and restart or reinstall the driver".to_owned(),
     }
 }
 
-fn no_device() -> Lack {
+fn no_device() -> Unavailable {
     match std::env::var_os("CUDA_VISIBLE_DEVICES") {
         Some(visible) => hidden(&visible),
-        None => Lack {
+        None => Unavailable {
             reason: "the NVIDIA driver finds no device".to_owned(),
             remedy: "see whether `nvidia-smi` lists one; in a container, start it with GPUs \
                      (--gpus all)"
@@ -226,8 +215,8 @@ fn no_device() -> Lack {
     }
 }
 
-fn hidden(visible: &OsString) -> Lack {
-    Lack {
+fn hidden(visible: &OsString) -> Unavailable {
+    Unavailable {
         reason: format!("CUDA_VISIBLE_DEVICES is {visible:?}, which hides every device"),
         remedy: "unset CUDA_VISIBLE_DEVICES, or list the ordinals to use, as in 0,1".to_owned(),
     }

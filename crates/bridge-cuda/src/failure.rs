@@ -1,6 +1,6 @@
 //! The driver's errors as arraybridge's.
 
-use bridge_core::{Device, Error};
+use bridge_core::{Device, Error, TensorError};
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
@@ -32,7 +32,7 @@ pub(crate) fn not_allocated(
 ) -> impl FnOnce(DriverError) -> Error {
     move |error| match error.0 {
         CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
-            Error::OutOfMemory { device, requested: requested as u64 }
+            Error::Tensor(TensorError::OutOfMemory { device, requested: requested as u64 })
         }
         _ => failed(operation)(error),
     }

@@ -2,6 +2,7 @@
 
 use bridge_core::{
     Accepts, DataType, Description, DeviceKind, Error, ManagedTensor, NativeArray, Refused, Result,
+    TensorError,
 };
 
 use crate::array::CudaArray;
@@ -12,8 +13,8 @@ use crate::{driver, pointer};
 impl NativeArray<Cuda> for CudaArray {
     const ACCEPTS: Accepts = Accepts::on(KINDS, DataType::NAMED);
 
-    fn backend() -> &'static Cuda {
-        &Cuda
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Cuda)
     }
 
     fn describe(&self) -> Result<Description> {
@@ -51,12 +52,12 @@ fn check(tensor: &ManagedTensor) -> Result<()> {
     }
     let (address, needed) = (tensor.data().addr(), data_type.alignment());
     if !tensor.layout().is_empty() && !address.is_multiple_of(needed) {
-        return Err(Error::InvalidTensor {
+        return Err(Error::Tensor(TensorError::InvalidTensor {
             reason: format!(
                 "its data pointer {address:#x} is not on a border of {needed} bytes, which \
-                 {data_type} needs; copy it first (Copy::Always)"
+                 {data_type} needs; copy it first (CopyPolicy::Always)"
             ),
-        });
+        }));
     }
     match device.kind() {
         DeviceKind::Cuda => pointer::check(driver::gpu(device)?.open()?, tensor),

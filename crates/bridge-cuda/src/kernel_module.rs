@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::sync::OnceLock;
 
-use bridge_core::{Error, Result};
+use bridge_core::{Error, Result, TensorError, Unavailable};
 use cudarc::driver::DriverError;
 use cudarc::driver::result::module;
 use cudarc::driver::sys::{CUmodule, CUresult};
@@ -38,11 +38,11 @@ impl Choice {
             None | Some(Some("")) => Ok(Self::PtxThenNvrtc),
             Some(Some("ptx")) => Ok(Self::Ptx),
             Some(Some("nvrtc")) => Ok(Self::Nvrtc),
-            _ => Err(Error::InvalidArgument {
+            _ => Err(Error::Tensor(TensorError::InvalidArgument {
                 what: CHOICE,
                 found: value.unwrap_or_default().to_string_lossy().into_owned(),
                 expected: "ptx, nvrtc, or unset for both, in this order".to_owned(),
-            }),
+            })),
         }
     }
 }
@@ -76,7 +76,7 @@ impl Refusal {
     }
 
     /// The error where NVRTC is no way out.
-    fn error(&self, lack: Option<&nvrtc::Lack>) -> Error {
+    fn error(&self, lack: Option<&Unavailable>) -> Error {
         let mut what = format!(
             "running arraybridge's kernels on this GPU, whose driver takes no PTX ({})",
             self.reason
@@ -136,11 +136,11 @@ fn compiled(gpu: &'static Opened, nvrtc: &Nvrtc, kernel: &'static str) -> Result
 }
 
 fn unknown(kernel: &str) -> Error {
-    Error::InvalidArgument {
+    Error::Tensor(TensorError::InvalidArgument {
         what: "the kernel",
         found: kernel.to_owned(),
         expected: "a kernel of entries.h".to_owned(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ mod upload;
 
 pub use array::CudaArray;
 pub use backend::Cuda;
+use bridge_core::Registration;
+
 pub use consumer::ConsumerStream;
 pub use cudarc;
 pub use managed::managed;
@@ -75,11 +77,19 @@ pub use pinned::pinned;
 pub use staging::release_staging;
 pub use stream::{new_stream, on_stream, thread_stream, wrap_stream};
 
+/// What this crate adds to the registry when it is linked.
+pub const REGISTRATIONS: [Registration; 3] =
+    [Registration::backend(&Cuda), Registration::runtime(&Cuda), Registration::allocator(&Cuda)];
+
+bridge_core::inventory::submit! { REGISTRATIONS[0] }
+bridge_core::inventory::submit! { REGISTRATIONS[1] }
+bridge_core::inventory::submit! { REGISTRATIONS[2] }
+
 /// Registers the backend by hand.
 ///
 /// # Errors
 ///
 /// As [`bridge_core::register`].
 pub fn register_all() -> bridge_core::Result<()> {
-    bridge_core::register(&[bridge_core::Registration::backend(&Cuda)])
+    bridge_core::register(&REGISTRATIONS)
 }

@@ -1,6 +1,8 @@
 //! Managed memory: one address for the CPU and the GPUs, moved by the driver.
 
-use bridge_core::{Access, Device, DeviceKind, Error, ManagedTensor, Owner, Result, TensorSpec};
+use bridge_core::{
+    Access, Device, DeviceKind, Error, ManagedTensor, Owner, Result, TensorError, TensorSpec,
+};
 use cudarc::driver::result;
 use cudarc::driver::sys::{CUdevice_attribute, CUmemAttach_flags};
 
@@ -30,7 +32,7 @@ impl Drop for Managed {
 ///
 /// [`Error::Unavailable`] without a driver, [`Error::DeviceUnavailable`] where there is no GPU of
 /// this ordinal, [`Error::Unsupported`] where it cannot manage memory that the CPU may use at the
-/// same time, [`Error::OutOfMemory`], and as [`TensorSpec::row_major`].
+/// same time, [`TensorError::OutOfMemory`], and as [`TensorSpec::row_major`].
 pub fn managed(spec: &TensorSpec, ordinal: u32) -> Result<ManagedTensor> {
     let gpu = driver::gpu(Device::cuda(ordinal))?;
     let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS;
@@ -49,7 +51,7 @@ pub fn managed(spec: &TensorSpec, ordinal: u32) -> Result<ManagedTensor> {
     // A request for more than there is makes some drivers hang instead of refusing.
     let room = driver::gpu(gpu.device())?.total_memory().map_err(failed("measure the device"))?;
     if bytes > room {
-        return Err(Error::OutOfMemory { device, requested: bytes as u64 });
+        return Err(Error::Tensor(TensorError::OutOfMemory { device, requested: bytes as u64 }));
     }
     let _current = gpu.enter()?;
     // SAFETY: the context is current.

@@ -59,7 +59,7 @@ pub(crate) fn map(
     if mapping(&tensor.describe(), to) != Mapping::Possible {
         let error = Error::Unsupported {
             what: format!("using memory of {} on {to} where it lies", tensor.device()),
-            remedy: "let it be copied (Copy::IfNeeded)".to_owned(),
+            remedy: "let it be copied (CopyPolicy::IfNeeded)".to_owned(),
         };
         return Err(Refused::new(tensor, error));
     }

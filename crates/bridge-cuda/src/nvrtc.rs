@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-use bridge_core::{Error, Result};
+use bridge_core::{Error, Result, TensorError, Unavailable};
 use libloading::Library;
 
 use crate::driver;
@@ -37,13 +37,6 @@ pub(crate) struct Nvrtc {
     log: Get,
 }
 
-/// Why there is none, and what to do.
-#[derive(Debug, Clone)]
-pub(crate) struct Lack {
-    pub(crate) reason: String,
-    pub(crate) remedy: String,
-}
-
 /// A program that is destroyed in the end.
 struct Created<'a>(&'a Nvrtc, Handle);
 
@@ -56,7 +49,7 @@ impl Drop for Created<'_> {
 
 impl Nvrtc {
     /// The compiler of this process. Where there is none it is looked for anew each time.
-    pub(crate) fn find() -> Result<&'static Self, Lack> {
+    pub(crate) fn find() -> Result<&'static Self, Unavailable> {
         static FOUND: OnceLock<Nvrtc> = OnceLock::new();
         if let Some(found) = FOUND.get() {
             return Ok(found);
@@ -65,7 +58,7 @@ impl Nvrtc {
         Ok(FOUND.get_or_init(|| nvrtc))
     }
 
-    fn load() -> Result<Self, Lack> {
+    fn load() -> Result<Self, Unavailable> {
         let asked = std::env::var_os(LIBRARY).map(PathBuf::from);
         let candidates = asked.as_ref().map_or_else(candidates, |path| vec![path.clone()]);
         let mut why = String::new();
@@ -80,7 +73,7 @@ impl Nvrtc {
         }
         Err(match asked {
             Some(path) => lack(&path, &why),
-            None => Lack {
+            None => Unavailable {
                 reason: "no libnvrtc is found".to_owned(),
                 remedy: format!(
                     "install NVRTC, as with `pip install nvidia-cuda-nvrtc-cu12`, and name it in \
@@ -211,10 +204,12 @@ impl Nvrtc {
 }
 
 fn c_string(text: &str) -> Result<CString> {
-    CString::new(text).map_err(|error| Error::InvalidArgument {
-        what: "a text for NVRTC",
-        found: error.to_string(),
-        expected: "a text without zero bytes".to_owned(),
+    CString::new(text).map_err(|error| {
+        Error::Tensor(TensorError::InvalidArgument {
+            what: "a text for NVRTC",
+            found: error.to_string(),
+            expected: "a text without zero bytes".to_owned(),
+        })
     })
 }
 
@@ -223,8 +218,8 @@ fn said(error: &libloading::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-fn lack(path: &Path, why: &str) -> Lack {
-    Lack {
+fn lack(path: &Path, why: &str) -> Unavailable {
+    Unavailable {
         reason: format!("it cannot be loaded from {}: {why}", path.display()),
         remedy: format!("have {LIBRARY} name the libnvrtc of CUDA 11.2 or later, or unset it"),
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use bridge_core::{Error, ManagedTensor, Result};
+use bridge_core::{Error, ManagedTensor, Result, TensorError};
 use cudarc::driver::sys::{self, CUpointer_attribute};
 
 use crate::failure::failed;
@@ -59,7 +59,7 @@ impl Pointer {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidTensor`], saying what the memory is instead.
+/// [`TensorError::InvalidTensor`], saying what the memory is instead.
 pub(crate) fn check(gpu: &Opened, tensor: &ManagedTensor) -> Result<()> {
     if tensor.layout().is_empty() {
         return Ok(());
@@ -73,7 +73,7 @@ pub(crate) fn check(gpu: &Opened, tensor: &ManagedTensor) -> Result<()> {
             let device = tensor.device();
             let reason =
                 format!("its memory at {address:#x} is said to be on {device}, but {wrong}");
-            return Err(Error::InvalidTensor { reason });
+            return Err(Error::Tensor(TensorError::InvalidTensor { reason }));
         }
     }
     Ok(())

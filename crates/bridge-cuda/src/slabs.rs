@@ -78,7 +78,7 @@ impl Iterator for Slabs {
         extents[0] = length;
         let layout = match Layout::new(&extents, &strides[self.axis..], byte_offset) {
             Ok(layout) => layout,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some(Err(error.into())),
         };
         let bytes = extents.iter().product::<usize>() * self.item;
         let slab = Slab { layout, start: self.start, bytes };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bridge_core::{
     Access, Device, Element, Error, Layout, ManagedTensor, Owner, Refused, Result, Stream,
-    TensorSpec,
+    TensorError, TensorSpec,
 };
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream, DevicePtrMut};
 
@@ -34,7 +34,7 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where the slice has another number of elements than the shape, or
+    /// [`TensorError::InvalidArgument`] where the slice has another number of elements than the shape, or
     /// belongs to another context than the primary one, and where the device reports one. The slice
     /// comes back.
     pub fn from_slice<T: Element>(
@@ -221,21 +221,21 @@ fn parts<T: Element>(slice: &mut CudaSlice<T>, shape: &[usize]) -> Result<Parts>
     let layout = Layout::row_major(shape)?;
     layout.compact_bytes(T::DATA_TYPE)?;
     if layout.element_count() != slice.len() {
-        return Err(Error::InvalidArgument {
+        return Err(Error::Tensor(TensorError::InvalidArgument {
             what: "the number of elements",
             found: slice.len().to_string(),
             expected: format!("shape {shape:?} has {}", layout.element_count()),
-        });
+        }));
     }
     let device = Device::cuda(u32::try_from(slice.ordinal()).unwrap_or(u32::MAX));
     let gpu = driver::gpu(device)?.open()?;
     if slice.context().cu_ctx() != gpu.raw_context() {
-        return Err(Error::InvalidArgument {
+        return Err(Error::Tensor(TensorError::InvalidArgument {
             what: "the slice",
             found: "memory of another context".to_owned(),
             expected: "memory of the device's primary context, the one of `CudaContext::new`"
                 .to_owned(),
-        });
+        }));
     }
     let home = Arc::clone(slice.stream());
     let address = ordered(slice, &home)?;

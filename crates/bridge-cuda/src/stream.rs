@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bridge_core::{Device, Error, Result};
+use bridge_core::{Device, Error, Result, TensorError};
 use cudarc::driver::CudaStream;
 use cudarc::driver::sys::CUstream;
 
@@ -130,16 +130,18 @@ pub unsafe fn wrap_stream(device: Device, stream: *mut c_void) -> Result<Arc<Cud
 ///
 /// # Errors
 ///
-/// [`Error::InvalidArgument`] where the stream is not of the device's primary context, or is the
+/// [`TensorError::InvalidArgument`] where the stream is not of the device's primary context, or is the
 /// per-thread default stream, whose handle means another stream on every thread.
 pub fn on_stream<R>(stream: &Arc<CudaStream>, work: impl FnOnce() -> R) -> Result<R> {
     let ordinal = u32::try_from(stream.context().ordinal()).unwrap_or(u32::MAX);
     let device = Device::cuda(ordinal);
     let gpu = driver::gpu(device)?.open()?;
-    let invalid = |found: &str, expected: &str| Error::InvalidArgument {
-        what: "the stream",
-        found: found.to_owned(),
-        expected: expected.to_owned(),
+    let invalid = |found: &str, expected: &str| {
+        Error::Tensor(TensorError::InvalidArgument {
+            what: "the stream",
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        })
     };
     if stream.context().cu_ctx() != gpu.raw_context() {
         return Err(invalid(

@@ -3,20 +3,20 @@
 
 mod support;
 
-use bridge_core::{Backend, DataType, Error, Overflow};
+use bridge_core::{Backend, DataType, Error, Overflow, TensorError};
 use bridge_cuda::CudaArray;
 use support::{GPU, counted, cuda};
 
 #[test]
 fn a_device_that_is_full_says_so_and_works_on() {
     let backend = cuda();
-    let total = backend.memory(GPU).unwrap().total;
+    let total = backend.usage(GPU).unwrap().total;
     let kept = CudaArray::from_host(&counted(&[100, 10]), GPU).unwrap();
 
     // More than there is at all.
     let bytes = usize::try_from(total).unwrap() + (1 << 20);
     match CudaArray::zeros(DataType::U8, &[bytes], GPU).unwrap_err() {
-        Error::OutOfMemory { device, requested } => {
+        Error::Tensor(TensorError::OutOfMemory { device, requested }) => {
             assert_eq!((device, requested), (GPU, bytes as u64));
         }
         error => panic!("{error}"),
@@ -33,7 +33,7 @@ fn a_device_that_is_full_says_so_and_works_on() {
                 Err(error) => break error,
             }
         };
-        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+        assert!(matches!(error, Error::Tensor(TensorError::OutOfMemory { .. })), "{error}");
         assert!((4..=16).contains(&arrays.len()), "{} pieces", arrays.len());
         // What is small still works beside, and so does what was there.
         assert_eq!(kept.to_host().unwrap().as_slice::<f32>().unwrap()[999], 999.0);
@@ -47,10 +47,10 @@ fn a_device_that_is_full_says_so_and_works_on() {
     // A conversion that fails so leaves its source alone.
     let large = CudaArray::zeros(DataType::U8, &[5 * piece], GPU).unwrap();
     let error = large.cast(DataType::F64, Overflow::Wrap).unwrap_err();
-    assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    assert!(matches!(error, Error::Tensor(TensorError::OutOfMemory { .. })), "{error}");
     drop(large);
     backend.synchronize(GPU).unwrap();
-    let given_back = backend.release_cached(GPU).unwrap();
+    let given_back = backend.trim(GPU).unwrap();
     assert!(given_back > 0);
     assert_eq!(kept.to_host().unwrap().as_slice::<f32>().unwrap()[999], 999.0);
 }

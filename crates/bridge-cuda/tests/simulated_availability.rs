@@ -2,14 +2,14 @@
 
 mod support;
 
-use bridge_core::{Availability, Backend};
+use bridge_core::{Availability, Backend, Unavailable};
 use bridge_cuda::Cuda;
 use simulated_cuda::Config;
 use support::{alone, alone_with};
 
 fn lack() -> (String, String) {
     match Cuda.availability() {
-        Availability::Unavailable { reason, remedy } => (reason, remedy),
+        Availability::Unavailable(Unavailable { reason, remedy }) => (reason, remedy),
         Availability::Ready { devices } => panic!("it is ready on {devices:?}"),
     }
 }

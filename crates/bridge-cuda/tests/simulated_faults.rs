@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bridge_core::{
-    Access, Array, Backend, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, Options,
-    Overflow, Owner, Registration, Registry,
+    Access, Allocator, Array, Backend, CopyPolicy, DataType, Device, DeviceKind, Error,
+    ManagedTensor, Options, Overflow, Owner, Registration, Registry, Runtime, TensorError,
 };
 use bridge_cuda::{Cuda, CudaArray, new_stream, on_stream};
 use bridge_testkit::DropCounter;
@@ -25,9 +25,10 @@ const ECC: i32 = 214;
 fn registry() -> Registry {
     Registry::new([
         Registration::backend(&Cuda),
+        Registration::runtime(&Cuda),
+        Registration::allocator(&Cuda),
         Registration::host_tools(&bridge_host::HostKernels),
     ])
-    .unwrap()
 }
 
 /// A host tensor of several pieces, whose owner's drops are counted.
@@ -65,7 +66,10 @@ fn memory_runs_out_with_an_error_and_the_source_comes_back() {
             let source = match converted {
                 Err(refused) => {
                     let (source, error) = refused.into_parts();
-                    let typed = matches!(error, Error::OutOfMemory { device: GPU, .. });
+                    let typed = matches!(
+                        error,
+                        Error::Tensor(TensorError::OutOfMemory { device: GPU, .. })
+                    );
                     assert!(typed, "{error}");
                     source
                 }
@@ -90,18 +94,20 @@ fn more_than_the_device_has_is_out_of_memory() {
     alone("more_than_the_device_has_is_out_of_memory", config, |_| {
         let kept = CudaArray::zeros(DataType::U8, &[5 << 20], GPU).unwrap();
         match CudaArray::zeros(DataType::U8, &[5 << 20], GPU) {
-            Err(Error::OutOfMemory { device: GPU, requested }) => assert_eq!(requested, 5 << 20),
+            Err(Error::Tensor(TensorError::OutOfMemory { device: GPU, requested })) => {
+                assert_eq!(requested, 5 << 20)
+            }
             other => panic!("{other:?}"),
         }
-        let before = Cuda.memory(GPU).unwrap();
+        let before = Cuda.usage(GPU).unwrap();
         drop(kept);
         Cuda.synchronize(GPU).unwrap();
-        let after = Cuda.memory(GPU).unwrap();
+        let after = Cuda.usage(GPU).unwrap();
         assert!(after.free >= before.free + (5 << 20), "{before:?} {after:?}");
         // What the pool kept is given out again, to other sizes too.
         drop(CudaArray::zeros(DataType::U8, &[7 << 20], GPU).unwrap());
-        assert!(Cuda.release_cached(GPU).unwrap() >= 7 << 20);
-        assert_eq!(Cuda.release_cached(GPU).unwrap(), 0);
+        assert!(Cuda.trim(GPU).unwrap() >= 7 << 20);
+        assert_eq!(Cuda.trim(GPU).unwrap(), 0);
     });
 }
 
@@ -111,7 +117,7 @@ fn pinned_memory_that_runs_out_is_an_error() {
         cuda.inject(Fault::PinnedOutOfMemory { nth: 0 });
         let error = CudaArray::from_host(&counted(&[10]), GPU).unwrap_err();
         assert!(
-            matches!(error, Error::OutOfMemory { device, .. }
+            matches!(error, Error::Tensor(TensorError::OutOfMemory { device, .. })
             if device.kind() == DeviceKind::CudaHost),
             "{error}"
         );
@@ -168,7 +174,7 @@ fn a_device_lost_in_a_staged_copy_costs_that_device_only() {
         // The work fails when it runs, so the error may come with a later call.
         let mut lost = None;
         for _ in 0..3 {
-            match registry().convert(source, "cuda", Options::default().copy(Copy::Always)) {
+            match registry().convert(source, "cuda", Options::default().copy(CopyPolicy::Always)) {
                 Ok(array) => {
                     let array: CudaArray = array.downcast().unwrap();
                     source = Array::new(large(&drops));

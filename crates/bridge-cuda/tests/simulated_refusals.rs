@@ -4,8 +4,8 @@
 mod support;
 
 use bridge_core::{
-    Access, Array, Backend, DataType, Device, Error, Layout, ManagedTensor, Options, Overflow,
-    Owner, Registration, Registry, Stream, TensorSpec,
+    Access, Allocator, Array, Backend, DataType, Device, Error, Layout, ManagedTensor, Options,
+    Overflow, Owner, Registration, Registry, Runtime, Stream, TensorError, TensorSpec,
 };
 use bridge_cuda::{Cuda, CudaArray, new_stream, on_stream, pinned};
 use cudarc::driver::CudaContext;
@@ -15,9 +15,10 @@ use support::{GPU, OTHER, alone, counted};
 fn registry() -> Registry {
     Registry::new([
         Registration::backend(&Cuda),
+        Registration::runtime(&Cuda),
+        Registration::allocator(&Cuda),
         Registration::host_tools(&bridge_host::HostKernels),
     ])
-    .unwrap()
 }
 
 /// A tensor on `device` that says its memory is at `address`.
@@ -69,15 +70,13 @@ fn tensors_that_lie_about_their_memory_are_refused() {
         // Freed.
         drop(array);
         Cuda.synchronize(GPU).unwrap();
-        Cuda.release_cached(GPU).unwrap();
+        Cuda.trim(GPU).unwrap();
         let text = refusal(claimed(address, 64, GPU));
         assert!(text.contains("was freed"), "{text}");
         // The backend's other entrances find it out too.
         assert!(Cuda.transfer(&claimed(address, 64, GPU), Device::CPU).is_err());
-        assert!(Cuda.copy_on_device(&claimed(address, 64, GPU)).is_err());
-        assert!(
-            Cuda.cast_on_device(&claimed(address, 64, GPU), DataType::F64, Overflow::Wrap).is_err()
-        );
+        assert!(Cuda.copy(&claimed(address, 64, GPU)).is_err());
+        assert!(Cuda.cast(&claimed(address, 64, GPU), DataType::F64, Overflow::Wrap).is_err());
     });
 }
 
@@ -111,11 +110,11 @@ fn memory_of_another_context_is_refused() {
 fn impossible_sizes_and_shapes_are_errors() {
     alone("impossible_sizes_and_shapes_are_errors", Config::default(), |_| {
         let huge = CudaArray::zeros(DataType::F64, &[1 << 40, 1 << 40], GPU);
-        assert!(matches!(huge, Err(Error::TooLarge { .. })), "{huge:?}");
+        assert!(matches!(huge, Err(Error::Tensor(TensorError::TooLarge { .. }))), "{huge:?}");
         let huge = CudaArray::zeros(DataType::U8, &[1 << 60], GPU);
-        assert!(matches!(huge, Err(Error::OutOfMemory { .. })), "{huge:?}");
+        assert!(matches!(huge, Err(Error::Tensor(TensorError::OutOfMemory { .. }))), "{huge:?}");
         let huge = pinned(&TensorSpec::row_major(DataType::U8, &[1 << 60]).unwrap());
-        assert!(matches!(huge, Err(Error::OutOfMemory { .. })), "{huge:?}");
+        assert!(matches!(huge, Err(Error::Tensor(TensorError::OutOfMemory { .. }))), "{huge:?}");
 
         let stream = new_stream(GPU).unwrap();
         let slice = stream.clone_htod(&[1_f32, 2.0, 3.0]).unwrap();
@@ -139,8 +138,9 @@ fn arrays_of_several_devices_in_one_call_are_named() {
     alone("arrays_of_several_devices_in_one_call_are_named", Config::default(), |_| {
         let arrays = [GPU, OTHER]
             .map(|device| Array::new(CudaArray::zeros(DataType::F32, &[3], device).unwrap()));
-        let refused = bridge_core::stack(&registry(), arrays.into(), 0, "cuda", Options::default())
-            .expect_err("they are on two devices");
+        let refused =
+            bridge_convert::stack(&registry(), arrays.into(), 0, "cuda", Options::default())
+                .expect_err("they are on two devices");
         let text = refused.to_string();
         assert!(text.contains("cuda:0") && text.contains("cuda:1"), "{text}");
     });

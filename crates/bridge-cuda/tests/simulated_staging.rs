@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use bridge_core::{DataType, Device, Error, ManagedTensor, Overflow};
+use bridge_core::{DataType, Device, Error, ManagedTensor, Overflow, TensorError};
 use bridge_cuda::{CudaArray, release_staging};
 use bridge_testkit::bytes_of;
 use simulated_cuda::{Config, Fault, SimulatedCuda};
@@ -157,7 +157,7 @@ fn a_buffer_that_cannot_be_pinned_keeps_nobody_waiting() {
                 let array = loop {
                     match CudaArray::from_host(&host, GPU) {
                         Ok(array) => break array,
-                        Err(Error::OutOfMemory { device, .. }) => {
+                        Err(Error::Tensor(TensorError::OutOfMemory { device, .. })) => {
                             assert_eq!(device.to_string(), "cuda_host:0");
                             refused.store(true, Ordering::Relaxed);
                         }

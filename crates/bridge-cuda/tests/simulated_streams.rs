@@ -5,7 +5,9 @@ mod support;
 
 use std::sync::Arc;
 
-use bridge_core::{Access, Backend, DataType, Device, ManagedTensor, Owner, Stream, TensorSpec};
+use bridge_core::{
+    Access, Backend, DataType, Device, ManagedTensor, Owner, Runtime, Stream, TensorSpec,
+};
 use bridge_cuda::{ConsumerStream, Cuda, CudaArray, new_stream, on_stream, pinned, thread_stream};
 use cudarc::driver::{CudaSlice, CudaStream};
 use simulated_cuda::{Config, Fault, SimulatedCuda};
@@ -167,7 +169,7 @@ fn a_tensor_without_a_stream_is_used_before_the_call_returns() {
         theirs.synchronize().unwrap();
         // SAFETY: the data is ready for everybody.
         let tensor = unsafe { tensor.ready_on(None) };
-        let copy = Cuda.copy_on_device(&tensor).unwrap();
+        let copy = Cuda.copy(&tensor).unwrap();
         drop(tensor);
         let copy = CudaArray::from_tensor(copy).unwrap();
         assert_eq!(floats(&copy.to_host().unwrap()), [1.0, 2.0, 3.0]);

@@ -3,7 +3,9 @@
 
 mod support;
 
-use bridge_core::{Backend, DataType, Device, DeviceKind, ManagedTensor, Mapping, TensorSpec};
+use bridge_core::{
+    Backend, DataType, Device, DeviceKind, ManagedTensor, Mapping, Runtime, TensorSpec,
+};
 use bridge_cuda::{Cuda, CudaArray, managed, pinned};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;

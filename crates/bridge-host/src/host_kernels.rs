@@ -1,6 +1,6 @@
 //! Copy and cast between host tensors: what a call needs, checked before memory is touched.
 
-use bridge_core::{Access, Error, HostTools, ManagedTensor, Overflow, Result};
+use bridge_core::{Access, Error, HostTools, ManagedTensor, Overflow, Result, TensorError};
 
 use crate::cast::cast_strided;
 use crate::ends::Ends;
@@ -37,8 +37,8 @@ unsafe impl HostTools for HostKernels {
 /// # Errors
 ///
 /// [`Error::Mismatch`] where shapes or element types differ, [`Error::Unsupported`] for memory of
-/// other devices, [`Error::NotWritable`] where `target` is read-only or shared,
-/// [`Error::InvalidLayout`] where `target` repeats elements.
+/// other devices, [`TensorError::NotWritable`] where `target` is read-only or shared,
+/// [`TensorError::InvalidLayout`] where `target` repeats elements.
 pub fn copy(source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
     require_writable_like(source, target)?;
     if source.data_type() != target.data_type() {
@@ -113,7 +113,8 @@ fn require_writable_like(source: &ManagedTensor, target: &ManagedTensor) -> Resu
     }
     source.require_host()?;
     target.require_host()?;
-    let not_writable = |reason| Err(Error::NotWritable { what: "the target", reason });
+    let not_writable =
+        |reason| Err(Error::Tensor(TensorError::NotWritable { what: "the target", reason }));
     match target.access() {
         Access::Exclusive => {}
         Access::Shared => {
@@ -124,13 +125,13 @@ fn require_writable_like(source: &ManagedTensor, target: &ManagedTensor) -> Resu
         }
     }
     if target.layout().may_overlap() {
-        return Err(Error::InvalidLayout {
+        return Err(Error::Tensor(TensorError::InvalidLayout {
             reason: format!(
                 "the target of a copy must have every element once, {:?} may repeat some; write \
                  to a tensor that is not broadcast",
                 target.layout()
             ),
-        });
+        }));
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::host_kernels;
 /// # Errors
 ///
 /// As [`Layout::span`](bridge_core::Layout::span) and [`HostMemory::zeroed`], and
-/// [`Error::InvalidTensor`](bridge_core::Error::InvalidTensor) where an axis of `spec` runs
+/// [`TensorError::InvalidTensor`](bridge_core::Error::InvalidTensor) where an axis of `spec` runs
 /// backwards beyond its byte offset.
 pub fn zeroed(spec: &TensorSpec, alignment: usize) -> Result<ManagedTensor> {
     let memory = HostMemory::zeroed(bytes_of(spec)?, alignment)?;

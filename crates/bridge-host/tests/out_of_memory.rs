@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bridge_core::{DataType, Device, Error, ManagedTensor, Overflow, TensorSpec};
+use bridge_core::{DataType, Device, Error, ManagedTensor, Overflow, TensorError, TensorSpec};
 use bridge_host::{cast, copy, set_max_threads, zeroed};
 
 /// The system's allocator, without blocks above `LARGEST` bytes.
@@ -61,7 +61,9 @@ fn no_memory_is_an_error_of_casts_and_none_of_copies() {
         for (largest, refused) in [(8 << 10, 32 << 10), (40 << 10, buffer)] {
             let mut target = new(DataType::F32, &shape);
             let result = with_largest(largest, || cast(&source, &mut target, Overflow::Refuse));
-            let Err(Error::OutOfMemory { device: Device::CPU, requested }) = result else {
+            let Err(Error::Tensor(TensorError::OutOfMemory { device: Device::CPU, requested })) =
+                result
+            else {
                 panic!("{largest}: {result:?}")
             };
             assert_eq!(requested, refused as u64);

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bridge_core::{
     Access, DataType, Device, Element, Error, Layout, ManagedTensor, Owner, Refused, Result,
-    Stream, TensorSpec,
+    Stream, TensorError, TensorSpec,
 };
 use opencl3::memory::{Buffer as ClBuffer, ClMem};
 use opencl3::types::cl_mem;
@@ -59,7 +59,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], [`Error::OutOfMemory`], also above the device's limit for one buffer,
+    /// [`TensorError::TooLarge`], [`TensorError::OutOfMemory`], also above the device's limit for one buffer,
     /// or [`Error::Framework`].
     pub fn zeros(queue: &ClQueue, data_type: DataType, shape: &[usize]) -> Result<Self> {
         Self::zeros_of(queue, TensorSpec::row_major(data_type, shape)?)
@@ -86,7 +86,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where the shape has another number of elements, and as
+    /// [`TensorError::InvalidArgument`] where the shape has another number of elements, and as
     /// [`zeros`](Self::zeros).
     pub fn from_slice<T: Element>(
         queue: &ClQueue,
@@ -95,11 +95,11 @@ impl ClArray {
     ) -> Result<Self> {
         let spec = TensorSpec::row_major(T::DATA_TYPE, shape)?;
         if spec.layout.element_count() != elements.len() {
-            return Err(Error::InvalidArgument {
+            return Err(Error::Tensor(TensorError::InvalidArgument {
                 what: "the number of elements",
                 found: elements.len().to_string(),
                 expected: format!("shape {shape:?} has {}", spec.layout.element_count()),
-            });
+            }));
         }
         if elements.is_empty() {
             return Self::empty(queue, spec);
@@ -134,7 +134,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTensor`] where the buffer is shorter than the shape or of another context.
+    /// [`TensorError::InvalidTensor`] where the buffer is shorter than the shape or of another context.
     /// The buffer comes back.
     ///
     /// # Safety
@@ -147,7 +147,8 @@ impl ClArray {
         buffer: ClBuffer<T>,
         shape: &[usize],
     ) -> Result<Self, Refused<ClBuffer<T>>> {
-        let made = TensorSpec::row_major(T::DATA_TYPE, shape).and_then(|spec| {
+        let spec = TensorSpec::row_major(T::DATA_TYPE, shape).map_err(Error::from);
+        let made = spec.and_then(|spec| {
             // SAFETY: opencl3's buffer is live while it is borrowed. `From<Buffer> for cl_mem`
             // would give out a released handle; a reference of our own is added instead.
             let held = unsafe { Buffer::retain(queue.device(), buffer.get()) }?;
@@ -256,7 +257,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// What a command failed with: [`Error::OutOfMemory`], also where the driver allocated only
+    /// What a command failed with: [`TensorError::OutOfMemory`], also where the driver allocated only
     /// when the memory was first used, else [`Error::Framework`].
     pub fn wait(&self) -> Result<()> {
         let bytes = self.layout().compact_bytes(self.data_type())?;
@@ -269,14 +270,14 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where the queue is another device's; the array comes back.
+    /// [`TensorError::InvalidArgument`] where the queue is another device's; the array comes back.
     pub fn on_queue(self, queue: &ClQueue) -> Result<Self, Refused<Self>> {
         if !std::ptr::eq(self.device(), queue.device()) {
-            let error = Error::InvalidArgument {
+            let error = Error::Tensor(TensorError::InvalidArgument {
                 what: "the command queue",
                 found: format!("{queue:?}"),
                 expected: format!("one of {}, where the array is", self.device().device()),
-            };
+            });
             return Err(Refused::new(self, error));
         }
         Ok(Self { queue: queue.clone(), ..self })

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use bridge_core::{
-    Availability, Backend, DataType, Description, Descriptor, Detail, Device, DeviceKind,
-    DeviceMemory, Error, ManagedTensor, Mapping, NativeArray, NativeType, Overflow, Refused,
-    Result, TensorSpec,
+    Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
+    DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeArray, NativeType, Overflow,
+    Refused, Result, Runtime, TensorSpec, Unavailable,
 };
 
 use crate::array::ClArray;
@@ -26,13 +26,8 @@ use crate::transfer::download;
 #[derive(Debug, Clone, Copy)]
 pub struct OpenCl;
 
-static DESCRIPTOR: Descriptor = Descriptor {
-    name: NAME,
-    aliases: &["cl", "opencl3"],
-    framework: "opencl3 0.12",
-    priority: 50,
-    device_kinds: &[DeviceKind::OpenCl],
-};
+static DESCRIPTOR: Descriptor =
+    Descriptor { name: NAME, aliases: &["cl", "opencl3"], framework: "opencl3 0.12", priority: 50 };
 
 static NATIVE_TYPES: &[NativeType] = &[NativeType::of::<ClArray, OpenCl>()];
 
@@ -47,9 +42,7 @@ impl Backend for OpenCl {
                 let devices: Vec<Device> = devices.iter().map(ClDevice::device).collect();
                 Availability::Ready { devices: Cow::Owned(devices) }
             }
-            Found::Nothing { reason, remedy } => {
-                Availability::Unavailable { reason: reason.clone(), remedy: remedy.clone() }
-            }
+            Found::Nothing(why) => Availability::Unavailable(why.clone()),
         }
     }
 
@@ -59,6 +52,16 @@ impl Backend for OpenCl {
 
     fn details(&self) -> Vec<Detail> {
         details()
+    }
+}
+
+impl Runtime for OpenCl {
+    fn backend(&self) -> &'static dyn Backend {
+        &OpenCl
+    }
+
+    fn device_kinds(&self) -> &'static [DeviceKind] {
+        &[DeviceKind::OpenCl]
     }
 
     fn mapping(&self, found: &Description, to: Device) -> Mapping {
@@ -73,11 +76,6 @@ impl Backend for OpenCl {
         in_place::map(tensor, to)
     }
 
-    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
-        let queue = ClDevice::of(device)?.queue()?;
-        exported(ClArray::zeros_of(&queue, spec.clone())?)
-    }
-
     fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
         let from_host = tensor.device().kind().is_host_accessible();
         match (from_host, to.kind()) {
@@ -86,7 +84,7 @@ impl Backend for OpenCl {
             }
             (true, DeviceKind::Cpu) => bridge_host::to_row_major(tensor),
             (false, DeviceKind::Cpu) => downloaded(tensor),
-            (false, DeviceKind::OpenCl) if tensor.device() == to => self.copy_on_device(tensor),
+            (false, DeviceKind::OpenCl) if tensor.device() == to => self.copy(tensor),
             // Two devices have two contexts, between which OpenCL moves nothing.
             (false, DeviceKind::OpenCl) => {
                 let queue = ClDevice::of(to)?.queue()?;
@@ -100,11 +98,11 @@ impl Backend for OpenCl {
         }
     }
 
-    fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
+    fn copy(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
         made_of(tensor, tensor.data_type(), compute::copied)
     }
 
-    fn cast_on_device(
+    fn cast(
         &self,
         tensor: &ManagedTensor,
         to: DataType,
@@ -116,9 +114,29 @@ impl Backend for OpenCl {
     fn synchronize(&self, device: Device) -> Result<()> {
         ClQueue::finish_all_of(ClDevice::of(device)?)
     }
+}
 
-    fn memory(&self, device: Device) -> Result<DeviceMemory> {
+impl Allocator for OpenCl {
+    fn backend(&self) -> &'static dyn Backend {
+        &OpenCl
+    }
+
+    fn holds(&self, device: Device) -> bool {
+        ClDevice::of(device).is_ok()
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        let queue = ClDevice::of(device)?.queue()?;
+        exported(ClArray::zeros_of(&queue, spec.clone())?)
+    }
+
+    fn usage(&self, device: Device) -> Result<DeviceMemory> {
         ClDevice::of(device).map(ClDevice::memory)
+    }
+
+    /// Nothing is cached.
+    fn trim(&self, device: Device) -> Result<u64> {
+        ClDevice::of(device).map(|_| 0)
     }
 }
 

@@ -29,7 +29,7 @@ impl Buffer {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`] above the device's limit, before the driver is asked, and where the
+    /// [`TensorError::OutOfMemory`] above the device's limit, before the driver is asked, and where the
     /// driver has none.
     pub(crate) fn allocate(device: &'static ClDevice, bytes: usize) -> Result<Self> {
         device.can_hold(bytes)?;

@@ -149,7 +149,8 @@ fn word_of_zero(device: &'static crate::device::ClDevice, after: After<'_>) -> R
 /// As [`upload`].
 pub(crate) fn uploaded(source: &ManagedTensor, after: After<'_>) -> Result<Option<Filled>> {
     if source.layout().is_empty() {
-        return source.require_host().map(|()| None);
+        source.require_host()?;
+        return Ok(None);
     }
     upload(source, after).map(Some)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bridge_core::{Device, DeviceMemory, Error, Result};
+use bridge_core::{Device, DeviceMemory, Error, Result, TensorError};
 use opencl3::context::Context;
 use opencl3::context::context::create_context;
 use opencl3::types::{cl_context, cl_device_id};
@@ -92,11 +92,14 @@ impl ClDevice {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`] above the device's limit.
+    /// [`TensorError::OutOfMemory`] above the device's limit.
     pub(crate) fn can_hold(&self, bytes: usize) -> Result<()> {
         let requested = bytes as u64;
         if requested > self.capabilities.largest_buffer {
-            return Err(Error::OutOfMemory { device: self.device(), requested });
+            return Err(Error::Tensor(TensorError::OutOfMemory {
+                device: self.device(),
+                requested,
+            }));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use bridge_core::{Device, DeviceKind, Error, Result};
+use bridge_core::{Device, DeviceKind, Error, Result, Unavailable};
 use opencl3::device::{CL_DEVICE_TYPE_ALL, get_device_ids};
 use opencl3::error_codes::{CL_PLATFORM_NOT_FOUND_KHR, DLOPEN_RUNTIME_LOAD_FAILED};
 use opencl3::platform::platform::{
@@ -21,7 +21,7 @@ const OLDEST: (u32, u32) = (1, 2);
 /// What was found, or why nothing was.
 pub(crate) enum Found {
     Devices(Vec<ClDevice>),
-    Nothing { reason: String, remedy: String },
+    Nothing(Unavailable),
 }
 
 /// The devices of this machine. The first call asks the drivers, later ones repeat the answer.
@@ -42,11 +42,7 @@ impl ClDevice {
     pub fn all() -> Result<&'static [Self]> {
         match found() {
             Found::Devices(devices) => Ok(devices),
-            Found::Nothing { reason, remedy } => Err(Error::Unavailable {
-                backend: NAME,
-                reason: reason.clone(),
-                remedy: remedy.clone(),
-            }),
+            Found::Nothing(why) => Err(Error::Unavailable { backend: NAME, why: why.clone() }),
         }
     }
 
@@ -114,7 +110,7 @@ impl Nothing {
                 format!("update the driver to OpenCL {}.{} or later", OLDEST.0, OLDEST.1),
             ),
         };
-        Found::Nothing { reason, remedy }
+        Found::Nothing(Unavailable { reason, remedy })
     }
 }
 
@@ -217,7 +213,7 @@ mod tests {
         ]
         .into_iter()
         .map(|nothing| match nothing.into_found() {
-            Found::Nothing { reason, remedy } => (reason, remedy),
+            Found::Nothing(Unavailable { reason, remedy }) => (reason, remedy),
             Found::Devices(_) => panic!("nothing is something"),
         })
         .collect();

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bridge_core::{Device, Error, Result};
+use bridge_core::{Device, Error, Result, TensorError};
 use opencl3::event::{
     CL_COMPLETE, CL_EVENT_COMMAND_EXECUTION_STATUS, get_event_data, set_event_callback,
     wait_for_events,
@@ -77,7 +77,7 @@ impl ClEvent {
     /// # Errors
     ///
     /// What the command failed with, or the one before it that kept it from running:
-    /// [`Error::OutOfMemory`], also where the driver allocated only when the memory was first used,
+    /// [`TensorError::OutOfMemory`], also where the driver allocated only when the memory was first used,
     /// else [`Error::Framework`].
     pub fn wait(&self, device: Device) -> Result<()> {
         self.wait_for(Doing::new("run a command", device, 0))

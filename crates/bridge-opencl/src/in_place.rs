@@ -4,7 +4,7 @@ use std::any::Any;
 
 use bridge_core::{
     Access, Description, Device, DeviceKind, Error, ManagedTensor, Mapping, NativeArray, Owner,
-    Refused, Result,
+    Refused, Result, TensorError,
 };
 
 use crate::array::ClArray;
@@ -133,7 +133,7 @@ impl ClArray {
         let device = queue.device();
         let found = tensor.describe();
         let refusal = match mapping(&found, device.device()) {
-            Mapping::Possible => tensor.require_host().err(),
+            Mapping::Possible => tensor.require_host().err().map(Error::from),
             Mapping::Declined(reason) => Some(cannot(&found, device, &reason)),
             Mapping::Never => Some(cannot(&found, device, "it shares no memory with that")),
         };
@@ -179,7 +179,7 @@ impl ClArray {
 
     fn or_the_host_tensor<K: Any>(
         queue: &ClQueue,
-        made: Result<ManagedTensor, Refused<Owner>>,
+        made: Result<ManagedTensor, Refused<Owner, TensorError>>,
         host: impl FnOnce(K) -> Option<ManagedTensor>,
     ) -> Result<Self, Refused<ManagedTensor>> {
         match made {

@@ -49,9 +49,16 @@ pub use queue::ClQueue;
 
 use bridge_core::Registration;
 
-const REGISTRATION: Registration = Registration::backend(&OpenCl);
+/// What this crate adds to the registry when it is linked.
+pub const REGISTRATIONS: [Registration; 3] = [
+    Registration::backend(&OpenCl),
+    Registration::runtime(&OpenCl),
+    Registration::allocator(&OpenCl),
+];
 
-bridge_core::inventory::submit! { REGISTRATION }
+bridge_core::inventory::submit! { REGISTRATIONS[0] }
+bridge_core::inventory::submit! { REGISTRATIONS[1] }
+bridge_core::inventory::submit! { REGISTRATIONS[2] }
 
 /// Registers the backend by hand.
 ///
@@ -59,5 +66,5 @@ bridge_core::inventory::submit! { REGISTRATION }
 ///
 /// As [`bridge_core::register`].
 pub fn register_all() -> bridge_core::Result<()> {
-    bridge_core::register(&[REGISTRATION])
+    bridge_core::register(&REGISTRATIONS)
 }

@@ -1,6 +1,6 @@
 //! New memory for the arrays of a device.
 
-use bridge_core::{HostMemory, ManagedTensor, Owner, Ownership, Result, TensorSpec};
+use bridge_core::{HostMemory, ManagedTensor, Owner, Ownership, Result, TensorError, TensorSpec};
 use opencl3::types::cl_mem;
 
 use crate::buffer::Buffer;
@@ -30,7 +30,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory) above the device's limit, before
+    /// [`TensorError::OutOfMemory`](bridge_core::Error::OutOfMemory) above the device's limit, before
     /// anybody is asked, and where driver or host have none.
     pub(crate) fn allocate(device: &'static ClDevice, spec: &TensorSpec) -> Result<Self> {
         let bytes = bytes_of(spec)?;
@@ -128,7 +128,7 @@ const APART: usize = 112;
 /// What `allocate` gives is initialized, or every element is written before anything reads it.
 pub(crate) unsafe fn new_host(
     spec: &TensorSpec,
-    allocate: fn(usize, usize) -> Result<HostMemory>,
+    allocate: fn(usize, usize) -> Result<HostMemory, TensorError>,
 ) -> Result<ManagedTensor> {
     let bytes = bytes_of(spec)?.saturating_add(APART);
     let memory = allocate(bytes, spec.data_type.alignment())?;

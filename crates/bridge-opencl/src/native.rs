@@ -26,8 +26,8 @@ const DATA_TYPES: [DataType; DataType::NAMED.len() + 1] = {
 impl NativeArray<OpenCl> for ClArray {
     const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::OpenCl], &DATA_TYPES);
 
-    fn backend() -> &'static OpenCl {
-        &OpenCl
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&OpenCl)
     }
 
     fn describe(&self) -> Result<Description> {

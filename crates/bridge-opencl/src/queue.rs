@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bridge_core::{Error, Result};
+use bridge_core::{Error, Result, TensorError};
 use opencl3::command_queue::{
     CL_QUEUE_CONTEXT, CL_QUEUE_DEVICE, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, CL_QUEUE_PROPERTIES,
     CommandQueue, create_command_queue, enqueue_marker_with_wait_list, finish, flush,
@@ -55,7 +55,7 @@ impl ClQueue {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`] or [`Error::Framework`], as the driver says.
+    /// [`TensorError::OutOfMemory`] or [`Error::Framework`], as the driver says.
     pub fn new(device: &'static ClDevice) -> Result<Self> {
         let context = device.raw_context()?;
         let doing = Doing::new("create a command queue", device.device(), 0);
@@ -70,7 +70,7 @@ impl ClQueue {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where the queue belongs to another context or another device than
+    /// [`TensorError::InvalidArgument`] where the queue belongs to another context or another device than
     /// `device`, as memory of one context means nothing in another, or where it runs its commands
     /// out of order.
     pub fn of(device: &'static ClDevice, queue: &CommandQueue) -> Result<Self> {
@@ -80,7 +80,7 @@ impl ClQueue {
         };
         let unfit = |found: &str, expected| {
             let (what, found) = ("the command queue", found.to_owned());
-            Err(Error::InvalidArgument { what, found, expected })
+            Err(Error::Tensor(TensorError::InvalidArgument { what, found, expected }))
         };
         let ours = (device.raw_context()?.addr() as u64, device.id().addr() as u64);
         if (info(CL_QUEUE_CONTEXT)?, info(CL_QUEUE_DEVICE)?) != ours {
@@ -129,7 +129,7 @@ impl ClQueue {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`] or [`Error::Framework`], as the driver says.
+    /// [`TensorError::OutOfMemory`] or [`Error::Framework`], as the driver says.
     pub fn finish(&self) -> Result<()> {
         self.doing("finish a command queue").check(finish(self.raw()))
     }

@@ -1,6 +1,6 @@
 //! The memory of a tensor on an OpenCL device, its handle checked.
 
-use bridge_core::{DataType, DeviceKind, Error, Layout, ManagedTensor, Result};
+use bridge_core::{DataType, DeviceKind, Error, Layout, ManagedTensor, Result, TensorError};
 use opencl3::types::cl_mem;
 
 use crate::buffer::BufferInfo;
@@ -23,7 +23,7 @@ impl<'a> Region<'a> {
     /// # Errors
     ///
     /// [`Error::Unsupported`] for memory of other kinds of device, [`Error::DeviceUnavailable`] for
-    /// devices that are not there, and [`Error::InvalidTensor`] where the handle is no buffer,
+    /// devices that are not there, and [`TensorError::InvalidTensor`] where the handle is no buffer,
     /// belongs to another context, or is shorter than the layout.
     pub(crate) fn of(tensor: &'a ManagedTensor) -> Result<Option<Self>> {
         let device = tensor.device();
@@ -52,7 +52,7 @@ impl<'a> Region<'a> {
     }
 
     fn check(&self) -> Result<()> {
-        let invalid = |reason| Err(Error::InvalidTensor { reason });
+        let invalid = |reason| Err(Error::Tensor(TensorError::InvalidTensor { reason }));
         // SAFETY: whoever made the tensor promised that its data is memory of an OpenCL device,
         // which is a live `cl_mem`; the tensor keeps it.
         let info = unsafe { BufferInfo::of(self.mem, self.device.device()) }?;
@@ -92,6 +92,6 @@ impl<'a> Region<'a> {
 
     /// Bytes of the elements without gaps.
     pub(crate) fn compact_bytes(&self) -> Result<usize> {
-        self.layout.compact_bytes(self.data_type)
+        Ok(self.layout.compact_bytes(self.data_type)?)
     }
 }

@@ -1,6 +1,6 @@
 //! OpenCL's status codes as errors.
 
-use bridge_core::{Device, Error, Result};
+use bridge_core::{Device, Error, Result, TensorError};
 use opencl3::error_codes::{
     CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES, error_text,
 };
@@ -34,9 +34,11 @@ impl Doing {
         let requested = self.bytes as u64;
         match status {
             CL_MEM_OBJECT_ALLOCATION_FAILURE | CL_OUT_OF_RESOURCES => {
-                Error::OutOfMemory { device: self.device, requested }
+                Error::Tensor(TensorError::OutOfMemory { device: self.device, requested })
             }
-            CL_OUT_OF_HOST_MEMORY => Error::OutOfMemory { device: Device::CPU, requested },
+            CL_OUT_OF_HOST_MEMORY => {
+                Error::Tensor(TensorError::OutOfMemory { device: Device::CPU, requested })
+            }
             status => framework(self.operation, message(status)),
         }
     }
@@ -59,13 +61,18 @@ mod tests {
     fn running_out_of_memory_is_told_by_type_whatever_the_driver_calls_it() {
         let doing = Doing::new("allocate a buffer", Device::opencl(1), 64);
         for status in [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES] {
-            let Error::OutOfMemory { device, requested } = doing.failed(status) else {
+            let Error::Tensor(TensorError::OutOfMemory { device, requested }) =
+                doing.failed(status)
+            else {
                 panic!("{status} is another error");
             };
             assert_eq!((device, requested), (Device::opencl(1), 64));
         }
         let host = doing.failed(CL_OUT_OF_HOST_MEMORY);
-        assert!(matches!(host, Error::OutOfMemory { device: Device::CPU, .. }), "{host}");
+        assert!(
+            matches!(host, Error::Tensor(TensorError::OutOfMemory { device: Device::CPU, .. })),
+            "{host}"
+        );
     }
 
     #[test]

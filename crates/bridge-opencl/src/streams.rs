@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bridge_core::{Error, Result, Stream};
+use bridge_core::{Error, Result, Stream, TensorError};
 
 use crate::device::ClDevice;
 use crate::event::ClEvent;
@@ -44,20 +44,20 @@ impl Drop for Announced {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidTensor`] where nobody has announced the number for the device.
+/// [`TensorError::InvalidTensor`] where nobody has announced the number for the device.
 pub(crate) fn ready(stream: Option<Stream>, device: &'static ClDevice) -> Result<Ready> {
     let Some(stream) = stream else {
         return Ok((device.queue()?, None));
     };
     let found = announced().get(&stream.0).cloned();
     found.filter(|(queue, _)| std::ptr::eq(queue.device(), device)).ok_or_else(|| {
-        Error::InvalidTensor {
+        Error::Tensor(TensorError::InvalidTensor {
             reason: format!(
                 "it is ready on {stream:?}, which stands for no live command queue of {}; wait for \
                  its data and say so with ready_on(None)",
                 device.device()
             ),
-        }
+        })
     })
 }
 

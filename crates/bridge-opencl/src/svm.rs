@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use bridge_core::{Access, DataType, Error, ManagedTensor, Owner, Result, TensorSpec};
+use bridge_core::{Access, DataType, Error, ManagedTensor, Owner, Result, TensorError, TensorSpec};
 use opencl3::memory::{CL_MEM_READ_WRITE, CL_MEM_SVM_FINE_GRAIN_BUFFER, svm_alloc, svm_free};
 
 use crate::array::ClArray;
@@ -31,7 +31,10 @@ impl SvmMemory {
             });
         }
         device.can_hold(bytes)?;
-        let out_of_memory = Error::OutOfMemory { device: device.device(), requested: bytes as u64 };
+        let out_of_memory = Error::Tensor(TensorError::OutOfMemory {
+            device: device.device(),
+            requested: bytes as u64,
+        });
         let fine = if capabilities.svm_fine { CL_MEM_SVM_FINE_GRAIN_BUFFER } else { 0 };
         // SAFETY: the context is live, the size is not zero, and the flags are those that the
         // device has; alignment 0 is the largest of OpenCL C's types.

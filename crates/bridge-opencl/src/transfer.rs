@@ -1,6 +1,8 @@
 //! Between host and device: what is packed goes straight, what is strided is packed once.
 
-use bridge_core::{Device, Element, Error, HostMemory, ManagedTensor, Result, TensorSpec};
+use bridge_core::{
+    Device, Element, Error, HostMemory, ManagedTensor, Result, TensorError, TensorSpec,
+};
 use bridge_host::copy_strided;
 
 use crate::device::ClDevice;
@@ -87,7 +89,7 @@ impl Downloaded {
 ///
 /// # Errors
 ///
-/// As the driver says, and [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory) where the host
+/// As the driver says, and [`TensorError::OutOfMemory`](bridge_core::Error::OutOfMemory) where the host
 /// has none.
 pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Downloaded> {
     let spec = TensorSpec::row_major(source.data_type, source.layout.shape())?;
@@ -140,7 +142,7 @@ const FEW_BYTES: usize = 128 << 10;
 ///
 /// # Errors
 ///
-/// As [`download`], and [`Error::InvalidTensor`] where an element is not a value of `T`.
+/// As [`download`], and [`TensorError::InvalidTensor`] where an element is not a value of `T`.
 pub(crate) fn download_few<T: Element>(
     source: &Region<'_>,
     after: After<'_>,
@@ -152,7 +154,10 @@ pub(crate) fn download_few<T: Element>(
     }
     let count = source.layout.element_count();
     let mut vec = Vec::<T>::new();
-    let lack = Error::OutOfMemory { device: Device::CPU, requested: bytes.count as u64 };
+    let lack = Error::Tensor(TensorError::OutOfMemory {
+        device: Device::CPU,
+        requested: bytes.count as u64,
+    });
     vec.try_reserve_exact(count).map_err(|_| lack)?;
     // SAFETY:
     // - The region lies in its buffer, checked when it was made; the vector has room for its elements,

@@ -4,7 +4,7 @@ mod support;
 
 use bridge_core::{
     Access, Backend, DataType, Device, Error, HostMemory, Layout, ManagedTensor, NativeArray,
-    Overflow, Owner, TensorSpec,
+    Overflow, Owner, Runtime, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::bytes_of;
@@ -201,7 +201,7 @@ fn the_backend_casts_a_borrowed_tensor() {
     on_every_device(|queue| {
         let host = ManagedTensor::from_vec(vec![1.75_f32, -2.5], &[2]).unwrap();
         let there = OpenCl.transfer(&host, queue.device().device()).unwrap();
-        let cast = OpenCl.cast_on_device(&there, DataType::I32, Overflow::Refuse).unwrap();
+        let cast = OpenCl.cast(&there, DataType::I32, Overflow::Refuse).unwrap();
         let back = OpenCl.transfer(&cast, Device::CPU).unwrap();
         assert_eq!(back.as_slice::<i32>().unwrap(), [1, -2]);
     });

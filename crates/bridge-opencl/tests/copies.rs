@@ -2,7 +2,7 @@
 
 mod support;
 
-use bridge_core::{Backend, DataType, Device, Error, ManagedTensor, NativeArray};
+use bridge_core::{Backend, DataType, Device, Error, ManagedTensor, NativeArray, Runtime};
 use bridge_opencl::{ClArray, OpenCl};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;
@@ -87,7 +87,7 @@ proptest! {
                 here = viewed(here, view);
             }
             let expected = bytes_of(&here);
-            let copy = OpenCl.copy_on_device(&there).unwrap();
+            let copy = OpenCl.copy(&there).unwrap();
             assert!(copy.layout().is_row_major());
             for tensor in [&copy, &there] {
                 let down = OpenCl.transfer(tensor, Device::CPU).unwrap();

@@ -3,7 +3,8 @@
 mod support;
 
 use bridge_core::{
-    Access, Backend, DataType, Error, Layout, ManagedTensor, NativeArray, Owner, TensorSpec,
+    Access, Allocator, Backend, DataType, Error, Layout, ManagedTensor, NativeArray, Owner,
+    TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::foreign::{ForeignTensor, run_deleter};
@@ -113,7 +114,10 @@ fn class_c_offsets_before_the_buffer_are_refused() {
                 unsafe { ManagedTensor::from_parts(data, spec, device, Access::Shared, owner) }
                     .unwrap();
             let error = ClArray::import(tensor).unwrap_err();
-            assert!(matches!(error.error(), Error::InvalidTensor { .. }), "{error}");
+            assert!(
+                matches!(error.error(), Error::Tensor(TensorError::InvalidTensor { .. })),
+                "{error}"
+            );
         }
         drop(tensor);
     });
@@ -142,7 +146,7 @@ fn class_d_sizes_that_wrap_around_are_refused() {
     on_every_device(|queue| {
         for shape in [[1_usize << 32, 1 << 32, 16], [1 << 62, 2, 1]] {
             let error = ClArray::zeros(queue, DataType::I32, &shape).unwrap_err();
-            assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+            assert!(matches!(error, Error::Tensor(TensorError::TooLarge { .. })), "{error}");
         }
         let slice = [0_u8; 4];
         let error = ClArray::from_slice(queue, &slice, &[2, 3]).unwrap_err();
@@ -179,7 +183,7 @@ fn class_e_read_only_stays_read_only_through_device_and_dlpack() {
         let back = unsafe { ManagedTensor::from_dlpack(tensor.into_dlpack().as_ptr()) }.unwrap();
         let mut array = ClArray::import(back).unwrap();
         assert_eq!(array.access(), Access::ReadOnly);
-        assert!(matches!(array.fill(9_u8), Err(Error::NotWritable { .. })));
+        assert!(matches!(array.fill(9_u8), Err(Error::Tensor(TensorError::NotWritable { .. }))));
         assert_eq!(array.to_vec::<u8>().unwrap(), [1, 2]);
         assert_eq!(array.copy().unwrap().access(), Access::Exclusive);
     });

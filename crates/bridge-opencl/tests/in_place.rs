@@ -2,9 +2,10 @@
 
 mod support;
 
+use bridge_convert::Step;
 use bridge_core::{
-    Access, Array, Backend, Copy, DataType, Device, Error, ManagedTensor, Mapping, Options, Owner,
-    Registration, Registry, Step, TensorSpec,
+    Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Mapping, Options,
+    Owner, Registration, Registry, Runtime, TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::DropCounter;
@@ -23,9 +24,10 @@ fn on_sharing_devices(test: impl Fn(&ClQueue)) {
 fn registry() -> Registry {
     Registry::new([
         Registration::backend(&OpenCl),
+        Registration::runtime(&OpenCl),
+        Registration::allocator(&OpenCl),
         Registration::host_tools(&bridge_host::HostKernels),
     ])
-    .unwrap()
 }
 
 fn device_of(queue: &ClQueue) -> Device {
@@ -51,7 +53,7 @@ fn by_the_registry_it_is_planned_reported_and_shared() {
     on_sharing_devices(|queue| {
         let device = device_of(queue);
         let host = Array::new(ManagedTensor::from_vec(vec![1_i32, 2, 3], &[3]).unwrap());
-        let options = Options::default().on(device).copy(Copy::Never);
+        let options = Options::default().on(device).copy(CopyPolicy::Never);
         let (array, report) = registry().convert_reported(host, "opencl", options).unwrap();
         assert_eq!(
             report.steps.to_vec(),
@@ -67,7 +69,7 @@ fn by_the_registry_it_is_planned_reported_and_shared() {
 fn copy_always_uses_nothing_in_place() {
     on_sharing_devices(|queue| {
         let tensor = ManagedTensor::from_vec(vec![1_i32, 2, 3], &[3]).unwrap();
-        let options = Options::default().on(device_of(queue)).copy(Copy::Always);
+        let options = Options::default().on(device_of(queue)).copy(CopyPolicy::Always);
         let (_, report) =
             registry().convert_reported(Array::new(tensor), "opencl", options).unwrap();
         assert_eq!(report.steps[0], Step::Upload { to: device_of(queue) });
@@ -164,7 +166,7 @@ fn read_only_memory_stays_read_only_on_the_device() {
         let tensor = ManagedTensor::from_vec(vec![1_u8, 2], &[2]).unwrap().into_read_only();
         let mut lent = ClArray::in_place(queue, tensor).unwrap();
         assert_eq!(lent.access(), Access::ReadOnly);
-        assert!(matches!(lent.fill(3_u8), Err(Error::NotWritable { .. })));
+        assert!(matches!(lent.fill(3_u8), Err(Error::Tensor(TensorError::NotWritable { .. }))));
         assert_eq!(lent.into_host().unwrap().access(), Access::ReadOnly);
     });
 }

@@ -5,7 +5,7 @@
 mod support;
 
 use bridge_core::{
-    Array, Backend, DataType, Device, ManagedTensor, Options, Registration, Registry,
+    Array, Backend, DataType, Device, ManagedTensor, Options, Registration, Registry, Runtime,
 };
 use bridge_opencl::{ClArray, OpenCl};
 use bridge_testkit::growth;
@@ -49,9 +49,10 @@ fn routes_strided_copies_and_casts_stay_flat() {
     on_every_device(|queue| {
         let registry = Registry::new([
             Registration::backend(&OpenCl),
+            Registration::runtime(&OpenCl),
+            Registration::allocator(&OpenCl),
             Registration::host_tools(&bridge_host::HostKernels),
-        ])
-        .unwrap();
+        ]);
         let device = queue.device().device();
         // One array kept a round would be 4 MB or more.
         stays_flat(4_000, || {

@@ -3,7 +3,8 @@
 mod support;
 
 use bridge_core::{
-    Array, Backend, DataType, Error, ManagedTensor, Options, Registration, Registry, TensorSpec,
+    Allocator, Array, Backend, DataType, Error, ManagedTensor, Options, Registration, Registry,
+    TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, OpenCl};
 use support::on_every_device;
@@ -18,7 +19,7 @@ fn a_buffer_above_the_limit_is_refused_before_the_driver_is_asked() {
             ClArray::zeros_in_svm(queue, DataType::U8, &[above]),
         ] {
             match made {
-                Err(Error::OutOfMemory { device, requested }) => {
+                Err(Error::Tensor(TensorError::OutOfMemory { device, requested })) => {
                     assert_eq!((device, requested), (queue.device().device(), limit + 1));
                 }
                 // No shared virtual memory at all.
@@ -34,12 +35,12 @@ fn what_is_allocated_is_missing_from_what_is_free() {
     on_every_device(|queue| {
         let device = queue.device().device();
         let spec = TensorSpec::row_major(DataType::U8, &[1 << 20]).unwrap();
-        let before = OpenCl.memory(device).unwrap();
+        let before = OpenCl.usage(device).unwrap();
         let held = OpenCl.allocate(&spec, device).unwrap();
-        let during = OpenCl.memory(device).unwrap();
+        let during = OpenCl.usage(device).unwrap();
         assert!(during.free <= before.free - (1 << 20), "{before:?} {during:?}");
         drop(held);
-        assert_eq!(OpenCl.memory(device).unwrap(), before);
+        assert_eq!(OpenCl.usage(device).unwrap(), before);
     });
 }
 
@@ -75,17 +76,21 @@ fn a_driver_that_has_no_more_memory_is_out_of_memory() {
             }
             assert!(held.len() < 16, "the limit is not kept");
         };
-        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+        assert!(matches!(error, Error::Tensor(TensorError::OutOfMemory { .. })), "{error}");
         // A conversion that needs memory gives its array back.
         let registry = Registry::new([
             Registration::backend(&OpenCl),
+            Registration::runtime(&OpenCl),
+            Registration::allocator(&OpenCl),
             Registration::host_tools(&bridge_host::HostKernels),
-        ])
-        .unwrap();
+        ]);
         let options =
-            Options::default().on(queue.device().device()).copy(bridge_core::Copy::Always);
+            Options::default().on(queue.device().device()).copy(bridge_core::CopyPolicy::Always);
         let refused = registry.convert(Array::new(host), "opencl", options).unwrap_err();
-        assert!(matches!(refused.error(), Error::OutOfMemory { .. }), "{refused}");
+        assert!(
+            matches!(refused.error(), Error::Tensor(TensorError::OutOfMemory { .. })),
+            "{refused}"
+        );
         let back: ManagedTensor = refused.into_value().export().unwrap();
         assert_eq!(back.as_slice::<u8>().unwrap()[piece - 1], 5);
         // And when memory is free again, all is well.

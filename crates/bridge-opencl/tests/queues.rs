@@ -4,7 +4,8 @@
 mod support;
 
 use bridge_core::{
-    Access, Backend, DataType, Device, Error, ManagedTensor, NativeArray, Owner, Stream, TensorSpec,
+    Access, Backend, DataType, Device, Error, ManagedTensor, NativeArray, Owner, Runtime, Stream,
+    TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use support::{Gate, array, is_held_up};
@@ -84,7 +85,7 @@ fn an_event_of_yours_is_waited_for_through_a_tensor() {
         let copy = read_by_a_view(made);
         gate.fail(-4);
         let told = copy.to_vec::<i32>();
-        assert!(matches!(told, Err(Error::OutOfMemory { .. })), "{told:?}");
+        assert!(matches!(told, Err(Error::Tensor(TensorError::OutOfMemory { .. }))), "{told:?}");
     });
 }
 

@@ -2,7 +2,9 @@
 
 mod support;
 
-use bridge_core::{Access, Array, DataType, Device, Error, ManagedTensor, Owner, TensorSpec};
+use bridge_core::{
+    Access, Array, DataType, Device, Error, ManagedTensor, Owner, TensorError, TensorSpec,
+};
 use bridge_opencl::{ClArray, ClDevice, ClQueue};
 use opencl3::memory::{Buffer, CL_MEM_READ_WRITE, ClMem, retain_mem_object};
 use support::{Gate, array, on_every_device, references, settles_at};
@@ -41,7 +43,10 @@ fn trap_sizes_are_multiplied_unchecked() {
         let wrapping = (1_usize << 61) + 1;
         for shape in [&[wrapping][..], &[1 << 32, 1 << 32, 16], &[usize::MAX, 2]] {
             let error = ClArray::zeros(queue, DataType::F64, shape).unwrap_err();
-            assert!(matches!(error, Error::TooLarge { .. }), "{shape:?}: {error}");
+            assert!(
+                matches!(error, Error::Tensor(TensorError::TooLarge { .. })),
+                "{shape:?}: {error}"
+            );
         }
         // opencl3's buffer does not know that it is too short for the shape.
         let short = buffer::<f64>(queue.device(), 3);
@@ -63,7 +68,7 @@ fn trap_allocation_fails_when_the_memory_is_first_used() {
             lazy.ready_after(gate.event());
             gate.fail(status);
             for told in [lazy.wait(), lazy.download().map(drop), lazy.to_vec::<u8>().map(drop)] {
-                let Err(Error::OutOfMemory { device, .. }) = told else {
+                let Err(Error::Tensor(TensorError::OutOfMemory { device, .. })) = told else {
                     panic!("{status}: {told:?}")
                 };
                 let host = status == -6;
@@ -86,7 +91,10 @@ fn trap_a_failed_command_fails_those_behind_it() {
         let second = copied_again.wait();
         let later = copy.cast(DataType::I32, bridge_core::Overflow::Wrap).map(drop);
         for told in [copy.wait(), copy.to_vec::<u8>().map(drop), second, later] {
-            assert!(matches!(told, Err(Error::OutOfMemory { .. })), "{told:?}");
+            assert!(
+                matches!(told, Err(Error::Tensor(TensorError::OutOfMemory { .. }))),
+                "{told:?}"
+            );
         }
         // The queue goes on.
         assert_eq!(array(queue, &[7_u8]).to_vec::<u8>().unwrap(), [7]);

@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::process::Command;
 
-use bridge_core::{Availability, Backend, DataType, Device, Error, TensorSpec};
+use bridge_core::{
+    Allocator, Availability, Backend, DataType, Device, Error, Runtime, TensorSpec, Unavailable,
+};
 use bridge_opencl::{ClDevice, OpenCl};
 
 /// Runs the test of this name in a process with other variables, and returns what it printed.
@@ -22,7 +24,7 @@ fn in_a_process(name: &str, variables: &[(&str, &str)]) -> String {
 #[test]
 #[ignore = "run by the other tests, in an environment without OpenCL"]
 fn says_why_it_is_unavailable() {
-    let Availability::Unavailable { reason, remedy } = OpenCl.availability() else {
+    let Availability::Unavailable(Unavailable { reason, remedy }) = OpenCl.availability() else {
         panic!("there is OpenCL")
     };
     let asked = Device::opencl(0);
@@ -32,7 +34,7 @@ fn says_why_it_is_unavailable() {
         ClDevice::of(asked).map(drop).unwrap_err(),
         OpenCl.allocate(&spec, asked).map(drop).unwrap_err(),
         OpenCl.synchronize(asked).unwrap_err(),
-        OpenCl.memory(asked).map(drop).unwrap_err(),
+        OpenCl.usage(asked).map(drop).unwrap_err(),
     ] {
         assert!(matches!(error, Error::Unavailable { .. }), "{error}");
         assert!(error.to_string().contains(&reason), "{error}");

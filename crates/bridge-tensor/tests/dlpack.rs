@@ -4,8 +4,8 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bridge_core::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLPackVersion};
-use bridge_core::{Access, DataType, Device, Error, ManagedTensor, Owner, TensorSpec};
+use bridge_tensor::dlpack::{DLManagedTensor, DLManagedTensorVersioned, DLPackVersion};
+use bridge_tensor::{Access, DataType, Device, Error, ManagedTensor, Owner, TensorSpec};
 use dlpark::DlpackFlags;
 use dlpark::ffi::{DLDataType, DLDataTypeCode, DLDevice, DLDeviceType, DLTensor};
 

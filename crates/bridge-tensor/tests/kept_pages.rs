@@ -1,7 +1,7 @@
 //! Blocks that come and go keep their pages: in a process of its own, whose allocator has seen nothing yet.
 #![cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64", not(miri)))]
 
-use bridge_core::HostMemory;
+use bridge_tensor::HostMemory;
 
 /// Pages that this process has been given at their first touch.
 fn pages_made() -> u64 {

@@ -1,6 +1,6 @@
 //! Layout algebra against an oracle that visits every index.
 
-use bridge_core::{DataType, Error, Layout};
+use bridge_tensor::{DataType, Error, Layout};
 use proptest::prelude::*;
 
 /// The byte offset of every element in row-major order, index by index.
@@ -176,7 +176,7 @@ fn packed_elements_have_no_strides() {
 #[test]
 fn out_of_range_arguments_say_what_is_allowed() {
     let layout = Layout::row_major(&[3, 4]).unwrap();
-    let text = |result: bridge_core::Result<Layout>| result.unwrap_err().to_string();
+    let text = |result: bridge_tensor::Result<Layout>| result.unwrap_err().to_string();
     assert!(text(layout.permuted(&[0, 0])).contains("named once"));
     assert!(text(layout.sliced(0, 1, 3, 1, DataType::U8)).contains("extent 3"));
     assert!(text(layout.sliced(0, 1, 3, -1, DataType::U8)).contains("below the extent"));

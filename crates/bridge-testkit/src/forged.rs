@@ -49,6 +49,6 @@ pub unsafe fn forged(
     // SAFETY: the tensor is owned here, and the caller promises what it points to.
     unsafe {
         forge(&mut *raw);
-        ManagedTensor::from_dlpack(raw)
+        Ok(ManagedTensor::from_dlpack(raw)?)
     }
 }

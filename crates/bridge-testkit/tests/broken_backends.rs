@@ -2,11 +2,12 @@
 
 mod mistakes;
 
+use bridge_core::Registration;
 use bridge_testkit::conformance::{self, Outcome};
 use mistakes::{Backend, Mistake};
 
 fn outcome<M: Mistake>(backend: &'static Backend<M>) -> Outcome {
-    conformance::check_all(backend)
+    conformance::check_all(backend, &[Registration::allocator(backend)])
 }
 
 macro_rules! mistakes_are_found {

@@ -1,25 +1,28 @@
 //! The suite on the fake accelerator, and what its faults and counters show of the planner.
 
+use bridge_convert::ConvertByName;
+use bridge_convert::Step;
 use bridge_core::{
-    Array, Backend, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, NativeArray, Options,
-    Registration, Registry, Step,
+    Array, Backend, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor, NativeArray,
+    Options, Registration, Registry, Runtime, TensorError,
 };
 use bridge_testkit::conformance::Verdict;
 use bridge_testkit::fake_accelerator::{
-    DEVICES, FakeAccelerator, FakeArray, Faults, Transfers, UNIFIED, transfers,
+    DEVICES, FakeAccelerator, FakeArray, Faults, REGISTRATIONS, Transfers, UNIFIED, transfers,
 };
 use bridge_testkit::samples::{Arrangement, Backing};
 
-bridge_testkit::conformance!(FakeAccelerator);
+bridge_testkit::conformance!(FakeAccelerator, REGISTRATIONS);
 
 const NAME: &str = "fake-accelerator";
 
 fn registry() -> Registry {
     Registry::new([
         Registration::backend(&FakeAccelerator),
+        Registration::runtime(&FakeAccelerator),
+        Registration::allocator(&FakeAccelerator),
         Registration::host_tools(&bridge_host::HostKernels),
     ])
-    .unwrap()
 }
 
 fn on_host() -> Array {
@@ -43,7 +46,7 @@ fn each_route_is_planned_and_taken_once() {
     assert_eq!(names, ["peer-copy", "share"]);
     assert_eq!(counts, Transfers { peer_copies: 1, ..Transfers::default() });
 
-    let (array, names, counts) = steps(array, Options::default().copy(Copy::Always));
+    let (array, names, counts) = steps(array, Options::default().copy(CopyPolicy::Always));
     assert_eq!(names, ["device-copy", "share"]);
     assert_eq!(counts, Transfers { device_copies: 1, ..Transfers::default() });
     assert_eq!(array.describe().unwrap().device, DEVICES[1]);
@@ -83,7 +86,7 @@ fn memory_that_cannot_be_used_in_place_is_copied_and_the_reason_told() {
         let start = tensor.data().addr() / 8 % 2; // one of two elements lies on a border of 16
         Array::new(tensor.sliced(0, 1 - start, 8, 1).unwrap())
     };
-    let never = Options::default().on(UNIFIED).copy(Copy::Never);
+    let never = Options::default().on(UNIFIED).copy(CopyPolicy::Never);
     let refused = registry().convert(odd(), NAME, never).unwrap_err().to_string();
     assert!(refused.contains("border of 8 bytes"), "{refused}");
 
@@ -93,7 +96,7 @@ fn memory_that_cannot_be_used_in_place_is_copied_and_the_reason_told() {
     let told = report.declined.last().unwrap().to_string();
     assert!(told.starts_with("no map: ") && told.contains("border of 8 bytes"), "{told}");
 
-    let (_, names, _) = steps(on_host(), Options::default().on(UNIFIED).copy(Copy::Always));
+    let (_, names, _) = steps(on_host(), Options::default().on(UNIFIED).copy(CopyPolicy::Always));
     assert_eq!(names, ["upload", "share"]);
 }
 
@@ -123,7 +126,7 @@ fn an_import_refused_after_a_map_gives_the_original_back() {
 fn a_device_that_copies_what_it_says_it_maps_is_found() {
     let law = "memory_used_in_place_comes_back";
     let _installed = Faults::copied_maps().install();
-    let verdict = bridge_testkit::conformance::check(&FakeAccelerator, law);
+    let verdict = bridge_testkit::conformance::check(&FakeAccelerator, REGISTRATIONS, law);
     assert!(matches!(verdict, Verdict::Broken { .. }), "{verdict}");
 }
 
@@ -135,7 +138,7 @@ fn out_of_memory_loses_nothing() {
         (Device::CPU, Options::default()),
         (Device::CPU, Options::default().cast(DataType::F64)),
         (DEVICES[0], Options::default().on(DEVICES[1])),
-        (DEVICES[0], Options::default().copy(Copy::Always)),
+        (DEVICES[0], Options::default().copy(CopyPolicy::Always)),
         (DEVICES[0], Options::default().cast(DataType::F64).on(DEVICES[1])),
     ];
     for (from, options) in ways {
@@ -149,7 +152,6 @@ fn out_of_memory_loses_nothing() {
                         if from == Device::CPU {
                             return Ok::<_, ()>(base);
                         }
-                        use bridge_core::Backend;
                         Ok(FakeAccelerator.transfer(&base, from).unwrap())
                     },
                 )
@@ -163,7 +165,10 @@ fn out_of_memory_loses_nothing() {
                 assert!(nth > 0, "no allocation was made");
                 break;
             };
-            assert!(matches!(refused.error(), Error::OutOfMemory { .. }), "{refused}");
+            assert!(
+                matches!(refused.error(), Error::Tensor(TensorError::OutOfMemory { .. })),
+                "{refused}"
+            );
             assert_eq!(drops.drops(), 0);
             let array = refused.into_value();
             let after = array.describe().unwrap();

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use bridge_core::{
-    Availability, Backend, DataType, Descriptor, Detail, Device, DeviceKind, DeviceMemory, Error,
-    HostMemory, ManagedTensor, NativeType, Overflow, Result, TensorSpec,
+    Allocator, Availability, Backend, DataType, Descriptor, Detail, Device, DeviceKind,
+    DeviceMemory, Error, HostMemory, ManagedTensor, NativeType, Overflow, Rank, Result, Runtime,
+    TensorSpec,
 };
 use tch::Tensor;
 
@@ -19,7 +20,6 @@ static DESCRIPTOR: Descriptor = Descriptor {
     aliases: &["pytorch", "tch", "libtorch"],
     framework: "libtorch, through tch",
     priority: 80,
-    device_kinds: &[DeviceKind::Cpu, DeviceKind::Cuda],
 };
 
 static NATIVE_TYPES: &[NativeType] = &[NativeType::of::<Tensor, Torch>()];
@@ -64,30 +64,34 @@ impl Backend for Torch {
         details
     }
 
-    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
-        let span = spec.layout.span(spec.data_type)?;
-        let bytes = spec.layout.byte_offset().saturating_add_signed(span.end);
-        if device != Device::CPU {
-            return cuda::zeros(spec.clone(), bytes, device);
-        }
-        let memory = HostMemory::zeroed(bytes, spec.data_type.alignment())?;
-        // SAFETY: the memory is initialized with zeros, which are valid for every element type.
-        unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }.map_err(Error::from)
-    }
-
     fn lacks(&self, device: Device) -> Error {
         cuda::unavailable(device)
+    }
+}
+
+impl Runtime for Torch {
+    fn backend(&self) -> &'static dyn Backend {
+        &Torch
+    }
+
+    fn device_kinds(&self) -> &'static [DeviceKind] {
+        &[DeviceKind::Cuda]
+    }
+
+    /// A guest on the GPUs that libtorch reaches: where bridge-cuda is linked, that is asked.
+    fn serves(&self, device: Device) -> Option<Rank> {
+        holds_memory_of(device).then_some(Rank::Guest)
     }
 
     fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
         cuda::copied(tensor, to)
     }
 
-    fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
+    fn copy(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
         cuda::copied(tensor, tensor.device())
     }
 
-    fn cast_on_device(
+    fn cast(
         &self,
         tensor: &ManagedTensor,
         to: DataType,
@@ -100,11 +104,40 @@ impl Backend for Torch {
         cuda::synchronize(device)
     }
 
-    fn memory(&self, device: Device) -> Result<DeviceMemory> {
+    fn casts(&self, from: DataType, to: DataType, _overflow: Overflow) -> bool {
+        cuda::casts(from, to)
+    }
+}
+
+impl Allocator for Torch {
+    fn backend(&self) -> &'static dyn Backend {
+        &Torch
+    }
+
+    fn holds(&self, device: Device) -> bool {
+        holds_memory_of(device)
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        let span = spec.layout.span(spec.data_type)?;
+        let bytes = spec.layout.byte_offset().saturating_add_signed(span.end);
+        if device != Device::CPU {
+            return cuda::zeros(spec.clone(), bytes, device);
+        }
+        let memory = HostMemory::zeroed(bytes, spec.data_type.alignment())?;
+        // SAFETY: the memory is initialized with zeros, which are valid for every element type.
+        unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }.map_err(Error::from)
+    }
+
+    fn usage(&self, device: Device) -> Result<DeviceMemory> {
         cuda::memory(device)
     }
 
-    fn release_cached(&self, device: Device) -> Result<u64> {
+    fn trim(&self, device: Device) -> Result<u64> {
         cuda::release_cached(device)
     }
+}
+
+fn holds_memory_of(device: Device) -> bool {
+    device.kind() == DeviceKind::Cuda && cuda::devices().contains(&device)
 }

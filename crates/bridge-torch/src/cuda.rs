@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use bridge_core::{
     Access, DataType, Device, DeviceKind, DeviceMemory, Error, HostMemory, Layout, ManagedTensor,
-    NativeArray, Owner, Result, Stream, TensorSpec,
+    NativeArray, Owner, Result, Stream, TensorError, TensorSpec,
 };
 use tch::Tensor;
 
@@ -100,8 +100,9 @@ pub(crate) fn wait_for(device: Device, stream: Option<Stream>) -> Result<()> {
 /// Zeroed memory for `bytes` bytes.
 pub(crate) fn zeros(spec: TensorSpec, bytes: usize, device: Device) -> Result<ManagedTensor> {
     let ordinal = ordinal(device)?;
-    let asked = i64::try_from(bytes)
-        .map_err(|_| Error::TooLarge { what: format!("an allocation of {bytes} bytes") })?;
+    let asked = i64::try_from(bytes).map_err(|_| {
+        Error::Tensor(TensorError::TooLarge { what: format!("an allocation of {bytes} bytes") })
+    })?;
     let mut made = std::ptr::null_mut();
     // SAFETY: the shim writes the handle where it succeeds.
     let status = unsafe { shim::bridge_torch_cuda_zeros(asked, ordinal, &raw mut made) };
@@ -217,13 +218,17 @@ impl Moves {
     }
 }
 
+/// Whether elements are cast on their device: where the new type holds every value, so that all
+/// rules of rounding and overflow agree.
+pub(crate) fn casts(from: DataType, to: DataType) -> bool {
+    from.fits_in(to) && scalar_type_of(from).is_some() && scalar_type_of(to).is_some()
+}
+
 /// Converts elements on their device, where the type that is asked for holds every value: then all
 /// rules of rounding and overflow agree.
 pub(crate) fn cast(tensor: &ManagedTensor, to: DataType) -> Result<ManagedTensor> {
     let from = tensor.data_type();
-    let exact = from.narrowest_holding(&[to]) == Some(to);
-    let (Some(scalar_type), Some(_), true) = (scalar_type_of(to), scalar_type_of(from), exact)
-    else {
+    let (Some(scalar_type), true) = (scalar_type_of(to), casts(from, to)) else {
         return Err(Error::Unsupported {
             what: format!("casting {from} to {to} on {} with torch", tensor.device()),
             remedy: "cast it on the CPU: convert it there first (Options::on(Device::CPU))"

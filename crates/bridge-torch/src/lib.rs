@@ -9,7 +9,8 @@
 //! `detach()`, `resolve_conj()`, `to_dense()`.
 //!
 //! ```
-//! use bridge_core::{Convert, ManagedTensor};
+//! use bridge_convert::Convert;
+//! use bridge_core::ManagedTensor;
 //! use bridge_torch as _;
 //!
 //! let tensor = ManagedTensor::from_vec(vec![1_f32, 2.0, 3.0, 4.0], &[2, 2])?;
@@ -52,9 +53,13 @@ pub use cuda::{CachedMemory, cached_memory};
 
 use bridge_core::Registration;
 
-const REGISTRATION: Registration = Registration::backend(&Torch);
+/// What this crate adds to the registry when it is linked.
+pub const REGISTRATIONS: [Registration; 3] =
+    [Registration::backend(&Torch), Registration::runtime(&Torch), Registration::allocator(&Torch)];
 
-bridge_core::inventory::submit! { REGISTRATION }
+bridge_core::inventory::submit! { REGISTRATIONS[0] }
+bridge_core::inventory::submit! { REGISTRATIONS[1] }
+bridge_core::inventory::submit! { REGISTRATIONS[2] }
 
 /// Registers the backend by hand, where link-time registration does not work: for a Rust static
 /// library in a C program.
@@ -63,5 +68,5 @@ bridge_core::inventory::submit! { REGISTRATION }
 ///
 /// As [`bridge_core::register`].
 pub fn register_all() -> bridge_core::Result<()> {
-    bridge_core::register(&[REGISTRATION])
+    bridge_core::register(&REGISTRATIONS)
 }

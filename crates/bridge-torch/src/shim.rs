@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
-use bridge_core::{Device, Error, Result};
+use bridge_core::{Device, Error, Result, TensorError};
 
 /// libtorch's own handle of a tensor, the same that tch keeps.
 #[repr(C)]
@@ -135,11 +135,14 @@ impl Work {
     #[cold]
     fn error(self, status: i32) -> Error {
         match status {
-            OUT_OF_MEMORY => Error::OutOfMemory { device: self.device, requested: self.bytes },
+            OUT_OF_MEMORY => Error::Tensor(TensorError::OutOfMemory {
+                device: self.device,
+                requested: self.bytes,
+            }),
             OUT_OF_HOST_MEMORY => {
                 // SAFETY: the shim takes nothing, and the status says that it has the figure.
                 let requested = unsafe { bridge_torch_requested() };
-                Error::OutOfMemory { device: Device::CPU, requested }
+                Error::Tensor(TensorError::OutOfMemory { device: Device::CPU, requested })
             }
             _ => {
                 Error::Framework { backend: "torch", operation: self.operation, message: message() }

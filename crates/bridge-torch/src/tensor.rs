@@ -47,8 +47,8 @@ impl NativeArray<Torch> for Tensor {
     const ACCEPTS: Accepts =
         Accepts::on(DEVICE_KINDS, DATA_TYPES).layout(LayoutRule::Forward).ignores_read_only();
 
-    fn backend() -> &'static Torch {
-        &Torch
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Torch)
     }
 
     fn describe(&self) -> Result<Description> {

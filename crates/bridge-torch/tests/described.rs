@@ -1,8 +1,9 @@
 //! What is said of a torch tensor before it is handed over is what is then handed over: the first law
 //! of array types, for what only torch has.
 
+use bridge_convert::Convert;
 use bridge_core::{
-    Access, Convert, Copy, Description, Device, DeviceKind, ManagedTensor, NativeArray, Options,
+    Access, CopyPolicy, Description, Device, DeviceKind, ManagedTensor, NativeArray, Options,
     Ownership, TensorSpec,
 };
 use bridge_core::{DataType, Owner};
@@ -69,7 +70,7 @@ fn pinned_and_managed_memory_is_on_its_device_when_torch_gives_it_back() {
 fn what_is_to_be_read_only_is_said_to_be() {
     let read_only = || ManagedTensor::from_vec(vec![1_f32; 2], &[2]).unwrap().into_read_only();
     let lent = || -> Tensor {
-        let options = Options::default().copy(Copy::Never).ignore_read_only();
+        let options = Options::default().copy(CopyPolicy::Never).ignore_read_only();
         read_only().convert_to(options).unwrap()
     };
     assert_eq!(given(lent()).access, Access::ReadOnly);

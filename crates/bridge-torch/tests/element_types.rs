@@ -1,7 +1,8 @@
 //! Every element type of torch, those that tch has no name for too: class G of the bug bank.
 
+use bridge_convert::Convert;
 use bridge_core::{
-    Array, Convert, Copy, DataType, Error, ManagedTensor, NativeArray, Options, Registry,
+    Array, CopyPolicy, DataType, Error, ManagedTensor, NativeArray, Options, Registry,
 };
 use bridge_cpu as _;
 use bridge_host as _;
@@ -19,7 +20,7 @@ fn all_that_torch_has_pass_in_both_directions_bit_by_bit() {
     for &data_type in accepted() {
         let sample = Arrangement::row_major(&[3, 5]).sample(data_type, Backing::Vector).unwrap();
         let place = sample.tensor.data();
-        let never = Options::default().copy(Copy::Never);
+        let never = Options::default().copy(CopyPolicy::Never);
         let torch: Tensor = sample.tensor.convert_to(never).unwrap();
         assert_eq!(torch.data_ptr(), place, "{data_type}");
         let view = torch.tr();

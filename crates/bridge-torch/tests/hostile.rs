@@ -1,7 +1,8 @@
 //! Forged DLPack tensors on the way into torch: class D of the bug bank.
 
+use bridge_convert::Convert;
 use bridge_core::dlpack::DLPackVersion;
-use bridge_core::{Convert, Error, ManagedTensor};
+use bridge_core::{Error, ManagedTensor};
 use bridge_testkit::DropCounter;
 use bridge_testkit::forged::{Forge, RULE_BREAKERS, forged};
 use bridge_torch as _;

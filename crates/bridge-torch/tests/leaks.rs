@@ -1,7 +1,8 @@
 //! Round trips leave nothing behind. Alone in its program, whose memory is measured.
 #![cfg(target_os = "linux")]
 
-use bridge_core::{Convert, ManagedTensor};
+use bridge_convert::Convert;
+use bridge_core::ManagedTensor;
 use bridge_host as _;
 use bridge_torch as _;
 use tch::Tensor;

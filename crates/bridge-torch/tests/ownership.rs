@@ -1,8 +1,7 @@
 //! Memory lives as long as anybody needs it, and is freed once: class A of the bug bank.
 
-use bridge_core::{
-    Access, Convert, Copy, Device, Layout, ManagedTensor, Options, Owner, TensorSpec,
-};
+use bridge_convert::Convert;
+use bridge_core::{Access, CopyPolicy, Device, Layout, ManagedTensor, Options, Owner, TensorSpec};
 use bridge_host as _;
 use bridge_testkit::foreign::{ForeignTensor, run_deleter};
 use bridge_testkit::{DropCounter, DropToken};
@@ -100,7 +99,7 @@ fn a_refused_import_gives_the_tensor_back_undropped() {
     let (tensor, drops) = counted(&[4]);
     let address = tensor.data();
     let read_only = tensor.into_read_only();
-    let never = Options::default().copy(Copy::Never);
+    let never = Options::default().copy(CopyPolicy::Never);
     let refused = read_only.convert_to::<Tensor>(never).unwrap_err();
     let tensor = refused.into_value();
     assert_eq!((tensor.data(), drops.drops()), (address, 0));

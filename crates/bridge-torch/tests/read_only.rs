@@ -1,6 +1,9 @@
 //! Read-only memory and torch, which ignores that it is: class E of the bug bank.
 
-use bridge_core::{Access, Convert, Copy, Error, ManagedTensor, NativeArray, Options, Reason};
+use bridge_convert::Convert;
+use bridge_core::{
+    Access, CopyPolicy, Error, ManagedTensor, NativeArray, Options, Reason, TensorError,
+};
 use bridge_cpu::ndarray::SharedArray;
 use bridge_host as _;
 use bridge_torch::Torch;
@@ -21,7 +24,7 @@ fn what_torch_writes_never_reaches_read_only_memory() {
 
 #[test]
 fn without_a_copy_it_is_refused_by_name() {
-    let never = Options::default().copy(Copy::Never);
+    let never = Options::default().copy(CopyPolicy::Never);
     let error = read_only().convert_to::<Tensor>(never).unwrap_err();
     let Error::WouldCopy { declined, .. } = error.error() else {
         panic!("{error}");
@@ -35,7 +38,7 @@ fn without_a_copy_it_is_refused_by_name() {
 fn who_says_so_by_name_shares_it() {
     let source = read_only();
     let place = source.data();
-    let options = Options::default().copy(Copy::Never).ignore_read_only();
+    let options = Options::default().copy(CopyPolicy::Never).ignore_read_only();
     let torch: Tensor = source.convert_to(options).unwrap();
     assert_eq!(torch.data_ptr(), place);
 }
@@ -58,7 +61,10 @@ fn memory_that_torch_shares_gives_no_rust_slice_to_write() {
     let alias = torch.shallow_clone();
     let mut exported: ManagedTensor = torch.convert().unwrap();
     assert_eq!(exported.access(), Access::Shared);
-    assert!(matches!(exported.as_mut_slice::<f32>(), Err(Error::NotWritable { .. })));
+    assert!(matches!(
+        exported.as_mut_slice::<f32>(),
+        Err(Error::Tensor(TensorError::NotWritable { .. }))
+    ));
     drop(alias);
 }
 
@@ -73,7 +79,7 @@ fn memory_that_was_read_only_is_read_only_again_when_torch_gives_it_back() {
     ];
     let lent = || -> Tensor {
         let source = ManagedTensor::from_vec(vec![1_f32; 6], &[2, 3]).unwrap().into_read_only();
-        source.convert_to(Options::default().copy(Copy::Never).ignore_read_only()).unwrap()
+        source.convert_to(Options::default().copy(CopyPolicy::Never).ignore_read_only()).unwrap()
     };
     for (what, handle) in handles {
         for alone in [true, false] {
@@ -88,7 +94,8 @@ fn memory_that_was_read_only_is_read_only_again_when_torch_gives_it_back() {
         }
     }
     let exported: ManagedTensor = lent().convert().unwrap();
-    let error = exported.convert_to::<Tensor>(Options::default().copy(Copy::Never)).unwrap_err();
+    let error =
+        exported.convert_to::<Tensor>(Options::default().copy(CopyPolicy::Never)).unwrap_err();
     assert!(error.to_string().contains("read-only"), "torch has to be allowed anew: {error}");
 }
 
@@ -110,7 +117,7 @@ fn lazily_copied() -> (Tensor, Tensor) {
 #[test]
 fn a_lazily_copied_tensor_is_shared_to_be_read_and_the_copy_is_not_made() {
     let (first, second) = lazily_copied();
-    let never = Options::default().copy(Copy::Never);
+    let never = Options::default().copy(CopyPolicy::Never);
     let (one, report) = first.convert_reported::<SharedArray<f32>>(never).unwrap();
     let other: ManagedTensor = second.convert_to(never).unwrap();
     assert_eq!(

@@ -1,6 +1,7 @@
 //! Tensors that are no plain memory are refused with the call that helps, and that call helps.
 
-use bridge_core::{Convert, Error, ManagedTensor};
+use bridge_convert::Convert;
+use bridge_core::{Error, ManagedTensor};
 use bridge_torch as _;
 use tch::{Device, Kind, Tensor};
 

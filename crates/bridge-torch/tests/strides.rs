@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 
+use bridge_convert::Convert;
 use bridge_core::{
-    Access, Backend, Convert, Copy, DataType, Error, Layout, ManagedTensor, NativeArray, Options,
-    Owner, TensorSpec,
+    Access, Allocator, Backend, CopyPolicy, DataType, Error, Layout, ManagedTensor, NativeArray,
+    Options, Owner, TensorError, TensorSpec,
 };
 use bridge_host as _;
 use bridge_testkit::foreign::ForeignTensor;
@@ -28,7 +29,7 @@ fn torch_reads_every_arrangement_as_it_was_written() {
     let types = [DataType::U8, DataType::I16, DataType::F32, DataType::I64, DataType::C128];
     for arrangement in (0..=4).flat_map(Arrangement::of_rank) {
         for data_type in types {
-            for copy in [Copy::IfNeeded, Copy::Always] {
+            for copy in [CopyPolicy::IfNeeded, CopyPolicy::Always] {
                 let Some(sample) = arrangement.sample(data_type, Backing::RustOwner) else {
                     continue;
                 };
@@ -55,7 +56,7 @@ fn forward_strides_are_shared_and_backward_ones_copied() {
         let (place, empty) = (sample.tensor.first_element(), sample.tensor.layout().is_empty());
         let takes = sample.tensor.layout().has_no_negative_strides()
             && !arrangement.is_misaligned_for(DataType::F32);
-        let result = sample.tensor.convert_to::<Tensor>(Options::default().copy(Copy::Never));
+        let result = sample.tensor.convert_to::<Tensor>(Options::default().copy(CopyPolicy::Never));
         match result {
             Ok(torch) => {
                 assert!(takes, "{arrangement}");
@@ -148,7 +149,7 @@ fn memory_is_as_large_as_strides_reach() {
     let _ = torch.fill_(3.0);
     // A copy has no gaps, and all elements.
     let compact: Tensor = torch
-        .convert_to::<ManagedTensor>(Options::default().copy(Copy::Always))
+        .convert_to::<ManagedTensor>(Options::default().copy(CopyPolicy::Always))
         .unwrap()
         .convert()
         .unwrap();
@@ -175,7 +176,7 @@ fn strides_that_mean_nothing_do_no_harm() {
     // drjit#122, tensorflow#61184: strides of extents of 1 taken literally.
     let wild = Layout::new(&[1, 3, 1], &[-77, 1, isize::MAX], 0).unwrap();
     let tensor = ManagedTensor::from_vec_with_layout(vec![1_f32, 2.0, 3.0], wild).unwrap();
-    let torch: Tensor = tensor.convert_to(Options::default().copy(Copy::Never)).unwrap();
+    let torch: Tensor = tensor.convert_to(Options::default().copy(CopyPolicy::Never)).unwrap();
     assert_eq!(torch.sum(Kind::Float).double_value(&[]), 6.0);
     assert_eq!(torch.f_squeeze().unwrap().size(), [3]);
 }
@@ -186,9 +187,9 @@ fn a_copy_whose_bytes_cannot_be_counted_is_an_error() {
     let one = Tensor::zeros([1, 1], (Kind::Int, tch::Device::Cpu));
     assert!(one.f_expand([1_i64 << 32, 1 << 31], false).is_err(), "torch counts them itself");
     let huge = one.expand([1_i64 << 31, 1 << 31], false);
-    let refused = huge.convert_to::<ManagedTensor>(Options::default().copy(Copy::Always));
+    let refused = huge.convert_to::<ManagedTensor>(Options::default().copy(CopyPolicy::Always));
     let refused = refused.unwrap_err();
-    assert!(matches!(refused.error(), Error::TooLarge { .. }), "{refused}");
+    assert!(matches!(refused.error(), Error::Tensor(TensorError::TooLarge { .. })), "{refused}");
     assert_eq!(refused.into_value().size(), [1 << 31, 1 << 31]);
 }
 
@@ -196,11 +197,11 @@ fn a_copy_whose_bytes_cannot_be_counted_is_an_error() {
 fn a_large_broadcast_costs_nothing_and_its_copy_is_refused_where_memory_ends() {
     let one = ManagedTensor::from_vec(vec![1_u8], &[1, 1]).unwrap().into_shared();
     let wide = || ManagedTensor::alias(&one).broadcast_to(&[1 << 40, 1 << 10]).unwrap();
-    let options = Options::default().copy(Copy::Never).ignore_read_only();
+    let options = Options::default().copy(CopyPolicy::Never).ignore_read_only();
     let torch: Tensor = wide().convert_to(options).unwrap();
     assert_eq!(torch.size(), [1 << 40, 1 << 10]);
     let error = wide().convert::<Tensor>().unwrap_err();
-    assert!(matches!(error.error(), Error::OutOfMemory { .. }), "{error}");
+    assert!(matches!(error.error(), Error::Tensor(TensorError::OutOfMemory { .. })), "{error}");
 }
 
 #[test]

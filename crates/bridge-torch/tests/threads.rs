@@ -3,7 +3,8 @@
 use std::sync::Mutex;
 use std::thread;
 
-use bridge_core::{Convert, ManagedTensor};
+use bridge_convert::Convert;
+use bridge_core::ManagedTensor;
 use bridge_testkit::foreign::ForeignTensor;
 use bridge_testkit::{DropCounter, samples::Arrangement, samples::Backing};
 use bridge_torch as _;

@@ -6,8 +6,7 @@
 //!
 #![cfg_attr(all(feature = "ndarray", feature = "candle"), doc = "```")]
 #![cfg_attr(not(all(feature = "ndarray", feature = "candle")), doc = "```ignore")]
-//! use arraybridge::{Convert, DataType, Options};
-//! use arraybridge::ndarray::SharedArray;
+//! use arraybridge::{Convert, DataType, Options, SharedArray};
 //!
 //! let array = ndarray::arr2(&[[1.0_f32, 2.0], [3.0, 4.0]]);
 //! let tensor: candle_core::Tensor = array.convert()?;             // the vector changes its owner
@@ -25,11 +24,11 @@
 //!
 #![cfg_attr(all(feature = "ndarray", feature = "candle"), doc = "```")]
 #![cfg_attr(not(all(feature = "ndarray", feature = "candle")), doc = "```ignore")]
-//! use arraybridge::{Array, Copy, Options, Registry};
+//! use arraybridge::{Array, ConvertByName, CopyPolicy, Options, Registry};
 //!
 //! let registry = Registry::global()?;
 //! let array = Array::new(ndarray::arr1(&[1_i64, 2, 3]));
-//! let options = Options::default().copy(Copy::Never);
+//! let options = Options::default().copy(CopyPolicy::Never);
 //! println!("{}", registry.plan(&array, "candle", &options)?);
 //! let tensor: candle_core::Tensor = registry.convert(array, "candle", options)?.downcast()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -39,29 +38,54 @@
 //!
 //! A feature adds a backend and changes nothing else.
 //!
-//! - `ndarray` (default): owned arrays and [`ndarray::SharedArray`].
+//! - `ndarray` (default): owned arrays and [`SharedArray`].
 //! - `candle` (default): `candle_core::Tensor` on the CPU.
 //! - `torch`: `tch::Tensor`, on the CPU and on CUDA devices; needs libtorch.
-//! - `opencl`: [`opencl::ClArray`], on the devices of every OpenCL platform; loaded at run time.
+//! - `opencl`: `ClArray`, on the devices of every OpenCL platform; loaded at run time.
 //! - `cuda`: `CudaArray` on NVIDIA GPUs. It needs nothing to build, and a driver to run.
 //!
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
-pub use bridge_core::*;
+pub use bridge_convert::{
+    Batch, Convert, ConvertByName, Count, Counters, Erased, Observer, Plan, Record, Report, Row,
+    Stacker, Step, Steps, Watching, convert_all, convert_each, map_slices, observe, stack, unstack,
+};
+pub use bridge_core::{
+    Accepts, Access, Admission, Allocator, Array, Availability, Backend, Capability, Converter,
+    CopyPolicy, DataType, DataTypeError, Declined, Description, Descriptor, Detail, Device,
+    DeviceError, DeviceKind, DeviceMemory, Disabled, Dlpack, Element, Error, Facts, HostMemory,
+    HostTools, Layout, LayoutRule, MAX_RANK, ManagedTensor, Mapping, NativeArray, NativeType,
+    Options, Overflow, Owner, Ownership, Permit, Rank, Reason, Refused, Registration, Registry,
+    Result, Runtime, Shape, SharedTensor, Stream, Strides, TensorError, TensorSpec, TypeCode,
+    Unavailable, alignment_of, dlpack, float8, half, inventory, num_complex, register,
+};
+
+#[cfg(feature = "ndarray")]
+pub use bridge_cpu::ndarray::SharedArray;
+#[cfg(feature = "cuda")]
+pub use bridge_cuda::CudaArray;
+#[cfg(feature = "opencl")]
+pub use bridge_opencl::ClArray;
 
 // Naming a crate links its registrations.
 use bridge_host as _;
 
-#[cfg(feature = "candle")]
-pub use bridge_cpu::candle;
-#[cfg(feature = "ndarray")]
-pub use bridge_cpu::ndarray;
-#[cfg(feature = "cuda")]
-pub use bridge_cuda as cuda;
-#[cfg(feature = "opencl")]
-pub use bridge_opencl as opencl;
-#[cfg(feature = "torch")]
-pub use bridge_torch as torch;
+/// The backend crates of the enabled features, each with what it has beside its array types.
+///
+/// They are a floor below the root, so that `use arraybridge::*` makes no name of a framework's
+/// crate ambiguous.
+pub mod backends {
+    #[cfg(feature = "candle")]
+    pub use bridge_cpu::candle;
+    #[cfg(feature = "ndarray")]
+    pub use bridge_cpu::ndarray;
+    #[cfg(feature = "cuda")]
+    pub use bridge_cuda as cuda;
+    #[cfg(feature = "opencl")]
+    pub use bridge_opencl as opencl;
+    #[cfg(feature = "torch")]
+    pub use bridge_torch as torch;
+}
 
 /// Registers every backend of the enabled features by hand: for Rust static libraries that a C
 /// program links, where link-time registration does not work. Call it first thing.

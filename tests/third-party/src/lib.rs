@@ -32,7 +32,6 @@ static DESCRIPTOR: Descriptor = Descriptor {
     aliases: &["na"],
     framework: "nalgebra 0.34",
     priority: 50,
-    device_kinds: &[DeviceKind::Cpu],
 };
 
 /// Array types of each element type, those for conversions by name first.

@@ -1,9 +1,6 @@
 //! `DMatrix`: rank 2, column-major.
 
-use bridge_core::{
-    Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor,
-    NativeArray, Ownership, Refused, Result,
-};
+use bridge_core::{Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor, NativeArray, Ownership, Refused, Result, TensorError};
 use nalgebra::{DMatrix, Dyn, Scalar, VecStorage};
 
 use crate::Nalgebra;
@@ -12,8 +9,8 @@ impl<T: Element + Scalar> NativeArray<Nalgebra> for DMatrix<T> {
     const ACCEPTS: Accepts =
         Accepts::host(&[T::DATA_TYPE]).ranks(2, 2).layout(LayoutRule::ColumnMajor).only_vectors();
 
-    fn backend() -> &'static Nalgebra {
-        &Nalgebra
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Nalgebra)
     }
 
     fn describe(&self) -> Result<Description> {
@@ -47,7 +44,7 @@ impl<T: Element + Scalar> NativeArray<Nalgebra> for DMatrix<T> {
         };
         if !tensor.layout().is_column_major() {
             let reason = format!("a DMatrix is column-major, this is {:?}", tensor.layout());
-            return Err(Refused::new(tensor, Error::InvalidLayout { reason }));
+            return Err(Refused::new(tensor, Error::Tensor(TensorError::InvalidLayout { reason })));
         }
         let (elements, _) = tensor.into_vec::<T>()?;
         Ok(matrix(elements, rows, columns))

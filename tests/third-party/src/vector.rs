@@ -1,9 +1,6 @@
 //! `DVector`: rank 1.
 
-use bridge_core::{
-    Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor,
-    NativeArray, Ownership, Refused, Result,
-};
+use bridge_core::{Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor, NativeArray, Ownership, Refused, Result, TensorError};
 use nalgebra::{DVector, Dyn, Scalar, U1, VecStorage};
 
 use crate::Nalgebra;
@@ -12,8 +9,8 @@ impl<T: Element + Scalar> NativeArray<Nalgebra> for DVector<T> {
     const ACCEPTS: Accepts =
         Accepts::host(&[T::DATA_TYPE]).ranks(1, 1).layout(LayoutRule::RowMajor).only_vectors();
 
-    fn backend() -> &'static Nalgebra {
-        &Nalgebra
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Nalgebra)
     }
 
     fn describe(&self) -> Result<Description> {
@@ -42,7 +39,7 @@ impl<T: Element + Scalar> NativeArray<Nalgebra> for DVector<T> {
         }
         if !tensor.layout().is_row_major() {
             let reason = format!("a DVector has no gaps, this is {:?}", tensor.layout());
-            return Err(Refused::new(tensor, Error::InvalidLayout { reason }));
+            return Err(Refused::new(tensor, Error::Tensor(TensorError::InvalidLayout { reason })));
         }
         let (elements, _) = tensor.into_vec::<T>()?;
         Ok(vector(elements))

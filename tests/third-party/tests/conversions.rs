@@ -1,9 +1,7 @@
 //! What a user of nalgebra sees.
 
-use bridge_core::{
-    Access, Array, Backend, Convert, Copy, DataType, Device, Error, ManagedTensor, Options, Reason,
-    Registry,
-};
+use bridge_convert::Convert;
+use bridge_core::{Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, Reason, Registry};
 use bridge_nalgebra::Nalgebra;
 use bridge_testkit as _; // brings the host tools along
 use nalgebra::{DMatrix, DVector};
@@ -29,7 +27,7 @@ fn rows_are_copied_into_columns() {
 fn a_transposed_row_major_array_is_taken_without_a_copy() {
     let transposed = rows().permuted(&[1, 0]).unwrap();
     let first = transposed.first_element();
-    let never = Options::default().copy(Copy::Never);
+    let never = Options::default().copy(CopyPolicy::Never);
     let matrix: DMatrix<f64> = transposed.convert_to(never).unwrap();
     assert_eq!(matrix, expected().transpose());
     assert_eq!(matrix.as_ptr().cast(), first.cast_const());
@@ -84,7 +82,7 @@ fn another_element_type_needs_a_cast_that_is_asked_for() {
 fn read_only_memory_is_copied_as_a_matrix_can_be_written() {
     let tensor = rows().permuted(&[1, 0]).unwrap().into_read_only();
     let refused =
-        tensor.convert_to::<DMatrix<f64>>(Options::default().copy(Copy::Never)).unwrap_err();
+        tensor.convert_to::<DMatrix<f64>>(Options::default().copy(CopyPolicy::Never)).unwrap_err();
     let Error::WouldCopy { declined, .. } = refused.error() else {
         panic!("{refused}");
     };
@@ -108,6 +106,6 @@ fn it_can_allocate_a_matrix() {
         layout: bridge_core::Layout::column_major(&[3, 2]).unwrap(),
     };
     let tensor = Nalgebra.allocate(&spec, Device::CPU).unwrap();
-    let matrix: DMatrix<f32> = tensor.convert_to(Options::default().copy(Copy::Never)).unwrap();
+    let matrix: DMatrix<f32> = tensor.convert_to(Options::default().copy(CopyPolicy::Never)).unwrap();
     assert_eq!(matrix, DMatrix::zeros(3, 2));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::ExitCode;
 
-use arraybridge::{Availability, Backend, Detail, Registry};
+use arraybridge::{Availability, Backend, Detail, Registry, Unavailable};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
@@ -76,7 +76,7 @@ fn find(backend: &'static dyn Backend) -> Finding {
     let descriptor = backend.descriptor();
     let (status, reason, remedy, devices) = match backend.availability() {
         Availability::Ready { devices } => ("ready", None, None, devices.into_owned()),
-        Availability::Unavailable { reason, remedy } => {
+        Availability::Unavailable(Unavailable { reason, remedy }) => {
             ("unavailable", Some(reason), Some(remedy), Vec::new())
         }
     };

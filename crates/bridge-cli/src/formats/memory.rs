@@ -3,7 +3,8 @@
 use std::io::Read;
 
 use arraybridge::{
-    Access, Convert, Copy, Device, HostMemory, Layout, ManagedTensor, Options, Owner, TensorSpec,
+    Access, Convert, CopyPolicy, Device, HostMemory, Layout, ManagedTensor, Options, Owner,
+    TensorSpec,
 };
 
 use super::mapped_file::MappedFile;
@@ -100,7 +101,8 @@ pub(crate) fn bytes_of<T>(
     take: impl FnOnce(&[u8]) -> Outcome<T>,
 ) -> Outcome<T> {
     if !tensor.layout().is_row_major() {
-        let packed: ManagedTensor = tensor.convert_to(Options::default().copy(Copy::Always))?;
+        let packed: ManagedTensor =
+            tensor.convert_to(Options::default().copy(CopyPolicy::Always))?;
         return take(row_major_bytes(&packed)?);
     }
     take(row_major_bytes(&tensor)?)

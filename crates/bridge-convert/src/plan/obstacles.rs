@@ -1,7 +1,7 @@
 //! What stands in the way of handing an array over without a copy.
 
 use bridge_core::{
-    Access, Accepts, CopyPolicy, DataType, Device, Facts, Options, Ownership, Reason,
+    Accepts, Access, CopyPolicy, DataType, Device, Facts, Options, Ownership, Reason,
 };
 
 /// Whether a plan would hand such an array over without a copy: decided without making the plan.

@@ -26,7 +26,6 @@ static DESCRIPTOR: Descriptor = Descriptor {
     aliases: &["candle-core", "candle_core"],
     framework: "candle-core 0.11",
     priority: 90,
-    device_kinds: &[DeviceKind::Cpu],
 };
 
 static NATIVE_TYPES: &[NativeType] = &[NativeType::of::<Tensor, Candle>()];

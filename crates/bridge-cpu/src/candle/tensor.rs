@@ -14,8 +14,8 @@ use super::data_types::{DATA_TYPES, data_type_of};
 impl NativeArray<Candle> for Tensor {
     const ACCEPTS: Accepts = Accepts::host(DATA_TYPES).layout(LayoutRule::Dense).only_vectors();
 
-    fn backend() -> &'static Candle {
-        &Candle
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Candle)
     }
 
     fn describe(&self) -> Result<Description> {

@@ -22,13 +22,8 @@ pub struct Ndarray;
 
 bridge_core::inventory::submit! { Registration::backend(&Ndarray) }
 
-static DESCRIPTOR: Descriptor = Descriptor {
-    name: "ndarray",
-    aliases: &["nd"],
-    framework: "ndarray 0.17",
-    priority: 100,
-    device_kinds: &[DeviceKind::Cpu],
-};
+static DESCRIPTOR: Descriptor =
+    Descriptor { name: "ndarray", aliases: &["nd"], framework: "ndarray 0.17", priority: 100 };
 
 /// Array types of each element type, those for conversions by name first.
 macro_rules! native_types {

@@ -19,8 +19,8 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
         }
     };
 
-    fn backend() -> &'static Ndarray {
-        &Ndarray
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Ndarray)
     }
 
     /// An array that `slice_move` cut out of a longer one is described as movable although it is

@@ -4,9 +4,10 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
+use bridge_convert::Convert;
 use bridge_core::{
-    Accepts, Access, Convert, Description, Element, Error, Layout, ManagedTensor, NativeArray,
-    Owner, Ownership, Refused, Result, SharedTensor, TensorSpec,
+    Accepts, Access, Description, Element, Error, Layout, ManagedTensor, NativeArray, Owner,
+    Ownership, Refused, Result, SharedTensor, TensorError, TensorSpec,
 };
 use ndarray::{
     Array, ArrayD, ArrayViewD, ArrayViewMutD, Axis, Dimension, IxDyn, RawArrayView,
@@ -21,7 +22,7 @@ use super::Ndarray;
 /// [`view`](Self::view). Clones share the memory; writing needs that there are none.
 ///
 /// ```
-/// use bridge_core::Convert;
+/// use bridge_convert::Convert;
 /// use bridge_cpu::ndarray::SharedArray;
 ///
 /// let owned = ndarray::arr2(&[[1.0, 2.0], [3.0, 4.0]]).into_dyn();
@@ -60,10 +61,12 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotWritable`] while there are clones, where the array is read-only or its memory is
+    /// [`TensorError::NotWritable`] while there are clones, where the array is read-only or its memory is
     /// held by others, and where elements are repeated by broadcasting.
     pub fn view_mut(&mut self) -> Result<ArrayViewMutD<'_, T>> {
-        let refuse = |reason| Err(Error::NotWritable { what: "this shared array", reason });
+        let refuse = |reason| {
+            Err(Error::Tensor(TensorError::NotWritable { what: "this shared array", reason }))
+        };
         let Some(tensor) = self.tensor.unique() else {
             return refuse("it has clones; drop them, or copy it with to_owned()");
         };
@@ -85,17 +88,17 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotWritable`] where the array is read-only, and where elements are repeated.
+    /// [`TensorError::NotWritable`] where the array is read-only, and where elements are repeated.
     ///
     /// # Safety
     ///
     /// Nobody else reads or writes the memory while the view lives.
     pub unsafe fn view_mut_shared(&mut self) -> Result<ArrayViewMutD<'_, T>> {
         if self.tensor.access() == Access::ReadOnly || self.tensor.layout().may_overlap() {
-            return Err(Error::NotWritable {
+            return Err(Error::Tensor(TensorError::NotWritable {
                 what: "this shared array",
                 reason: "it is read-only, or its elements are repeated; copy it with to_owned()",
-            });
+            }));
         }
         // SAFETY: as in `view`; the caller promises that nobody else reads or writes.
         Ok(unsafe { Placement::<T>::of(&self.tensor).view_mut().deref_into_view_mut() })
@@ -113,7 +116,7 @@ impl<T: Element> SharedArray<T> {
     ///
     /// [`Error::WouldCopy`] with the reason; the array comes back.
     pub fn try_into_owned(self) -> Result<ArrayD<T>, Refused<Self>> {
-        self.convert_to(bridge_core::Options::default().copy(bridge_core::Copy::Never))
+        self.convert_to(bridge_core::Options::default().copy(bridge_core::CopyPolicy::Never))
     }
 
     /// The extents of the axes.
@@ -216,8 +219,8 @@ fn forward(layout: &Layout) -> Option<&[usize]> {
 impl<T: Element> NativeArray<Ndarray> for SharedArray<T> {
     const ACCEPTS: Accepts = Accepts::host(&[T::DATA_TYPE]);
 
-    fn backend() -> &'static Ndarray {
-        &Ndarray
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Ndarray)
     }
 
     fn describe(&self) -> Result<Description> {

@@ -11,7 +11,7 @@ mod pipeline;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bridge_core::{DataType, Device, Error, Layout, Overflow, Result, TypeCode};
+use bridge_core::{DataType, Device, Error, Layout, Overflow, Result, TensorError, TypeCode};
 
 use self::describe::describe;
 use self::part::Numbers;
@@ -28,7 +28,7 @@ use crate::transpose::Transposer;
 /// # Errors
 ///
 /// [`Error::NoCast`] where no cast leads from one type to the other,
-/// [`Error::ValueOutOfRange`] under [`Overflow::Refuse`], [`Error::OutOfMemory`] where there is none
+/// [`Error::ValueOutOfRange`] under [`Overflow::Refuse`], [`TensorError::OutOfMemory`] where there is none
 /// for packed elements to be unpacked or for what lies between the steps of the cast.
 ///
 /// # Safety
@@ -58,9 +58,11 @@ pub(crate) unsafe fn cast_strided(
         std::slice::from_raw_parts(ends.source, bytes)
     };
     let mut codes = Vec::new();
-    codes.try_reserve_exact(source.element_count()).map_err(|_| Error::OutOfMemory {
-        device: Device::CPU,
-        requested: source.element_count() as u64,
+    codes.try_reserve_exact(source.element_count()).map_err(|_| {
+        Error::Tensor(TensorError::OutOfMemory {
+            device: Device::CPU,
+            requested: source.element_count() as u64,
+        })
     })?;
     unpack_codes(packed, u32::from(from.bits()), &mut codes, source.element_count());
     let unpacked = Layout::row_major(source.shape())?;
@@ -116,7 +118,7 @@ unsafe fn run(
 ///
 /// # Errors
 ///
-/// [`Error::OutOfMemory`], before anything is written.
+/// [`TensorError::OutOfMemory`], before anything is written.
 ///
 /// # Safety
 ///
@@ -155,7 +157,7 @@ fn innermost<'a>(axes: &'a [Axis], pipeline: &Pipeline) -> (Axis, &'a [Axis]) {
 ///
 /// # Errors
 ///
-/// [`Error::OutOfMemory`].
+/// [`TensorError::OutOfMemory`].
 ///
 /// # Safety
 ///

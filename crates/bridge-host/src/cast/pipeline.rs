@@ -49,9 +49,9 @@ pub(super) struct Scratch(HostMemory);
 impl Scratch {
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`](bridge_core::Error::OutOfMemory).
+    /// [`TensorError::OutOfMemory`](bridge_core::Error::OutOfMemory).
     pub(super) fn new() -> Result<Self> {
-        HostMemory::allocate(AREAS * AREA, 64).map(Self)
+        Ok(Self(HostMemory::allocate(AREAS * AREA, 64)?))
     }
 
     /// The first byte of an area; what lies there is uninitialized until a step writes it.

@@ -1,6 +1,8 @@
 //! What a device does with an array: downloads, fills, copies, casts.
 
-use bridge_core::{Access, DataType, Element, Error, ManagedTensor, Overflow, Result, TensorSpec};
+use bridge_core::{
+    Access, DataType, Element, Error, ManagedTensor, Overflow, Result, TensorError, TensorSpec,
+};
 
 use super::ClArray;
 use crate::compute;
@@ -14,7 +16,7 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait), and [`Error::OutOfMemory`] where the host has none.
+    /// As [`wait`](Self::wait), and [`TensorError::OutOfMemory`] where the host has none.
     pub fn download(&self) -> Result<ManagedTensor> {
         match self.region() {
             Some(region) => self.behind(|after| {
@@ -48,15 +50,15 @@ impl ClArray {
     ///
     /// # Errors
     ///
-    /// [`Error::UnsupportedDataType`] where the elements are not `T`, [`Error::NotWritable`] where
+    /// [`Error::UnsupportedDataType`] where the elements are not `T`, [`TensorError::NotWritable`] where
     /// the array is read-only, [`Error::Unsupported`] where it has gaps.
     pub fn fill<T: Element>(&mut self, element: T) -> Result<()> {
         self.tensor.require_type::<T>()?;
         if self.access() == Access::ReadOnly {
-            return Err(Error::NotWritable {
+            return Err(Error::Tensor(TensorError::NotWritable {
                 what: "this array",
                 reason: "it is read-only; copy it first",
-            });
+            }));
         }
         let Some(region) = self.region() else {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Other views of an array's memory.
 
-use bridge_core::{ManagedTensor, Refused, Result};
+use bridge_core::{ManagedTensor, Refused, Result, TensorError};
 
 use super::ClArray;
 
@@ -49,7 +49,7 @@ impl ClArray {
 
     fn viewed(
         self,
-        view: impl FnOnce(ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>>,
+        view: impl FnOnce(ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor, TensorError>>,
     ) -> Result<Self, Refused<Self>> {
         let Self { tensor, queue, last, announced } = self;
         let array = |tensor| Self { tensor, queue, last, announced };

@@ -47,10 +47,7 @@ impl ManagedTensor {
         let first = self.typed_first::<T>()?;
         if !self.parts.layout.is_row_major() {
             return Err(Error::InvalidLayout {
-                reason: format!(
-                    "{:?} is not row-major; copy it first",
-                    self.parts.layout
-                ),
+                reason: format!("{:?} is not row-major; copy it first", self.parts.layout),
             });
         }
         // SAFETY: the elements lie without gaps from `first` on, in host memory, initialized.

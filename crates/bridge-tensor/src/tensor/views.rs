@@ -56,8 +56,7 @@ impl ManagedTensor {
     /// As [`Layout::broadcast_to`]; the tensor comes back.
     pub fn broadcast_to(self, shape: &[usize]) -> Result<Self, Refused<Self>> {
         // SAFETY: each index leads to an element of the tensor.
-        unsafe { self.map_layout(|layout, _| layout.broadcast_to(shape)) }
-            .map(Self::into_read_only)
+        unsafe { self.map_layout(|layout, _| layout.broadcast_to(shape)) }.map(Self::into_read_only)
     }
 
     /// The same elements in the same order under another shape; nothing moves.
@@ -248,7 +247,8 @@ impl ManagedTensor {
 ///
 /// [`Error::OutOfMemory`].
 pub fn vec_with_room<T>(count: usize, each: usize) -> Result<Vec<T>> {
-    let requested = (count as u64).saturating_mul((size_of::<T>() as u64).saturating_add(each as u64));
+    let requested =
+        (count as u64).saturating_mul((size_of::<T>() as u64).saturating_add(each as u64));
     let out_of_memory = |_| Error::OutOfMemory { device: Device::CPU, requested };
     let mut items = Vec::new();
     items.try_reserve_exact(count).map_err(out_of_memory)?;

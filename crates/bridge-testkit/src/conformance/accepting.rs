@@ -1,7 +1,7 @@
 //! Import against `Accepts`: what keeps it is taken as it is, what does not comes back.
 
 use bridge_core::{
-    Access, Backend, DataType, Device, DeviceKind, ManagedTensor, NativeType, Refused,
+    Access, Array, DataType, Device, DeviceKind, ManagedTensor, NativeType, Refused, Runtime,
 };
 
 use super::cases::{Case, Expected, Wanted, all_natives, for_each_case, refusal_reason};
@@ -31,9 +31,7 @@ fn taken(subject: &Subject, case: &Case) -> Check {
         return Ok(());
     }
     let expected = Expected::of(&sample);
-    let array = case
-        .native
-        .import(sample.tensor)
+    let array = Array::import(sample.tensor, case.native)
         .map_err(|refused| format!("it keeps ACCEPTS and was refused: {refused}"))?;
     let tensor = exported(array)?;
     expected.check_place(&tensor).map_err(|found| {
@@ -107,7 +105,7 @@ fn other_device(native: &'static NativeType) -> Check {
     let made = arrangement.sample_with(data_type, Backing::RustOwner, Access::Exclusive, upload);
     let Some(sample) = made.map_err(|refused| refused.to_string())? else { return Ok(()) };
     let place = Place::of(&sample.tensor);
-    let back = match native.import(sample.tensor) {
+    let back = match Array::import(sample.tensor, native) {
         Err(refused) => refused.into_value(),
         Ok(_) => return Err("it was taken although ACCEPTS excludes its device".to_owned()),
     };
@@ -128,7 +126,7 @@ fn refused(
     let Some(why) = refusal_reason(native.accepts(), &before) else {
         return Ok(());
     };
-    let Err(refused) = native.import(tensor) else {
+    let Err(refused) = Array::import(tensor, native) else {
         return Err(format!("it was taken although ACCEPTS excludes {why}"));
     };
     ensure(!refused.error().to_string().is_empty(), || "the refusal says nothing".to_owned())?;

@@ -1,9 +1,11 @@
 //! Whether a backend can run here: a question that is answered, not a crash.
 
+use bridge_convert::ConvertByName;
 use std::time::{Duration, Instant};
 
+use bridge_convert::stack;
 use bridge_core::{
-    Array, Availability, DataType, Device, Error, ManagedTensor, Options, TensorSpec, stack,
+    Array, Availability, DataType, Device, Error, ManagedTensor, Options, TensorSpec, Unavailable,
 };
 
 use super::outcome::{Check, Findings, ensure};
@@ -34,7 +36,7 @@ pub(super) fn availability_is_quick_and_stable(subject: &Subject, findings: &mut
         ensure(same, || "a thread got another answer, or a panic".to_owned())
     });
     match &subject.availability {
-        Availability::Unavailable { reason, remedy } => {
+        Availability::Unavailable(Unavailable { reason, remedy }) => {
             findings.case("why it is unavailable", || {
                 ensure(!reason.trim().is_empty(), || "the reason is empty".to_owned())?;
                 ensure(!remedy.trim().is_empty(), || "the remedy is empty".to_owned())
@@ -48,7 +50,7 @@ pub(super) fn availability_is_quick_and_stable(subject: &Subject, findings: &mut
 
 fn devices_fit(subject: &Subject, devices: &[Device]) -> Check {
     ensure(!devices.is_empty(), || "it is ready on no device".to_owned())?;
-    let kinds = subject.backend.descriptor().device_kinds;
+    let kinds = subject.own_kinds();
     let accepted = |device: &Device| {
         let types = subject.backend.native_types();
         types.iter().any(|native| native.accepts().device_kinds().contains(&device.kind()))
@@ -71,7 +73,7 @@ fn devices_fit(subject: &Subject, devices: &[Device]) -> Check {
 }
 
 pub(super) fn unavailable_is_an_error_not_a_crash(subject: &Subject, findings: &mut Findings) {
-    let Availability::Unavailable { reason, .. } = &subject.availability else {
+    let Availability::Unavailable(Unavailable { reason, .. }) = &subject.availability else {
         return;
     };
     findings.case("a conversion by name", || {
@@ -92,17 +94,26 @@ pub(super) fn unavailable_is_an_error_not_a_crash(subject: &Subject, findings: &
         ensure(arrays.len() == 2, || format!("{} of 2 arrays came back", arrays.len()))?;
         says_why(&error, reason)
     });
-    for kind in subject.backend.descriptor().device_kinds {
+    for kind in subject.own_kinds() {
         let device = Device::new(*kind, 0);
         findings.case(format!("calls for {device}"), || {
             // Any answer will do, but it must be one.
             let spec = TensorSpec::row_major(DataType::F32, &[2]).map_err(|e| e.to_string())?;
-            let _ = subject.backend.allocate(&spec, device);
-            let _ = subject.backend.memory(device);
-            let _ = subject.backend.synchronize(device);
-            let _ = subject.backend.release_cached(device);
-            let _ = subject.backend.import(some_tensor());
-            let _ = subject.backend.transfer(&some_tensor(), device);
+            if let Some(allocator) = subject.own_allocator() {
+                ensure(!allocator.holds(device), || "it says that it holds memory".to_owned())?;
+                let _ = allocator.allocate(&spec, device);
+                let _ = allocator.usage(device);
+                let _ = allocator.trim(device);
+            }
+            for native in subject.backend.native_types() {
+                let _ = Array::import(some_tensor(), native);
+            }
+            if let Some(runtime) = subject.own_runtime() {
+                let serves = runtime.serves(device);
+                ensure(serves.is_none(), || "it says that it serves the device".to_owned())?;
+                let _ = runtime.synchronize(device);
+                let _ = runtime.transfer(&some_tensor(), device);
+            }
             Ok(())
         });
     }
@@ -117,7 +128,7 @@ fn failed<T, U>(result: Result<T, bridge_core::Refused<U>>) -> Result<(U, Error)
 
 fn says_why(error: &Error, why: &str) -> Check {
     match error {
-        Error::Unavailable { reason, .. } if reason == why => Ok(()),
+        Error::Unavailable { why: found, .. } if found.reason == why => Ok(()),
         other => Err(format!("the error is not Unavailable with the reason: {other}")),
     }
 }

@@ -98,9 +98,10 @@ pub(super) fn all_natives(subject: &Subject) -> Vec<&'static NativeType> {
 
 /// The array types that conversions by name make, each with an element type it is made for.
 pub(super) fn natives_by_name(subject: &Subject) -> Vec<(&'static NativeType, DataType)> {
-    let types = subject.backend.data_types();
-    let pair = |data_type| Some((subject.backend.native_type_for(data_type).ok()?, data_type));
-    types.into_iter().filter_map(pair).collect()
+    let natives = subject.backend.native_types();
+    let pair =
+        |data_type| Some((natives.iter().find(|one| one.accepts().has(data_type))?, data_type));
+    subject.backend.data_types().into_iter().filter_map(pair).collect()
 }
 
 /// The backend's devices of kinds that the array type accepts, and the host where it does.
@@ -131,22 +132,19 @@ fn arrangements(accepts: &Accepts, wanted: &Wanted) -> Vec<Arrangement> {
 
 /// Why an array type does not take such a tensor without a copy; `None` where it does.
 pub(super) fn refusal_reason(accepts: &Accepts, found: &Description) -> Option<&'static str> {
-    let (lowest, highest) = accepts.rank_limits();
     let needed = accepts.alignment_for(found.data_type);
+    let has_addresses = found.device.kind().has_addresses();
     let checks = [
         (accepts.has(found.data_type), "its element type"),
-        ((lowest..=highest).contains(&found.layout.rank()), "its rank"),
+        (accepts.has_shape(found.layout.shape()), "its shape"),
         (accepts.device_kinds().contains(&found.device.kind()), "its device"),
         (accepts.layout_rule().allows(&found.layout), "its layout"),
-        (found.layout.is_empty() || found.alignment >= needed, "its alignment"),
+        (found.layout.is_empty() || !has_addresses || found.alignment >= needed, "its alignment"),
         (
             !accepts.takes_only_vectors() || found.ownership == Ownership::Movable,
             "its owner, which is no vector",
         ),
-        (
-            !accepts.is_careless_of_read_only() || found.access != Access::ReadOnly,
-            "its being read-only",
-        ),
+        (!accepts.may_write_read_only() || found.access != Access::ReadOnly, "its being read-only"),
     ];
     checks.iter().find(|(keeps, _)| !keeps).map(|(_, why)| *why)
 }

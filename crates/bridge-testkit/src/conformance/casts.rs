@@ -1,5 +1,6 @@
 //! Casts: on request, with advice that works, and exact where both types hold the values.
 
+use bridge_convert::ConvertByName;
 use bridge_core::{Array, DataType, Error, NativeType, Options};
 
 use super::cases::natives_by_name;
@@ -89,10 +90,8 @@ fn numbers(
 }
 
 fn shape_for(subject: &Subject, to: DataType) -> Vec<usize> {
-    let limits = subject.backend.native_type_for(to).or_else(|_| {
-        let first = subject.backend.native_types().first();
-        first.ok_or(())
-    });
+    let natives = subject.backend.native_types();
+    let limits = natives.iter().find(|one| one.accepts().has(to)).or(natives.first());
     let (lowest, highest) = limits.map_or((0, 2), |native| native.accepts().rank_limits());
     vec![3; 2.clamp(lowest, highest)]
 }

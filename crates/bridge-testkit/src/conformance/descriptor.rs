@@ -20,7 +20,7 @@ pub(super) fn descriptor_is_sane(subject: &Subject, findings: &mut Findings) {
     }
     findings.case("registering it together with what is linked", || match &subject.clash {
         None => Ok(()),
-        Some(clash) => Err(clash.to_string()),
+        Some(clash) => Err(clash.clone()),
     });
     for name in descriptor.aliases.iter().chain([&descriptor.name]) {
         findings.case(format!("asking the registry for \"{name}\" in capitals"), || {
@@ -38,13 +38,6 @@ pub(super) fn descriptor_is_sane(subject: &Subject, findings: &mut Findings) {
             array_type(subject, native)
         });
     }
-    for data_type in subject.backend.data_types() {
-        findings.case(format!("the array type for {data_type}"), || {
-            let native = subject.backend.native_type_for(data_type);
-            let native = native.map_err(|error| error.to_string())?;
-            ensure(native.accepts().has(data_type), || format!("{native:?} does not accept it"))
-        });
-    }
 }
 
 fn named(name: &str) -> Check {
@@ -55,7 +48,7 @@ fn named(name: &str) -> Check {
 }
 
 fn array_type(subject: &Subject, native: &NativeType) -> Check {
-    let owner = native.backend().name();
+    let owner = native.descriptor().name;
     ensure(owner == subject.name, || format!("it says that it belongs to \"{owner}\""))?;
     let accepts = native.accepts();
     let types = accepts.data_types();

@@ -1,11 +1,13 @@
 //! Devices: routes between them, and those that are not there.
 
-use bridge_core::{Array, Backend, Copy, Device, Error, Mapping, Options, Registration, Step};
+use bridge_convert::ConvertByName;
+use bridge_convert::Step;
+use bridge_core::{Array, Backend, CopyPolicy, Device, Error, Mapping, NativeArray, Options};
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Subject, exported};
-use crate::fake_accelerator::FakeAccelerator;
+use crate::fake_accelerator::{self, FakeAccelerator, FakeArray};
 use crate::samples::{Arrangement, Backing};
 
 /// An ordinal that no machine has.
@@ -20,7 +22,7 @@ pub(super) fn unknown_devices_are_refused(subject: &Subject, findings: &mut Find
     };
     for &kind in bridge_core::DeviceKind::ALL {
         let asked = Device::new(kind, NOT_THERE);
-        let managed = subject.backend.descriptor().device_kinds.contains(&kind);
+        let managed = subject.own_kinds().contains(&kind);
         let accepted = native.accepts().device_kinds().contains(&kind);
         if accepted && !managed {
             continue; // Another backend's device, which that backend answers for.
@@ -42,8 +44,8 @@ pub(super) fn unknown_devices_are_refused(subject: &Subject, findings: &mut Find
                 Error::DeviceUnavailable { available, .. } => {
                     ensure(!available.is_empty(), || "no device is listed".to_owned())?;
                 }
-                Error::Unavailable { reason, remedy, .. } => {
-                    ensure(!reason.is_empty() && !remedy.is_empty(), || {
+                Error::Unavailable { why, .. } => {
+                    ensure(!why.reason.is_empty() && !why.remedy.is_empty(), || {
                         "it says neither why there is none nor what to do".to_owned()
                     })?;
                 }
@@ -116,12 +118,12 @@ fn there_and_back(subject: &Subject, case: &Case, device: Device) -> Check {
         return Ok(());
     }
     ensure(there.is_zero_copy(), || format!("in place, and yet a copy: {there}"))?;
-    let (tensor, manager) = (exported(array)?, subject.manager_of(device)?);
+    let (tensor, runtime) = (exported(array)?, subject.runtime_of(device)?);
     let found = tensor.describe();
-    ensure(manager.mapping(&found, Device::CPU) == Mapping::Possible, || {
+    ensure(runtime.mapping(&found, Device::CPU) == Mapping::Possible, || {
         format!("memory of the host cannot go back to it: {found:?}")
     })?;
-    let tensor = manager.map(tensor, Device::CPU).map_err(|refused| refused.to_string())?;
+    let tensor = runtime.map(tensor, Device::CPU).map_err(|refused| refused.to_string())?;
     ensure(tensor.layout().is_empty() || tensor.first_element().addr() == address, || {
         "it came back elsewhere".to_owned()
     })?;
@@ -130,14 +132,14 @@ fn there_and_back(subject: &Subject, case: &Case, device: Device) -> Check {
 
 /// From a device whose backend hands memory over in rows, without gaps.
 fn from_another_device(subject: &Subject, case: &Case) -> Check {
-    if FakeAccelerator.native_type_for(case.data_type).is_err() {
+    if !FakeArray::ACCEPTS.has(case.data_type) {
         return Ok(()); // A type of lanes, which has no constant of its own for the other to list.
     }
     let Some(sample) = case.arrangement.sample(case.data_type, case.backing) else {
         return Ok(());
     };
     let expected = Expected::of(&sample);
-    let registry = subject.registry_with(Registration::backend(&FakeAccelerator))?;
+    let registry = subject.registry_with(fake_accelerator::REGISTRATIONS);
     let name = FakeAccelerator.descriptor().name;
     let array = registry
         .convert(Array::new(sample.tensor), name, Options::default())
@@ -158,7 +160,9 @@ fn around(subject: &Subject, case: &Case, from: Device, to: Device) -> Check {
     };
     let expected = Expected::of(&sample);
     let mut array = Array::new(sample.tensor);
-    for (device, copy) in [(from, Copy::IfNeeded), (to, Copy::IfNeeded), (to, Copy::Always)] {
+    for (device, copy) in
+        [(from, CopyPolicy::IfNeeded), (to, CopyPolicy::IfNeeded), (to, CopyPolicy::Always)]
+    {
         let before = array.describe().map_err(|error| error.to_string())?.device;
         let options = Options::default().on(device).copy(copy);
         let (done, report) = subject
@@ -171,7 +175,8 @@ fn around(subject: &Subject, case: &Case, from: Device, to: Device) -> Check {
         ensure(arrived, || format!("asked for {device}, it is on {}", tensor.device()))?;
         let copied = !report.is_zero_copy();
         let mapped = report.steps.iter().any(|step| matches!(step, Step::Map { .. }));
-        let must_copy = copy == Copy::Always || (before != device && !on_host(device) && !mapped);
+        let must_copy =
+            copy == CopyPolicy::Always || (before != device && !on_host(device) && !mapped);
         ensure(copied || !must_copy, || format!("no copy was reported: {report}"))?;
         array = Array::new(tensor);
     }

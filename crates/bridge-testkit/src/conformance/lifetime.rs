@@ -1,6 +1,7 @@
 //! Owners: dropped once, and not before the last reader is done.
 
-use bridge_core::{Array, Copy, Device, DeviceKind, ManagedTensor, Options};
+use bridge_convert::ConvertByName;
+use bridge_core::{Array, CopyPolicy, Device, DeviceKind, ManagedTensor, Options};
 
 use super::cases::{
     Case, Expected, Wanted, all_natives, for_each_case, natives_by_name, refusal_reason,
@@ -19,20 +20,20 @@ type Use = fn(&Subject, &Case, ManagedTensor) -> Check;
 
 const USES: &[(&str, Use)] = &[
     ("imported and dropped", |_, case, tensor| {
-        drop(case.native.import(tensor));
+        drop(Array::import(tensor, case.native));
         Ok(())
     }),
-    ("imported and exported", |_, case, tensor| match case.native.import(tensor) {
+    ("imported and exported", |_, case, tensor| match Array::import(tensor, case.native) {
         Ok(array) => exported(array).map(drop),
         Err(_) => Ok(()),
     }),
     ("dropped on another thread", |_, case, tensor| {
-        let imported = case.native.import(tensor);
+        let imported = Array::import(tensor, case.native);
         let thread = std::thread::spawn(move || drop(imported));
         thread.join().map_err(|_| "the drop panicked".to_owned())
     }),
     ("handed to a C consumer", |_, case, tensor| {
-        let Ok(array) = case.native.import(tensor) else {
+        let Ok(array) = Array::import(tensor, case.native) else {
             return Ok(());
         };
         let raw = exported(array)?.into_dlpack();
@@ -41,14 +42,14 @@ const USES: &[(&str, Use)] = &[
         Ok(())
     }),
     ("handed out as DLPack and in again", |_, case, tensor| {
-        let Ok(array) = case.native.import(tensor) else {
+        let Ok(array) = Array::import(tensor, case.native) else {
             return Ok(());
         };
         let raw = exported(array)?.into_dlpack();
         // SAFETY: the tensor was just handed out, valid, and this is its only owner.
         let back = unsafe { ManagedTensor::from_dlpack(raw.as_ptr()) };
         let back = back.map_err(|error| format!("its DLPack tensor was refused: {error}"))?;
-        drop(case.native.import(back));
+        drop(Array::import(back, case.native));
         Ok(())
     }),
     ("converted, and the array dropped", |subject, _, tensor| {
@@ -57,7 +58,7 @@ const USES: &[(&str, Use)] = &[
         converted.map(drop).map_err(|refused| refused.to_string())
     }),
     ("copied", |subject, _, tensor| {
-        let options = Options::default().copy(Copy::Always);
+        let options = Options::default().copy(CopyPolicy::Always);
         let converted = subject.registry.convert(Array::new(tensor), subject.name, options);
         converted.map(drop).map_err(|refused| refused.to_string())
     }),
@@ -67,7 +68,7 @@ const USES: &[(&str, Use)] = &[
         Ok(())
     }),
     ("refused for a copy, or taken", |subject, _, tensor| {
-        let options = Options::default().copy(Copy::Never);
+        let options = Options::default().copy(CopyPolicy::Never);
         drop(subject.registry.convert(Array::new(tensor), subject.name, options));
         Ok(())
     }),
@@ -123,7 +124,7 @@ fn outlives(subject: &Subject, case: &Case) -> Check {
     if refusal_reason(case.native.accepts(), &alias.describe()).is_some() {
         return Ok(());
     }
-    let array = case.native.import(alias).map_err(|refused| refused.to_string())?;
+    let array = Array::import(alias, case.native).map_err(|refused| refused.to_string())?;
     drop(whole);
     let dropped = sample.drops.as_ref().map_or(0, DropCounter::drops);
     ensure(dropped == 0, || "the memory went away while an array holds it".to_owned())?;

@@ -1,8 +1,8 @@
 //! Many arrays: stacks, slices and batches.
 
-use bridge_core::{
-    Array, DataType, Error, NativeType, Options, convert_all, map_slices, stack, unstack,
-};
+use bridge_convert::ConvertByName;
+use bridge_convert::{Batch, convert_all, map_slices, stack, unstack};
+use bridge_core::{Array, DataType, Error, NativeType, Options};
 
 use super::cases::natives_by_name;
 use super::outcome::{Check, Findings, ensure};
@@ -149,8 +149,9 @@ fn batch(subject: &Subject, native: &NativeType, data_type: DataType) -> Check {
     match convert_all(&subject.registry, arrays, subject.name, &Options::default()) {
         Ok(_) => Err("an element type that it lacks was taken".to_owned()),
         Err(refused) => {
-            let back = refused.converted.len() + refused.remaining.len();
-            ensure(refused.index == 1, || format!("array {} is blamed", refused.index))?;
+            let Batch { index, converted, remaining } = refused.into_value();
+            let back = converted.len() + remaining.len();
+            ensure(index == 1, || format!("array {index} is blamed"))?;
             ensure(back == 4, || format!("{back} of 4 arrays came back"))
         }
     }

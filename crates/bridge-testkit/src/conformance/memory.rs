@@ -1,6 +1,6 @@
 //! The memory of the devices that a backend manages.
 
-use bridge_core::{DataType, Device, Error, TensorSpec};
+use bridge_core::{Allocator, DataType, Device, DeviceKind, Error, TensorError, TensorSpec};
 
 use super::outcome::{Check, Findings, ensure};
 use super::subject::Subject;
@@ -9,41 +9,52 @@ pub(super) fn memory_is_zeroed_and_measured(subject: &Subject, findings: &mut Fi
     let Some(devices) = subject.devices_or_report(findings) else {
         return;
     };
-    let kinds = subject.backend.descriptor().device_kinds;
-    for device in devices.into_iter().filter(|device| kinds.contains(&device.kind())) {
+    let Some(allocator) = subject.own_allocator() else {
+        return; // It holds no memory of devices.
+    };
+    for device in devices.into_iter().filter(|&device| allocator.holds(device)) {
         for data_type in subject.backend.data_types() {
             for shape in [&[][..], &[3, 5], &[2, 0, 3]] {
                 let name = format!("{data_type} {shape:?} on {device}");
-                findings.case(name, || zeros(subject, data_type, shape, device));
+                findings.case(name, || zeros(subject, allocator, data_type, shape, device));
             }
         }
         findings.case(format!("a petabyte on {device}"), || {
             let spec = TensorSpec::row_major(DataType::U8, &[1 << 50]);
             let spec = spec.map_err(|error| error.to_string())?;
-            match subject.backend.allocate(&spec, device) {
-                Err(Error::OutOfMemory { .. } | Error::TooLarge { .. }) => Ok(()),
+            match allocator.allocate(&spec, device) {
+                Err(
+                    Error::Tensor(TensorError::OutOfMemory { .. })
+                    | Error::Tensor(TensorError::TooLarge { .. }),
+                ) => Ok(()),
                 Err(other) => Err(format!("the error is not OutOfMemory: {other}")),
                 Ok(_) => Err("it was allocated".to_owned()),
             }
         });
-        findings.case(format!("measuring {device}"), || measured(subject, device));
+        findings.case(format!("measuring {device}"), || measured(subject, allocator, device));
     }
-    let absent = |kind| Device::new(kind, 4_096);
-    for device in kinds.iter().map(|&kind| absent(kind)) {
+    let absent = |&kind: &DeviceKind| Device::new(kind, 4_096);
+    for device in subject.own_kinds().iter().map(absent) {
         findings.case(format!("memory of {device}, which is not there"), || {
             let spec = TensorSpec::row_major(DataType::U8, &[2]).map_err(|e| e.to_string())?;
-            let allocated = subject.backend.allocate(&spec, device);
-            let _ = subject.backend.memory(device);
-            let _ = subject.backend.synchronize(device);
-            let _ = subject.backend.release_cached(device);
+            let allocated = allocator.allocate(&spec, device);
+            let _ = allocator.usage(device);
+            let _ = subject.own_runtime().map(|runtime| runtime.synchronize(device));
+            let _ = allocator.trim(device);
             ensure(allocated.is_err(), || "it was allocated".to_owned())
         });
     }
 }
 
-fn zeros(subject: &Subject, data_type: DataType, shape: &[usize], device: Device) -> Check {
+fn zeros(
+    subject: &Subject,
+    allocator: &dyn Allocator,
+    data_type: DataType,
+    shape: &[usize],
+    device: Device,
+) -> Check {
     let spec = TensorSpec::row_major(data_type, shape).map_err(|error| error.to_string())?;
-    let tensor = subject.backend.allocate(&spec, device).map_err(|error| error.to_string())?;
+    let tensor = allocator.allocate(&spec, device).map_err(|error| error.to_string())?;
     ensure(tensor.device() == device, || format!("it is on {}", tensor.device()))?;
     ensure(tensor.shape() == shape, || format!("its shape is {:?}", tensor.shape()))?;
     ensure(tensor.data_type() == data_type, || format!("it is of {}", tensor.data_type()))?;
@@ -51,15 +62,17 @@ fn zeros(subject: &Subject, data_type: DataType, shape: &[usize], device: Device
     ensure(bytes.iter().all(|&byte| byte == 0), || "it is not zero".to_owned())
 }
 
-fn measured(subject: &Subject, device: Device) -> Check {
-    match subject.backend.memory(device) {
+fn measured(subject: &Subject, allocator: &dyn Allocator, device: Device) -> Check {
+    match allocator.usage(device) {
         Ok(memory) => ensure(memory.free <= memory.total && memory.total > 0, || {
             format!("{} of {} bytes are free", memory.free, memory.total)
         })?,
         Err(Error::Unsupported { .. }) => {}
         Err(other) => return Err(other.to_string()),
     }
-    subject.backend.synchronize(device).map_err(|error| error.to_string())?;
-    subject.backend.release_cached(device).map_err(|error| error.to_string())?;
+    if let Some(runtime) = subject.own_runtime() {
+        runtime.synchronize(device).map_err(|error| error.to_string())?;
+    }
+    allocator.trim(device).map_err(|error| error.to_string())?;
     Ok(())
 }

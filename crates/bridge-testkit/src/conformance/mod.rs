@@ -9,9 +9,9 @@
 //! | `other_tensors_come_back_unharmed` | refused, same memory, not dropped |
 //! | `exports_are_taken_back` | `import(export(a))` is the same memory |
 //! | `describe_says_what_export_gives` | field by field |
-//! | `conversions_keep_every_bit` | `Copy::IfNeeded`, from every arrangement |
-//! | `copy_never_shares_or_gives_back` | `Copy::Never` |
-//! | `copy_always_shares_nothing` | `Copy::Always` |
+//! | `conversions_keep_every_bit` | `CopyPolicy::IfNeeded`, from every arrangement |
+//! | `copy_never_shares_or_gives_back` | `CopyPolicy::Never` |
+//! | `copy_always_shares_nothing` | `CopyPolicy::Always` |
 //! | `casts_happen_on_request_only` | no silent cast, advice that works, exact values |
 //! | `unknown_devices_are_refused` | the error lists what there is, the array comes back |
 //! | `device_routes_are_exact` | up, down, between devices, on one, from another backend's |
@@ -22,7 +22,7 @@
 //! | `arrays_outlive_their_source` | the source handle goes first |
 //! | `threads_convert_at_once` | eight of them |
 //! | `stacks_come_apart_again` | `stack`, `unstack`, `map_slices`, `convert_all` |
-//! | `memory_is_zeroed_and_measured` | `allocate`, `memory`, `release_cached`, `synchronize` |
+//! | `memory_is_zeroed_and_measured` | `Allocator`: zeros, out of memory, usage, trim |
 //!
 //! Where a backend is unavailable, the laws that need it are reported as such, with the reason.
 
@@ -45,7 +45,7 @@ mod threads;
 
 use std::io::Write;
 
-use bridge_core::Backend;
+use bridge_core::{Backend, Registration};
 
 pub use outcome::{Outcome, Verdict};
 
@@ -88,14 +88,20 @@ macro_rules! with_every_law {
 /// Makes one `#[test]` of every [law](mod@crate::conformance) for a backend: a unit struct or a static.
 ///
 /// ```
-/// bridge_testkit::conformance!(bridge_testkit::fake_accelerator::FakeAccelerator);
+/// bridge_testkit::conformance!(
+///     bridge_testkit::fake_accelerator::FakeAccelerator,
+///     bridge_testkit::fake_accelerator::REGISTRATIONS
+/// );
 /// ```
 ///
 /// The tests are named after the laws; for two backends in one file, put each in a module.
 #[macro_export]
 macro_rules! conformance {
     ($backend:expr) => {
-        $crate::with_every_law!(__conformance_tests { $backend });
+        $crate::conformance!($backend, &[]);
+    };
+    ($backend:expr, $registrations:expr) => {
+        $crate::with_every_law!(__conformance_tests { $backend, $registrations });
     };
 }
 
@@ -103,11 +109,11 @@ macro_rules! conformance {
 #[macro_export]
 #[doc(hidden)]
 macro_rules! __conformance_tests {
-    ({ $backend:expr } $($law:ident)*) => {
+    ({ $backend:expr, $registrations:expr } $($law:ident)*) => {
         $(
             #[test]
             fn $law() {
-                $crate::conformance::assert_law(&$backend, stringify!($law));
+                $crate::conformance::assert_law(&$backend, $registrations, stringify!($law));
             }
         )*
     };
@@ -161,20 +167,21 @@ pub fn law_names() -> impl Iterator<Item = &'static str> {
     LAWS.iter().map(|law| law.name)
 }
 
-/// Checks every law of a backend, together with what else is linked into the program.
-pub fn check_all<B: Backend>(backend: &'static B) -> Outcome {
-    let subject = Subject::new(backend);
+/// Checks every law of a backend, together with what else is linked into the program. `more` is
+/// what belongs to the backend and is not linked: its runtime, its allocator.
+pub fn check_all<B: Backend>(backend: &'static B, more: &[Registration]) -> Outcome {
+    let subject = Subject::new(backend, more);
     let verdicts = LAWS.iter().map(|law| (law.name, verdict(law, &subject)));
     Outcome { backend: subject.name, verdicts: verdicts.collect() }
 }
 
-/// Checks one law of a backend.
+/// Checks one law of a backend, as [`check_all`].
 ///
 /// # Panics
 ///
 /// Where there is no law of this name.
-pub fn check<B: Backend>(backend: &'static B, law: &str) -> Verdict {
-    verdict(law_named(law), &Subject::new(backend))
+pub fn check<B: Backend>(backend: &'static B, more: &[Registration], law: &str) -> Verdict {
+    verdict(law_named(law), &Subject::new(backend, more))
 }
 
 /// Checks one law and fails the test where it is broken. Where the backend is unavailable, says so
@@ -183,8 +190,8 @@ pub fn check<B: Backend>(backend: &'static B, law: &str) -> Verdict {
 /// # Panics
 ///
 /// Where the law is broken, naming each case and what was found; where there is no such law.
-pub fn assert_law<B: Backend>(backend: &'static B, law: &str) {
-    match check(backend, law) {
+pub fn assert_law<B: Backend>(backend: &'static B, more: &[Registration], law: &str) {
+    match check(backend, more, law) {
         Verdict::Kept { .. } => {}
         Verdict::Unavailable { reason, remedy } => {
             let name = backend.descriptor().name;

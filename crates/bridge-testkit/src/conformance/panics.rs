@@ -1,12 +1,14 @@
 //! Panics in code that a conversion calls.
 
+use bridge_convert::ConvertByName;
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use bridge_convert::{Observer, Record, observe};
 use bridge_core::{
-    Array, Converter, Copy, Description, Error, NativeType, Observer, Options, Record, Refused,
-    Registration, Registry, observe,
+    Array, Converter, CopyPolicy, Description, Error, NativeType, Options, Refused, Registration,
+    Registry,
 };
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
@@ -28,16 +30,16 @@ pub(super) fn panics_drop_owners_once(subject: &Subject, findings: &mut Findings
             }
             findings.case(format!("{case}, an observer panics"), || {
                 let watching = observe(Arc::new(PanickingObserver));
-                let checked = panicking(subject, &case, &subject.registry, Copy::IfNeeded);
+                let checked = panicking(subject, &case, &subject.registry, CopyPolicy::IfNeeded);
                 drop(watching);
                 checked
             });
             findings.case(format!("{case}, a converter panics"), || {
-                let registry = subject.registry_with(shortcut(subject, native, Mood::Panics))?;
-                panicking(subject, &case, &registry, Copy::Always)
+                let registry = subject.registry_with(&[shortcut(subject, native, Mood::Panics)]);
+                panicking(subject, &case, &registry, CopyPolicy::Always)
             });
             findings.case(format!("{case}, a converter refuses"), || {
-                let registry = subject.registry_with(shortcut(subject, native, Mood::Refuses))?;
+                let registry = subject.registry_with(&[shortcut(subject, native, Mood::Refuses)]);
                 general_way(subject, &case, &registry)
             });
         });
@@ -105,7 +107,7 @@ impl Converter for Shortcut {
     }
 }
 
-fn panicking(subject: &Subject, case: &Case, registry: &Registry, copy: Copy) -> Check {
+fn panicking(subject: &Subject, case: &Case, registry: &Registry, copy: CopyPolicy) -> Check {
     let Some(Sample { tensor, drops: Some(drops), .. }) = case.sample(subject)? else {
         return Ok(());
     };
@@ -124,7 +126,7 @@ fn general_way(subject: &Subject, case: &Case, registry: &Registry) -> Check {
         return Ok(());
     };
     let expected = Expected::of(&sample);
-    let options = Options::default().copy(Copy::Always);
+    let options = Options::default().copy(CopyPolicy::Always);
     let array = registry
         .convert(Array::new(sample.tensor), subject.name, options)
         .map_err(|refused| format!("the general way was not taken: {refused}"))?;

@@ -1,6 +1,7 @@
 //! Conversions by name under each copy policy.
 
-use bridge_core::{Array, Copy, Error, ManagedTensor, Options};
+use bridge_convert::ConvertByName;
+use bridge_core::{Array, CopyPolicy, Error, ManagedTensor, Options};
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name, refusal_reason};
 use super::outcome::{Check, Findings, ensure};
@@ -36,7 +37,7 @@ pub(super) fn conversions_keep_every_bit(subject: &Subject, findings: &mut Findi
             .registry
             .convert_reported(array, subject.name, Options::default())
             .map_err(|refused| format!("the conversion failed: {refused}"))?;
-        let backend = array.backend().name();
+        let backend = array.descriptor().name;
         ensure(backend == subject.name, || format!("the result belongs to \"{backend}\""))?;
         let tensor = stayed(subject, array)?;
         let shared = Place::of(&tensor) == expected.place;
@@ -57,9 +58,9 @@ pub(super) fn conversions_keep_every_bit(subject: &Subject, findings: &mut Findi
 fn stayed(subject: &Subject, array: Array) -> Result<ManagedTensor, String> {
     let tensor = exported(array)?;
     let place = Place::of(&tensor);
-    let native = subject.backend.native_type_for(tensor.data_type());
+    let native = subject.backend.native_type_for(tensor.data_type(), tensor.shape());
     let native = native.map_err(|error| error.to_string())?;
-    let array = native.import(tensor).map_err(|refused| refused.to_string())?;
+    let array = Array::import(tensor, native).map_err(|refused| refused.to_string())?;
     let (same, report) = subject
         .registry
         .convert_reported(array, subject.name, Options::default())
@@ -78,7 +79,7 @@ pub(super) fn copy_never_shares_or_gives_back(subject: &Subject, findings: &mut 
         };
         let expected = Expected::of(&sample);
         let why = refusal_reason(case.native.accepts(), &sample.tensor.describe());
-        let options = Options::default().copy(Copy::Never);
+        let options = Options::default().copy(CopyPolicy::Never);
         let array = Array::new(sample.tensor);
         let tensor = match subject.registry.convert(array, subject.name, options) {
             Ok(array) => exported(array)?,
@@ -103,7 +104,7 @@ pub(super) fn copy_always_shares_nothing(subject: &Subject, findings: &mut Findi
             return Ok(());
         };
         let expected = Expected::of(&sample);
-        let options = Options::default().copy(Copy::Always);
+        let options = Options::default().copy(CopyPolicy::Always);
         let array = Array::new(sample.tensor);
         let array = subject
             .registry
@@ -125,7 +126,7 @@ fn copied_from_a_live_source(subject: &Subject, case: &Case) -> Check {
     let Some(sample) = case.sample(subject)? else { return Ok(()) };
     let expected = Expected::of(&sample);
     let source = sample.tensor.into_shared();
-    let options = Options::default().copy(Copy::Always);
+    let options = Options::default().copy(CopyPolicy::Always);
     let copy = subject
         .registry
         .convert(Array::new(ManagedTensor::alias(&source)), subject.name, options)

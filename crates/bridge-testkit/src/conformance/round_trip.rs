@@ -18,7 +18,7 @@ pub(super) fn exports_are_taken_back(subject: &Subject, findings: &mut Findings)
             for _ in 0..3 {
                 let tensor = exported(array)?;
                 expected.check_place(&tensor)?;
-                array = case.native.import(tensor).map_err(|refused| {
+                array = Array::import(tensor, case.native).map_err(|refused| {
                     format!("it refused its own export, on which failed calls rely: {refused}")
                 })?;
             }
@@ -72,6 +72,6 @@ pub(super) fn imported(
         return Ok(None);
     }
     let expected = Expected::of(&sample);
-    let array = case.native.import(sample.tensor).map_err(|refused| refused.to_string())?;
+    let array = Array::import(sample.tensor, case.native).map_err(|refused| refused.to_string())?;
     Ok(Some((array, expected)))
 }

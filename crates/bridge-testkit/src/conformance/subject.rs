@@ -1,9 +1,10 @@
 //! The backend under test and what it needs around it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::type_name;
 
 use bridge_core::{
-    Array, Availability, Backend, Device, Error, ManagedTensor, Registration, Registry, inventory,
+    Allocator, Array, Availability, Backend, Device, DeviceKind, ManagedTensor, Registration,
+    Registry, Runtime, Unavailable, inventory,
 };
 use bridge_host::HostKernels;
 
@@ -17,42 +18,56 @@ pub(super) struct Subject {
     pub(super) registry: Registry,
     pub(super) availability: Availability,
     /// Why it cannot be registered together with what else is linked.
-    pub(super) clash: Option<Error>,
-    registration: Registration,
+    pub(super) clash: Option<String>,
+    /// It, the host tools and what it can do beside converting.
+    own: Vec<Registration>,
 }
 
 impl Subject {
-    pub(super) fn new<B: Backend>(backend: &'static B) -> Self {
-        let registration = Registration::backend(backend);
-        let own = [registration, Registration::host_tools(&HostKernels)];
+    /// `more` is what the backend has beside itself and is not linked: its runtime, its allocator.
+    pub(super) fn new<B: Backend>(backend: &'static B, more: &[Registration]) -> Self {
+        let mut own = vec![Registration::backend(backend), Registration::host_tools(&HostKernels)];
+        own.extend_from_slice(more);
         let linked = inventory::iter::<Registration>.into_iter().copied();
-        let (registry, clash) = match Registry::new(linked.chain(own)) {
-            Ok(registry) => (Ok(registry), None),
-            Err(clash) => (Registry::new(own), Some(clash)),
-        };
-        Self {
-            backend,
-            name: backend.descriptor().name,
-            registry: registry.unwrap_or_else(|error| {
-                panic!("\"{}\" cannot be registered alone: {error}", backend.descriptor().name)
-            }),
-            availability: availability_of(backend),
-            clash,
-            registration,
+        let mut registry = Registry::new(linked.chain(own.iter().copied()));
+        let disabled = registry.disabled().iter();
+        let clash = disabled.clone().find(|one| one.type_name == type_name::<B>());
+        let clash = clash.map(|one| one.reason.clone());
+        if clash.is_some() {
+            registry = Registry::new(own.iter().copied());
         }
+        let backend: &'static dyn Backend = backend;
+        let availability = backend.checked_availability();
+        Self { backend, name: backend.name(), registry, availability, clash, own }
+    }
+
+    /// What the backend does on devices, where it has a runtime.
+    pub(super) fn own_runtime(&self) -> Option<&'static dyn Runtime> {
+        let runtimes = self.registry.runtimes().iter().copied();
+        runtimes.into_iter().find(|runtime| runtime.backend().name() == self.name)
+    }
+
+    /// Who holds its memory, where the backend has an allocator.
+    pub(super) fn own_allocator(&self) -> Option<&'static dyn Allocator> {
+        let allocators = self.registry.every_allocator().iter().copied();
+        allocators.into_iter().find(|allocator| allocator.backend().name() == self.name)
+    }
+
+    /// The kinds of device that it has a runtime for.
+    pub(super) fn own_kinds(&self) -> &'static [DeviceKind] {
+        self.own_runtime().map_or(&[], Runtime::device_kinds)
     }
 
     /// The registry of the backend, the host tools and `more`.
-    pub(super) fn registry_with(&self, more: Registration) -> Result<Registry, String> {
-        Registry::new([self.registration, Registration::host_tools(&HostKernels), more])
-            .map_err(|error| error.to_string())
+    pub(super) fn registry_with(&self, more: &[Registration]) -> Registry {
+        Registry::new(self.own.iter().chain(more).copied())
     }
 
     /// Its devices; where it has none here, the law is reported as unavailable.
     pub(super) fn devices_or_report(&self, findings: &mut Findings) -> Option<Vec<Device>> {
         match &self.availability {
             Availability::Ready { devices } => Some(devices.to_vec()),
-            Availability::Unavailable { reason, remedy } => {
+            Availability::Unavailable(Unavailable { reason, remedy }) => {
                 findings.unavailable(reason.clone(), remedy.clone());
                 None
             }
@@ -68,7 +83,7 @@ impl Subject {
         if device.kind().is_host_accessible() {
             return Ok(tensor);
         }
-        let placed = self.manager_of(device)?.transfer(&tensor, device);
+        let placed = self.runtime_of(device)?.transfer(&tensor, device);
         placed.map_err(|error| format!("moving a sample to {device} failed: {error}"))
     }
 
@@ -78,31 +93,21 @@ impl Subject {
         if device.kind().is_host_accessible() {
             return Ok(bytes_of(tensor));
         }
-        let manager = self.manager_of(device)?;
-        let down = manager
+        let runtime = self.runtime_of(device)?;
+        let down = runtime
             .transfer(tensor, Device::CPU)
             .map_err(|error| format!("moving the result from {device} failed: {error}"))?;
-        manager.synchronize(device).map_err(|error| format!("synchronizing {device}: {error}"))?;
+        runtime.synchronize(device).map_err(|error| format!("synchronizing {device}: {error}"))?;
         Ok(bytes_of(&down))
     }
 
-    pub(super) fn manager_of(&self, device: Device) -> Result<&'static dyn Backend, String> {
-        // The backend itself, where it manages the kind: it is the one under test.
-        if self.backend.descriptor().device_kinds.contains(&device.kind()) {
-            return Ok(self.backend);
+    pub(super) fn runtime_of(&self, device: Device) -> Result<&'static dyn Runtime, String> {
+        // The backend's own, where it serves the device: it is the one under test.
+        match self.own_runtime().filter(|runtime| runtime.serves(device).is_some()) {
+            Some(own) => Ok(own),
+            None => self.registry.runtime(device).map_err(|error| error.to_string()),
         }
-        self.registry.backend_of(device).map_err(|error| error.to_string())
     }
-}
-
-/// What the backend answers. A panic is found again by the law that asks.
-fn availability_of(backend: &'static dyn Backend) -> Availability {
-    catch_unwind(AssertUnwindSafe(|| backend.availability())).unwrap_or_else(|_| {
-        Availability::Unavailable {
-            reason: "asking whether it is available panicked".to_owned(),
-            remedy: "make availability() answer".to_owned(),
-        }
-    })
 }
 
 /// Where a tensor's elements begin: what must be equal where nothing was copied.

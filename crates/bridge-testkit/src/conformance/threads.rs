@@ -1,6 +1,7 @@
 //! Conversions on eight threads at once.
 
-use bridge_core::{Array, Copy, ManagedTensor, Options};
+use bridge_convert::ConvertByName;
+use bridge_core::{Array, CopyPolicy, ManagedTensor, Options};
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
 use super::outcome::{Check, Findings, ensure};
@@ -59,7 +60,7 @@ fn one_source_many_readers(subject: &Subject, case: &Case) -> Check {
     std::thread::scope(|scope| {
         let copy = || -> Check {
             let alias = Array::new(ManagedTensor::alias(&whole));
-            let options = Options::default().copy(Copy::Always);
+            let options = Options::default().copy(CopyPolicy::Always);
             let converted = subject.registry.convert(alias, subject.name, options);
             expected.check(subject, &exported(converted.map_err(|refused| refused.to_string())?)?)
         };

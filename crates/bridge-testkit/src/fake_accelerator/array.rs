@@ -21,8 +21,8 @@ impl FakeArray {
 impl NativeArray<FakeAccelerator> for FakeArray {
     const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::Extension], DataType::NAMED);
 
-    fn backend() -> &'static FakeAccelerator {
-        &FakeAccelerator
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&FakeAccelerator)
     }
 
     fn describe(&self) -> Result<Description> {

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bridge_core::{Access, Device, Error, HostMemory, ManagedTensor, Owner, Result, TensorSpec};
+use bridge_core::{
+    Access, Device, Error, HostMemory, ManagedTensor, Owner, Result, TensorError, TensorSpec,
+};
 
 use super::faults;
 use crate::oracle::gather;
@@ -32,7 +34,7 @@ impl DeviceBlock {
     pub(super) fn allocate(spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
         let bytes = spec.layout.compact_bytes(spec.data_type)?;
         let requested = bytes as u64;
-        let out_of_memory = Error::OutOfMemory { device, requested };
+        let out_of_memory = Error::Tensor(TensorError::OutOfMemory { device, requested });
         if faults::allocation_fails() || requested > MEMORY.saturating_sub(live_bytes(device)) {
             return Err(out_of_memory);
         }

@@ -12,12 +12,10 @@
 //!
 //! ```
 //! use bridge_core::{Array, DataType, Device, DeviceKind, Options, Registration, Registry};
-//! use bridge_testkit::fake_accelerator::{FakeAccelerator, Faults};
+//! use bridge_testkit::fake_accelerator::{self, Faults};
 //!
-//! let registry = Registry::new([
-//!     Registration::backend(&FakeAccelerator),
-//!     Registration::host_tools(&bridge_host::HostKernels),
-//! ])?;
+//! let tools = [Registration::host_tools(&bridge_host::HostKernels)];
+//! let registry = Registry::new(fake_accelerator::REGISTRATIONS.iter().copied().chain(tools));
 //! let array = Array::new(bridge_core::ManagedTensor::from_vec(vec![1_u8, 2, 3], &[3])?);
 //! let failing = Faults::out_of_memory_at(0).install();
 //! let refused = registry.convert(array, "fake-accelerator", Options::default()).unwrap_err();
@@ -35,8 +33,9 @@ mod unified;
 use std::borrow::Cow;
 
 use bridge_core::{
-    Availability, Backend, DataType, Description, Descriptor, Device, DeviceKind, DeviceMemory,
-    Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Result, TensorSpec,
+    Allocator, Availability, Backend, DataType, Description, Descriptor, Device, DeviceKind,
+    DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Registration,
+    Result, Runtime, TensorSpec,
 };
 
 pub use array::FakeArray;
@@ -49,6 +48,13 @@ use block::{DeviceBlock, MEMORY, live_bytes};
 #[derive(Debug, Clone, Copy)]
 pub struct FakeAccelerator;
 
+/// What a test's registry is made of, to have it.
+pub const REGISTRATIONS: &[Registration] = &[
+    Registration::backend(&FakeAccelerator),
+    Registration::runtime(&FakeAccelerator),
+    Registration::allocator(&FakeAccelerator),
+];
+
 /// The fake devices.
 pub const DEVICES: &[Device] =
     &[Device::new(DeviceKind::Extension, 0), Device::new(DeviceKind::Extension, 1), UNIFIED];
@@ -58,7 +64,6 @@ static DESCRIPTOR: Descriptor = Descriptor {
     aliases: &["fake"],
     framework: "no framework: bridge-testkit's fake accelerator",
     priority: -1000,
-    device_kinds: &[DeviceKind::Extension],
 };
 
 impl Backend for FakeAccelerator {
@@ -73,13 +78,15 @@ impl Backend for FakeAccelerator {
     fn native_types(&self) -> &'static [NativeType] {
         const { &[NativeType::of::<FakeArray, FakeAccelerator>()] }
     }
+}
 
-    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
-        let compact = TensorSpec::row_major(spec.data_type, spec.layout.shape())?;
-        if device.kind() == DeviceKind::Cpu {
-            return bridge_host::zeroed(&compact, compact.data_type.alignment());
-        }
-        DeviceBlock::allocate(&compact, existing(device)?)
+impl Runtime for FakeAccelerator {
+    fn backend(&self) -> &'static dyn Backend {
+        &FakeAccelerator
+    }
+
+    fn device_kinds(&self) -> &'static [DeviceKind] {
+        &[DeviceKind::Extension]
     }
 
     fn mapping(&self, found: &Description, to: Device) -> Mapping {
@@ -98,11 +105,11 @@ impl Backend for FakeAccelerator {
         self.copied_to(tensor, to)
     }
 
-    fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
+    fn copy(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
         self.copied_to(tensor, tensor.device())
     }
 
-    fn cast_on_device(
+    fn cast(
         &self,
         tensor: &ManagedTensor,
         to: DataType,
@@ -113,9 +120,36 @@ impl Backend for FakeAccelerator {
         DeviceBlock::filled(&cast, existing(tensor.device())?)
     }
 
-    fn memory(&self, device: Device) -> Result<DeviceMemory> {
+    fn synchronize(&self, device: Device) -> Result<()> {
+        existing(device).map(drop)
+    }
+}
+
+impl Allocator for FakeAccelerator {
+    fn backend(&self) -> &'static dyn Backend {
+        &FakeAccelerator
+    }
+
+    fn holds(&self, device: Device) -> bool {
+        DEVICES.contains(&device)
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        let compact = TensorSpec::row_major(spec.data_type, spec.layout.shape())?;
+        if device.kind() == DeviceKind::Cpu {
+            return bridge_host::zeroed(&compact, compact.data_type.alignment());
+        }
+        DeviceBlock::allocate(&compact, existing(device)?)
+    }
+
+    fn usage(&self, device: Device) -> Result<DeviceMemory> {
         let live = live_bytes(existing(device)?);
         Ok(DeviceMemory { total: MEMORY, free: MEMORY.saturating_sub(live) })
+    }
+
+    /// Nothing is cached.
+    fn trim(&self, device: Device) -> Result<u64> {
+        existing(device).map(|_| 0)
     }
 }
 

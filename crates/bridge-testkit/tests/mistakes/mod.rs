@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bridge_core::{
-    Accepts, Access, Availability, DataType, Description, Descriptor, Device, DeviceKind,
-    DeviceMemory, Error, Layout, LayoutRule, ManagedTensor, NativeArray, NativeType, Owner,
-    Ownership, Refused, Result, TensorSpec,
+    Accepts, Access, Allocator, Availability, DataType, Description, Descriptor, Device,
+    DeviceKind, DeviceMemory, Error, Layout, LayoutRule, ManagedTensor, NativeArray, NativeType,
+    Owner, Ownership, Refused, Result, TensorSpec,
 };
 
 /// One way to go wrong; every method without it is right.
@@ -66,13 +66,8 @@ pub(crate) struct MistakenArray<M> {
 }
 
 impl<M: Mistake> Backend<M> {
-    const DESCRIPTOR: Descriptor = Descriptor {
-        name: M::NAME,
-        aliases: &["oops"],
-        framework: "mistakes 1.0",
-        priority: 0,
-        device_kinds: &[DeviceKind::Cpu],
-    };
+    const DESCRIPTOR: Descriptor =
+        Descriptor { name: M::NAME, aliases: &["oops"], framework: "mistakes 1.0", priority: 0 };
 }
 
 impl<M: Mistake> bridge_core::Backend for Backend<M> {
@@ -87,8 +82,23 @@ impl<M: Mistake> bridge_core::Backend for Backend<M> {
     fn native_types(&self) -> &'static [NativeType] {
         const { &[NativeType::of::<MistakenArray<M>, Self>()] }
     }
+}
 
-    fn memory(&self, _: Device) -> Result<DeviceMemory> {
+/// Its memory is the host's, and yet it has an allocator and a runtime, to make mistakes with.
+impl<M: Mistake> Allocator for Backend<M> {
+    fn backend(&self) -> &'static dyn bridge_core::Backend {
+        const { &Self::new() }
+    }
+
+    fn holds(&self, device: Device) -> bool {
+        device == Device::CPU
+    }
+
+    fn trim(&self, _: Device) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn usage(&self, _: Device) -> Result<DeviceMemory> {
         M::memory()
     }
 
@@ -104,8 +114,8 @@ impl<M: Mistake> bridge_core::Backend for Backend<M> {
 impl<M: Mistake> NativeArray<Backend<M>> for MistakenArray<M> {
     const ACCEPTS: Accepts = M::ACCEPTS;
 
-    fn backend() -> &'static Backend<M> {
-        const { &Backend::new() }
+    fn descriptor() -> &'static Descriptor {
+        const { &Backend::<M>::DESCRIPTOR }
     }
 
     fn describe(&self) -> Result<Description> {
@@ -122,7 +132,7 @@ impl<M: Mistake> NativeArray<Backend<M>> for MistakenArray<M> {
         let taken = Self::ACCEPTS.has(found.data_type)
             && Self::ACCEPTS.layout_rule().allows(&found.layout)
             && found.device.kind().is_host_accessible()
-            && !(Self::ACCEPTS.is_careless_of_read_only() && found.access == Access::ReadOnly)
+            && !(Self::ACCEPTS.may_write_read_only() && found.access == Access::ReadOnly)
             && (!Self::ACCEPTS.takes_only_vectors() || found.ownership == Ownership::Movable)
             && aligned;
         let tensor = if taken {
@@ -309,17 +319,20 @@ impl Mistake for PanicsWhenAsked {
 pub(crate) struct NoRemedy;
 impl Mistake for NoRemedy {
     fn availability() -> Availability {
-        Availability::Unavailable { reason: "no driver".to_owned(), remedy: " ".to_owned() }
+        Availability::Unavailable(bridge_core::Unavailable {
+            reason: "no driver".to_owned(),
+            remedy: " ".to_owned(),
+        })
     }
 }
 
 pub(crate) struct Unavailable;
 impl Mistake for Unavailable {
     fn availability() -> Availability {
-        Availability::Unavailable {
+        Availability::Unavailable(bridge_core::Unavailable {
             reason: "there is no driver".to_owned(),
             remedy: "install one".to_owned(),
-        }
+        })
     }
 }
 

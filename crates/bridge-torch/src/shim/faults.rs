@@ -1,7 +1,7 @@
 //! Tests of what catches mistakes: exceptions by type, at every place where one can be thrown, and
 //! those of memory by `cargo xtask sanitize`.
 
-use bridge_core::{Access, Device, Error, ManagedTensor, NativeArray, Refused};
+use bridge_core::{Access, Device, Error, ManagedTensor, NativeArray, Refused, TensorError};
 use bridge_testkit::DropCounter;
 use bridge_testkit::foreign::ForeignTensor;
 use tch::Tensor;
@@ -29,7 +29,7 @@ fn thrown(what: i32) -> Error {
 fn out_of_memory_is_known_by_its_type() {
     for (what, wanted) in [Device::cuda(1), Device::CPU].into_iter().enumerate() {
         let error = thrown(what as i32);
-        let Error::OutOfMemory { device, requested } = error else {
+        let Error::Tensor(TensorError::OutOfMemory { device, requested }) = error else {
             panic!("{error}");
         };
         assert_eq!(device, wanted);
@@ -125,7 +125,7 @@ fn what_fails_says_on_which_device() {
     let drops = DropCounter::new();
     let tensor = counted(Access::Exclusive, &drops);
     let (_, failures) = at_every_fault_point(0, tensor, Tensor::import, |tensor, error| {
-        let Error::OutOfMemory { device, requested } = *error else {
+        let Error::Tensor(TensorError::OutOfMemory { device, requested }) = *error else {
             panic!("{error}");
         };
         assert_eq!((device, requested), (tensor.device(), 16));

@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use bridge_core::{Device, Error};
+use bridge_core::{Device, Error, TensorError};
 
 use super::{Work, bridge_torch_cuda_cast, bridge_torch_cuda_copy, handle_of};
 
@@ -34,7 +34,7 @@ fn copied(count: i64, size: i32) -> Result<(), Error> {
 fn host_memory_that_libtorch_cannot_get_is_out_of_memory_on_the_cpu() {
     assert!(copied(1, 4).is_ok());
     let error = copied(1 << 50, 4).unwrap_err();
-    let Error::OutOfMemory { device, requested } = error else {
+    let Error::Tensor(TensorError::OutOfMemory { device, requested }) = error else {
         panic!("{error}");
     };
     assert_eq!((device, requested), (Device::CPU, 1 << 52));

@@ -7,6 +7,7 @@ use std::ptr::{self, NonNull};
 
 use bridge_core::{
     Access, DataType, DeviceKind, Error, Layout, ManagedTensor, Refused, Result, Strides,
+    TensorError,
 };
 use tch::Tensor;
 
@@ -94,24 +95,24 @@ pub(super) fn check(tensor: &ManagedTensor) -> Result<Checked> {
         (device_type::CPU, -1)
     };
     if tensor.access() == Access::ReadOnly {
-        return Err(Error::NotWritable {
+        return Err(Error::Tensor(TensorError::NotWritable {
             what: "a torch tensor of this memory",
-            reason: "the memory is read-only, which torch ignores; copy it (Copy::IfNeeded), or \
+            reason: "the memory is read-only, which torch ignores; copy it (CopyPolicy::IfNeeded), or \
                      say by name that nobody will write (Options::ignore_read_only)",
-        });
+        }));
     }
     if !layout.has_no_negative_strides() {
-        return Err(Error::InvalidLayout {
+        return Err(Error::Tensor(TensorError::InvalidLayout {
             reason: format!("torch has no negative strides, here: {layout:?}; copy it first"),
-        });
+        }));
     }
     let needed = data_type.alignment();
     if !layout.is_empty() && !tensor.first_element().addr().is_multiple_of(needed) {
-        return Err(Error::InvalidTensor {
+        return Err(Error::Tensor(TensorError::InvalidTensor {
             reason: format!(
                 "the data pointer is not aligned to {needed} bytes for {data_type}; copy it first"
             ),
-        });
+        }));
     }
     let bytes = layout.span(data_type)?.end.unsigned_abs();
     Ok(Checked { scalar_type, device_type, device_index, bytes })

@@ -100,7 +100,7 @@ pub(super) fn taken_back(
     unsafe { shim::bridge_torch_disown(tensor.as_mut_ptr().cast()) };
     drop(tensor);
     // Once disowned, the tensor is ours alone.
-    let back = ManuallyDrop::into_inner(lender).heeding_read_only();
+    let back = ManuallyDrop::into_inner(lender).restore_read_only();
     // SAFETY: what torch did on a device is done behind its stream, which was made to wait for the one
     // that the tensor came in with; libtorch's streams live as long as it does. Memory of the host was
     // ready for everybody before it came in, and there libtorch has done what it returns from.

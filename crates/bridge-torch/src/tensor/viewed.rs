@@ -3,7 +3,7 @@
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::NonNull;
 
-use bridge_core::{Access, Device, Error, Layout, ManagedTensor, Result, TensorSpec};
+use bridge_core::{Access, Device, Error, Layout, ManagedTensor, Result, TensorError, TensorSpec};
 use tch::Tensor;
 
 use super::adopted::release;
@@ -53,12 +53,12 @@ pub(super) fn spec_of(view: &View) -> Result<TensorSpec> {
     let layout = Layout::new(sizes, strides, 0)?;
     let span = layout.span(data_type)?;
     if span.start < 0 || span.end.unsigned_abs() > view.available {
-        return Err(Error::InvalidTensor {
+        return Err(Error::Tensor(TensorError::InvalidTensor {
             reason: format!(
                 "{layout:?} of {data_type} takes {} bytes, and the torch tensor's storage has {}",
                 span.end, view.available
             ),
-        });
+        }));
     }
     Ok(TensorSpec { data_type, layout })
 }
@@ -100,7 +100,7 @@ pub(super) fn lender_of(view: &View) -> Option<ManuallyDrop<ManagedTensor>> {
 
 /// Who may write what torch gives back: as when it came in.
 pub(super) fn access_of(lender: &ManagedTensor) -> Access {
-    if lender.has_read_only_ignored() { Access::ReadOnly } else { lender.access() }
+    if lender.is_read_only_ignored() { Access::ReadOnly } else { lender.access() }
 }
 
 /// Who may write memory that other handles of torch hold too.
@@ -109,6 +109,6 @@ pub(super) fn access_beside_others(
     view: &View,
     lender: Option<ManuallyDrop<ManagedTensor>>,
 ) -> Access {
-    let read_only = lender.is_some_and(|lender| lender.has_read_only_ignored());
+    let read_only = lender.is_some_and(|lender| lender.is_read_only_ignored());
     if read_only || view.is_lazily_copied() { Access::ReadOnly } else { Access::Shared }
 }
