@@ -189,3 +189,54 @@ fn the_number_zero_means_the_legacy_stream() {
         Cuda.synchronize(GPU).unwrap();
     });
 }
+
+/// Three bytes as a bool tensor on the host, as another library may hand them over.
+fn bools(bytes: Vec<u8>) -> ManagedTensor {
+    let spec = TensorSpec::row_major(DataType::BOOL, &[bytes.len()]).unwrap();
+    let data = bytes.as_ptr().cast_mut().cast();
+    // SAFETY: the owner keeps the bytes, which are initialized, and nobody else has them.
+    unsafe {
+        ManagedTensor::from_parts(data, spec, Device::CPU, Access::Exclusive, Owner::keep(bytes))
+    }
+    .unwrap()
+}
+
+#[test]
+fn bytes_that_are_no_bool_do_not_become_one() {
+    alone("bytes_that_are_no_bool_do_not_become_one", Config::default(), |_| {
+        let stream = new_stream(GPU).unwrap();
+        // Memory of ours, then memory that was a slice of bools before others wrote to it.
+        let ours = CudaArray::from_host(&bools(vec![0, 1, 2]), GPU).unwrap();
+        let slice = stream.clone_htod(&[true, false, true]).unwrap();
+        let theirs = CudaArray::from_slice(slice, &[3]).unwrap();
+        let address = theirs.tensor().first_element().addr() as u64;
+        theirs.wait().unwrap();
+        stream.context().bind_to_thread().unwrap();
+        // SAFETY: the array has three bytes, which no work uses.
+        unsafe { cudarc::driver::sys::cuMemcpyHtoD_v2(address, [0_u8, 1, 2].as_ptr().cast(), 3) }
+            .result()
+            .unwrap();
+        for array in [ours, theirs] {
+            let (array, error) = array.into_slice::<bool>().unwrap_err().into_parts();
+            let text = error.to_string();
+            assert!(text.contains("byte 2 of a bool tensor is 2"), "{text}");
+            // The array comes back as it was, and what the error advises works.
+            assert!(text.contains("uint8"), "{text}");
+            assert_eq!(bridge_testkit::bytes_of(&array.to_host().unwrap()), [0, 1, 2]);
+            let numbers = array.cast(DataType::U8, Overflow::Refuse).unwrap();
+            let slice = numbers.into_slice::<u8>().unwrap();
+            assert_eq!(slice.stream().clone_dtoh(&slice).unwrap(), [0, 1, 1]);
+        }
+    });
+}
+
+#[test]
+fn bools_become_a_slice_of_bools() {
+    alone("bools_become_a_slice_of_bools", Config::default(), |_| {
+        let array = CudaArray::from_host(&bools(vec![0, 1, 1]), GPU).unwrap();
+        let slice = array.into_slice::<bool>().unwrap();
+        assert_eq!(slice.stream().clone_dtoh(&slice).unwrap(), [false, true, true]);
+        let none = CudaArray::zeros(DataType::BOOL, &[0], GPU).unwrap();
+        assert_eq!(none.into_slice::<bool>().unwrap().len(), 0);
+    });
+}
