@@ -9,20 +9,19 @@ use bridge_core::{
 };
 
 use crate::array::CudaArray;
-use crate::failure::{NAME, failed};
-use crate::gpu::{Gpu, Opened};
-use crate::staging::release_staging;
-use crate::{allocate, details, driver, mapping, on_device, transfer};
+use crate::context::errors::{NAME, failed};
+use crate::driver::KINDS;
+use crate::gpu::Gpu;
+use crate::memory::allocate;
+use crate::transfer::mapping;
+use crate::transfer::staging::release_staging;
+use crate::{cast, details, driver, transfer};
 
 /// The backend for CUDA.
 #[derive(Debug, Clone, Copy)]
 pub struct Cuda;
 
 bridge_core::inventory::submit! { Registration::backend(&Cuda) }
-
-/// The kinds of memory an array can be in; copies go to the first.
-pub(crate) const KINDS: &[DeviceKind] =
-    &[DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
 
 static DESCRIPTOR: Descriptor = Descriptor {
     name: NAME,
@@ -40,9 +39,9 @@ impl Backend for Cuda {
     fn availability(&self) -> Availability {
         match driver::find() {
             Ok(driver) => Availability::Ready { devices: Cow::Owned(driver.devices()) },
-            Err(lack) => Availability::Unavailable {
-                reason: lack.reason.clone(),
-                remedy: lack.remedy.clone(),
+            Err(none) => Availability::Unavailable {
+                reason: none.reason.clone(),
+                remedy: none.remedy.clone(),
             },
         }
     }
@@ -76,7 +75,7 @@ impl Backend for Cuda {
     }
 
     fn copy_on_device(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
-        on_device::copied(tensor)
+        transfer::copied(tensor)
     }
 
     fn cast_on_device(
@@ -85,7 +84,7 @@ impl Backend for Cuda {
         to: DataType,
         overflow: Overflow,
     ) -> Result<ManagedTensor> {
-        on_device::cast(tensor, to, overflow)
+        cast::cast(tensor, to, overflow)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {
@@ -95,7 +94,7 @@ impl Backend for Cuda {
         // Any GPU may be writing to memory of the host.
         driver::host_kind(device)?;
         let gpus = &driver::require()?.gpus;
-        gpus.iter().filter_map(Gpu::opened).try_for_each(Opened::synchronize)
+        gpus.iter().filter_map(Gpu::opened).try_for_each(|gpu| gpu.synchronize())
     }
 
     fn memory(&self, device: Device) -> Result<DeviceMemory> {

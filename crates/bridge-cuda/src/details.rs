@@ -1,13 +1,14 @@
-//! What `arraybridge doctor` tells of CUDA.
+//! What `arraybridge doctor` reports about CUDA.
 
 use bridge_core::Detail;
 use cudarc::driver::sys::CUdevice_attribute as A;
 
-use crate::driver::{self, Driver, dotted};
+use crate::driver::library::dotted;
+use crate::driver::{self, Driver};
 use crate::gpu::Gpu;
-use crate::kernel_module::{CHOICE, Choice};
-use crate::nvrtc::Nvrtc;
-use crate::peer;
+use crate::kernels::loading::{CHOICE, Choice};
+use crate::kernels::nvrtc::Nvrtc;
+use crate::transfer::peer;
 
 /// The driver's version, and what each device is.
 pub(crate) fn details() -> Vec<Detail> {
@@ -15,7 +16,7 @@ pub(crate) fn details() -> Vec<Detail> {
     let version = format!("supports CUDA {}", dotted(driver.version));
     let mut all = vec![
         Detail { device: None, name: "driver", value: version },
-        Detail { device: None, name: "kernels", value: kernels() },
+        Detail { device: None, name: "kernels", value: kernels(driver.version) },
     ];
     for gpu in &driver.gpus {
         all.extend(of_device(driver, gpu));
@@ -23,9 +24,9 @@ pub(crate) fn details() -> Vec<Detail> {
     all
 }
 
-/// What the kernels come from.
-fn kernels() -> String {
-    let nvrtc = match Nvrtc::find() {
+/// Where the kernels come from.
+fn kernels(driver_version: i32) -> String {
+    let nvrtc = match Nvrtc::find(driver_version) {
         Ok(nvrtc) => format!("NVRTC {}", nvrtc.version()),
         Err(_) => "no NVRTC".to_owned(),
     };

@@ -24,56 +24,28 @@
 //! link-time registration does not work (a Rust static library in a C program), by calling
 //! [`register_all`].
 
-mod allocate;
 mod array;
 mod backend;
-mod block;
-mod buffers;
 mod cast;
-mod consumer;
-mod current;
+mod context;
 mod details;
-mod download;
 mod driver;
-mod event;
-mod failure;
-mod gather;
 mod gpu;
-mod home;
-mod hot_casts;
-mod import;
-mod kernel_module;
-mod kernel_ptx;
-mod kernel_source;
 mod kernels;
-mod launch;
-mod loops;
-mod managed;
-mod mapping;
-mod number;
-mod nvrtc;
-mod on_device;
-mod peer;
-mod pending;
-mod pinned;
-mod pointer;
-mod pool;
-mod slabs;
-mod slice;
-mod staging;
-mod stream;
+mod memory;
+mod native_array;
+mod streams;
 mod transfer;
-mod upload;
 
 pub use array::CudaArray;
 pub use backend::Cuda;
-pub use consumer::ConsumerStream;
 pub use cudarc;
-pub use managed::managed;
-pub use pending::Pending;
-pub use pinned::pinned;
-pub use staging::release_staging;
-pub use stream::{new_stream, on_stream, thread_stream, wrap_stream};
+pub use memory::managed::managed;
+pub use memory::pinned::pinned;
+pub use streams::choice::{new_stream, on_stream, thread_stream, wrap_stream};
+pub use streams::consumer::ConsumerStream;
+pub use streams::pending::Pending;
+pub use transfer::staging::release_staging;
 
 /// Registers the backend by hand.
 ///
