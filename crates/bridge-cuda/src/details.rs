@@ -40,25 +40,25 @@ fn kernels(driver_version: i32) -> String {
 
 fn of_device(driver: &Driver, gpu: &Gpu) -> Vec<Detail> {
     let mut found = Vec::new();
-    let mut tell = |name, value| {
+    let mut add = |name, value| {
         found.push(Detail { device: Some(gpu.device()), name, value });
     };
     if let Ok(name) = gpu.name() {
-        tell("name", name);
+        add("name", name);
     }
     let capability = gpu.capability();
-    tell("compute capability", format!("{}.{}", capability / 10, capability % 10));
+    add("compute capability", format!("{}.{}", capability / 10, capability % 10));
     let yes_or_no = |attribute| if gpu.attribute(attribute) == 0 { "no" } else { "yes" }.to_owned();
-    tell("memory pools", yes_or_no(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED));
-    tell("pinned memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING));
-    tell("managed memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS));
+    add("memory pools", yes_or_no(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED));
+    add("pinned memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING));
+    add("managed memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS));
     let peers = driver.gpus.iter().filter(|other| {
         other.device() != gpu.device() && peer::accessible(other.handle(), gpu.handle())
     });
     let peers: Vec<_> = peers.map(|peer| peer.device().to_string()).collect();
     if driver.gpus.len() > 1 {
         let list = if peers.is_empty() { "none".to_owned() } else { peers.join(", ") };
-        tell("copies directly from", list);
+        add("copies directly from", list);
     }
     found
 }

@@ -1,13 +1,13 @@
 //! The arraybridge backend for CUDA: device arrays over [`cudarc`], with streams, staged copies,
 //! peer copies, and kernels for strided copies and casts.
 //!
-//! Nothing of CUDA is needed to build it. At run time the NVIDIA driver is loaded if there is one;
-//! where there is none, or it is too old, or it has no device, the backend is
+//! Building it needs nothing of CUDA. At run time the NVIDIA driver is loaded if there is one; where
+//! there is none, or it is too old, or finds no device, the backend is
 //! [`Unavailable`](bridge_core::Availability), with the reason and what to do.
 //!
-//! **It has not run on hardware yet.** Everything is tested against a simulated driver, which runs
-//! streams late and out of order, injects faults and checks every access; the kernels are compiled
-//! for the CPU there. `docs/cuda.md` is the guide.
+//! **It has not run on hardware yet.** Everything is tested on a simulated driver, which runs streams
+//! late and out of order, injects faults and checks every access; the kernels are compiled for the CPU
+//! there. `docs/cuda.md` is the guide.
 //!
 //! ```no_run
 //! use bridge_core::{Array, DataType, Device, ManagedTensor, Options, Registry};
@@ -23,6 +23,11 @@
 //! A program registers the backend by naming the crate once, `use bridge_cuda as _;`, or, where
 //! link-time registration does not work (a Rust static library in a C program), by calling
 //! [`register_all`].
+//!
+//! Inside, each folder uses only those before it in this list: `context` (the primary context of a GPU),
+//! `kernels` (loading and launching them), `gpu` (a GPU with its streams, events and memory pool),
+//! `driver` (which GPUs there are), `streams` (the order of work), `memory` (blocks and new tensors),
+//! `transfer` (copies), `cast`, `array` ([`CudaArray`]); then the [`Cuda`] backend.
 
 mod array;
 mod backend;
@@ -47,7 +52,7 @@ pub use streams::consumer::ConsumerStream;
 pub use streams::pending::Pending;
 pub use transfer::staging::release_staging;
 
-/// Registers the backend by hand.
+/// Registers the backend where link-time registration does not work.
 ///
 /// # Errors
 ///

@@ -20,9 +20,9 @@ use crate::{cast, driver};
 /// An array in memory of a GPU, or in pinned or managed host memory: of any element type, shape and
 /// strides.
 ///
-/// It knows the stream that its data is ready in, its home, and keeps the memory's owner, which may
-/// be ours, a [`CudaSlice`](cudarc::driver::CudaSlice), or a DLPack producer. What is made of it
-/// is ordered after it by events; the host waits only where it reads.
+/// It knows the stream that its data is ready in, its home, and keeps the memory's owner: this crate, a
+/// [`CudaSlice`](cudarc::driver::CudaSlice), or a DLPack producer. Work on it waits for that stream with
+/// events; the host waits only where it reads.
 ///
 /// ```no_run
 /// use bridge_core::{DataType, Device, ManagedTensor, Overflow};
@@ -38,7 +38,7 @@ use crate::{cast, driver};
 pub struct CudaArray(ManagedTensor);
 
 impl CudaArray {
-    /// Makes an array of zeros on a device, row-major.
+    /// Allocates an array of zeros on a device, row-major.
     ///
     /// # Errors
     ///
@@ -48,11 +48,11 @@ impl CudaArray {
         allocate::zeros(&TensorSpec::row_major(data_type, shape)?, device).map(Self)
     }
 
-    /// Makes a row-major array whose elements somebody else writes: a kernel, or another library.
+    /// Allocates a row-major array whose elements a kernel or another library writes.
     ///
     /// # Safety
     ///
-    /// Elements are written before they are read, in an order that the home of the array knows.
+    /// Elements are written before they are read, and the home of the array waits for the writes.
     ///
     /// # Errors
     ///
@@ -67,12 +67,12 @@ impl CudaArray {
         unsafe { allocate::uninitialized(&spec, device) }.map(Self)
     }
 
-    /// Copies a tensor to a device, row-major. Pageable memory goes through pinned buffers while
-    /// the device copies; the source is not read any more when this returns.
+    /// Copies a tensor to a device, row-major. Pageable memory goes through pinned buffers. The source is
+    /// no longer read when this returns.
     ///
     /// # Errors
     ///
-    /// As [`zeros`](Self::zeros), and where the device reports one.
+    /// As [`zeros`](Self::zeros), and those that the device reports.
     pub fn from_host(source: &ManagedTensor, device: Device) -> Result<Self> {
         transfer(source, device).map(Self)
     }
@@ -81,9 +81,9 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidTensor`] where the memory is not where the tensor says it is (another
-    /// device's, another context's, the host's, freed), or not aligned, and [`Error::Unsupported`]
-    /// for other kinds of device. The tensor comes back.
+    /// [`Error::InvalidTensor`] where the memory is not where the tensor says (but on another device, in
+    /// another context, on the host, or freed) or not aligned, [`Error::UnsupportedDataType`] for unnamed
+    /// element types, and [`Error::Unsupported`] for other kinds of device. The tensor comes back.
     pub fn from_tensor(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
         match check::check(&tensor) {
             Ok(()) => Ok(Self(tensor)),
@@ -91,12 +91,13 @@ impl CudaArray {
         }
     }
 
-    /// A copy of a pinned tensor on a device, while which the caller goes on.
+    /// Starts a copy of a pinned tensor to a device and returns at once.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where the memory is not pinned, or has gaps: then
-    /// [`from_host`](Self::from_host) copies it. Else as that. The tensor comes back.
+    /// [`Error::Unsupported`] where the tensor is not pinned, has gaps, or is empty:
+    /// [`from_host`](Self::from_host) copies those. Otherwise as [`from_host`](Self::from_host). The tensor
+    /// comes back.
     pub fn upload(
         source: ManagedTensor,
         device: Device,
@@ -109,9 +110,10 @@ impl CudaArray {
             if bytes == 0 || !on_host || !upload::is_direct(&source, gpu, bytes)? {
                 return Err(Error::Unsupported {
                     what: format!("an asynchronous copy from {}", source.device()),
-                    remedy: "make the tensor with `bridge_cuda::pinned`, without gaps, or use \
-                             `CudaArray::from_host`"
-                        .to_owned(),
+                    remedy:
+                        "allocate the tensor with `bridge_cuda::pinned` and leave no gaps, or use \
+                             `CudaArray::from_host`, which waits"
+                            .to_owned(),
                 });
             }
             upload::upload_pinned(&source, gpu)
@@ -122,17 +124,18 @@ impl CudaArray {
         }
     }
 
-    /// A row-major copy in pinned host memory, while which the caller goes on.
+    /// Starts a row-major copy to new pinned host memory and returns at once.
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`], and where the device reports one. The array comes back.
+    /// [`Error::OutOfMemory`], [`Error::Unsupported`] for arrays in host memory, and those that the device
+    /// reports. The array comes back.
     pub fn download(self) -> Result<Pending<(ManagedTensor, Self)>, Refused<Self>> {
         let started = on_gpu(&self.0).and_then(|gpu| {
             let Some(gpu) = gpu else {
                 return Err(Error::Unsupported {
                     what: format!("downloading from {}", self.device()),
-                    remedy: "the host reads this memory in place, see `tensor`".to_owned(),
+                    remedy: "it is host memory already: read it in place, see `tensor`".to_owned(),
                 });
             };
             let spec = TensorSpec::row_major(self.data_type(), self.shape())?;
@@ -148,13 +151,13 @@ impl CudaArray {
         }
     }
 
-    /// As [`download`](Self::download), into memory that is pinned already: pinning takes longer than a
-    /// copy.
+    /// As [`download`](Self::download), into pinned memory that exists already: pinning takes longer than
+    /// a copy.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where the target is of another element type or shape, or not pinned,
-    /// row-major and nobody else's. Array and target come back.
+    /// [`Error::InvalidArgument`] where the target has another element type or shape, or is not pinned,
+    /// row-major and exclusively owned. Array and target come back.
     #[expect(clippy::type_complexity, reason = "both sides of the copy come back")]
     pub fn download_to(
         self,
@@ -174,8 +177,8 @@ impl CudaArray {
                     what: "the target",
                     found: format!("{} {:?} on {}", target.data_type(), target.shape(), target.device()),
                     expected: format!(
-                        "{} {:?}, row-major, from `bridge_cuda::pinned`, nobody else's, for elements \
-                         on a GPU",
+                        "{} {:?}, row-major, allocated with `bridge_cuda::pinned` and not shared, for \
+                         an array with elements on a GPU",
                         self.data_type(),
                         self.shape()
                     ),
@@ -200,16 +203,16 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfMemory`], and where the device reports one.
+    /// [`Error::OutOfMemory`], and those that the device reports.
     pub fn to_host(&self) -> Result<ManagedTensor> {
         transfer(&self.0, Device::CPU)
     }
 
-    /// A row-major copy on any device of CUDA's, the same one included.
+    /// A row-major copy on any device that CUDA has, the same one included.
     ///
     /// # Errors
     ///
-    /// As [`zeros`](Self::zeros), and where a device reports one.
+    /// As [`zeros`](Self::zeros), and those that a device reports.
     pub fn to_device(&self, device: Device) -> Result<Self> {
         transfer(&self.0, device).map(Self)
     }
@@ -219,18 +222,18 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCast`], [`Error::ValueOutOfRange`], [`Error::OutOfMemory`], and where the device
-    /// reports one.
+    /// [`Error::NoCast`], [`Error::ValueOutOfRange`], [`Error::OutOfMemory`], and those that the device
+    /// reports.
     pub fn cast(&self, to: DataType, overflow: Overflow) -> Result<Self> {
         cast::cast(&self.0, to, overflow).map(Self)
     }
 
-    /// Makes a consumer's stream wait until the data is ready, before the array is handed over
-    /// with DLPack: what a producer does with the argument `stream` of `__dlpack__`.
+    /// Makes a consumer's stream wait until the data is ready, before the array is handed over with
+    /// DLPack: a producer must do that with the argument `stream` of `__dlpack__`.
     ///
     /// # Errors
     ///
-    /// Where the device reports one.
+    /// Those that the device reports.
     ///
     /// # Safety
     ///
@@ -248,7 +251,7 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// Where the device reports one.
+    /// Those that the device reports.
     pub fn wait(&self) -> Result<()> {
         match on_gpu(&self.0)? {
             Some(gpu) => Home::of(&self.0, gpu).wait(),
@@ -271,7 +274,7 @@ impl CudaArray {
         self.0.data_type()
     }
 
-    /// The extents of the axes.
+    /// The lengths of the axes.
     pub fn shape(&self) -> &[usize] {
         self.0.shape()
     }
@@ -286,7 +289,7 @@ impl CudaArray {
         self.0.device()
     }
 
-    /// The stream that the data is ready in; `None` where it is ready for everybody.
+    /// The stream that the data is ready in; `None` where it is ready in every stream.
     pub fn stream(&self) -> Option<Stream> {
         self.0.stream()
     }

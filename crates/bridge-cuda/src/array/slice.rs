@@ -1,4 +1,4 @@
-//! `CudaSlice` of cudarc, in and out.
+//! Arrays from slices of cudarc, and back.
 
 use std::any::type_name;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +17,7 @@ use crate::driver;
 use crate::gpu::thread_streams::PER_THREAD;
 use crate::memory::device_block::DeviceBlock;
 use crate::streams::home::{number_of, wait_for};
+use crate::transfer::transfer;
 
 /// A slice of cudarc that owns an array's memory.
 struct SliceOwner<T>(Option<CudaSlice<T>>);
@@ -34,9 +35,8 @@ impl CudaArray {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] where the slice has another number of elements than the shape, or
-    /// belongs to another context than the primary one, and where the device reports one. The slice
-    /// comes back.
+    /// [`Error::InvalidArgument`] where the slice does not have as many elements as the shape, or belongs
+    /// to a context other than the primary one, and those that the device reports. The slice comes back.
     pub fn from_slice<T: Element>(
         mut slice: CudaSlice<T>,
         shape: &[usize],
@@ -69,11 +69,15 @@ impl CudaArray {
 
     /// The array as a slice of cudarc, without copying: its elements in row-major order.
     ///
+    /// For `bool`, where bytes other than 0 and 1 are not values, all elements are copied to the host
+    /// once and checked.
+    ///
     /// # Errors
     ///
+    /// [`Error::InvalidTensor`] naming the first byte that is not a `bool`,
     /// [`Error::UnsupportedDataType`] where the elements are not `T`, [`Error::Unsupported`] where
-    /// the memory is not a whole allocation that we or cudarc made, without gaps: copy it first,
-    /// with [`to_device`](Self::to_device). The array comes back.
+    /// the memory is not a whole allocation made by this crate or cudarc, without gaps: copy it
+    /// first, with [`to_device`](Self::to_device). The array comes back.
     pub fn into_slice<T: Element>(self) -> Result<CudaSlice<T>, Refused<Self>> {
         if self.data_type() != T::DATA_TYPE {
             let error = Error::UnsupportedDataType {
@@ -112,6 +116,9 @@ impl CudaArray {
                 Err(error) => Err(Refused::new(Self::of(tensor), error)),
             };
         }
+        if let Err(error) = check_values::<T>(&tensor) {
+            return Err(Refused::new(Self::of(tensor), error));
+        }
         let parts_before = ArrayParts::of(&tensor);
         let slice = match tensor.into_owner::<SliceOwner<T>>() {
             Ok(kept) => kept.into_slice(),
@@ -136,13 +143,32 @@ impl CudaArray {
     }
 }
 
+/// Checks that the elements are values of `T`, where some bytes are not: whoever copies a slice from the
+/// device gets them as `T`, unchecked.
+fn check_values<T: Element>(tensor: &ManagedTensor) -> Result<()> {
+    if !T::NEEDS_CHECK {
+        return Ok(());
+    }
+    let host = transfer(tensor, Device::CPU)?;
+    match host.as_slice::<T>() {
+        Ok(_) => Ok(()),
+        Err(Error::InvalidTensor { reason }) => Err(Error::InvalidTensor {
+            reason: format!(
+                "{reason} (`cast` to it gives 1 for every byte but 0; `to_host` copies the bytes as \
+                 they are)"
+            ),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
 /// The slice that a block becomes; cudarc frees it, in the order of the block's home. The block comes
 /// back where cudarc cannot make the events that a slice has.
 ///
-/// cudarc panics there, in two cases: the driver makes no event, or another thread's drop of something of
-/// cudarc's has left an error in the context. So two events are made and given back just before, which
-/// finds both. What is left is a race: the device is lost, or another thread leaves an error, between
-/// that and cudarc's own two calls. That panic is caught; with `panic = "abort"` it ends the process.
+/// cudarc panics there in two cases: the driver fails to make an event, or an object of cudarc's that another
+/// thread dropped has left an error in the context. So two events are made and dropped just before, which
+/// finds both. A race is left: the device is lost, or another thread leaves an error, between that and
+/// cudarc's own two calls. That panic is caught; with `panic = "abort"` it ends the process.
 ///
 /// # Safety
 ///
@@ -171,7 +197,7 @@ fn no_events() -> Error {
     Error::Framework {
         backend: NAME,
         operation: "make a slice of cudarc",
-        message: "the driver makes no events for it".to_owned(),
+        message: "the driver failed to make its events".to_owned(),
     }
 }
 
@@ -216,7 +242,11 @@ impl<T> SliceOwner<T> {
 
 fn not_a_slice(tensor: ManagedTensor) -> Refused<CudaArray> {
     let error = Error::Unsupported {
-        what: format!("this memory of {} as a slice of cudarc", tensor.device()),
+        what: format!(
+            "a slice of cudarc over memory of {} that is shared, strided, or not a whole allocation made by \
+             this crate or cudarc",
+            tensor.device()
+        ),
         remedy: "copy it first, with `to_device`".to_owned(),
     };
     Refused::new(CudaArray::of(tensor), error)

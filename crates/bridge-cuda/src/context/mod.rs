@@ -1,4 +1,4 @@
-//! The primary context of one GPU: the lowest floor of the crate, which everything else stands on.
+//! The primary context of one GPU, and the driver's errors. Everything else in the crate uses this.
 
 mod current;
 pub(crate) mod errors;

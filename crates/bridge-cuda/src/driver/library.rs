@@ -21,13 +21,13 @@ pub(crate) fn start() -> Result<i32, Unavailable> {
             reason: format!("the driver's library has no function {missing}"),
             remedy:
                 "install an NVIDIA driver for CUDA 12.0 or later (525 or later); a stub library \
-                     of the CUDA toolkit is no driver"
+                     of the CUDA toolkit is not a driver"
                     .to_owned(),
         });
     }
     // The library stays loaded for as long as the process runs.
     std::mem::forget(library);
-    let version = version().map_err(|error| unexpected("tell its version", error))?;
+    let version = version().map_err(|error| unexpected("report its version", error))?;
     if version < OLDEST {
         return Err(Unavailable {
             reason: format!("the NVIDIA driver is too old: it supports CUDA {}", dotted(version)),

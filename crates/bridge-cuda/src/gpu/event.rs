@@ -10,7 +10,7 @@ use cudarc::driver::sys::{CUevent, CUevent_flags, CUevent_wait_flags, CUresult, 
 use crate::context::Context;
 use crate::context::errors::failed;
 
-/// The events of a GPU: those that nobody uses are kept.
+/// The events of a GPU: unused ones are kept for reuse.
 pub(crate) struct Events {
     context: Context,
     idle: Mutex<Vec<Idle>>,

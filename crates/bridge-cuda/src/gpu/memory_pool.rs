@@ -43,7 +43,7 @@ impl Pool {
             .map_err(failed("find the device's memory pool"))?;
         let this = Self { pool: Some(pool) };
         // By default the pool gives everything back at each synchronization, which makes every
-        // allocation as slow as the first. A threshold that somebody set is left alone.
+        // allocation as slow as the first. A threshold that was set already is kept.
         let threshold = CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
         if this.attribute(threshold) == 0 {
             let mut keep = u64::MAX;

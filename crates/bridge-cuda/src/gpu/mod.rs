@@ -98,7 +98,7 @@ impl Gpu {
         }))
     }
 
-    /// The GPU in use; `None` where nobody has used it yet.
+    /// The GPU in use; `None` where it has not been used yet.
     pub(crate) fn opened(&'static self) -> Option<&'static Opened> {
         self.opened.get()
     }

@@ -15,7 +15,7 @@ pub(crate) const LEGACY: u64 = 1;
 /// The driver's handle of the calling thread's default stream, and its DLPack number.
 pub(crate) const PER_THREAD: u64 = 2;
 
-/// The streams of a GPU: those that no thread uses are kept.
+/// The streams of a GPU: unused ones are kept for reuse.
 pub(crate) struct Streams {
     context: Context,
     idle: Mutex<Vec<Arc<CudaStream>>>,

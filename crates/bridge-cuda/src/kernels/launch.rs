@@ -1,15 +1,15 @@
-//! What a launch of a kernel takes: in how many threads it runs, and its arguments.
+//! What a launch of a kernel takes: the number of threads, and the arguments.
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-/// Threads of a block; `kernels.cu` says it too.
+/// Threads of a block, as in `kernels.cu`.
 const THREADS: u64 = 256;
-/// As many blocks keep the largest GPUs of today busy; beyond, each thread gets more to do.
+/// As many blocks keep the largest GPUs of today busy; beyond that, each thread does more.
 const BUSY: u64 = 2_048;
 /// The most blocks; kernels loop where there is more to do.
 const MOST_BLOCKS: u64 = 16_384;
-/// Accesses that a thread has under way at a time; `kernels.h` says it too.
+/// Accesses that a thread has in flight at a time, as in `kernels.h`.
 const AT_ONCE: u64 = 4;
 
 /// How many threads a kernel runs in.
@@ -20,13 +20,13 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// For so many accesses: one a thread, or several where all threads are busy.
+    /// For so many accesses: one per thread, or several where there are enough threads.
     pub(crate) fn lines(count: u64) -> Self {
         let most = count.div_ceil(THREADS);
         Self::of(most.min(BUSY).max(most.div_ceil(AT_ONCE)), (THREADS as u32, 1))
     }
 
-    /// One block a tile.
+    /// One block per tile.
     pub(crate) fn tiles(count: u64) -> Self {
         Self::of(count, (32, 8))
     }

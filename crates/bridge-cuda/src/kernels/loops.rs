@@ -1,5 +1,5 @@
-//! The loops of a kernel over the elements of a layout, in the order of its indices, which is the
-//! row-major order of the target.
+//! The loops of a kernel over the elements of a layout, in row-major order, which is the order of the
+//! target.
 
 use bridge_core::{Layout, MAX_RANK};
 
@@ -7,13 +7,13 @@ use bridge_core::{Layout, MAX_RANK};
 const MAX_LOOPS: usize = 64;
 const _: () = assert!(MAX_LOOPS >= MAX_RANK);
 
-/// The most elements of a launch: kernels count in 32 bits.
+/// The most elements of a launch: kernels use 32-bit indices.
 const MOST: u64 = 1 << 30;
 
-/// Axes this long are worth tiles.
+/// The shortest axes for which tiles are faster.
 const LONG: usize = 16;
 
-/// `Axis` of kernels.h: a loop, with what divides a place below 2^31 by its extent.
+/// `Axis` of kernels.h: a loop, with the constants that divide an index below 2^31 by its extent.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {
@@ -49,7 +49,7 @@ pub(crate) struct Planes {
     target_stride: [i64; MAX_LOOPS],
 }
 
-/// What one launch does.
+/// The part of a copy or cast that one launch does.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// Bytes from the first element of the source to its own first.
@@ -97,7 +97,7 @@ impl Loops {
         this
     }
 
-    /// A run of so many numbers that are narrower than a byte: their kernel counts in 64 bits.
+    /// One contiguous run of so many numbers narrower than a byte: their kernel uses 64-bit indices.
     pub(crate) fn packed(count: usize) -> Self {
         Self { count: count as u64, ..Self::of(&[]) }
     }
@@ -117,14 +117,14 @@ pub(crate) fn count_of(axes: &[Axis]) -> u64 {
     axes.iter().map(|axis| axis.extent as u64).product()
 }
 
-/// Whether these loops are one run without gaps of elements of `size` bytes.
+/// Whether these loops are one contiguous run of elements of `size` bytes.
 pub(crate) fn is_dense(axes: &[Axis], size: usize) -> bool {
     matches!(axes, [] | [Axis { extent: 1, .. }])
         || matches!(axes, [one] if one.stride == size.cast_signed())
 }
 
-/// How to copy elements of `item` bytes from a layout at `source` to row-major order at `target`: in
-/// accesses of how many bytes, and by which launches.
+/// How to copy elements of `item` bytes from a layout at `source` to row-major order at `target`: the bytes
+/// of one access, and the launches.
 pub(crate) fn copy(layout: &Layout, item: usize, source: u64, target: u64) -> (usize, Vec<Part>) {
     let mut axes = axes_of(layout, item);
     axes.push(Axis { extent: item, stride: 1 });
@@ -143,8 +143,8 @@ pub(crate) fn copy(layout: &Layout, item: usize, source: u64, target: u64) -> (u
     (unit, parts(&axes, unit, unit))
 }
 
-/// The launches that read elements of `read` bytes along `axes` and write `written` for each, in
-/// tiles where that is better.
+/// The launches that read elements of `read` bytes along `axes` and write `written` bytes for each, in tiles
+/// where that is faster.
 pub(crate) fn parts(axes: &[Axis], read: usize, written: usize) -> Vec<Part> {
     let way = |axes: &[Axis]| match planes(axes, read, written) {
         Some(planes) => Way::Planes(Box::new(planes)),
@@ -191,7 +191,7 @@ fn axes_of(layout: &Layout, item: usize) -> Vec<Axis> {
         .collect()
 }
 
-/// Makes neighbours that could be one loop one; loops of one step go.
+/// Merges neighbouring axes that can be one loop, and drops axes of one element.
 fn joined(axes: &mut Vec<Axis>) {
     let mut kept: Vec<Axis> = Vec::with_capacity(axes.len());
     for &inner in axes.iter() {
@@ -280,7 +280,7 @@ mod tests {
         let (unit, axes) = loops(&[5, 8], &[12, 1], 4, 0);
         assert_eq!(unit, 16);
         assert_eq!(axes, [Axis { extent: 5, stride: 48 }, Axis { extent: 2, stride: 16 }]);
-        // A source four bytes off its border allows four bytes at a time.
+        // A source that is aligned to four bytes allows four bytes at a time.
         assert_eq!(loops(&[5, 8], &[12, 1], 4, 4).0, 4);
         assert_eq!(loops(&[5, 8], &[12, 1], 4, 1).0, 1);
     }

@@ -1,12 +1,12 @@
-//! What an element type is made of, for the casting kernels.
+//! The numbers that an element consists of, for the casting kernels.
 
 use bridge_core::{DataType, TypeCode};
 
-/// One number, counted as `Kind` of arithmetic.h.
+/// One number; kinds are numbered as `Kind` of arithmetic.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Number {
     pub(crate) kind: u32,
-    /// Bits of it in memory.
+    /// Its bits in memory.
     pub(crate) bits: usize,
     /// How many an element has: two where it is complex.
     pub(crate) parts: usize,

@@ -10,17 +10,17 @@ use cudarc::driver::sys::CUstream;
 use crate::driver;
 use crate::gpu::thread_streams::{PER_THREAD, with_stream};
 
-/// The stream that this thread works in on a device: its own, or that of [`on_stream`].
+/// The stream that this thread works in on a device: its own, or the one set with [`on_stream`].
 ///
 /// # Errors
 ///
-/// [`Error::Unavailable`] without a driver, [`Error::DeviceUnavailable`] where there is no such
-/// device, and where the driver fails to make a stream.
+/// [`Error::Unavailable`] without a driver, [`Error::DeviceUnavailable`] where there is no such device,
+/// and [`Error::Framework`] where the driver fails to make a stream.
 pub fn thread_stream(device: Device) -> Result<Arc<CudaStream>> {
     driver::gpu(device)?.open()?.streams.of_this_thread()
 }
 
-/// Makes a stream of a device, for [`on_stream`].
+/// Makes a stream on a device, for [`on_stream`].
 ///
 /// # Errors
 ///
@@ -29,7 +29,7 @@ pub fn new_stream(device: Device) -> Result<Arc<CudaStream>> {
     driver::gpu(device)?.open()?.streams.make()
 }
 
-/// A stream of another library, for [`on_stream`]. It is not destroyed when the result is dropped.
+/// Wraps a stream of another library, for [`on_stream`]. Dropping the result does not destroy the stream.
 ///
 /// # Errors
 ///
@@ -37,15 +37,15 @@ pub fn new_stream(device: Device) -> Result<Arc<CudaStream>> {
 ///
 /// # Safety
 ///
-/// `stream` is a stream of the device's primary context, and stays one while the result, or an
-/// array made in it, lives.
+/// `stream` is a stream of the device's primary context, and is not destroyed while the result, or an array
+/// made in it, lives.
 pub unsafe fn wrap_stream(device: Device, stream: *mut c_void) -> Result<Arc<CudaStream>> {
     let gpu = driver::gpu(device)?.open()?;
     // SAFETY: the caller promises a stream of this context that stays.
     Ok(unsafe { gpu.cudarc().wrap_borrowed_stream(stream as CUstream) })
 }
 
-/// Runs `work` with this thread's work on the stream's device going to `stream`.
+/// Runs `work` with `stream` as the stream that this thread works in on the stream's device.
 ///
 /// ```no_run
 /// use bridge_core::{DataType, Device};
@@ -72,13 +72,13 @@ pub fn on_stream<R>(stream: &Arc<CudaStream>, work: impl FnOnce() -> R) -> Resul
     if stream.context().cu_ctx() != gpu.raw() {
         return Err(invalid(
             "one of another context",
-            "work is done in the primary context, the one of `CudaContext::new`",
+            "a stream of the primary context, which `CudaContext::new` and `new_stream` use",
         ));
     }
     if stream.cu_stream().addr() as u64 == PER_THREAD {
         return Err(invalid(
             "the per-thread default stream",
-            "its handle means another stream on every thread; make one with `new_stream`",
+            "a stream that is the same on every thread; make one with `new_stream`",
         ));
     }
     Ok(with_stream(device, stream, work))

@@ -1,4 +1,4 @@
-//! Streams by DLPack's numbers: on which one a consumer will use an array.
+//! The stream on which a consumer of a DLPack tensor will use it.
 
 use bridge_core::{Error, Result};
 
@@ -18,7 +18,7 @@ pub enum ConsumerStream {
 }
 
 impl ConsumerStream {
-    /// What a DLPack number means.
+    /// The stream that a DLPack number means.
     ///
     /// ```
     /// use bridge_cuda::ConsumerStream;
@@ -32,7 +32,7 @@ impl ConsumerStream {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for 0, which could mean either default stream, and below -1.
+    /// [`Error::InvalidArgument`] for 0, which could mean either default stream, and for numbers below -1.
     pub fn from_dlpack(number: Option<i64>) -> Result<Self> {
         let Some(number) = number else { return Ok(Self::Legacy) };
         match u64::try_from(number) {

@@ -1,10 +1,9 @@
 //! The order of work on one piece of memory.
 //!
-//! Each tensor has a home: the stream it is ready on, whose order its owner goes by when it frees or
-//! reuses the memory. The rule is that the home is always behind all work on the memory. Work in
-//! another stream waits for the home before, and makes the home wait afterwards. So whoever
-//! knows the home alone, and nothing of us, is still right: torch's allocator, say, which reuses a
-//! block in the order of the stream that it gave out.
+//! Each tensor has a home: the stream it is ready on, in whose order its owner frees or reuses the memory.
+//! The rule is that the home runs after all work on the memory. Work in another stream first waits for the
+//! home, and afterwards makes the home wait. So an owner that knows only the home is right, too: torch's
+//! allocator, for example, reuses a block in the order of the stream that it handed over.
 
 use bridge_core::{ManagedTensor, Result};
 use cudarc::driver::CudaStream;
@@ -14,15 +13,15 @@ use crate::context::errors::failed;
 use crate::gpu::Opened;
 use crate::gpu::thread_streams::{LEGACY, PER_THREAD};
 
-/// Where the order of a tensor's memory is kept.
+/// What keeps the order of work on a tensor's memory.
 #[derive(Clone, Copy)]
 pub(crate) enum Home {
     /// The stream of this GPU with this DLPack number.
     Stream(&'static Opened, u64),
-    /// Nobody's stream: the memory is ready, and the host waits after each use.
+    /// No stream: the memory is ready, and the host waits after each use.
     Host,
-    /// The per-thread default stream of whoever exported the tensor. Its handle leads there from
-    /// this thread only, so the host waits after each use.
+    /// The default stream of the thread that exported the tensor. Its handle means that stream on this
+    /// thread only, so the host waits after each use.
     PerThread(&'static Opened),
 }
 
@@ -38,8 +37,8 @@ impl Home {
         }
     }
 
-    /// Runs `work`, which gives work on the memory to `stream`, between waiting for the home and
-    /// making the home wait.
+    /// Makes `stream` wait for the home, runs `work`, which submits work on the memory to `stream`, and
+    /// makes the home wait for it.
     pub(crate) fn around<T>(
         self,
         (gpu, stream): (&'static Opened, &CudaStream),
@@ -47,7 +46,7 @@ impl Home {
     ) -> Result<T> {
         self.before(gpu, stream)?;
         let done = work();
-        // Also where the work failed half-way: some of it may be in the stream.
+        // Also after an error: some of the work may be in the stream.
         let ordered = self.after(gpu, stream);
         let done = done?;
         ordered.map(|()| done)
@@ -66,8 +65,8 @@ impl Home {
         unsafe { home_gpu.events.record(home)?.hold_back(gpu, stream.cu_stream()) }
     }
 
-    /// Makes the home wait for what `stream` has been given so far; where that cannot be, waits on
-    /// the calling thread, so that the memory is free to go in any case.
+    /// Makes the home wait for what `stream` has been given so far; where that fails, waits on the calling
+    /// thread, so that the memory can be freed in any case.
     pub(crate) fn after(self, gpu: &'static Opened, stream: &CudaStream) -> Result<()> {
         if let Self::Stream(home_gpu, home) = self {
             if home == number_of(stream) {

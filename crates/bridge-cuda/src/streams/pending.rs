@@ -1,16 +1,16 @@
-//! Copies that go on after the call.
+//! Copies in progress.
 
 use bridge_core::Result;
 
 use crate::gpu::event::Event;
 
-/// What a copy that still goes on will give: it keeps both sides of the copy until it is done.
+/// A copy in progress: it keeps source and target until the copy is done.
 ///
-/// [`wait`](Self::wait) gives the value. Dropping it waits too, so that no memory goes away under
-/// the device; leaking it leaks the memory.
-#[must_use = "a copy that nobody waits for is waited for where it is dropped"]
+/// [`wait`](Self::wait) returns them. Dropping it waits too, so that no memory is freed while the device
+/// uses it; leaking it leaks the memory.
+#[must_use = "dropping it waits for the copy and drops the result"]
 pub struct Pending<T> {
-    /// `None` once it was given out.
+    /// `None` once it was returned.
     value: Option<T>,
     done: Event,
 }
@@ -24,21 +24,21 @@ impl<T> Pending<T> {
     ///
     /// # Errors
     ///
-    /// Where the device reports one.
+    /// Those that the device reports.
     pub fn is_done(&self) -> Result<bool> {
         self.done.is_reached()
     }
 
-    /// Waits for the copy.
+    /// Waits for the copy and returns its source and target.
     ///
     /// # Errors
     ///
-    /// Where the device reports one: the copy is not complete, and the device's context is lost.
+    /// Those that the device reports: the copy is not complete, and the device's context is lost.
     pub fn wait(mut self) -> Result<T> {
         self.done.synchronize()?;
         match self.value.take() {
             Some(value) => Ok(value),
-            None => unreachable!("the value is given out by this method alone, once"),
+            None => unreachable!("only this method returns the value, once"),
         }
     }
 }

@@ -1,13 +1,11 @@
 //! Copies keep every byte: pageable, pinned and managed memory, in any layout, in many pieces,
 //! within a device and between devices.
 
-mod support;
-
+use crate::support::{GPU, cuda};
 use bridge_core::{Backend, DataType, Device, DeviceKind, ManagedTensor, Mapping, TensorSpec};
 use bridge_cuda::{Cuda, CudaArray, managed, pinned};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;
-use support::{GPU, cuda};
 
 /// A host tensor whose bytes count up.
 fn numbered(data_type: DataType, shape: &[usize]) -> ManagedTensor {
@@ -61,8 +59,9 @@ fn check(data_type: DataType, shape: &[usize], which: usize) {
 #[test]
 fn copies_in_many_pieces_keep_every_byte() {
     cuda();
+    // More pieces than the two buffers that a copy has.
     for which in 0..=5 {
-        check(DataType::F32, &[37, 401, 83], which);
+        check(DataType::F32, &[37, 201, 83], which);
     }
     check(DataType::U8, &[3_000_017], 0);
     check(DataType::C128, &[513, 300], 1);

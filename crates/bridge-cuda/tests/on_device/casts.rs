@@ -2,12 +2,10 @@
 //! not fit, in several layouts. Where the result is not a number, its payload is not compared: the
 //! host's depends on the processor.
 
-mod support;
-
+use crate::support::{GPU, cuda};
 use bridge_core::{DataType, ManagedTensor, Overflow, TensorSpec};
 use bridge_cuda::CudaArray;
 use bridge_testkit::bytes_of;
-use support::{GPU, cuda};
 
 const SHAPE: &[usize] = &[24, 32];
 const COUNT: usize = 24 * 32;

@@ -1,8 +1,7 @@
 //! Tensors that lie, sizes that cannot be, arrays that do not go together: each is an error that says
 //! what was found, and the input comes back.
 
-mod support;
-
+use crate::support::{GPU, OTHER, alone, counted};
 use bridge_core::{
     Access, Array, Backend, DataType, Device, Error, Layout, ManagedTensor, Options, Overflow,
     Owner, Registration, Registry, Stream, TensorSpec,
@@ -10,7 +9,6 @@ use bridge_core::{
 use bridge_cuda::{Cuda, CudaArray, new_stream, on_stream, pinned};
 use cudarc::driver::CudaContext;
 use simulated_cuda::Config;
-use support::{GPU, OTHER, alone, counted};
 
 fn registry() -> Registry {
     Registry::new([
@@ -65,7 +63,7 @@ fn tensors_that_lie_about_their_memory_are_refused() {
         assert!(text.contains("knows no memory there"), "{text}");
         // Not aligned.
         let text = refusal(claimed(address + 2, 8, GPU));
-        assert!(text.contains("border of 4 bytes"), "{text}");
+        assert!(text.contains("aligned to 4 bytes"), "{text}");
         // Freed.
         drop(array);
         Cuda.synchronize(GPU).unwrap();
@@ -90,7 +88,7 @@ fn memory_of_another_context_is_refused() {
         // SAFETY: a context is current; the memory is freed below.
         unsafe { cudarc::driver::sys::cuMemAlloc_v2(&raw mut address, 256).result() }.unwrap();
         let text = refusal(claimed(address, 64, GPU));
-        assert!(text.contains("another context"), "{text}");
+        assert!(text.contains("context other than the primary one"), "{text}");
 
         let stream = foreign.default_stream();
         let text = on_stream(&stream, || ()).unwrap_err().to_string();

@@ -1,15 +1,12 @@
 //! The order of work in several streams, on a driver that runs them late and in any order and
 //! notices every access that nothing orders.
 
-mod support;
-
 use std::sync::Arc;
 
-use bridge_core::{Access, Backend, DataType, Device, ManagedTensor, Owner, Stream, TensorSpec};
+use crate::support::{GPU, OTHER, alone, counted, foreign};
+use bridge_core::{Backend, DataType, Device, ManagedTensor, TensorSpec};
 use bridge_cuda::{ConsumerStream, Cuda, CudaArray, new_stream, on_stream, pinned, thread_stream};
-use cudarc::driver::{CudaSlice, CudaStream};
 use simulated_cuda::{Config, Fault, SimulatedCuda};
-use support::{GPU, OTHER, alone, counted};
 
 const SHAPE: &[usize] = &[64, 48];
 
@@ -105,34 +102,6 @@ fn threads_have_streams_of_their_own_and_hand_arrays_over() {
             assert_eq!(host.as_slice::<f64>().unwrap()[5], 5.0, "seed {seed}");
         });
     });
-}
-
-/// What another library owns: freed in the order of the stream it gave out, when the deleter runs.
-struct Foreign {
-    slice: Option<CudaSlice<f32>>,
-}
-
-impl Drop for Foreign {
-    fn drop(&mut self) {
-        drop(self.slice.take());
-    }
-}
-
-/// A tensor as torch hands it over: written in `stream`, and freed there by its deleter.
-fn foreign(stream: &Arc<CudaStream>, numbers: &[f32]) -> ManagedTensor {
-    use cudarc::driver::DevicePtr;
-    let slice = stream.clone_htod(numbers).unwrap();
-    let (address, used) = slice.device_ptr(stream);
-    drop(used);
-    let owner = Owner::keep(Foreign { slice: Some(slice) });
-    let spec = TensorSpec::row_major(DataType::F32, &[numbers.len()]).unwrap();
-    let ready = Stream(stream.cu_stream().addr() as u64);
-    // SAFETY: the slice has this many numbers, written in its stream, which it keeps.
-    unsafe {
-        ManagedTensor::from_parts(address as *mut _, spec, GPU, Access::Exclusive, owner)
-            .unwrap()
-            .ready_on(Some(ready))
-    }
 }
 
 #[test]

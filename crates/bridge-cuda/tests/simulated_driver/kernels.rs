@@ -1,13 +1,11 @@
 //! Where kernels come from: PTX, where the driver takes it, else NVRTC, where it is there; an error that
 //! names both ways out where neither is.
 
-mod support;
-
+use crate::support::{GPU, alone_with, counted};
 use bridge_core::{Backend, DataType, ManagedTensor, Overflow, Result};
 use bridge_cuda::{Cuda, CudaArray};
 use bridge_testkit::bytes_of;
 use simulated_cuda::{Config, Fault, SimulatedCuda};
-use support::{GPU, alone_with, counted};
 
 /// What drivers answer where they cannot compile PTX, with what the advice must name.
 const REFUSALS: [(i32, &str, &str); 5] = [

@@ -1,11 +1,10 @@
 //! What goes wrong: memory runs out, copies and kernels fail, devices are lost, tensors lie. Each is
 //! an error; the source is intact, nothing leaks, and the next call works where one can.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::{GPU, OTHER, alone, counted};
 use bridge_core::{
     Access, Array, Backend, Copy, DataType, Device, DeviceKind, Error, ManagedTensor, Options,
     Overflow, Owner, Registration, Registry,
@@ -15,7 +14,6 @@ use bridge_testkit::DropCounter;
 use cudarc::driver::sys::CUresult;
 use cudarc::driver::{CudaContext, DriverError};
 use simulated_cuda::{Config, Fault};
-use support::{GPU, OTHER, alone, counted};
 
 /// `CUDA_ERROR_UNKNOWN`, which is not sticky where a call itself fails.
 const UNKNOWN: i32 = 999;

@@ -1,11 +1,9 @@
 //! Each way of having no CUDA has its own reason and its own remedy.
 
-mod support;
-
+use crate::support::{alone, alone_with};
 use bridge_core::{Availability, Backend};
 use bridge_cuda::Cuda;
 use simulated_cuda::Config;
-use support::{alone, alone_with};
 
 fn lack() -> (String, String) {
     match Cuda.availability() {
