@@ -116,7 +116,8 @@ impl CudaArray {
                 Err(error) => Err(Refused::new(Self::of(tensor), error)),
             };
         }
-        if let Err(error) = check_values::<T>(&tensor) {
+        let is_whole = tensor.is_kept_by::<SliceOwner<T>>() || tensor.is_kept_by::<DeviceBlock>();
+        if is_whole && let Err(error) = check_values::<T>(&tensor) {
             return Err(Refused::new(Self::of(tensor), error));
         }
         let parts_before = ArrayParts::of(&tensor);
@@ -254,7 +255,7 @@ fn not_a_slice(tensor: ManagedTensor) -> Refused<CudaArray> {
 
 type Parts = (TensorSpec, Device, *mut std::ffi::c_void, Option<Stream>);
 
-/// What an array of the slice is: element type and layout, device, address, and stream.
+/// The parts of an array over the slice: element type and layout, device, address, and stream.
 fn parts<T: Element>(slice: &mut CudaSlice<T>, shape: &[usize]) -> Result<Parts> {
     let layout = Layout::row_major(shape)?;
     layout.compact_bytes(T::DATA_TYPE)?;
@@ -290,7 +291,7 @@ fn parts<T: Element>(slice: &mut CudaSlice<T>, shape: &[usize]) -> Result<Parts>
 }
 
 /// Makes the slice's own stream wait for every use that cudarc knows of, and notes that point as
-/// its last use. Gives the address.
+/// its last use. Returns the address.
 fn ordered<T>(slice: &mut CudaSlice<T>, home: &CudaStream) -> Result<u64> {
     let _current = Current::restored_after()?;
     let context = Arc::clone(slice.context());
@@ -300,7 +301,7 @@ fn ordered<T>(slice: &mut CudaSlice<T>, home: &CudaStream) -> Result<u64> {
     Ok(address)
 }
 
-/// The slice, whose uses by others cudarc knows from now on.
+/// The slice, in whose stream later uses by cudarc wait for all earlier ones.
 fn settled<T>(mut slice: CudaSlice<T>) -> Result<CudaSlice<T>, Refused<CudaSlice<T>>> {
     let home = Arc::clone(slice.stream());
     match ordered(&mut slice, &home) {
