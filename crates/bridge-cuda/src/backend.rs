@@ -4,23 +4,22 @@ use std::borrow::Cow;
 
 use bridge_core::{
     Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
-    DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Rank, Refused,
-    Registration, Result, Runtime, TensorSpec, Unavailable,
+    DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Result,
+    Runtime, TensorSpec,
 };
 
 use crate::array::CudaArray;
-use crate::failure::{NAME, failed};
-use crate::gpu::{Gpu, Opened};
-use crate::staging::release_staging;
-use crate::{allocate, details, driver, mapping, on_device, transfer};
+use crate::context::errors::{NAME, failed};
+use crate::driver::KINDS;
+use crate::gpu::Gpu;
+use crate::memory::allocate;
+use crate::transfer::mapping;
+use crate::transfer::staging::release_staging;
+use crate::{cast, details, driver, transfer};
 
 /// The backend for CUDA.
 #[derive(Debug, Clone, Copy)]
 pub struct Cuda;
-
-/// The kinds of memory an array can be in; copies go to the first.
-pub(crate) const KINDS: &[DeviceKind] =
-    &[DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
 
 static DESCRIPTOR: Descriptor = Descriptor {
     name: NAME,
@@ -37,7 +36,7 @@ impl Backend for Cuda {
     fn availability(&self) -> Availability {
         match driver::find() {
             Ok(driver) => Availability::Ready { devices: Cow::Owned(driver.devices()) },
-            Err(lack) => Availability::Unavailable(lack.clone()),
+            Err(why) => Availability::Unavailable(why.clone()),
         }
     }
 
@@ -59,11 +58,6 @@ impl Runtime for Cuda {
         KINDS
     }
 
-    /// Pinned and managed memory too, which is no device of its own.
-    fn serves(&self, device: Device) -> Option<Rank> {
-        is_here(device).then_some(Rank::Native)
-    }
-
     fn mapping(&self, found: &Description, to: Device) -> Mapping {
         mapping::mapping(found, to)
     }
@@ -81,7 +75,7 @@ impl Runtime for Cuda {
     }
 
     fn copy(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
-        on_device::copied(tensor)
+        transfer::copied(tensor)
     }
 
     fn cast(
@@ -90,7 +84,7 @@ impl Runtime for Cuda {
         to: DataType,
         overflow: Overflow,
     ) -> Result<ManagedTensor> {
-        on_device::cast(tensor, to, overflow)
+        cast::cast(tensor, to, overflow)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {
@@ -100,7 +94,7 @@ impl Runtime for Cuda {
         // Any GPU may be writing to memory of the host.
         driver::host_kind(device)?;
         let gpus = &driver::require()?.gpus;
-        gpus.iter().filter_map(Gpu::opened).try_for_each(Opened::synchronize)
+        gpus.iter().filter_map(Gpu::opened).try_for_each(|gpu| gpu.synchronize())
     }
 }
 
@@ -110,7 +104,7 @@ impl Allocator for Cuda {
     }
 
     fn holds(&self, device: Device) -> bool {
-        is_here(device)
+        driver::find().is_ok_and(|driver| driver.devices().contains(&device))
     }
 
     fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
@@ -144,14 +138,5 @@ impl Allocator for Cuda {
         let _current = gpu.enter()?;
         // SAFETY: the context is current.
         unsafe { gpu.pool.trim() }
-    }
-}
-
-/// Whether there is such a device, or such memory of the host.
-fn is_here(device: Device) -> bool {
-    match device.kind() {
-        DeviceKind::Cuda => driver::gpu(device).is_ok(),
-        kind if KINDS.contains(&kind) => driver::host_kind(device).is_ok(),
-        _ => false,
     }
 }

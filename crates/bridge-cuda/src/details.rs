@@ -1,13 +1,14 @@
-//! What `arraybridge doctor` tells of CUDA.
+//! What `arraybridge doctor` reports about CUDA.
 
 use bridge_core::Detail;
 use cudarc::driver::sys::CUdevice_attribute as A;
 
-use crate::driver::{self, Driver, dotted};
+use crate::driver::library::dotted;
+use crate::driver::{self, Driver};
 use crate::gpu::Gpu;
-use crate::kernel_module::{CHOICE, Choice};
-use crate::nvrtc::Nvrtc;
-use crate::peer;
+use crate::kernels::loading::{CHOICE, Choice};
+use crate::kernels::nvrtc::Nvrtc;
+use crate::transfer::peer;
 
 /// The driver's version, and what each device is.
 pub(crate) fn details() -> Vec<Detail> {
@@ -15,7 +16,7 @@ pub(crate) fn details() -> Vec<Detail> {
     let version = format!("supports CUDA {}", dotted(driver.version));
     let mut all = vec![
         Detail { device: None, name: "driver", value: version },
-        Detail { device: None, name: "kernels", value: kernels() },
+        Detail { device: None, name: "kernels", value: kernels(driver.version) },
     ];
     for gpu in &driver.gpus {
         all.extend(of_device(driver, gpu));
@@ -23,9 +24,9 @@ pub(crate) fn details() -> Vec<Detail> {
     all
 }
 
-/// What the kernels come from.
-fn kernels() -> String {
-    let nvrtc = match Nvrtc::find() {
+/// Where the kernels come from.
+fn kernels(driver_version: i32) -> String {
+    let nvrtc = match Nvrtc::find(driver_version) {
         Ok(nvrtc) => format!("NVRTC {}", nvrtc.version()),
         Err(_) => "no NVRTC".to_owned(),
     };
@@ -39,25 +40,25 @@ fn kernels() -> String {
 
 fn of_device(driver: &Driver, gpu: &Gpu) -> Vec<Detail> {
     let mut found = Vec::new();
-    let mut tell = |name, value| {
+    let mut add = |name, value| {
         found.push(Detail { device: Some(gpu.device()), name, value });
     };
     if let Ok(name) = gpu.name() {
-        tell("name", name);
+        add("name", name);
     }
     let capability = gpu.capability();
-    tell("compute capability", format!("{}.{}", capability / 10, capability % 10));
+    add("compute capability", format!("{}.{}", capability / 10, capability % 10));
     let yes_or_no = |attribute| if gpu.attribute(attribute) == 0 { "no" } else { "yes" }.to_owned();
-    tell("memory pools", yes_or_no(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED));
-    tell("pinned memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING));
-    tell("managed memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS));
+    add("memory pools", yes_or_no(A::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED));
+    add("pinned memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING));
+    add("managed memory in place", yes_or_no(A::CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS));
     let peers = driver.gpus.iter().filter(|other| {
         other.device() != gpu.device() && peer::accessible(other.handle(), gpu.handle())
     });
     let peers: Vec<_> = peers.map(|peer| peer.device().to_string()).collect();
     if driver.gpus.len() > 1 {
         let list = if peers.is_empty() { "none".to_owned() } else { peers.join(", ") };
-        tell("copies directly from", list);
+        add("copies directly from", list);
     }
     found
 }

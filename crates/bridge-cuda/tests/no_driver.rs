@@ -11,7 +11,7 @@ fn without_a_driver_nothing_crashes() {
     };
     assert!(!reason.is_empty() && !remedy.is_empty());
     for law in law_names() {
-        let verdict = check(&Cuda, law);
+        let verdict = check(&Cuda, &[], law);
         assert!(!matches!(verdict, Verdict::Broken { .. }), "{law}: {verdict}");
     }
 }

@@ -1,0 +1,11 @@
+//! What only a simulated driver can show: faults, refusals, the order of streams, missing drivers. Each
+//! test runs in a process of its own, on a driver that is configured for it.
+
+mod availability;
+mod faults;
+mod kernels;
+mod refusals;
+mod staging;
+mod streams;
+#[path = "../support/mod.rs"]
+mod support;
