@@ -253,7 +253,7 @@ pub fn vec_with_room<T>(count: usize, each: usize) -> Result<Vec<T>> {
     let mut items = Vec::new();
     items.try_reserve_exact(count).map_err(out_of_memory)?;
     let mut probe = Vec::<u8>::new();
-    let bytes = count.checked_mul(each).unwrap_or(usize::MAX);
+    let bytes = count.saturating_mul(each);
     probe.try_reserve_exact(bytes).map_err(out_of_memory)?;
     // What is allocated and not looked at, a compiler may leave out.
     std::hint::black_box(&mut probe);
