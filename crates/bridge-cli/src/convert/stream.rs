@@ -29,6 +29,7 @@ pub(crate) struct Stream<'a> {
     pub(crate) memory_limit: Option<u64>,
     /// A folder with room for what has to be expanded.
     pub(crate) scratch: &'a Path,
+    pub(crate) shows_progress: bool,
 }
 
 impl Stream<'_> {
@@ -44,7 +45,7 @@ impl Stream<'_> {
         for outgoing in contents.arrays() {
             total += outgoing.bytes()?;
         }
-        let mut progress = Progress::new(total);
+        let mut progress = Progress::new(total, self.shows_progress);
         let mut writer = Writer::new(target, contents)?;
         let mut reports = Vec::new();
         for outgoing in contents.arrays() {
