@@ -81,8 +81,8 @@ impl<'a> Console<'a> {
 }
 
 impl Console<'_> {
-    /// Writes text and a line break to the output. Where its reader has gone away, it has all it wanted,
-    /// so that is no failure.
+    /// Writes text and a line break to the output. A closed pipe is not an error: its reader has what it
+    /// wanted.
     pub(crate) fn print(&mut self, text: &str) -> Outcome<()> {
         let stream = &mut self.output.writer;
         let written = writeln!(stream, "{text}").and_then(|()| stream.flush());

@@ -80,8 +80,8 @@ pub fn main() -> Exit {
 /// The first argument is the name that help and completions call the program by, as in
 /// [`std::env::args_os`]. Failures are printed, and the returned value says how it ended.
 ///
-/// A reader of standard output that has gone away (`arraybridge matrix | head -1`) is no failure, where the
-/// process ignores SIGPIPE, as Rust and Python programs do.
+/// A closed standard output (`arraybridge matrix | head -1`) is not an error, if the process ignores SIGPIPE,
+/// as Rust and Python programs do.
 pub fn run(args: impl IntoIterator<Item = impl Into<OsString>>) -> Exit {
     run_on(args, Console::of_process())
 }

@@ -181,7 +181,7 @@ fn compare(wanted: &[u8], found: &[u8]) -> Outcome<()> {
     }
     let differs = wanted.iter().zip(found).position(|(one, other)| one != other);
     Err(Failure::new(match differs {
-        Some(byte) => format!("byte {byte} of the elements came out differently"),
-        None => format!("{} bytes came out, not {}", found.len(), wanted.len()),
+        Some(byte) => format!("byte {byte} of the elements changed on the way"),
+        None => format!("{} bytes arrived, not {}", found.len(), wanted.len()),
     }))
 }

@@ -114,14 +114,14 @@ fn at_element(failure: Failure, first: usize) -> Failure {
     if first == 0 {
         return failure;
     }
-    failure.within(&format!("in the window from element {first} on"))
+    failure.within(&format!("in the part that starts at element {first}"))
 }
 
 fn check_data_type(tensor: &ManagedTensor, wanted: DataType) -> Outcome<()> {
     if tensor.data_type() == wanted {
         return Ok(());
     }
-    Err(Failure::new(format!("the elements came out as {}, not as {wanted}", tensor.data_type()))
+    Err(Failure::new(format!("the converted elements are {}, not {wanted}", tensor.data_type()))
         .remedy("report this as a bug of arraybridge"))
 }
 

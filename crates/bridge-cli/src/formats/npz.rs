@@ -34,7 +34,7 @@ fn read_member(
     file: &MappedFile,
 ) -> Outcome<Array> {
     let Some(name) = name.strip_suffix(SUFFIX) else {
-        return Err(Failure::new("it is no .npy file")
+        return Err(Failure::new("it is not an .npy file")
             .why("an .npz file holds arrays and nothing else")
             .remedy("take it out of the archive, or write the archive again with numpy.savez"));
     };

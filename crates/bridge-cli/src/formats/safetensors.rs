@@ -101,7 +101,7 @@ fn broken(error: &SafeTensorError, bytes: &[u8]) -> Failure {
     let claimed = bytes.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length));
     let found = match (error, claimed) {
         (SafeTensorError::HeaderTooSmall, _) => {
-            format!("the file has {} bytes, fewer than a length", bytes.len())
+            format!("the file has {} bytes, too few for the length of a header", bytes.len())
         }
         (SafeTensorError::InvalidHeaderLength | SafeTensorError::HeaderTooLarge, Some(claimed)) => {
             format!(
@@ -157,7 +157,7 @@ pub(super) fn header(arrays: &mut [Outgoing], notes: Option<&Notes>) -> Outcome<
         start = end;
     }
     let unwritable = |error: &dyn std::fmt::Display| {
-        Failure::new("these arrays make no .safetensors file").why(error)
+        Failure::new("these arrays cannot be written as a .safetensors file").why(error)
     };
     let metadata = Metadata::new(notes.cloned(), infos).map_err(|error| unwritable(&error))?;
     let mut text = serde_json::to_vec(&metadata).map_err(|error| unwritable(&error))?;

@@ -84,6 +84,6 @@ impl Writer {
 }
 
 fn wrong_length() -> Failure {
-    Failure::new("an array came out with another length than its type and shape say")
+    Failure::new("an array has another length than its type and shape imply")
         .remedy("report this as a bug of arraybridge")
 }

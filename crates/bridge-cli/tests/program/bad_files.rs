@@ -75,7 +75,7 @@ fn a_file_cut_short_anywhere() {
 
 fn a_file_of_another_kind() {
     refuse("a.npy", b"PK\x03\x04 this is a zip archive", &["does not start as an .npy file"]);
-    refuse("a.npz", &counting(2, 2), &["no zip archive"]);
+    refuse("a.npz", &counting(2, 2), &["not a readable zip archive"]);
     refuse("a.safetensors", &counting(2, 2), &["header claims to be"]);
     refuse("a.npy", &vec![0; 4096], &["does not start as an .npy file"]);
 }
@@ -142,8 +142,8 @@ fn npy_headers_that_are_no_dictionary_of_numpys() {
 fn element_types_that_are_no_numbers() {
     let types = [
         ("'|O'", "pickle"),
-        ("'<U5'", "text is no number"),
-        ("'|S5'", "text is no number"),
+        ("'<U5'", "text is not a number"),
+        ("'|S5'", "text is not a number"),
         ("'<M8[ns]'", "dates"),
         ("'<m8[s]'", "dates"),
         ("'|V4'", "bfloat16"),
@@ -188,7 +188,7 @@ fn safetensors_headers_that_lie() {
     for (header, length, says) in cases {
         refuse("a.safetensors", &safetensors(&header, &vec![0; length]), &[says]);
     }
-    refuse("a.safetensors", &[1, 2, 3], &["has 3 bytes, fewer than a length"]);
+    refuse("a.safetensors", &[1, 2, 3], &["has 3 bytes, too few for the length of a header"]);
     refuse("a.safetensors", &[0xff; 64], &["claims to be 18446744073709551615 bytes long"]);
     let deep = "[".repeat(100_000);
     refuse("a.safetensors", &safetensors(&deep, &[]), &["error:"]);
@@ -201,7 +201,7 @@ fn archives_that_lie() {
     for pack in [stored, deflated] {
         refuse("a.npz", &pack(&[("x.npy", &short)]), &["declares 1128 bytes, and the archive 138"]);
         refuse("a.npz", &pack(&[("x.npy", &long)]), &["declares 138 bytes, and the archive 1128"]);
-        refuse("a.npz", &pack(&[("x.txt", &array)]), &["\"x.txt\"", "it is no .npy file"]);
+        refuse("a.npz", &pack(&[("x.txt", &array)]), &["\"x.txt\"", "it is not an .npy file"]);
         refuse("a.npz", &pack(&[("x.npy", b"hello")]), &["does not start as an .npy file"]);
         for name in ["../x.npy", "/x.npy", "a/../../x.npy", "C:/x.npy", "a\\x.npy"] {
             refuse("a.npz", &pack(&[(name, &array)]), &["zip archive"]);

@@ -100,7 +100,7 @@ fn new_files_have_the_usual_permissions() {
 }
 
 fn a_folder_that_is_not_there() {
-    let says = &["no file can be made in", "nowhere"];
+    let says = &["no file can be created in", "nowhere"];
     folder().fail(1, &["convert", "a.npy", "nowhere/out.npz"], says);
 }
 
@@ -109,7 +109,7 @@ fn a_folder_that_may_not_be_written() {
     // Root may write everywhere but where the kernel itself says no.
     for place in ["/proc/out.npz", "/proc/self/out.npz"] {
         if std::path::Path::new("/proc/self").exists() {
-            folder().fail(1, &["convert", "a.npy", place], &["no file can be made in"]);
+            folder().fail(1, &["convert", "a.npy", place], &["no file can be created in"]);
         }
     }
     use std::os::unix::fs::PermissionsExt;
@@ -118,7 +118,7 @@ fn a_folder_that_may_not_be_written() {
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
     if fs::write(closed.join("probe"), b"").is_err() {
-        folder.fail(1, &["convert", "a.npy", "closed/out.npz"], &["no file can be made in"]);
+        folder.fail(1, &["convert", "a.npy", "closed/out.npz"], &["no file can be created in"]);
     }
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
 }

@@ -78,15 +78,15 @@ pub(super) fn data_type_of(descr: &Descr) -> Outcome<DataType> {
                     "convert it to numbers before saving: a.astype(np.float64)",
                 ),
                 Some(b'S' | b'U' | b'a') => (
-                    "text is no number",
+                    "text is not a number",
                     "save its bytes, with a.view(np.uint8), or numbers that stand for it",
                 ),
                 Some(b'M' | b'm') => (
-                    "dates and time spans are counts of a unit that only NumPy knows",
+                    "dates and time spans are integers whose unit only NumPy knows",
                     "save the counts: a.view(np.int64)",
                 ),
                 Some(b'V') => (
-                    "raw elements have no number type; so NumPy stores bfloat16 and float8 too",
+                    "raw bytes have no number type; NumPy stores bfloat16 and float8 as such",
                     "save it as .safetensors, or as numbers: a.astype(np.float32)",
                 ),
                 Some(b'f' | b'c') => (
@@ -94,7 +94,7 @@ pub(super) fn data_type_of(descr: &Descr) -> Outcome<DataType> {
                     "save it as a.astype(np.float64) or np.complex128",
                 ),
                 _ => (
-                    "it is no element type of NumPy's that arraybridge knows",
+                    "arraybridge does not know this element type",
                     "save the array with another dtype",
                 ),
             };

@@ -46,7 +46,7 @@ impl Parser<'_> {
                 _ => return Err(self.broken(&format!("it has the unknown key '{key}'"))),
             };
             if repeated {
-                return Err(self.broken(&format!("it says '{key}' twice")));
+                return Err(self.broken(&format!("it has '{key}' twice")));
             }
             // Nothing after a structured type needs to be understood.
             if matches!(descr, Some(Descr::Structured)) {

@@ -261,8 +261,8 @@ mod tests {
             ("'>f4'", "newbyteorder"),
             ("'<f16'", "precision"),
             ("[('a', '<f4')]", "structured"),
-            ("'<i3'", "no element type"),
-            ("''", "no element type"),
+            ("'<i3'", "does not know"),
+            ("''", "does not know"),
         ] {
             let text = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': (2,), }}");
             let said = format!("{:?}", parse(&text).unwrap_err());

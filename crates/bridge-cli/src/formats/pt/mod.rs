@@ -30,7 +30,7 @@ const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19
 /// Opens the archive that the file is.
 fn open(file: &MappedFile) -> Outcome<Archive> {
     if file.bytes().starts_with(LEGACY) {
-        return Err(Failure::new("the file has the form from before PyTorch 1.6")
+        return Err(Failure::new("the file is in the format from before PyTorch 1.6")
             .why("it is one pickle, whose tensors cannot be read without running it")
             .remedy("load it in Python and save it again: torch.save(torch.load(path), path)"));
     }
@@ -55,7 +55,7 @@ fn read_tensors(
     let (place, _) = member(archive, &format!("{folder}{PICKLE}"))?;
     if place.len() as u64 > LARGEST_PICKLE {
         return Err(Failure::new(format!("the pickle in the file has {} bytes", place.len()))
-            .why(format!("more than {LARGEST_PICKLE} hold more than the names of tensors"))
+            .why(format!("a pickle that only describes tensors has at most {LARGEST_PICKLE}"))
             .remedy(SAVE_A_STATE_DICTIONARY));
     }
     let (value, heap) = pickle::read(&file.bytes()[place])?;
@@ -92,8 +92,8 @@ fn read_tensors(
 
 fn entry<'a>(key: Value<'a>, value: Value<'a>) -> Outcome<(&'a str, usize)> {
     let Value::Text(name) = key else {
-        return Err(Failure::new("a key of the dictionary is no text")
-            .why("arrays go by names")
+        return Err(Failure::new("a key of the dictionary is not a string")
+            .why("arrays are named by strings")
             .remedy(SAVE_A_STATE_DICTIONARY));
     };
     match value {
@@ -125,21 +125,19 @@ fn folder(archive: &Archive) -> Outcome<String> {
     }
 }
 
-/// Fails for programs, and for files of machines that count bytes the other way round.
+/// Fails for TorchScript programs and for big-endian files.
 fn check_kind(file: &MappedFile, archive: &mut Archive, folder: &str) -> Outcome<()> {
     if archive.index_of(&format!("{folder}constants.pkl")).is_some() {
         return Err(Failure::new("the file is a TorchScript program")
-            .why("its tensors are part of code")
-            .remedy(
-                "save the tensors alone: torch.save(torch.jit.load(path).state_dict(), path)",
-            ));
+            .why("its tensors are stored as part of a program")
+            .remedy("save only the tensors: torch.save(torch.jit.load(path).state_dict(), path)"));
     }
     let order = format!("{folder}{BYTE_ORDER}");
     if archive.index_of(&order).is_some() {
         let (place, _) = member(archive, &order)?;
         if &file.bytes()[place] != b"little" {
             return Err(Failure::new("the file's numbers are not little-endian")
-                .why("it was written on a machine that counts bytes the other way round")
+                .why("it was written on a big-endian machine")
                 .remedy("load it in Python on this machine and save it again"));
         }
     }

@@ -42,7 +42,7 @@ impl Archive {
         }
         if archive.zip.has_overlapping_files().map_err(|error| broken(&error, written_with))? {
             return Err(Failure::new("members of the archive overlap")
-                .why("bytes that are used twice make small archives expand without end")
+                .why("members that share bytes let a small archive expand without limit")
                 .remedy(archive.write_again()));
         }
         Ok(archive)
@@ -108,7 +108,7 @@ impl Archive {
         match member.zip.read(&mut [0]).map_err(|error| unreadable(&error))? {
             0 => Ok(done),
             _ => Err(Failure::new("it holds more bytes than its header declares")
-                .why("the file is forged")
+                .why("the file is damaged or forged")
                 .remedy("write the file again, with numpy.savez_compressed")),
         }
     }
@@ -183,7 +183,7 @@ fn unreadable(error: &std::io::Error) -> Failure {
 }
 
 fn broken(error: &zip::result::ZipError, written_with: &str) -> Failure {
-    Failure::new("the file is no zip archive that can be read")
+    Failure::new("the file is not a readable zip archive")
         .why(error)
         .remedy(format!("write the file again, with {written_with}"))
 }
