@@ -21,11 +21,11 @@ mod number;
 mod primitive;
 
 use arrow_array::FixedSizeListArray;
+use arrow_array::PrimitiveArray;
 use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::PrimitiveArray;
 use bridge_core::{Availability, Backend, Descriptor, DeviceKind, NativeType, Registration};
 
 pub use self::number::Number;

@@ -54,7 +54,8 @@ pub(crate) unsafe fn tensor_keeping<A: Array + Any>(
     // - the owner may be dropped on any thread: arrays are `Send`;
     // - nobody writes to read-only memory: Arrow makes a buffer mutable only for its one holder, and the
     //   array that is kept is a holder that nobody reaches.
-    let made = unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, Access::ReadOnly, owner) };
+    let made =
+        unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, Access::ReadOnly, owner) };
     made.map_err(|refused| {
         refused.map(|owner| match owner.into_kept::<A>() {
             Ok(array) => array,

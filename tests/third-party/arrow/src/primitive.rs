@@ -10,8 +10,9 @@ use crate::memory::{buffer_keeping, description, require_no_nulls, tensor_keepin
 use crate::{Arrow, Number};
 
 impl<T: Number> NativeArray<Arrow> for PrimitiveArray<T> {
-    const ACCEPTS: Accepts =
-        Accepts::host(&[<T::Native as Element>::DATA_TYPE]).ranks(1, 1).layout(LayoutRule::RowMajor);
+    const ACCEPTS: Accepts = Accepts::host(&[<T::Native as Element>::DATA_TYPE])
+        .ranks(1, 1)
+        .layout(LayoutRule::RowMajor);
 
     fn backend() -> &'static Arrow {
         &Arrow

@@ -23,7 +23,10 @@ fn an_array_goes_out_read_only_and_comes_back_as_it_was() {
     assert_eq!(tensor.access(), Access::ReadOnly);
     assert_eq!(tensor.first_element().cast_const().cast(), first);
     let array: Float64Array = tensor.convert().unwrap();
-    assert_eq!((array.values().as_ptr(), &array), (first, &Float64Array::from(vec![1.0, 2.0, 3.0])));
+    assert_eq!(
+        (array.values().as_ptr(), &array),
+        (first, &Float64Array::from(vec![1.0, 2.0, 3.0]))
+    );
 }
 
 #[test]
@@ -71,7 +74,8 @@ fn empty_lists_keep_their_number() {
 #[test]
 fn columns_are_copied_into_rows() {
     let columns = rows().permuted(&[1, 0]).unwrap();
-    let (list, report) = columns.convert_reported::<FixedSizeListArray>(Options::default()).unwrap();
+    let (list, report) =
+        columns.convert_reported::<FixedSizeListArray>(Options::default()).unwrap();
     assert_eq!(report.bytes_copied, 48);
     let values: &Float64Array = list.values().as_any().downcast_ref().unwrap();
     assert_eq!(values.values()[..], [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
