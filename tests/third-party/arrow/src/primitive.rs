@@ -1,6 +1,6 @@
 //! `PrimitiveArray`: rank 1.
 
-use arrow_array::{Array, PrimitiveArray};
+use arrow_array::PrimitiveArray;
 use bridge_core::{
     Accepts, Description, Element, Error, LayoutRule, ManagedTensor, NativeArray, Refused, Result,
     TensorSpec,

@@ -266,7 +266,7 @@ mod tests {
         ] {
             let text = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': (2,), }}");
             let said = format!("{:?}", parse(&text).unwrap_err());
-            assert!(declared.contains(says), "{descr}: {said}");
+            assert!(said.contains(says), "{descr}: {said}");
         }
         let one_byte = "{'descr': '>u1', 'fortran_order': False, 'shape': (2,), }";
         assert_eq!(parse(one_byte).unwrap().spec.data_type, DataType::U8);
