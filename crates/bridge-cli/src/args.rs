@@ -76,7 +76,7 @@ pub(crate) struct ConversionArgs {
     /// Cast the elements to this type, as in float32, f16, bfloat16, int64
     #[arg(long, value_name = "TYPE")]
     pub(crate) dtype: Option<DataType>,
-    /// Hold the arrays on this device while they are in the backends, as in cpu, cuda:0
+    /// Keep the arrays on this device while they are in the backends, as in cpu, cuda:0
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<Device>,
     /// When to copy between the file, the backends and the cast
@@ -85,10 +85,10 @@ pub(crate) struct ConversionArgs {
     /// What a cast does with values that the new type cannot hold
     #[arg(long, value_name = "RULE", value_enum, default_value_t)]
     pub(crate) overflow: OverflowArg,
-    /// Convert the array of this name only; of an .npy file, whose array has no name: call it so
+    /// Convert only the array of this name; the array of an .npy file has no name and gets this one
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Use no more memory than about this for windows of the file, as in 512MiB
+    /// Limit the memory for the parts of the file that are converted at a time, as in 512MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory_limit: Option<u64>,
 }
@@ -98,7 +98,7 @@ pub(crate) struct ConversionArgs {
     arraybridge plan picture.npy --via candle\n  \
     arraybridge plan weights.safetensors --dtype float32 --json")]
 pub(crate) struct PlanArgs {
-    /// The file to read: .npy, .npz or .safetensors
+    /// The file to read: .npy, .npz, .safetensors or .pt
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     #[command(flatten)]
@@ -109,18 +109,17 @@ pub(crate) struct PlanArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "A file that is there already is replaced, but only once the new one is \
-    complete.\n\
+#[command(after_help = "An existing file is replaced, but only once the new one is complete.\n\
     Examples:\n  \
     arraybridge convert picture.npy picture.safetensors\n  \
     arraybridge convert weights.safetensors weights.npz --dtype float32\n  \
     arraybridge convert weights.npz bias.npy --name layer1.bias --via ndarray,candle --json\n  \
     arraybridge convert huge.npy huge.safetensors --memory-limit 512MiB")]
 pub(crate) struct ConvertArgs {
-    /// The file to read: .npy, .npz or .safetensors
+    /// The file to read: .npy, .npz, .safetensors or .pt
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
-    /// The file to write: .npy, .npz or .safetensors
+    /// The file to write: .npy, .npz, .safetensors or .pt
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
     #[command(flatten)]
@@ -141,9 +140,9 @@ pub(crate) struct ConvertArgs {
 
 #[derive(Debug, Clone, std::marker::Copy, Default, ValueEnum)]
 pub(crate) enum CopyArg {
-    /// Fail where a copy would be needed
+    /// Fail if a copy is needed
     Never,
-    /// Copy where there is no way without
+    /// Copy only where it cannot be avoided
     #[default]
     IfNeeded,
     /// Copy at every step
@@ -165,7 +164,7 @@ pub(crate) enum OverflowArg {
     /// Fail and name the element
     #[default]
     Refuse,
-    /// Take the nearest value the type has
+    /// Use the nearest value of the type
     Saturate,
     /// Keep the low bits of integers; floats become infinity
     Wrap,

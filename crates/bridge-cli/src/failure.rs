@@ -1,10 +1,10 @@
-//! What the program says when it fails, and the exit code it says it with.
+//! What the program says when it fails, and how it ends then.
 
-use std::fmt;
-use std::io::Write;
-use std::process::ExitCode;
+use std::fmt::{self, Write};
 
 use arraybridge::{DataTypeError, DeviceError, Error, Refused, TensorError};
+
+use crate::exit::Exit;
 
 /// The result of everything that can fail.
 pub(crate) type Outcome<T> = Result<T, Failure>;
@@ -77,13 +77,12 @@ impl Failure {
         }
     }
 
-    /// Prints it to the standard error stream, coloured on a terminal only.
-    pub(crate) fn print(&self) {
-        let mut stream = anstream::stderr().lock();
+    /// The whole of it, in some lines for people.
+    pub(crate) fn show(&self, coloured: bool) -> String {
         let red = anstyle::AnsiColor::Red.on_default().bold();
+        let red = if coloured { red } else { anstyle::Style::new() };
         let asked = self.0.asked.as_deref().unwrap_or("arraybridge");
-        // Where standard error is closed, nobody is there to be told.
-        let _ = writeln!(stream, "{red}error:{red:#} {asked}");
+        let mut shown = format!("{red}error:{red:#} {}", visible(asked));
         let lines = [
             ("found:", Some(&self.0.found)),
             ("why:  ", self.0.why.as_ref()),
@@ -91,20 +90,20 @@ impl Failure {
         ];
         for (label, text) in lines {
             if let Some(text) = text {
-                let text = visible(text);
-                let _ = writeln!(stream, "  {label} {text}");
+                let _ = write!(shown, "\n  {label} {}", visible(text));
             }
         }
+        shown
     }
 
-    /// The exit code.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(if self.0.wrong_usage { 2 } else { 1 })
+    /// How the program ends for it.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.0.wrong_usage { Exit::WrongUsage } else { Exit::Failed }
     }
 }
 
 /// The text with control characters escaped: names in files must not steer the terminal.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let mut visible = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() {
@@ -140,7 +139,7 @@ fn instead_of(backend: &str) -> String {
     if FEATURES.contains(&backend) {
         format!("build the program with `--features {backend}`; README.md says what that needs")
     } else {
-        "name a backend that `arraybridge doctor` lists".to_owned()
+        "name a backend that the command `doctor` lists".to_owned()
     }
 }
 

@@ -1,30 +1,41 @@
 //! Signals: an interrupted conversion leaves no partial file.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The temporary file being written, if there is one.
-static PARTIAL: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The temporary files being written, of all threads.
+static PARTIAL: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// While it lives, an interruption removes the file at this path.
-pub(crate) struct RemovedOnInterrupt(());
+fn partial() -> MutexGuard<'static, Vec<PathBuf>> {
+    PARTIAL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While it lives, an interruption removes the file at this path, if the program handles signals.
+pub(crate) struct RemovedOnInterrupt(PathBuf);
 
 impl RemovedOnInterrupt {
     pub(crate) fn new(path: &Path) -> Self {
-        *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
-        Self(())
+        partial().push(path.to_owned());
+        Self(path.to_owned())
     }
 }
 
 impl Drop for RemovedOnInterrupt {
     fn drop(&mut self) {
-        *PARTIAL.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        partial().retain(|path| *path != self.0);
     }
 }
 
-/// Makes an interruption remove the partial file, and a file size limit an error like any other.
+/// Makes an interruption remove the partial files, and a file size limit an error like any other. More
+/// calls than one do no more than one.
 #[cfg(unix)]
-pub(crate) fn install() {
+pub(crate) fn handle() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(install);
+}
+
+#[cfg(unix)]
+fn install() {
     use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
@@ -36,8 +47,7 @@ pub(crate) fn install() {
     };
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            let partial = PARTIAL.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(path) = partial.as_deref() {
+            for path in partial().iter() {
                 let _ = std::fs::remove_file(path);
             }
             let _ = signal_hook::low_level::emulate_default_handler(signal);
@@ -46,4 +56,4 @@ pub(crate) fn install() {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn install() {}
+pub(crate) fn handle() {}

@@ -12,6 +12,8 @@
 //! link-time registration does not work (a Rust static library in a C program), by calling
 //! [`register_all`].
 
+#![forbid(unsafe_code)]
+
 mod matrix;
 mod vector;
 

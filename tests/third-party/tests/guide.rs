@@ -1,4 +1,4 @@
-//! `docs/writing-a-backend.md` shows this crate as it is.
+//! `docs/writing-a-backend.md` and `docs/program.md` show the crates of this workspace as they are.
 
 use std::fs;
 use std::path::Path;
@@ -23,11 +23,16 @@ fn excerpts(guide: &str) -> Vec<Excerpt<'_>> {
 }
 
 #[test]
-fn every_excerpt_of_the_guide_is_in_the_source() {
+fn every_excerpt_is_in_the_source() {
+    is_in_the_source("docs/writing-a-backend.md", 9);
+    is_in_the_source("docs/program.md", 1);
+}
+
+fn is_in_the_source(page: &str, least: usize) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let guide = fs::read_to_string(root.join("docs/writing-a-backend.md")).unwrap();
-    let excerpts = excerpts(&guide);
-    assert!(excerpts.len() >= 9, "only {} excerpts were found", excerpts.len());
+    let page = fs::read_to_string(root.join(page)).unwrap();
+    let excerpts = excerpts(&page);
+    assert!(excerpts.len() >= least, "only {} excerpts were found", excerpts.len());
     for Excerpt { file, lines } in excerpts {
         let source = fs::read_to_string(root.join(file)).unwrap();
         let source: Vec<&str> = source.lines().collect();

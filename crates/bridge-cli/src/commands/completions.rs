@@ -1,17 +1,20 @@
-//! `arraybridge completions`: prints a completion script.
+//! `completions`: prints a completion script.
 
-use std::process::ExitCode;
-
-use clap::CommandFactory;
 use clap_complete::{Shell, generate};
 
-use crate::args::Cli;
+use crate::console::Console;
+use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::output;
 
-pub(crate) fn run(shell: Shell) -> Outcome<ExitCode> {
+/// Prints the script that completes the arguments of `program`.
+pub(crate) fn run(
+    shell: Shell,
+    program: &mut clap::Command,
+    console: &mut Console<'_>,
+) -> Outcome<Exit> {
+    let name = program.get_bin_name().unwrap_or_else(|| program.get_name()).to_owned();
     let mut script = Vec::new();
-    generate(shell, &mut Cli::command(), "arraybridge", &mut script);
-    output::print(String::from_utf8_lossy(&script).trim_end())?;
-    Ok(ExitCode::SUCCESS)
+    generate(shell, program, name, &mut script);
+    console.print(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(Exit::Done)
 }

@@ -1,18 +1,18 @@
 //! `arraybridge convert`: converts an array file.
 
-use std::process::ExitCode;
 use std::time::Instant;
 
 use arraybridge::Shape;
 
 use crate::args::ConvertArgs;
+use crate::console::Console;
 use crate::convert::{Chain, FileReport, Stream, explain, select};
+use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Contents, Format, Outgoing, TargetFile};
-use crate::output;
 
-pub(crate) fn run(args: &ConvertArgs) -> Outcome<ExitCode> {
-    converted(args).map_err(|failure| {
+pub(crate) fn run(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
+    convert(args, console).map_err(|failure| {
         failure.asked(|| {
             let (input, output) = (args.input.display(), args.output.display());
             format!("convert {input} to {output}")
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Outcome<ExitCode> {
     })
 }
 
-fn converted(args: &ConvertArgs) -> Outcome<ExitCode> {
+fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let started = Instant::now();
     // What can be wrong with the command line comes first, then the input, then the output.
     Format::of(&args.input)?;
@@ -42,21 +42,22 @@ fn converted(args: &ConvertArgs) -> Outcome<ExitCode> {
     let contents = Contents::new(format, outgoing, file.notes.as_ref(), alone)?;
     let plan = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
     if args.explain && !args.json {
-        output::print(&plan.show())?;
+        console.print(&plan.show())?;
     }
     let stream = Stream {
         file: &file,
         chain: &chain,
         memory_limit: args.conversion.memory_limit,
         scratch: target.folder(),
+        shows_progress: console.shows_progress(),
     };
     let (reports, bytes) = target.write(|new| stream.run(&arrays, &contents, new))?;
     let seconds = started.elapsed().as_secs_f64();
     let report = FileReport::new((&args.input, &args.output), reports, (bytes, seconds));
     if args.json {
-        output::print_json(&report)?;
+        console.print_json(&report)?;
     } else {
-        output::print(&report.show())?;
+        console.print(&report.show())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }

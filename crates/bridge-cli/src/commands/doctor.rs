@@ -1,16 +1,15 @@
 //! `arraybridge doctor`: which backends there are, and whether each can run here.
 
 use std::fs;
-use std::process::ExitCode;
 
 use arraybridge::{Availability, Backend, Detail, Registry, Unavailable};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
+use crate::console::Console;
+use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::output;
 use crate::size::show_size;
-use crate::tables::table;
 
 #[derive(Debug, Serialize)]
 struct Findings {
@@ -58,18 +57,18 @@ struct Host {
     memory_available: Option<u64>,
 }
 
-pub(crate) fn run(args: &DoctorArgs) -> Outcome<ExitCode> {
+pub(crate) fn run(args: &DoctorArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let registry = Registry::global()?;
     let findings = Findings {
         backends: registry.backends().iter().copied().map(find).collect(),
         host: Host::find(),
     };
     if args.json {
-        output::print_json(&findings)?;
+        console.print_json(&findings)?;
     } else {
-        output::print(&show(&findings))?;
+        console.print(&show(&findings, console))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 fn find(backend: &'static dyn Backend) -> Finding {
@@ -122,14 +121,14 @@ impl Host {
     }
 }
 
-fn show(findings: &Findings) -> String {
+fn show(findings: &Findings, console: &Console<'_>) -> String {
     if findings.backends.is_empty() {
         return "No backend is linked into this program. Build it with a Cargo feature: \
                 --features ndarray,candle"
             .to_owned();
     }
-    let mut table =
-        table(false, &["backend", "framework", "status", "devices and memory", "element types"]);
+    let header = ["backend", "framework", "status", "devices and memory", "element types"];
+    let mut table = console.table(false, &header);
     for found in &findings.backends {
         let status = match (&found.reason, &found.remedy) {
             (Some(reason), Some(remedy)) => format!("{}: {reason}; {remedy}", found.status),

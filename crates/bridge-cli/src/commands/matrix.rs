@@ -1,16 +1,14 @@
 //! `arraybridge matrix`: converts between every pair of backends, and says what came of it.
 
-use std::process::ExitCode;
-
 use arraybridge::{Backend, Device, Registry};
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
-use super::measure::{Sample, measure};
+use super::measure::{NotMeasured, Sample, measure};
 use crate::args::MatrixArgs;
+use crate::console::Console;
+use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::output;
-use crate::tables::table;
 
 #[derive(Debug, Serialize)]
 struct Matrix {
@@ -37,11 +35,26 @@ enum Status {
     Verified,
     /// The conversion failed, or a value or the report was wrong.
     Failed,
-    /// A backend cannot run here, or lacks the element type.
+    /// A backend cannot run here.
     Unavailable,
+    /// A backend has no array type for the sample's element type and rank.
+    #[serde(rename = "not applicable")]
+    NotApplicable,
 }
 
-pub(crate) fn run(args: &MatrixArgs) -> Outcome<ExitCode> {
+impl Status {
+    /// What it is called, and in which colour.
+    fn show(self) -> (&'static str, Color) {
+        match self {
+            Self::Verified => ("verified", Color::Green),
+            Self::Failed => ("failed", Color::Red),
+            Self::Unavailable => ("unavailable", Color::Yellow),
+            Self::NotApplicable => ("not applicable", Color::DarkGrey),
+        }
+    }
+}
+
+pub(crate) fn run(args: &MatrixArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let registry = Registry::global()?;
     let sample = Sample::new(args.dtype, args.size)?;
     let mut cells = Vec::new();
@@ -54,17 +67,17 @@ pub(crate) fn run(args: &MatrixArgs) -> Outcome<ExitCode> {
     }
     let matrix = Matrix { cells };
     if args.json {
-        output::print_json(&matrix)?;
+        console.print_json(&matrix)?;
     } else if matrix.cells.is_empty() {
-        output::print(
+        console.print(
             "No backend is linked into this program. Build it with a Cargo feature: \
              --features ndarray,candle",
         )?;
     } else {
-        output::print(&show(&matrix, args.markdown))?;
+        console.print(&show(&matrix, args.markdown, console))?;
     }
     let failed = matrix.cells.iter().any(|cell| cell.status == Status::Failed);
-    Ok(ExitCode::from(u8::from(failed)))
+    Ok(if failed { Exit::Failed } else { Exit::Done })
 }
 
 /// The devices of a backend; of one that cannot run here, the host stands for them.
@@ -91,11 +104,7 @@ fn cell(
         nanoseconds: None,
         reason: None,
     };
-    let usable = |backend: &'static dyn Backend| {
-        backend.devices()?;
-        backend.native_type_for(sample.data_type).map(drop)
-    };
-    if let Err(error) = usable(source).and_then(|()| usable(target)) {
+    if let Err(error) = source.devices().and_then(|_| target.devices()) {
         cell.status = Status::Unavailable;
         cell.reason = Some(error.to_string());
         return cell;
@@ -106,7 +115,11 @@ fn cell(
             cell.steps = measured.steps;
             cell.nanoseconds = Some(measured.nanoseconds);
         }
-        Err(failure) => {
+        Err(NotMeasured::NotApplicable(error)) => {
+            cell.status = Status::NotApplicable;
+            cell.reason = Some(error.to_string());
+        }
+        Err(NotMeasured::Failed(failure)) => {
             cell.status = Status::Failed;
             cell.reason = Some(failure.reason());
         }
@@ -114,15 +127,11 @@ fn cell(
     cell
 }
 
-fn show(matrix: &Matrix, markdown: bool) -> String {
+fn show(matrix: &Matrix, markdown: bool, console: &Console<'_>) -> String {
     let header = ["source", "target", "device", "status", "memory", "steps", "time"];
-    let mut table = table(markdown, &header);
+    let mut table = console.table(markdown, &header);
     for cell in &matrix.cells {
-        let (status, colour) = match cell.status {
-            Status::Verified => ("verified", Color::Green),
-            Status::Failed => ("failed", Color::Red),
-            Status::Unavailable => ("unavailable", Color::Yellow),
-        };
+        let (status, colour) = cell.status.show();
         let status = match &cell.reason {
             Some(reason) => format!("{status}: {reason}"),
             None => status.to_owned(),

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use arraybridge::{
-    Array, Backend, Convert, DataType, Device, ManagedTensor, Mapping, Options, Registry, Report,
-    Step, TensorSpec,
+    Array, Backend, Convert, DataType, Device, Error, ManagedTensor, Mapping, Options, Plan,
+    Registry, Report, Result, Step, TensorSpec,
 };
 
 use crate::failure::{Failure, Outcome};
@@ -43,13 +43,38 @@ pub(super) struct Measured {
     pub(super) nanoseconds: u64,
 }
 
+/// Why nothing was measured.
+#[derive(Debug)]
+pub(super) enum NotMeasured {
+    /// No plan can be made, since a backend has no array type for the element type and the rank.
+    NotApplicable(Error),
+    /// The conversion failed, or came out wrong.
+    Failed(Failure),
+}
+
+impl<T: Into<Failure>> From<T> for NotMeasured {
+    fn from(failure: T) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+/// The plan, if the backends have array types for it. What fails later than in a plan has failed.
+fn applicable(plan: Result<Plan>) -> std::result::Result<Plan, NotMeasured> {
+    plan.map_err(|error| match error {
+        Error::UnsupportedDataType { .. } | Error::Unsupported { .. } => {
+            NotMeasured::NotApplicable(error)
+        }
+        other => other.into(),
+    })
+}
+
 /// Converts a sample from one backend to another, several times.
 pub(super) fn measure(
     registry: &'static Registry,
     (source, target): (&dyn Backend, &dyn Backend),
     device: Device,
     sample: Sample,
-) -> Outcome<Measured> {
+) -> std::result::Result<Measured, NotMeasured> {
     let started = Instant::now();
     let mut best: Option<Measured> = None;
     for _ in 0..REPEATS {
@@ -61,7 +86,7 @@ pub(super) fn measure(
             break;
         }
     }
-    best.ok_or_else(|| Failure::new("nothing was measured"))
+    Ok(best.ok_or_else(|| Failure::new("nothing was measured"))?)
 }
 
 fn measure_once(
@@ -69,12 +94,14 @@ fn measure_once(
     (source, target): (&dyn Backend, &dyn Backend),
     device: Device,
     sample: Sample,
-) -> Outcome<Measured> {
+) -> std::result::Result<Measured, NotMeasured> {
     let values = values(sample);
-    let tensor = sample_tensor(&values, sample)?;
-    let array = registry.convert(Array::new(tensor), source.name(), Options::default())?;
+    let array = Array::new(sample_tensor(&values, sample)?);
+    applicable(registry.plan(&array, source.name(), &Options::default()))?;
+    let array = registry.convert(array, source.name(), Options::default())?;
     let (before, array) = place_of_array(registry, array)?;
     let options = Options::default().on(device);
+    applicable(registry.plan(&array, target.name(), &options))?;
 
     let started = Instant::now();
     let (converted, report) = registry.convert_reported(array, target.name(), options)?;
@@ -154,7 +181,7 @@ fn compare(wanted: &[u8], found: &[u8]) -> Outcome<()> {
     }
     let differs = wanted.iter().zip(found).position(|(one, other)| one != other);
     Err(Failure::new(match differs {
-        Some(byte) => format!("byte {byte} of the elements came out differently"),
-        None => format!("{} bytes came out, not {}", found.len(), wanted.len()),
+        Some(byte) => format!("byte {byte} of the elements changed on the way"),
+        None => format!("{} bytes arrived, not {}", found.len(), wanted.len()),
     }))
 }

@@ -1,29 +1,28 @@
 //! `arraybridge plan`: explains a conversion without doing it.
 
-use std::process::ExitCode;
-
 use crate::args::PlanArgs;
+use crate::console::Console;
 use crate::convert::{Chain, explain, select};
+use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Format};
-use crate::output;
 
-pub(crate) fn run(args: &PlanArgs) -> Outcome<ExitCode> {
-    planned(args).map_err(|failure| {
+pub(crate) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
+    plan(args, console).map_err(|failure| {
         failure.asked(|| format!("plan the conversion of {}", args.input.display()))
     })
 }
 
-fn planned(args: &PlanArgs) -> Outcome<ExitCode> {
+fn plan(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     Format::of(&args.input)?;
     let chain = Chain::new(&args.conversion)?;
     let file = ArrayFile::open(&args.input)?;
     let arrays = select(&file, args.conversion.name.as_deref(), None)?;
     let report = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
     if args.json {
-        output::print_json(&report)?;
+        console.print_json(&report)?;
     } else {
-        output::print(&report.show())?;
+        console.print(&report.show())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }

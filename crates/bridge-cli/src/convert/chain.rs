@@ -129,13 +129,13 @@ fn check_device(registry: &Registry, device: Device) -> Outcome<()> {
     }
     Err(Failure::usage(format!("there is no device {device} here"))
         .why(why)
-        .remedy("name one of them; `arraybridge doctor` says what is missing for others"))
+        .remedy("name one of these; the command `doctor` says what others need"))
 }
 
 /// The library's error, with advice that names this program's options.
 fn failure(error: Error) -> Failure {
     let remedy = match &error {
-        Error::WouldCopy { .. } => Some("leave --copy never out".to_owned()),
+        Error::WouldCopy { .. } => Some("allow copies: leave out --copy never".to_owned()),
         Error::UnsupportedDataType { remedy, .. } => Some(match remedy {
             Some(wider) => format!("cast with --dtype {wider}, or leave that backend out of --via"),
             None => "cast with --dtype, or leave that backend out of --via".to_owned(),

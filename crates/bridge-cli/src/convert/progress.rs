@@ -1,6 +1,5 @@
 //! A progress bar for long work, on a terminal only.
 
-use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,14 +17,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(total: u64) -> Self {
-        Self {
-            total,
-            done: 0,
-            started: Instant::now(),
-            is_watched: io::stderr().is_terminal(),
-            bar: None,
-        }
+    pub(crate) fn new(total: u64, is_watched: bool) -> Self {
+        Self { total, done: 0, started: Instant::now(), is_watched, bar: None }
     }
 
     /// Another part is done.

@@ -6,7 +6,7 @@ use std::path::Path;
 use arraybridge::{DataType, Layout, Plan, Report, Shape, Step};
 use serde::Serialize;
 
-use super::Chain;
+use super::chain::Chain;
 use crate::failure::Outcome;
 use crate::formats::{Array, ArrayFile};
 use crate::size::show_size;

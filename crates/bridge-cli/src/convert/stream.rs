@@ -29,6 +29,7 @@ pub(crate) struct Stream<'a> {
     pub(crate) memory_limit: Option<u64>,
     /// A folder with room for what has to be expanded.
     pub(crate) scratch: &'a Path,
+    pub(crate) shows_progress: bool,
 }
 
 impl Stream<'_> {
@@ -44,7 +45,7 @@ impl Stream<'_> {
         for outgoing in contents.arrays() {
             total += outgoing.bytes()?;
         }
-        let mut progress = Progress::new(total);
+        let mut progress = Progress::new(total, self.shows_progress);
         let mut writer = Writer::new(target, contents)?;
         let mut reports = Vec::new();
         for outgoing in contents.arrays() {
@@ -113,14 +114,14 @@ fn at_element(failure: Failure, first: usize) -> Failure {
     if first == 0 {
         return failure;
     }
-    failure.within(&format!("in the window from element {first} on"))
+    failure.within(&format!("in the part that starts at element {first}"))
 }
 
 fn check_data_type(tensor: &ManagedTensor, wanted: DataType) -> Outcome<()> {
     if tensor.data_type() == wanted {
         return Ok(());
     }
-    Err(Failure::new(format!("the elements came out as {}, not as {wanted}", tensor.data_type()))
+    Err(Failure::new(format!("the converted elements are {}, not {wanted}", tensor.data_type()))
         .remedy("report this as a bug of arraybridge"))
 }
 

@@ -6,26 +6,26 @@ use std::path::Path;
 
 use arraybridge::ManagedTensor;
 
-use super::listed::{Array, Place};
+use super::arrays::{Array, Order, Place};
+use super::format::Format;
+use super::listing::{Listing, Notes};
 use super::mapped_file::MappedFile;
 use super::memory::{mapped_tensor, read_tensor, stand_in};
-use super::safetensors::Notes;
 use super::windows::{Window, Windows};
-use super::{Format, Order, npy, npz, pt, safetensors};
+use super::zip_archive::Archive;
 use crate::failure::{Failure, Outcome};
 
 /// A file of arrays: its headers are read and checked, its elements are not.
 #[derive(Debug)]
 pub(crate) struct ArrayFile {
-    pub(crate) format: Format,
     pub(crate) arrays: Vec<Array>,
     /// Whether it is one array, which the file gives no name.
     pub(crate) nameless: bool,
     /// What a safetensors file says of itself besides its arrays.
     pub(crate) notes: Option<Notes>,
     file: MappedFile,
-    /// What tells where the members of an `.npz` file lie.
-    archive: Option<npz::Archive>,
+    /// The archive that the file is.
+    archive: Option<Archive>,
 }
 
 /// How an array's elements are read.
@@ -45,25 +45,9 @@ impl ArrayFile {
     pub(crate) fn open(path: &Path) -> Outcome<Self> {
         let format = Format::of(path)?;
         let file = MappedFile::open(path)?;
-        let mut notes = None;
-        let mut archive = None;
-        let mut nameless = !format.holds_many();
-        let arrays = match format {
-            Format::Npy => vec![read_npy(path, &file)?],
-            Format::Npz => npz::read(&file, archive.insert(npz::open(&file, npz::WRITTEN_WITH)?))?,
-            Format::Pt => {
-                let (arrays, alone) =
-                    pt::read(&file, archive.insert(pt::open(&file)?), stem_of(path))?;
-                nameless = alone;
-                arrays
-            }
-            Format::Safetensors => {
-                let (arrays, found) = safetensors::read(file.bytes())?;
-                notes = found;
-                arrays
-            }
-        };
-        Ok(Self { format, arrays, nameless, notes, file, archive })
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
+        let Listing { arrays, nameless, notes, archive } = format.read(&file, stem)?;
+        Ok(Self { arrays, nameless, notes, file, archive })
     }
 
     /// A small tensor of zeros that is planned with in the array's place. No element is read.
@@ -91,13 +75,13 @@ impl ArrayFile {
         match elements.array.place {
             Place::Mapped { start } => read_mapped((&self.file, start), elements, in_order, each),
             Place::Stored { start, index } => {
-                npz::verify(&self.file, self.archive()?, index, self.written_with())?;
+                self.archive()?.verify(index)?;
                 read_mapped((&self.file, start), elements, in_order, each)
             }
             Place::Deflated { index, skip } => {
                 let member = (index, skip, bytes as u64);
                 if in_order {
-                    return npz::with_deflated(self.archive()?, member, |mut reader| {
+                    return self.archive()?.with_deflated(member, |mut reader| {
                         for window in elements.windows() {
                             let alone = window.alone(spec.data_type, elements.order)?;
                             each(read_tensor(&mut reader, alone)?, &window)?;
@@ -105,27 +89,16 @@ impl ArrayFile {
                         Ok(())
                     });
                 }
-                let expanded = npz::with_deflated(self.archive()?, member, |reader| {
-                    expand(reader, elements.scratch)
-                })?;
+                let expanded = self
+                    .archive()?
+                    .with_deflated(member, |reader| expand(reader, elements.scratch))?;
                 read_mapped((&expanded, 0), elements, in_order, each)
             }
         }
     }
-}
 
-impl ArrayFile {
-    /// What writes archives of this format.
-    fn written_with(&self) -> &'static str {
-        match self.format {
-            Format::Pt => pt::WRITTEN_WITH,
-            _ => npz::WRITTEN_WITH,
-        }
-    }
-
-    /// Another reader of the archive that the file is.
-    fn archive(&self) -> Outcome<npz::Archive> {
-        self.archive.clone().ok_or_else(|| Failure::new("the file is no archive"))
+    fn archive(&self) -> Outcome<&Archive> {
+        self.archive.as_ref().ok_or_else(|| Failure::new("the file is no archive"))
     }
 }
 
@@ -153,37 +126,6 @@ fn read_mapped(
         }
     }
     Ok(())
-}
-
-/// What an array without a name is called.
-fn stem_of(path: &Path) -> &str {
-    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array")
-}
-
-fn read_npy(path: &Path, file: &MappedFile) -> Outcome<Array> {
-    let header = npy::read_header(file.bytes())?;
-    let found = file.bytes().len() - header.length;
-    if found != header.data_length {
-        let (why, remedy) = if found < header.data_length {
-            ("the file is cut short, or its header forged", "write the file again")
-        } else {
-            (
-                "what follows the array would be lost",
-                "save one array a file, or several with numpy.savez",
-            )
-        };
-        return Err(Failure::new(format!(
-            "the header declares {} bytes of elements, and {found} follow it",
-            header.data_length
-        ))
-        .why(why)
-        .remedy(remedy));
-    }
-    Ok(Array {
-        name: stem_of(path).to_owned(),
-        spec: header.spec,
-        place: Place::Mapped { start: header.length },
-    })
 }
 
 /// Writes a stream to a file without a name in the folder `scratch`, and maps it.

@@ -27,7 +27,7 @@ impl MappedFile {
             let what = if kind.is_dir() { "a directory" } else { "not a regular file" };
             return Err(Failure::new(format!("{shown} is {what}"))
                 .why("only regular files can be mapped into memory")
-                .remedy(format!("name a file {}", super::NAMES)));
+                .remedy("name an array file"));
         }
         let file = File::open(path).map_err(unreadable)?;
         if kind.len() == 0 {

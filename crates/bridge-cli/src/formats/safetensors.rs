@@ -1,17 +1,20 @@
 //! `.safetensors`: a JSON header of names, types, shapes and offsets, then the elements.
 
-use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
 
 use arraybridge::{DataType, TensorSpec};
 use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 
-use super::Outgoing;
-use super::listed::{Array, Place};
+use super::array_writer::{ArrayWriter, not_written};
+use super::arrays::{Array, Outgoing, Place};
+use super::listing::{Listing, Notes};
+use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
 
-/// What a file says of itself besides its arrays.
-pub(super) type Notes = HashMap<String, String>;
+/// The key of the header that is no array.
+const METADATA: &str = "__metadata__";
 
 /// Bytes of the header's length.
 const LENGTH: usize = 8;
@@ -68,7 +71,8 @@ data_types! {
 }
 
 /// Reads the header of a file: its arrays in the order they lie in, and its notes.
-pub(super) fn read(bytes: &[u8]) -> Outcome<(Vec<Array>, Option<Notes>)> {
+pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
+    let bytes = file.bytes();
     let (header, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| broken(&error, bytes))?;
     let elements = LENGTH + header;
@@ -89,14 +93,15 @@ pub(super) fn read(bytes: &[u8]) -> Outcome<(Vec<Array>, Option<Notes>)> {
             place: Place::Mapped { start: elements + info.data_offsets.0 },
         });
     }
-    Ok((arrays, metadata.metadata().clone()))
+    let notes = metadata.metadata().clone();
+    Ok(Listing { arrays, notes, ..Listing::default() })
 }
 
 fn broken(error: &SafeTensorError, bytes: &[u8]) -> Failure {
     let claimed = bytes.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length));
     let found = match (error, claimed) {
         (SafeTensorError::HeaderTooSmall, _) => {
-            format!("the file has {} bytes, fewer than a length", bytes.len())
+            format!("the file has {} bytes, too few for the length of a header", bytes.len())
         }
         (SafeTensorError::InvalidHeaderLength | SafeTensorError::HeaderTooLarge, Some(claimed)) => {
             format!(
@@ -128,17 +133,18 @@ fn broken(error: &SafeTensorError, bytes: &[u8]) -> Failure {
         .remedy("download or write the file again")
 }
 
-/// Sorts arrays so that each starts at a multiple of its alignment: the widest first, as the
-/// format's own writer does.
-pub(super) fn sort(arrays: &mut [Outgoing]) {
-    arrays.sort_by_key(|array| std::cmp::Reverse(array.data_type.alignment()));
+/// Why an array cannot have this name.
+pub(super) fn forbids_name(name: &str) -> Option<&'static str> {
+    (name == METADATA).then_some("safetensors keeps that name for what it says of the whole file")
 }
 
-/// The length and the header of a file of these arrays.
-pub(super) fn header(arrays: &[Outgoing], notes: Option<&Notes>) -> Outcome<Vec<u8>> {
+/// The length and the header of a file of these arrays. They are sorted so that each starts at a multiple
+/// of its alignment: the widest first, as the format's own writer does.
+pub(super) fn header(arrays: &mut [Outgoing], notes: Option<&Notes>) -> Outcome<Vec<u8>> {
+    arrays.sort_by_key(|array| std::cmp::Reverse(array.data_type.alignment()));
     let mut infos = Vec::new();
     let mut start = 0_usize;
-    for array in arrays {
+    for array in &*arrays {
         let too_large = || Failure::new("the arrays together exceed the address space");
         let bytes = usize::try_from(array.bytes()?).map_err(|_| too_large())?;
         let end = start.checked_add(bytes).ok_or_else(too_large)?;
@@ -151,7 +157,7 @@ pub(super) fn header(arrays: &[Outgoing], notes: Option<&Notes>) -> Outcome<Vec<
         start = end;
     }
     let unwritable = |error: &dyn std::fmt::Display| {
-        Failure::new("these arrays make no .safetensors file").why(error)
+        Failure::new("these arrays cannot be written as a .safetensors file").why(error)
     };
     let metadata = Metadata::new(notes.cloned(), infos).map_err(|error| unwritable(&error))?;
     let mut text = serde_json::to_vec(&metadata).map_err(|error| unwritable(&error))?;
@@ -160,4 +166,30 @@ pub(super) fn header(arrays: &[Outgoing], notes: Option<&Notes>) -> Outcome<Vec<
     let mut header = (text.len() as u64).to_le_bytes().to_vec();
     header.append(&mut text);
     Ok(header)
+}
+
+/// Writes one array after the other.
+pub(super) struct Writer(File);
+
+impl Writer {
+    /// Writes the header first.
+    pub(super) fn new(file: File, header: &[u8]) -> Outcome<Self> {
+        let mut writer = Self(file);
+        writer.write(header)?;
+        Ok(writer)
+    }
+}
+
+impl ArrayWriter for Writer {
+    fn begin(&mut self, _: &Outgoing) -> Outcome<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Outcome<()> {
+        self.0.write_all(bytes).map_err(not_written)
+    }
+
+    fn finish(self: Box<Self>) -> Outcome<File> {
+        Ok(self.0)
+    }
 }

@@ -29,7 +29,7 @@ impl TargetFile {
                     .remedy("give the output another name"));
             }
             Ok(found) if !found.is_file() => {
-                return Err(Failure::new(format!("{shown} is there and not a regular file"))
+                return Err(Failure::new(format!("{shown} exists and is not a regular file"))
                     .why("the new file is renamed to its place, which would replace it")
                     .remedy("name a regular file, or one that is not there yet"));
             }
@@ -56,9 +56,9 @@ impl TargetFile {
     /// succeeded. Else the temporary file is removed and what was there stays as it was.
     pub(crate) fn write<T>(&self, write: impl FnOnce(File) -> Outcome<T>) -> Outcome<T> {
         let temporary = new_temporary(&self.folder).map_err(|error| {
-            Failure::new(format!("no file can be made in {}", self.folder.display()))
+            Failure::new(format!("no file can be created in {}", self.folder.display()))
                 .why(error)
-                .remedy("make the folder, or write to one that you may write to")
+                .remedy("create the folder, or write to one for which you have permission")
         })?;
         let _removed = RemovedOnInterrupt::new(temporary.path());
         let file = temporary.as_file().try_clone().map_err(|error| {

@@ -2,7 +2,7 @@
 
 use arraybridge::{DataType, Layout, Shape, TensorSpec};
 
-use super::Order;
+use super::arrays::Order;
 use crate::failure::Outcome;
 
 /// A part of an array: where it starts along each axis, and how far it reaches.

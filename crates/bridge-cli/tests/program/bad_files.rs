@@ -1,8 +1,28 @@
 //! Truncated, damaged and forged files: a clear error, exit code 1, and no file left.
 
 use crate::support::{
-    Folder, counting, deflated, floats, npy, npy_saying, replaced, safetensors, sampled, stored,
+    Folder, counting, deflated, floats, npy, npy_saying, replaced, safetensors, stored,
 };
+
+crate::support::cases! {
+    an_empty_file,
+    a_file_cut_short_anywhere,
+    a_file_of_another_kind,
+    an_npy_header_longer_than_the_file,
+    npy_shapes_beyond_all_memory,
+    negative_extents,
+    npy_data_of_another_length,
+    npy_headers_that_are_no_dictionary_of_numpys,
+    element_types_that_are_no_numbers,
+    safetensors_headers_that_lie,
+    archives_that_lie,
+    two_members_of_one_name,
+    members_that_share_their_bytes,
+    damaged_elements_of_an_archive,
+    a_bomb_is_bounded_by_its_own_header,
+    booleans_that_are_neither,
+    names_cannot_steer_the_terminal,
+}
 
 /// Converts the file to every format; each must fail, and so must `plan`, but for what only the
 /// elements show.
@@ -16,7 +36,6 @@ fn refuse(name: &str, bytes: &[u8], says: &[&str]) {
     }
 }
 
-#[test]
 fn an_empty_file() {
     for name in ["a.npy", "a.npz", "a.safetensors"] {
         refuse(
@@ -27,7 +46,6 @@ fn an_empty_file() {
     }
 }
 
-#[test]
 fn a_file_cut_short_anywhere() {
     let folder = Folder::new();
     let array = counting(3, 4);
@@ -55,15 +73,13 @@ fn a_file_cut_short_anywhere() {
     }
 }
 
-#[test]
 fn a_file_of_another_kind() {
     refuse("a.npy", b"PK\x03\x04 this is a zip archive", &["does not start as an .npy file"]);
-    refuse("a.npz", &counting(2, 2), &["no zip archive"]);
+    refuse("a.npz", &counting(2, 2), &["not a readable zip archive"]);
     refuse("a.safetensors", &counting(2, 2), &["header claims to be"]);
     refuse("a.npy", &vec![0; 4096], &["does not start as an .npy file"]);
 }
 
-#[test]
 fn an_npy_header_longer_than_the_file() {
     let mut bytes = counting(2, 2);
     bytes[8..10].copy_from_slice(&[0xff, 0xff]);
@@ -76,7 +92,6 @@ fn an_npy_header_longer_than_the_file() {
     refuse("a.npy", &bytes, &["version 9.0"]);
 }
 
-#[test]
 fn npy_shapes_beyond_all_memory() {
     for shape in
         ["(4294967296, 4294967296, 16)", "(9223372036854775807,)", "(2, 9223372036854775808)"]
@@ -88,7 +103,6 @@ fn npy_shapes_beyond_all_memory() {
     refuse("a.npy", &npy("'<f4'", false, &many, &[0; 4]), &["more than 64 extents"]);
 }
 
-#[test]
 fn negative_extents() {
     refuse("a.npy", &npy("'<f4'", false, "(-1,)", &[0; 64]), &["-1 is negative"]);
     refuse("a.npy", &npy("'<f4'", false, "(2, -9223372036854775808)", &[]), &["negative"]);
@@ -99,7 +113,6 @@ fn negative_extents() {
     );
 }
 
-#[test]
 fn npy_data_of_another_length() {
     refuse(
         "a.npy",
@@ -110,7 +123,6 @@ fn npy_data_of_another_length() {
     refuse("a.npy", &npy("'<f4'", false, "()", &[]), &["declares 4 bytes"]);
 }
 
-#[test]
 fn npy_headers_that_are_no_dictionary_of_numpys() {
     for dictionary in [
         "",
@@ -127,12 +139,11 @@ fn npy_headers_that_are_no_dictionary_of_numpys() {
     refuse("a.npy", &npy_saying(&deep, &[]), &["the header is broken"]);
 }
 
-#[test]
 fn element_types_that_are_no_numbers() {
     let types = [
         ("'|O'", "pickle"),
-        ("'<U5'", "text is no number"),
-        ("'|S5'", "text is no number"),
+        ("'<U5'", "text is not a number"),
+        ("'|S5'", "text is not a number"),
         ("'<M8[ns]'", "dates"),
         ("'<m8[s]'", "dates"),
         ("'|V4'", "bfloat16"),
@@ -143,7 +154,7 @@ fn element_types_that_are_no_numbers() {
         ("'<f16'", "extended precision"),
         ("'<i5'", "<i5"),
     ];
-    for (descr, says) in sampled(types) {
+    for (descr, says) in types {
         let bytes = npy(descr, false, "(4,)", &[0; 16]);
         refuse("a.npy", &bytes, &[says, "do: "]);
         refuse("a.npz", &stored(&[("x.npy", &bytes)]), &["the member \"x.npy\"", says]);
@@ -151,7 +162,6 @@ fn element_types_that_are_no_numbers() {
     }
 }
 
-#[test]
 fn safetensors_headers_that_lie() {
     let x = |dtype: &str, shape: &str, offsets: &str| {
         format!(r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
@@ -178,13 +188,12 @@ fn safetensors_headers_that_lie() {
     for (header, length, says) in cases {
         refuse("a.safetensors", &safetensors(&header, &vec![0; length]), &[says]);
     }
-    refuse("a.safetensors", &[1, 2, 3], &["has 3 bytes, fewer than a length"]);
+    refuse("a.safetensors", &[1, 2, 3], &["has 3 bytes, too few for the length of a header"]);
     refuse("a.safetensors", &[0xff; 64], &["claims to be 18446744073709551615 bytes long"]);
     let deep = "[".repeat(100_000);
     refuse("a.safetensors", &safetensors(&deep, &[]), &["error:"]);
 }
 
-#[test]
 fn archives_that_lie() {
     let array = npy("'|u1'", false, "(1000,)", &[7; 1000]);
     let short = npy("'|u1'", false, "(1000,)", &[7; 10]);
@@ -192,7 +201,7 @@ fn archives_that_lie() {
     for pack in [stored, deflated] {
         refuse("a.npz", &pack(&[("x.npy", &short)]), &["declares 1128 bytes, and the archive 138"]);
         refuse("a.npz", &pack(&[("x.npy", &long)]), &["declares 138 bytes, and the archive 1128"]);
-        refuse("a.npz", &pack(&[("x.txt", &array)]), &["\"x.txt\"", "it is no .npy file"]);
+        refuse("a.npz", &pack(&[("x.txt", &array)]), &["\"x.txt\"", "it is not an .npy file"]);
         refuse("a.npz", &pack(&[("x.npy", b"hello")]), &["does not start as an .npy file"]);
         for name in ["../x.npy", "/x.npy", "a/../../x.npy", "C:/x.npy", "a\\x.npy"] {
             refuse("a.npz", &pack(&[(name, &array)]), &["zip archive"]);
@@ -200,7 +209,6 @@ fn archives_that_lie() {
     }
 }
 
-#[test]
 fn two_members_of_one_name() {
     let array = counting(2, 2);
     let archive = stored(&[("x.npy", &array), ("y.npy", &array)]);
@@ -209,7 +217,6 @@ fn two_members_of_one_name() {
     refuse("a.npz", &renamed, &["same name", "lost"]);
 }
 
-#[test]
 fn members_that_share_their_bytes() {
     let array = counting(2, 2);
     for pack in [stored, deflated] {
@@ -221,7 +228,6 @@ fn members_that_share_their_bytes() {
     }
 }
 
-#[test]
 fn damaged_elements_of_an_archive() {
     let array = npy("'|u1'", false, "(4000,)", &[7; 4000]);
     for pack in [stored, deflated] {
@@ -235,7 +241,6 @@ fn damaged_elements_of_an_archive() {
     }
 }
 
-#[test]
 fn a_bomb_is_bounded_by_its_own_header() {
     // The directory claims 2^40 bytes in a few compressed ones.
     let claims = npy("'|u1'", false, "(1099511627776,)", &[0; 100]);
@@ -257,7 +262,6 @@ fn a_bomb_is_bounded_by_its_own_header() {
     folder.fail(1, &["convert", "a.npz", "out.npy"], &["the array \"x\""]);
 }
 
-#[test]
 fn booleans_that_are_neither() {
     let folder = Folder::new();
     folder.file("a.npy", npy("'|b1'", false, "(3,)", &[0, 1, 2]));
@@ -268,7 +272,6 @@ fn booleans_that_are_neither() {
     }
 }
 
-#[test]
 fn names_cannot_steer_the_terminal() {
     let folder = Folder::new();
     folder.file("a.npz", stored(&[("\u{1b}[31mred.txt", b"")]));

@@ -7,11 +7,16 @@ use serde_json::Value;
 
 use crate::support::Folder;
 
+crate::support::cases! {
+    every_cell_is_verified_or_says_why_not,
+    pairs_on_the_host_share_where_they_can,
+    doctor_tells_what_each_backend_is,
+}
+
 fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
 
-#[test]
 fn every_cell_is_verified_or_says_why_not() {
     let doctor = Folder::new().succeed(&["doctor", "--json"]).json();
     let status: BTreeMap<&str, &str> = list(&doctor["backends"])
@@ -39,7 +44,6 @@ fn every_cell_is_verified_or_says_why_not() {
     }
 }
 
-#[test]
 fn pairs_on_the_host_share_where_they_can() {
     let matrix = Folder::new().succeed(&["matrix", "--json"]).json();
     let steps = |source: &str, target: &str| {
@@ -55,7 +59,6 @@ fn pairs_on_the_host_share_where_they_can() {
     assert_eq!(steps("candle", "torch").0, Value::from(false));
 }
 
-#[test]
 fn doctor_tells_what_each_backend_is() {
     let folder = Folder::new();
     let found = folder.succeed(&["doctor", "--json"]).json();

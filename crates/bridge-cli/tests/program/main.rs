@@ -1,10 +1,14 @@
 //! Runs the program as a user does, and looks at its exit code, its output and the files it leaves.
+//!
+//! Most tests call the library; those about the process itself start the program.
 
 mod bad_files;
 mod dtypes;
 mod every_backend;
 mod json;
+mod library;
 mod names;
+mod process;
 mod random_bytes;
 mod round_trips;
 mod streaming;

@@ -2,13 +2,18 @@
 
 use crate::support::{Folder, counting, safetensors, stored};
 
+crate::support::cases! {
+    an_array_without_a_name_is_called_like_its_file,
+    one_array_of_several,
+    names_that_another_format_cannot_have,
+}
+
 fn names(folder: &Folder, file: &str) -> Vec<String> {
     let plan = folder.succeed(&["plan", file, "--json"]).json();
     let arrays = plan["arrays"].as_array().unwrap().iter();
     arrays.map(|array| array["name"].as_str().unwrap().to_owned()).collect()
 }
 
-#[test]
 fn an_array_without_a_name_is_called_like_its_file() {
     let folder = Folder::new();
     folder.file("picture.v2.npy", counting(1, 2));
@@ -18,7 +23,6 @@ fn an_array_without_a_name_is_called_like_its_file() {
     assert_eq!(names(&folder, "a.safetensors"), ["x"]);
 }
 
-#[test]
 fn one_array_of_several() {
     let folder = Folder::new();
     let (x, y) = (counting(1, 2), counting(2, 2));
@@ -27,7 +31,6 @@ fn one_array_of_several() {
     assert_eq!(names(&folder, "b.safetensors"), ["y"]);
 }
 
-#[test]
 fn names_that_another_format_cannot_have() {
     let folder = Folder::new();
     let header = r#"{"../../evil":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;

@@ -1,10 +1,17 @@
 //! Windows: a small memory limit changes the memory, not the file.
 
-use crate::support::{Folder, deflated, noise, npy, sampled, stored};
+use crate::support::{Folder, deflated, noise, npy, stored};
+
+crate::support::cases! {
+    the_limit_changes_nothing_in_the_file,
+    #[cfg(all(feature = "ndarray", feature = "candle"))]
+    windows_pass_through_the_backends,
+    #[cfg(target_os = "linux")]
+    a_file_larger_than_the_limit,
+}
 
 const LIMITS: [&str; 5] = ["1", "100", "1000", "64KiB", "1GiB"];
 
-#[test]
 fn the_limit_changes_nothing_in_the_file() {
     let folder = Folder::new();
     let shapes = [
@@ -14,7 +21,7 @@ fn the_limit_changes_nothing_in_the_file() {
         ("(1, 1, 105)", false),
         ("()", false),
     ];
-    for (shape, fortran_order) in sampled(shapes) {
+    for (shape, fortran_order) in shapes {
         let count = if shape == "()" { 1 } else { 105 };
         let array = npy("'<i4'", fortran_order, shape, &noise(count * 4));
         folder.file("a.npy", &array);
@@ -31,7 +38,7 @@ fn the_limit_changes_nothing_in_the_file() {
                 let convert = [&["convert", input, target], more].concat();
                 folder.succeed(&convert);
                 let whole = folder.read(target);
-                for limit in sampled(LIMITS) {
+                for limit in LIMITS {
                     folder.succeed(&[&convert[..], &["--memory-limit", limit]].concat());
                     assert!(whole == folder.read(target), "{shape} {convert:?} {limit}");
                 }
@@ -41,7 +48,6 @@ fn the_limit_changes_nothing_in_the_file() {
 }
 
 #[cfg(all(feature = "ndarray", feature = "candle"))]
-#[test]
 fn windows_pass_through_the_backends() {
     let folder = Folder::new();
     let array = npy("'<f4'", false, "(50, 3)", &noise(600));
@@ -56,7 +62,6 @@ fn windows_pass_through_the_backends() {
 
 /// Resident memory stays far below the file, which is far above the limit.
 #[cfg(target_os = "linux")]
-#[test]
 fn a_file_larger_than_the_limit() {
     let folder = Folder::new();
     let length = 256 << 20;

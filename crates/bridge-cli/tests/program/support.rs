@@ -1,20 +1,43 @@
-//! Files to convert, and running the program on them.
+//! Files to convert, and running the program on them, in this process or in one of its own.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output as Finished};
+use std::sync::{Mutex, PoisonError};
 
+use bridge_cli::{Console, Output};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_arraybridge");
 
-/// What a test that starts the program hundreds of times goes through: all, or every third where each
-/// start loads libtorch, which takes a third of a second. The cells without torch go through all.
-pub(crate) fn sampled<T, const N: usize>(all: [T; N]) -> impl Iterator<Item = T> {
-    all.into_iter().step_by(if cfg!(feature = "torch") { 3 } else { 1 })
+/// Makes tests of the functions of a file: one each, or one for all where each process that runs a test
+/// has to load libtorch, which takes longer than most tests.
+macro_rules! cases {
+    ($($(#[$only_if:meta])* $case:ident,)*) => {
+        #[cfg(not(feature = "torch"))]
+        mod case {
+            $($(#[$only_if])* #[test] fn $case() { super::$case(); })*
+        }
+
+        #[cfg(feature = "torch")]
+        #[test]
+        fn all_cases() {
+            let cases: &[(&str, fn())] = &[$($(#[$only_if])* (stringify!($case), $case),)*];
+            crate::support::run_all(cases);
+        }
+    };
+}
+pub(crate) use cases;
+
+/// Runs every case, also after one that failed, and then says which failed.
+#[cfg(feature = "torch")]
+pub(crate) fn run_all(cases: &[(&str, fn())]) {
+    let fails = |(_, case): &&(&str, fn())| std::panic::catch_unwind(case).is_err();
+    let failed: Vec<_> = cases.iter().filter(fails).map(|(name, _)| name).collect();
+    assert!(failed.is_empty(), "these cases failed, as is said above: {failed:?}");
 }
 
 /// A folder that is removed in the end.
@@ -51,11 +74,23 @@ impl Folder {
             .collect()
     }
 
-    /// Runs the program in the folder.
+    /// Runs the program in the folder and in this process.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.command(args).output().unwrap())
+        /// A process has one working directory, and its threads may run tests.
+        static WORKING_DIRECTORY: Mutex<()> = Mutex::new(());
+        let _mine = WORKING_DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);
+        std::env::set_current_dir(self.path()).unwrap();
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let console = Console::new(Output::plain(&mut stdout), Output::plain(&mut stderr));
+        let exit = bridge_cli::run_on(["arraybridge"].iter().chain(args), console);
+        Ran {
+            code: Some(exit.code().into()),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
     }
 
+    /// A process that runs the program in the folder.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.current_dir(self.path()).args(args);
@@ -81,7 +116,6 @@ impl Folder {
         for text in says {
             assert!(ran.stderr.contains(text), "{args:?} does not say {text:?}: {}", ran.stderr);
         }
-        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
         assert!(before == self.contents(), "{args:?} changed a file: {:?}", self.names());
     }
 
@@ -99,7 +133,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    pub(crate) fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Finished) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

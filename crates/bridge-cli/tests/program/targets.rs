@@ -4,13 +4,32 @@ use std::fs;
 
 use crate::support::{Folder, counting, stored};
 
+crate::support::cases! {
+    an_input_that_is_not_there_or_no_file,
+    #[cfg(unix)]
+    a_pipe_as_input_does_not_hang,
+    the_input_itself,
+    an_existing_file_is_replaced_only_on_success_and_not_under_no_clobber,
+    #[cfg(unix)]
+    through_a_symbolic_link_its_file_is_replaced,
+    #[cfg(unix)]
+    new_files_have_the_usual_permissions,
+    a_folder_that_is_not_there,
+    #[cfg(unix)]
+    a_folder_that_may_not_be_written,
+    a_target_that_is_a_folder,
+    #[cfg(target_os = "linux")]
+    a_full_target,
+    #[cfg(unix)]
+    an_interruption,
+}
+
 fn folder() -> Folder {
     let folder = Folder::new();
     folder.file("a.npy", counting(3, 4));
     folder
 }
 
-#[test]
 fn an_input_that_is_not_there_or_no_file() {
     let folder = folder();
     folder.fail(
@@ -23,7 +42,6 @@ fn an_input_that_is_not_there_or_no_file() {
 }
 
 #[cfg(unix)]
-#[test]
 fn a_pipe_as_input_does_not_hang() {
     let folder = folder();
     let pipe = folder.path().join("pipe.npy");
@@ -32,7 +50,6 @@ fn a_pipe_as_input_does_not_hang() {
     folder.fail(1, &["convert", "pipe.npy", "out.npz"], &["not a regular file"]);
 }
 
-#[test]
 fn the_input_itself() {
     let folder = folder();
     folder.fail(2, &["convert", "a.npy", "a.npy", "--dtype", "f16"], &["is the input itself"]);
@@ -46,7 +63,6 @@ fn the_input_itself() {
     }
 }
 
-#[test]
 fn an_existing_file_is_replaced_only_on_success_and_not_under_no_clobber() {
     let folder = folder();
     folder.file("out.npz", b"precious");
@@ -61,7 +77,6 @@ fn an_existing_file_is_replaced_only_on_success_and_not_under_no_clobber() {
 }
 
 #[cfg(unix)]
-#[test]
 fn through_a_symbolic_link_its_file_is_replaced() {
     let folder = folder();
     folder.file("real.npz", b"old");
@@ -72,7 +87,6 @@ fn through_a_symbolic_link_its_file_is_replaced() {
 }
 
 #[cfg(unix)]
-#[test]
 fn new_files_have_the_usual_permissions() {
     use std::os::unix::fs::PermissionsExt;
     let folder = folder();
@@ -85,19 +99,17 @@ fn new_files_have_the_usual_permissions() {
     assert_eq!(mode("new.npz"), 0o640);
 }
 
-#[test]
 fn a_folder_that_is_not_there() {
-    let says = &["no file can be made in", "nowhere"];
+    let says = &["no file can be created in", "nowhere"];
     folder().fail(1, &["convert", "a.npy", "nowhere/out.npz"], says);
 }
 
 #[cfg(unix)]
-#[test]
 fn a_folder_that_may_not_be_written() {
     // Root may write everywhere but where the kernel itself says no.
     for place in ["/proc/out.npz", "/proc/self/out.npz"] {
         if std::path::Path::new("/proc/self").exists() {
-            folder().fail(1, &["convert", "a.npy", place], &["no file can be made in"]);
+            folder().fail(1, &["convert", "a.npy", place], &["no file can be created in"]);
         }
     }
     use std::os::unix::fs::PermissionsExt;
@@ -106,12 +118,11 @@ fn a_folder_that_may_not_be_written() {
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o555)).unwrap();
     if fs::write(closed.join("probe"), b"").is_err() {
-        folder.fail(1, &["convert", "a.npy", "closed/out.npz"], &["no file can be made in"]);
+        folder.fail(1, &["convert", "a.npy", "closed/out.npz"], &["no file can be created in"]);
     }
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-#[test]
 fn a_target_that_is_a_folder() {
     let folder = folder();
     fs::create_dir(folder.path().join("out.npz")).unwrap();
@@ -120,7 +131,6 @@ fn a_target_that_is_a_folder() {
 
 /// A limit on file sizes stands for a full disk: writing fails midway.
 #[cfg(target_os = "linux")]
-#[test]
 fn a_full_target() {
     let folder = Folder::new();
     let array = crate::support::npy("'|u1'", false, "(300000,)", &[3; 300_000]);
@@ -155,7 +165,6 @@ fn a_full_target() {
 
 /// An interrupted conversion leaves no partial file.
 #[cfg(unix)]
-#[test]
 fn an_interruption() {
     let folder = Folder::new();
     let rows = 200_000_000_u64;

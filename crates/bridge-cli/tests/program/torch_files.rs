@@ -2,6 +2,11 @@
 
 use crate::support::{Folder, counting, floats, stored};
 
+#[cfg(not(feature = "pt"))]
+crate::support::cases! {
+    without_the_feature_the_message_names_it,
+}
+
 /// The pickle of one float32 tensor over storage "0" of `count` elements, given what follows its
 /// storage: offset, sizes and strides.
 fn tensor(count: u8, place: &[u8]) -> Vec<u8> {
@@ -40,7 +45,6 @@ pub(crate) fn valid() -> Vec<u8> {
 }
 
 #[cfg(not(feature = "pt"))]
-#[test]
 fn without_the_feature_the_message_names_it() {
     let folder = Folder::new();
     folder.file("a.pt", valid());
@@ -59,7 +63,19 @@ mod with_the_feature {
     use super::*;
     use crate::support::{deflated, noise, npy};
 
-    #[test]
+    crate::support::cases! {
+        a_tensor_without_a_name_stays_without,
+        every_element_type_that_numpy_has_comes_back,
+        a_strided_tensor_is_read_where_it_lies,
+        forged_files_are_refused_and_leave_nothing,
+        a_pickle_of_a_million_nested_values_does_not_exhaust_the_stack,
+        #[cfg(target_os = "linux")]
+        a_small_pickle_cannot_ask_for_much_memory,
+        a_storage_with_a_broken_checksum_is_refused,
+        python_reads_what_was_written,
+        what_python_wrote_is_read,
+    }
+
     fn a_tensor_without_a_name_stays_without() {
         let folder = Folder::new();
         folder.file("a.pt", valid());
@@ -70,7 +86,6 @@ mod with_the_feature {
         assert_eq!(folder.read("d.npy"), counting(2, 3));
     }
 
-    #[test]
     fn every_element_type_that_numpy_has_comes_back() {
         let types = [
             ("'|b1'", 1),
@@ -108,7 +123,6 @@ mod with_the_feature {
         assert!(folder.read("c.npz") == folder.read("wanted.npz"));
     }
 
-    #[test]
     fn a_strided_tensor_is_read_where_it_lies() {
         let folder = Folder::new();
         // Offset 1, shape (2, 2), strides (1, 2): a transposed view into six floats.
@@ -121,7 +135,6 @@ mod with_the_feature {
         assert_eq!(folder.read("c.npy"), npy("'<f4'", false, "(2, 2)", &wanted));
     }
 
-    #[test]
     fn forged_files_are_refused_and_leave_nothing() {
         let with = |place: &[u8]| file_of(&tensor(6, place), &floats(6));
         let pickle = |pickle: &[u8]| file_of(pickle, &floats(6));
@@ -148,10 +161,14 @@ mod with_the_feature {
             ("a storage that is not there", stored(&[("a/data.pkl", &pickled(&plain))]), "data/0"),
             ("no pickle", stored(&[("a/data/0", b"")]), "no data.pkl"),
             ("compressed", deflated(&[("a/data.pkl", &pickled(&plain))]), "compressed"),
-            ("no zip", b"a text".to_vec(), "no zip archive"),
+            ("no zip", b"a text".to_vec(), "not a readable zip archive"),
             ("a number", entry(b"K\x03"), "\"x\" is a number"),
             ("a dictionary in it", entry(b"}"), "\"x\" is a dictionary"),
-            ("a key that is no text", pickle(&[b"}K\x01", &plain[..], b"s"].concat()), "no text"),
+            (
+                "a key that is no text",
+                pickle(&[b"}K\x01", &plain[..], b"s"].concat()),
+                "not a string",
+            ),
             ("two of one name", pickle(&twice), "two tensors are named \"x\""),
             ("neither", pickle(b"K\x03"), "neither a tensor nor"),
             ("another operation", pickle(b"i"), "operation 0x69"),
@@ -173,7 +190,6 @@ mod with_the_feature {
         [b"\x80\x02", pickle, b"."].concat()
     }
 
-    #[test]
     fn a_pickle_of_a_million_nested_values_does_not_exhaust_the_stack() {
         let folder = Folder::new();
         let deep = [b"N".as_slice(), &[0x85].repeat(1_000_000)].concat();
@@ -198,7 +214,6 @@ mod with_the_feature {
     }
 
     #[cfg(target_os = "linux")]
-    #[test]
     fn a_small_pickle_cannot_ask_for_much_memory() {
         const MANY: usize = 40 << 20;
         let full = "more values than there is room for";
@@ -222,10 +237,9 @@ mod with_the_feature {
         let pickle = [&one[..], b"q\0}", &names.collect::<Vec<_>>()].concat();
         fail_in_a_gigabyte("names", &pickle, full);
         let large = b"N".repeat((64 << 20) + 1);
-        fail_in_a_gigabyte("a large pickle", &large, "hold more than the names of tensors");
+        fail_in_a_gigabyte("a large pickle", &large, "only describes tensors");
     }
 
-    #[test]
     fn a_storage_with_a_broken_checksum_is_refused() {
         let folder = Folder::new();
         let mut bytes = valid();
@@ -251,7 +265,6 @@ mod with_the_feature {
         true
     }
 
-    #[test]
     fn python_reads_what_was_written() {
         let folder = Folder::new();
         folder.file("x.npy", counting(2, 3));
@@ -279,7 +292,6 @@ model.load_state_dict({"weight": y["layer.weight"]})
         );
     }
 
-    #[test]
     fn what_python_wrote_is_read() {
         let folder = Folder::new();
         let written = python(

@@ -1,8 +1,19 @@
 //! Wrong usage: exit code 2, before anything is read or written.
 
-use std::process::Stdio;
+use crate::support::{Folder, counting, stored};
 
-use crate::support::{Folder, Ran, counting, stored};
+crate::support::cases! {
+    what_the_command_line_names_must_exist,
+    #[cfg(feature = "ndarray")]
+    an_unknown_backend_behind_a_known_one,
+    #[cfg(not(feature = "cuda"))]
+    a_backend_that_this_build_lacks,
+    unknown_extensions,
+    several_arrays_into_an_npy_file,
+    missing_arguments,
+    help_and_version_have_examples_and_succeed,
+    completions_for_every_shell,
+}
 
 fn folder() -> Folder {
     let folder = Folder::new();
@@ -12,7 +23,6 @@ fn folder() -> Folder {
     folder
 }
 
-#[test]
 fn what_the_command_line_names_must_exist() {
     let folder = folder();
     let convert = |more: &[&str], says: &[&str]| {
@@ -32,20 +42,17 @@ fn what_the_command_line_names_must_exist() {
 }
 
 #[cfg(feature = "ndarray")]
-#[test]
 fn an_unknown_backend_behind_a_known_one() {
     let says = &["no backend \"jax\"", "linked are", "ndarray"];
     folder().fail(2, &["convert", "a.npy", "out.npz", "--via", "ndarray,jax"], says);
 }
 
 #[cfg(not(feature = "cuda"))]
-#[test]
 fn a_backend_that_this_build_lacks() {
     let says = &["no backend \"cuda\"", "do:", "--features cuda"];
     folder().fail(2, &["convert", "a.npy", "out.npz", "--via", "cuda"], says);
 }
 
-#[test]
 fn unknown_extensions() {
     let folder = folder();
     for name in ["a", "a.txt", "a.npy.gz", "a.ptx", ".npy"] {
@@ -58,7 +65,6 @@ fn unknown_extensions() {
     folder.succeed(&["convert", "UPPER.NPY", "out.SafeTensors"]);
 }
 
-#[test]
 fn several_arrays_into_an_npy_file() {
     let folder = folder();
     let says = &["has 2 arrays", "exactly one", "\"x\", \"y\"", "--name"];
@@ -68,7 +74,6 @@ fn several_arrays_into_an_npy_file() {
     assert_eq!(folder.read("out.npy"), counting(1, 5));
 }
 
-#[test]
 fn missing_arguments() {
     let folder = folder();
     folder.fail(2, &[], &["Usage"]);
@@ -79,7 +84,6 @@ fn missing_arguments() {
     folder.fail(2, &["matrix", "--size", "18446744073709551615"], &["too large"]);
 }
 
-#[test]
 fn help_and_version_have_examples_and_succeed() {
     let folder = folder();
     let help = folder.succeed(&["--help"]).stdout;
@@ -91,56 +95,9 @@ fn help_and_version_have_examples_and_succeed() {
     assert!(folder.succeed(&["--version"]).stdout.starts_with("arraybridge "));
 }
 
-#[test]
 fn completions_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = folder().succeed(&["completions", shell]).stdout;
         assert!(script.contains("arraybridge") && script.contains("memory-limit"), "{shell}");
     }
-}
-
-#[test]
-fn no_colours_when_piped() {
-    let folder = folder();
-    for args in [
-        &["matrix"][..],
-        &["matrix", "--markdown"],
-        &["doctor"],
-        &["plan", "a.npy"],
-        &["convert", "a.npy", "out.npz"],
-        &["convert", "missing.npy", "out.npz"],
-        &["--help"],
-        &["convert"],
-    ] {
-        let ran = folder.run(args);
-        assert!(
-            !ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'),
-            "{args:?} {ran:?}"
-        );
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn a_closed_standard_output_is_no_panic() {
-    let folder = folder();
-    for args in
-        [&["matrix"][..], &["doctor", "--json"], &["completions", "zsh"], &["plan", "a.npy"]]
-    {
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let output = folder.command(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
-        let ran = Ran::of(output);
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{args:?}");
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_standard_output_is_a_failure() {
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = folder().command(&["doctor"]).stdout(full).output().unwrap();
-    let ran = Ran::of(output);
-    assert_eq!(ran.code, Some(1));
-    assert!(ran.stderr.contains("standard output"), "{ran:?}");
 }

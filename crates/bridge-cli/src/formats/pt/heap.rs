@@ -121,7 +121,7 @@ impl Room {
 pub(super) fn too_large() -> Failure {
     Failure::new("the pickle in the file describes more values than there is room for")
         .why(format!(
-            "at most {} MiB are made of one, and it is forged or has too many tensors",
+            "values may take at most {} MiB: the file is forged, or has too many tensors",
             LARGEST_HEAP >> 20
         ))
         .remedy("save the tensors in several files")

@@ -4,24 +4,22 @@
 
 mod data_types;
 mod heap;
+mod names;
 mod pickle;
 mod rebuild;
 mod write;
 
-use zip::CompressionMethod;
-
 use self::heap::{Heap, Value};
+use self::names::{BYTE_ORDER, PICKLE};
 use self::rebuild::SAVE_A_STATE_DICTIONARY;
-use super::listed::{Array, Place};
+use super::arrays::{Array, Place};
+use super::listing::Listing;
 use super::mapped_file::MappedFile;
-use super::npz::{self, Archive};
+use super::zip_archive::Archive;
 use crate::failure::{Failure, Outcome};
 
 pub(super) use self::data_types::DATA_TYPES;
-pub(super) use self::write::{BYTE_ORDER, PICKLE, VERSION, pickle_of, storage_name};
-
-/// What writes such files, for advice.
-pub(super) const WRITTEN_WITH: &str = "torch.save";
+pub(super) use self::write::{Writer, pickle_of};
 
 /// The most bytes of a pickle that are read: a tensor takes two or three hundred.
 const LARGEST_PICKLE: u64 = 64 << 20;
@@ -30,34 +28,40 @@ const LARGEST_PICKLE: u64 = 64 << 20;
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// Opens the archive that the file is.
-pub(super) fn open(file: &MappedFile) -> Outcome<Archive> {
+fn open(file: &MappedFile) -> Outcome<Archive> {
     if file.bytes().starts_with(LEGACY) {
-        return Err(Failure::new("the file has the form from before PyTorch 1.6")
+        return Err(Failure::new("the file is in the format from before PyTorch 1.6")
             .why("it is one pickle, whose tensors cannot be read without running it")
             .remedy("load it in Python and save it again: torch.save(torch.load(path), path)"));
     }
-    npz::open(file, WRITTEN_WITH)
+    Archive::open(file, "torch.save")
 }
 
-/// Reads what tensors there are, and whether the file is one tensor without a name, which is then
-/// called `stem`.
-pub(super) fn read(
+/// Reads what tensors there are. A file of one tensor has no name for it: it is called `stem`.
+pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
+    let mut archive = open(file)?;
+    let (arrays, nameless) = read_tensors(file, &mut archive, stem)?;
+    Ok(Listing { arrays, nameless, archive: Some(archive), ..Listing::default() })
+}
+
+/// The tensors, and whether the file is one without a name.
+fn read_tensors(
     file: &MappedFile,
     archive: &mut Archive,
     stem: &str,
 ) -> Outcome<(Vec<Array>, bool)> {
     let folder = folder(archive)?;
     check_kind(file, archive, &folder)?;
-    let (place, _) = member(file, archive, &format!("{folder}{PICKLE}"))?;
+    let (place, _) = member(archive, &format!("{folder}{PICKLE}"))?;
     if place.len() as u64 > LARGEST_PICKLE {
         return Err(Failure::new(format!("the pickle in the file has {} bytes", place.len()))
-            .why(format!("more than {LARGEST_PICKLE} hold more than the names of tensors"))
+            .why(format!("a pickle that only describes tensors has at most {LARGEST_PICKLE}"))
             .remedy(SAVE_A_STATE_DICTIONARY));
     }
     let (value, heap) = pickle::read(&file.bytes()[place])?;
     match value {
         Value::Tensor(tensor) => {
-            let array = array(file, archive, &folder, (&heap, tensor), stem)?;
+            let array = array(archive, &folder, (&heap, tensor), stem)?;
             Ok((vec![array], true))
         }
         Value::Dict(dict) => {
@@ -74,7 +78,7 @@ pub(super) fn read(
                         .why("one of them would be lost")
                         .remedy("write the file again, with torch.save"));
                 }
-                let array = array(file, archive, &folder, (&heap, tensor), name)
+                let array = array(archive, &folder, (&heap, tensor), name)
                     .map_err(|failure| failure.within(&format!("the tensor \"{name}\"")))?;
                 arrays.push(array);
             }
@@ -88,8 +92,8 @@ pub(super) fn read(
 
 fn entry<'a>(key: Value<'a>, value: Value<'a>) -> Outcome<(&'a str, usize)> {
     let Value::Text(name) = key else {
-        return Err(Failure::new("a key of the dictionary is no text")
-            .why("arrays go by names")
+        return Err(Failure::new("a key of the dictionary is not a string")
+            .why("arrays are named by strings")
             .remedy(SAVE_A_STATE_DICTIONARY));
     };
     match value {
@@ -111,7 +115,7 @@ fn entry<'a>(key: Value<'a>, value: Value<'a>) -> Outcome<(&'a str, usize)> {
 
 /// The folder that all members are in, with a slash behind it.
 fn folder(archive: &Archive) -> Outcome<String> {
-    let names = archive.file_names().flatten();
+    let names = archive.names().into_iter();
     let mut found = names.filter_map(|name| name.strip_suffix(PICKLE).map(str::to_owned));
     match (found.next(), found.next()) {
         (Some(folder), None) if folder.ends_with('/') => Ok(folder),
@@ -121,21 +125,19 @@ fn folder(archive: &Archive) -> Outcome<String> {
     }
 }
 
-/// Fails for programs, and for files of machines that count bytes the other way round.
+/// Fails for TorchScript programs and for big-endian files.
 fn check_kind(file: &MappedFile, archive: &mut Archive, folder: &str) -> Outcome<()> {
-    if archive.index_for_name(&format!("{folder}constants.pkl")).is_some() {
+    if archive.index_of(&format!("{folder}constants.pkl")).is_some() {
         return Err(Failure::new("the file is a TorchScript program")
-            .why("its tensors are part of code")
-            .remedy(
-                "save the tensors alone: torch.save(torch.jit.load(path).state_dict(), path)",
-            ));
+            .why("its tensors are stored as part of a program")
+            .remedy("save only the tensors: torch.save(torch.jit.load(path).state_dict(), path)"));
     }
     let order = format!("{folder}{BYTE_ORDER}");
-    if archive.index_for_name(&order).is_some() {
-        let (place, _) = member(file, archive, &order)?;
+    if archive.index_of(&order).is_some() {
+        let (place, _) = member(archive, &order)?;
         if &file.bytes()[place] != b"little" {
             return Err(Failure::new("the file's numbers are not little-endian")
-                .why("it was written on a machine that counts bytes the other way round")
+                .why("it was written on a big-endian machine")
                 .remedy("load it in Python on this machine and save it again"));
         }
     }
@@ -143,32 +145,26 @@ fn check_kind(file: &MappedFile, archive: &mut Archive, folder: &str) -> Outcome
 }
 
 /// Where the bytes of a member lie, and its index.
-fn member(
-    file: &MappedFile,
-    archive: &mut Archive,
-    name: &str,
-) -> Outcome<(std::ops::Range<usize>, usize)> {
-    let index = archive.index_for_name(name).ok_or_else(|| {
+fn member(archive: &mut Archive, name: &str) -> Outcome<(std::ops::Range<usize>, usize)> {
+    let index = archive.index_of(name).ok_or_else(|| {
         Failure::new(format!("the archive has no member \"{name}\""))
             .why("the file is damaged or forged")
             .remedy("write the file again, with torch.save")
     })?;
-    let read = || {
-        let member = archive.by_index(index).map_err(|error| npz::broken(&error, WRITTEN_WITH))?;
-        if member.compression() != CompressionMethod::Stored {
+    let mut read = || {
+        let member = archive.member(index)?;
+        if !member.is_stored() {
             return Err(Failure::new("it is compressed")
                 .why("PyTorch stores members as they are")
                 .remedy("write the file again, with torch.save"));
         }
-        npz::stored_bytes(&member, file, WRITTEN_WITH)
+        member.stored_bytes()
     };
-    let mut read = read;
     let place = read().map_err(|failure| failure.within(&format!("the member \"{name}\"")))?;
     Ok((place, index))
 }
 
 fn array(
-    file: &MappedFile,
     archive: &mut Archive,
     folder: &str,
     (heap, tensor): (&Heap<'_>, usize),
@@ -176,7 +172,7 @@ fn array(
 ) -> Outcome<Array> {
     let rebuilt = &heap.tensors[tensor];
     let storage = heap.storages[rebuilt.storage];
-    let (place, index) = member(file, archive, &format!("{folder}data/{}", storage.key))?;
+    let (place, index) = member(archive, &format!("{folder}data/{}", storage.key))?;
     if place.len() != storage.size {
         return Err(Failure::new(format!(
             "the storage \"{}\" is said to have {} bytes, and has {}",

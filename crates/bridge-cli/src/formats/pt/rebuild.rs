@@ -7,7 +7,7 @@ use super::heap::{Heap, Rebuilt, Storage, Value};
 use crate::failure::{Failure, Outcome};
 
 pub(super) const SAVE_A_STATE_DICTIONARY: &str =
-    "save tensors alone: torch.save(model.state_dict(), path)";
+    "save only the tensors: torch.save(model.state_dict(), path)";
 
 const REBUILD: &str = "torch._utils";
 
@@ -25,7 +25,7 @@ pub(super) fn check_global(module: &str, name: &str) -> Outcome<()> {
         return Ok(());
     }
     Err(Failure::new(format!("the file asks for {module}.{name}"))
-        .why("it holds more than plain tensors, and what that would run or make is refused")
+        .why("only plain tensors are read, and nothing in a pickle is run")
         .remedy(SAVE_A_STATE_DICTIONARY))
 }
 
@@ -46,7 +46,7 @@ pub(super) fn storage<'a>(heap: &Heap<'a>, id: Value<'a>) -> Outcome<Storage<'a>
     let data_type = match (*module, *class) {
         ("torch.storage", "UntypedStorage") => None,
         ("torch", class) => data_types::of_storage(class),
-        _ => return Err(forged("the class of a storage is none")),
+        _ => return Err(forged("a storage has an unknown class")),
     };
     let count = usize::try_from(*count).map_err(|_| forged("a storage has a negative length"))?;
     let size = data_type.map_or(Some(count), |data_type| data_type.bytes_for(count));
@@ -61,7 +61,7 @@ pub(super) fn call<'a>(
     arguments: Value<'a>,
 ) -> Outcome<Value<'a>> {
     let Value::Global(module, name) = function else {
-        return Err(forged("it calls what is no function"));
+        return Err(forged("it calls something that is not a function"));
     };
     let arguments = heap.tuple(arguments).ok_or_else(|| forged("a call has no arguments"))?;
     match (module, name, arguments) {
@@ -112,10 +112,10 @@ fn rebuild(
             .remedy("save tensor.resolve_conj().resolve_neg()"));
     }
     let numbers = |value| -> Outcome<Vec<i64>> {
-        let items = heap.tuple(value).ok_or_else(|| forged("a shape is no tuple"))?;
+        let items = heap.tuple(value).ok_or_else(|| forged("a shape is not a tuple"))?;
         let numbers = items.iter().map(|item| match item {
             Value::Int(number) => Ok(*number),
-            _ => Err(forged("a shape has parts that are no numbers")),
+            _ => Err(forged("a shape contains something other than integers")),
         });
         numbers.collect()
     };
@@ -124,7 +124,7 @@ fn rebuild(
     let strides: Result<Vec<isize>, _> =
         numbers(strides)?.into_iter().map(isize::try_from).collect();
     let Value::Int(offset) = offset else {
-        return Err(forged("the offset of a tensor is no number"));
+        return Err(forged("the offset of a tensor is not an integer"));
     };
     let offset = usize::try_from(offset).map_err(|_| negative())?;
     let offset = data_type.bytes_for(offset).ok_or_else(negative)?;

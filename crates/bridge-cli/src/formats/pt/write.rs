@@ -1,17 +1,55 @@
 //! Writes what `torch.load` reads.
 
+use std::fs::File;
+
 use super::data_types;
+use super::names::{BYTE_ORDER, PICKLE, VERSION};
 use crate::failure::{Failure, Outcome};
-use crate::formats::Outgoing;
+use crate::formats::array_writer::ArrayWriter;
+use crate::formats::arrays::Outgoing;
+use crate::formats::zip_archive::ArchiveWriter;
 
-/// Members of the archive, in its folder.
-pub(in crate::formats) const PICKLE: &str = "data.pkl";
-pub(in crate::formats) const BYTE_ORDER: &str = "byteorder";
-pub(in crate::formats) const VERSION: &str = "version";
+/// Writes a member for the pickle and for each storage, all in one folder.
+pub(in crate::formats) struct Writer {
+    archive: ArchiveWriter,
+    /// How many storages have been begun.
+    begun: usize,
+}
 
-/// The member that the elements of the tensor with this index are in.
-pub(in crate::formats) fn storage_name(index: usize) -> String {
-    format!("data/{index}")
+impl Writer {
+    /// Writes the pickle first.
+    pub(in crate::formats) fn new(file: File, pickle: &[u8]) -> Outcome<Self> {
+        let mut writer = Self { archive: ArchiveWriter::new(file), begun: 0 };
+        writer.write_member(PICKLE, pickle)?;
+        Ok(writer)
+    }
+
+    fn start_member(&mut self, name: &str, length: u64) -> Outcome<()> {
+        self.archive.start_member(format!("archive/{name}"), length)
+    }
+
+    fn write_member(&mut self, name: &str, bytes: &[u8]) -> Outcome<()> {
+        self.start_member(name, bytes.len() as u64)?;
+        self.archive.write(bytes)
+    }
+}
+
+impl ArrayWriter for Writer {
+    fn begin(&mut self, array: &Outgoing) -> Outcome<()> {
+        let name = format!("data/{}", self.begun);
+        self.begun += 1;
+        self.start_member(&name, array.bytes()?)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Outcome<()> {
+        self.archive.write(bytes)
+    }
+
+    fn finish(mut self: Box<Self>) -> Outcome<File> {
+        self.write_member(BYTE_ORDER, b"little")?;
+        self.write_member(VERSION, b"3\n")?;
+        self.archive.finish()
+    }
 }
 
 /// The pickle of a dictionary of tensors, or of the one tensor `alone`; the storage of each is

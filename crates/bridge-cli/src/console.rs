@@ -1,0 +1,157 @@
+//! The streams that a run writes to.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use comfy_table::{Cell, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+/// The two streams that a run writes to: one for what was asked for, one for errors.
+#[derive(Debug)]
+pub struct Console<'a> {
+    output: Output<'a>,
+    errors: Output<'a>,
+}
+
+/// A stream to write to, and whether it is a terminal.
+pub struct Output<'a> {
+    writer: Box<dyn Write + 'a>,
+    is_coloured: bool,
+    /// What tables have to fit into.
+    columns: Option<u16>,
+    /// Whether a progress bar can be drawn: on the process's own standard error.
+    shows_progress: bool,
+}
+
+impl<'a> Output<'a> {
+    /// A stream that is no terminal: without colours, and tables are as wide as they need to be.
+    pub fn plain(writer: impl Write + 'a) -> Self {
+        Self { writer: Box::new(writer), is_coloured: false, columns: None, shows_progress: false }
+    }
+
+    /// A terminal that understands ANSI's escape codes for colours and is `columns` letters wide.
+    pub fn terminal(writer: impl Write + 'a, columns: u16) -> Self {
+        Self { is_coloured: true, columns: Some(columns), ..Self::plain(writer) }
+    }
+
+    /// Standard output of the process, which may be a terminal. Colours heed `NO_COLOR`,
+    /// `CLICOLOR` and `CLICOLOR_FORCE`.
+    pub fn stdout() -> Self {
+        Self {
+            is_coloured: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            columns: Table::new().width(),
+            ..Self::plain(anstream::stdout())
+        }
+    }
+
+    /// Standard error of the process, as [`stdout`](Self::stdout). On a terminal, long conversions
+    /// draw a progress bar there.
+    pub fn stderr() -> Self {
+        Self {
+            is_coloured: AutoStream::choice(&io::stderr()) != ColorChoice::Never,
+            shows_progress: io::stderr().is_terminal(),
+            ..Self::plain(anstream::stderr())
+        }
+    }
+}
+
+impl fmt::Debug for Output<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("is_coloured", &self.is_coloured)
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Console<'a> {
+    /// A console of these streams.
+    pub fn new(output: Output<'a>, errors: Output<'a>) -> Self {
+        Self { output, errors }
+    }
+
+    /// The standard streams of the process.
+    pub fn of_process() -> Self {
+        Self::new(Output::stdout(), Output::stderr())
+    }
+}
+
+impl Console<'_> {
+    /// Writes text and a line break to the output. A closed pipe is not an error: its reader has what it
+    /// wanted.
+    pub(crate) fn print(&mut self, text: &str) -> Outcome<()> {
+        let stream = &mut self.output.writer;
+        let written = writeln!(stream, "{text}").and_then(|()| stream.flush());
+        match written {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::new("standard output cannot be written").why(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a value as JSON, in one line.
+    pub(crate) fn print_json(&mut self, value: &impl Serialize) -> Outcome<()> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Failure::new("the report cannot be written as JSON").why(error))?;
+        self.print(&text)
+    }
+
+    /// Writes what the parser of the command line answers: help, the version, or what is wrong.
+    pub(crate) fn print_usage(&mut self, answer: &clap::Error) -> Outcome<Exit> {
+        let is_wrong = answer.use_stderr();
+        let stream = if is_wrong { &self.errors } else { &self.output };
+        let text = answer.render();
+        let text = if stream.is_coloured { text.ansi().to_string() } else { text.to_string() };
+        let text = text.trim_end();
+        if is_wrong {
+            self.print_error(text);
+            return Ok(Exit::WrongUsage);
+        }
+        self.print(text)?;
+        Ok(Exit::Done)
+    }
+
+    /// Writes what went wrong to the error stream.
+    pub(crate) fn print_failure(&mut self, failure: &Failure) {
+        let text = failure.show(self.errors.is_coloured);
+        self.print_error(&text);
+    }
+
+    fn print_error(&mut self, text: &str) {
+        // Where nobody reads the error stream, nobody can be told.
+        let stream = &mut self.errors.writer;
+        let _ = writeln!(stream, "{text}").and_then(|()| stream.flush());
+    }
+
+    /// Whether a progress bar can be drawn.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.errors.shows_progress
+    }
+
+    /// A table with a header, for the output. Markdown is the same everywhere; other tables fit the
+    /// terminal.
+    pub(crate) fn table(&self, markdown: bool, header: &[&str]) -> Table {
+        let mut table = Table::new();
+        // What the process's own standard output is says nothing of the stream written to.
+        table.force_no_tty();
+        if markdown {
+            table.load_style(presets::ASCII_MARKDOWN);
+        } else {
+            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            if let Some(columns) = self.output.columns {
+                table.set_width(columns);
+            }
+            if self.output.is_coloured {
+                table.enforce_styling();
+            }
+        }
+        table.set_header(header.iter().map(Cell::new));
+        table
+    }
+}

@@ -1,0 +1,38 @@
+//! How a run ended.
+
+use std::process::{ExitCode, Termination};
+
+/// How a run ended, and with which exit code. `main` can return it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Exit {
+    /// All was done: exit code 0.
+    Done,
+    /// The command line was right and the work failed: exit code 1.
+    Failed,
+    /// The command line asks for what cannot be: exit code 2.
+    WrongUsage,
+}
+
+impl Exit {
+    /// The exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::WrongUsage => 2,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+impl Termination for Exit {
+    fn report(self) -> ExitCode {
+        self.into()
+    }
+}

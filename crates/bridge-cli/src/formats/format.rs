@@ -1,0 +1,162 @@
+//! The formats, and which of their modules does what.
+
+use std::fs::File;
+use std::path::Path;
+
+use arraybridge::{DataType, Layout};
+
+use super::array_writer::ArrayWriter;
+use super::arrays::{Order, Outgoing};
+use super::listing::{Listing, Notes};
+use super::mapped_file::MappedFile;
+use super::{npy, npz, pt, safetensors};
+use crate::failure::{Failure, Outcome};
+
+/// A kind of array file, known by the extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// One array without a name: NumPy's `save`.
+    Npy,
+    /// Named arrays in a zip archive: NumPy's `savez` and `savez_compressed`.
+    Npz,
+    /// Named arrays after a JSON header.
+    Safetensors,
+    /// A state dictionary or one tensor: PyTorch's `save`.
+    Pt,
+}
+
+/// The extensions, for advice.
+const NAMES: &str = if cfg!(feature = "pt") {
+    ".npy, .npz, .safetensors or .pt"
+} else {
+    ".npy, .npz or .safetensors"
+};
+
+impl Format {
+    /// The format that the extension stands for, in any case of letters.
+    pub(crate) fn of(path: &Path) -> Outcome<Self> {
+        let extension =
+            path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("npy") => Ok(Self::Npy),
+            Some("npz") => Ok(Self::Npz),
+            Some("safetensors") => Ok(Self::Safetensors),
+            Some("pt" | "pth") if cfg!(feature = "pt") => Ok(Self::Pt),
+            Some(extension @ ("pt" | "pth")) => {
+                Err(Failure::usage(format!("{} has the extension .{extension}", path.display()))
+                    .why("this program was built without the feature pt, which reads and writes it")
+                    .remedy(
+                        "build it with --features pt, or name an .npy, .npz or .safetensors file",
+                    ))
+            }
+            other => Err(Failure::usage(match other {
+                Some(extension) => {
+                    format!("{} has the unknown extension .{extension}", path.display())
+                }
+                None => format!("{} has no extension", path.display()),
+            })
+            .why("the extension says which format a file has")
+            .remedy(format!("name the file {NAMES}"))),
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Npy => ".npy",
+            Self::Npz => ".npz",
+            Self::Safetensors => ".safetensors",
+            Self::Pt => ".pt",
+        }
+    }
+
+    fn data_types(self) -> &'static [DataType] {
+        match self {
+            Self::Npy | Self::Npz => npy::DATA_TYPES,
+            Self::Safetensors => safetensors::DATA_TYPES,
+            Self::Pt => pt::DATA_TYPES,
+        }
+    }
+
+    /// Fails where the format cannot store elements of this type.
+    pub(crate) fn check_data_type(self, data_type: DataType) -> Outcome<()> {
+        let offered = self.data_types();
+        if offered.contains(&data_type) {
+            return Ok(());
+        }
+        let elsewhere = [Self::Npy, Self::Safetensors]
+            .into_iter()
+            .find(|format| format.data_types().contains(&data_type));
+        let cast = data_type
+            .narrowest_holding(offered)
+            .map(|wider| format!("cast with --dtype {wider}, which holds every value"));
+        let remedy = match (cast, elsewhere) {
+            (Some(cast), Some(other)) => {
+                format!("{cast}, or write to a {} file", other.extension())
+            }
+            (Some(cast), None) => cast,
+            (None, Some(other)) => format!("write to a {} file", other.extension()),
+            (None, None) => "cast to another type with --dtype".to_owned(),
+        };
+        Err(Failure::new(format!("elements of {data_type}"))
+            .why(format!("{} files cannot store {data_type}", self.extension()))
+            .remedy(remedy))
+    }
+
+    /// Fails where a file of this format cannot have an array of this name.
+    pub(super) fn check_name(self, name: &str) -> Outcome<()> {
+        let why = match self {
+            Self::Npy | Self::Pt => None,
+            Self::Npz => npz::forbids_name(name),
+            Self::Safetensors => safetensors::forbids_name(name),
+        };
+        why.map_or(Ok(()), |why| {
+            Err(Failure::new(format!("an array named \"{name}\""))
+                .why(why)
+                .remedy("give it another name"))
+        })
+    }
+
+    /// Reads the headers of a file; the array of one that gives it no name is called `stem`.
+    pub(super) fn read(self, file: &MappedFile, stem: &str) -> Outcome<Listing> {
+        match self {
+            Self::Npy => npy::read(file, stem),
+            Self::Npz => npz::read(file),
+            Self::Safetensors => safetensors::read(file),
+            Self::Pt => pt::read(file, stem),
+        }
+    }
+
+    /// What a file of these arrays begins with, and brings them into the order it has them in; `alone`
+    /// is one array that has no name, for formats that hold one so or several with names.
+    pub(super) fn header(
+        self,
+        arrays: &mut [Outgoing],
+        notes: Option<&Notes>,
+        alone: bool,
+    ) -> Outcome<Vec<u8>> {
+        match self {
+            Self::Npy | Self::Npz => Ok(Vec::new()),
+            Self::Safetensors => safetensors::header(arrays, notes),
+            Self::Pt => pt::pickle_of(arrays, alone),
+        }
+    }
+
+    /// What writes the arrays behind such a header.
+    pub(super) fn writer(self, file: File, header: &[u8]) -> Outcome<Box<dyn ArrayWriter>> {
+        Ok(match self {
+            Self::Npy => Box::new(npy::Writer::new(file)),
+            Self::Npz => Box::new(npz::Writer::new(file)),
+            Self::Safetensors => Box::new(safetensors::Writer::new(file, header)?),
+            Self::Pt => Box::new(pt::Writer::new(file, header)?),
+        })
+    }
+
+    /// The order in which an array of this layout is written: column-major arrays stay so where
+    /// the format can say it.
+    pub(crate) fn order_for(self, layout: &Layout) -> Order {
+        match self {
+            Self::Npy | Self::Npz if !layout.is_row_major() => Order::ColumnMajor,
+            _ => Order::RowMajor,
+        }
+    }
+}

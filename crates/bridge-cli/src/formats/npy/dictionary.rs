@@ -1,0 +1,172 @@
+//! The header of an `.npy` file: a Python dictionary.
+//!
+//! It is read by a strict parser of its own: the three keys that NumPy writes, without recursion and
+//! without allocating what the header claims. A parser for all of Python's literals would let a forged
+//! header exhaust the stack.
+
+use crate::failure::{Failure, Outcome};
+
+/// The element type as it is written in the header.
+#[derive(Debug)]
+pub(super) enum Descr {
+    Plain(String),
+    Structured,
+}
+
+/// What the dictionary declares.
+#[derive(Debug)]
+pub(super) struct Declared {
+    pub(super) descr: Descr,
+    pub(super) fortran_order: bool,
+    pub(super) shape: Vec<usize>,
+}
+
+/// Reads the text of a header.
+pub(super) fn parse(text: &[u8]) -> Outcome<Declared> {
+    Parser { text, at: 0 }.dictionary()
+}
+
+/// Reads the dictionary from left to right.
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl Parser<'_> {
+    fn dictionary(mut self) -> Outcome<Declared> {
+        let (mut descr, mut fortran_order, mut shape) = (None, None, None);
+        self.expect(b'{')?;
+        while self.peek() != Some(b'}') {
+            let key = self.string()?;
+            self.expect(b':')?;
+            let repeated = match key.as_str() {
+                "descr" => descr.replace(self.descr()?).is_some(),
+                "fortran_order" => fortran_order.replace(self.boolean()?).is_some(),
+                "shape" => shape.replace(self.shape()?).is_some(),
+                _ => return Err(self.broken(&format!("it has the unknown key '{key}'"))),
+            };
+            if repeated {
+                return Err(self.broken(&format!("it has '{key}' twice")));
+            }
+            // Nothing after a structured type needs to be understood.
+            if matches!(descr, Some(Descr::Structured)) {
+                return Ok(Declared {
+                    descr: Descr::Structured,
+                    fortran_order: false,
+                    shape: Vec::new(),
+                });
+            }
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {}
+                _ => return Err(self.broken("a comma or a brace should follow")),
+            }
+        }
+        self.at += 1;
+        if self.peek().is_some() {
+            return Err(self.broken("something follows the dictionary"));
+        }
+        match (descr, fortran_order, shape) {
+            (Some(descr), Some(fortran_order), Some(shape)) => {
+                Ok(Declared { descr, fortran_order, shape })
+            }
+            _ => Err(self.broken("'descr', 'fortran_order' or 'shape' is missing")),
+        }
+    }
+
+    /// The next byte that is no space, not yet taken.
+    fn peek(&mut self) -> Option<u8> {
+        while let Some(&byte) = self.text.get(self.at) {
+            if !byte.is_ascii_whitespace() {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    fn expect(&mut self, wanted: u8) -> Outcome<()> {
+        if self.peek() == Some(wanted) {
+            self.at += 1;
+            return Ok(());
+        }
+        Err(self.broken(&format!("there should be '{}'", char::from(wanted))))
+    }
+
+    fn string(&mut self) -> Outcome<String> {
+        let Some(quote @ (b'\'' | b'"')) = self.peek() else {
+            return Err(self.broken("there should be a string"));
+        };
+        self.at += 1;
+        let rest = &self.text[self.at..];
+        let Some(length) = rest.iter().position(|&byte| byte == quote) else {
+            return Err(self.broken("a string does not end"));
+        };
+        self.at += length + 1;
+        Ok(String::from_utf8_lossy(&rest[..length]).into_owned())
+    }
+
+    fn descr(&mut self) -> Outcome<Descr> {
+        match self.peek() {
+            Some(b'[' | b'(') => Ok(Descr::Structured),
+            _ => self.string().map(Descr::Plain),
+        }
+    }
+
+    fn boolean(&mut self) -> Outcome<bool> {
+        self.peek();
+        for (word, value) in [(&b"True"[..], true), (b"False", false)] {
+            if self.text[self.at..].starts_with(word) {
+                self.at += word.len();
+                return Ok(value);
+            }
+        }
+        Err(self.broken("there should be True or False"))
+    }
+
+    fn shape(&mut self) -> Outcome<Vec<usize>> {
+        self.expect(b'(')?;
+        let mut shape = Vec::new();
+        while self.peek() != Some(b')') {
+            if shape.len() == arraybridge::MAX_RANK {
+                return Err(self.broken(&format!(
+                    "the shape has more than {} extents",
+                    arraybridge::MAX_RANK
+                )));
+            }
+            shape.push(self.extent()?);
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b')') => {}
+                _ => return Err(self.broken("a comma or a parenthesis should follow")),
+            }
+        }
+        self.at += 1;
+        Ok(shape)
+    }
+
+    fn extent(&mut self) -> Outcome<usize> {
+        let negative = self.peek() == Some(b'-');
+        let digits = self.at + usize::from(negative);
+        let length = self.text[digits..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let number = String::from_utf8_lossy(&self.text[self.at..digits + length]).into_owned();
+        if length == 0 {
+            return Err(self.broken("there should be an extent"));
+        }
+        if negative {
+            return Err(self.broken(&format!("the extent {number} is negative")));
+        }
+        self.at = digits + length;
+        // NumPy under Python 2 wrote long integers with an L.
+        if self.text.get(self.at) == Some(&b'L') {
+            self.at += 1;
+        }
+        number.parse().map_err(|_| self.broken(&format!("the extent {number} is beyond 64 bits")))
+    }
+
+    fn broken(&self, what: &str) -> Failure {
+        Failure::new(format!("the header is broken at its byte {}: {what}", self.at))
+            .why("it should be as in {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }")
+            .remedy("write the file again, with numpy.save")
+    }
+}

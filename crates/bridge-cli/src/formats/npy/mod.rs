@@ -1,0 +1,274 @@
+//! `.npy`: a header that is a Python dictionary, then the elements.
+
+mod data_types;
+mod dictionary;
+
+use std::fs::File;
+use std::io::Write;
+
+use arraybridge::{DataType, Layout, TensorSpec};
+
+use self::data_types::{data_type_of, descr_of};
+use super::array_writer::{ArrayWriter, not_written};
+use super::arrays::{Array, Order, Outgoing, Place};
+use super::listing::Listing;
+use super::mapped_file::MappedFile;
+use crate::failure::{Failure, Outcome};
+
+pub(super) use self::data_types::DATA_TYPES;
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// The elements start at a multiple of this, as NumPy writes them.
+const ALIGNMENT: usize = 64;
+
+/// No header of a plain array is near this long; NumPy itself trusts 10 000 bytes.
+const LONGEST_HEADER: usize = 1 << 20;
+
+/// Reads the header of a file, whose array is called `stem`.
+pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
+    let header = read_header(file.bytes())?;
+    let found = file.bytes().len() - header.length;
+    if found != header.data_length {
+        let (why, remedy) = if found < header.data_length {
+            ("the file is cut short, or its header forged", "write the file again")
+        } else {
+            (
+                "what follows the array would be lost",
+                "save one array a file, or several with numpy.savez",
+            )
+        };
+        return Err(Failure::new(format!(
+            "the header declares {} bytes of elements, and {found} follow it",
+            header.data_length
+        ))
+        .why(why)
+        .remedy(remedy));
+    }
+    let place = Place::Mapped { start: header.length };
+    let array = Array { name: stem.to_owned(), spec: header.spec, place };
+    Ok(Listing { arrays: vec![array], nameless: true, ..Listing::default() })
+}
+
+/// What the header of an `.npy` file says.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) spec: TensorSpec,
+    /// Bytes before the first element.
+    pub(super) length: usize,
+    /// Bytes of all elements.
+    pub(super) data_length: usize,
+}
+
+/// How many bytes the header takes, of which `start` are the first 12.
+pub(super) fn header_length(start: &[u8]) -> Outcome<usize> {
+    let broken = |found: String| {
+        Failure::new(found)
+            .why("an .npy file starts with \\x93NUMPY, a version and the length of its header")
+            .remedy("write the file again, with numpy.save")
+    };
+    if !start.starts_with(MAGIC) {
+        return Err(broken("the file does not start as an .npy file".to_owned()));
+    }
+    let cut_off = || broken("the file ends within its header".to_owned());
+    let field = |at: std::ops::Range<usize>| start.get(at).ok_or_else(cut_off);
+    let little_endian = |bytes: &[u8]| {
+        bytes.iter().rev().fold(0_usize, |value, &byte| value << 8 | usize::from(byte))
+    };
+    let (before, text) = match field(6..8)? {
+        [1, 0] => (10, little_endian(field(8..10)?)),
+        [2 | 3, 0] => (12, little_endian(field(8..12)?)),
+        version => {
+            return Err(broken(format!(
+                "the file is of version {}.{} of the format; there are 1.0, 2.0 and 3.0",
+                version[0], version[1]
+            )));
+        }
+    };
+    if text > LONGEST_HEADER {
+        return Err(broken(format!(
+            "the header claims to be {text} bytes long; that of an array is shorter than \
+             {LONGEST_HEADER}"
+        )));
+    }
+    Ok(before + text)
+}
+
+/// Reads the header at the start of `bytes`.
+pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
+    let length = header_length(bytes)?;
+    let Some(header) = bytes.get(..length) else {
+        return Err(Failure::new(format!(
+            "the header claims to be {length} bytes long, and the file has {}",
+            bytes.len()
+        ))
+        .why("the file is cut short, or its header forged")
+        .remedy("write the file again, with numpy.save"));
+    };
+    let before = if header[6] == 1 { 10 } else { 12 };
+    let declared = dictionary::parse(&header[before..])?;
+    let data_type = data_type_of(&declared.descr)?;
+    let layout = if declared.fortran_order {
+        Layout::column_major(&declared.shape)
+    } else {
+        Layout::row_major(&declared.shape)
+    };
+    let sized = layout.and_then(|layout| {
+        let bytes = layout.compact_bytes(data_type)?;
+        layout.span(data_type)?;
+        Ok((layout, bytes))
+    });
+    let (layout, data_length) = sized.map_err(|error| {
+        Failure::new(format!("the header declares the shape {:?}", declared.shape))
+            .why(error)
+            .remedy("the header is forged or damaged: write the file again")
+    })?;
+    Ok(Header { spec: TensorSpec { data_type, layout }, length, data_length })
+}
+
+/// The header of an array, padded so that the elements are aligned.
+pub(super) fn header(data_type: DataType, shape: &[usize], order: Order) -> Outcome<Vec<u8>> {
+    let fortran_order = match order {
+        Order::RowMajor => "False",
+        Order::ColumnMajor => "True",
+    };
+    let mut extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    if shape.len() != 1 {
+        extents.truncate(extents.len().saturating_sub(2));
+    } else {
+        extents.truncate(extents.len() - 1);
+    }
+    let descr = descr_of(data_type)?;
+    let text =
+        format!("{{'descr': '{descr}', 'fortran_order': {fortran_order}, 'shape': ({extents}), }}");
+    let unpadded = MAGIC.len() + 4 + text.len() + 1;
+    let padding = unpadded.next_multiple_of(ALIGNMENT) - unpadded;
+    let length = u16::try_from(text.len() + padding + 1).map_err(|_| {
+        Failure::new(format!("the shape {shape:?} makes the header too long for .npy"))
+    })?;
+    let mut header = MAGIC.to_vec();
+    header.extend([1, 0]);
+    header.extend(length.to_le_bytes());
+    header.extend(text.bytes());
+    header.resize(header.len() + padding, b' ');
+    header.push(b'\n');
+    Ok(header)
+}
+
+/// Writes one array.
+pub(super) struct Writer(File);
+
+impl Writer {
+    pub(super) fn new(file: File) -> Self {
+        Self(file)
+    }
+}
+
+impl ArrayWriter for Writer {
+    fn begin(&mut self, array: &Outgoing) -> Outcome<()> {
+        let header = header(array.data_type, &array.shape, array.order)?;
+        self.write(&header)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Outcome<()> {
+        self.0.write_all(bytes).map_err(not_written)
+    }
+
+    fn finish(self: Box<Self>) -> Outcome<File> {
+        Ok(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Outcome<Header> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend([1, 0]);
+        bytes.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
+        bytes.extend(text.bytes());
+        read_header(&bytes)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for &data_type in DATA_TYPES {
+            for shape in [&[][..], &[3], &[0], &[2, 3], &[1, 2, 3, 4]] {
+                for order in [Order::RowMajor, Order::ColumnMajor] {
+                    let bytes = header(data_type, shape, order).unwrap();
+                    assert!(bytes.len().is_multiple_of(ALIGNMENT));
+                    let read = read_header(&bytes).unwrap();
+                    assert_eq!(read.spec.data_type, data_type);
+                    assert_eq!(read.spec.layout.shape(), shape);
+                    assert_eq!(read.length, bytes.len());
+                    match order {
+                        Order::RowMajor => assert!(read.spec.layout.is_row_major()),
+                        Order::ColumnMajor => assert!(read.spec.layout.is_column_major()),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_header_is_numpys() {
+        let bytes = header(DataType::F32, &[3], Order::RowMajor).unwrap();
+        let text = String::from_utf8_lossy(&bytes[10..]).into_owned();
+        assert_eq!(text.trim_end(), "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }");
+        assert_eq!(bytes.len(), 128);
+    }
+
+    #[test]
+    fn other_spellings_are_read() {
+        for text in [
+            "{\"shape\":(2L,3L),\"descr\":\"=f8\",\"fortran_order\":True}",
+            " { 'shape' : ( 2 , 3 , ) , 'descr':'f8','fortran_order':False , } \n",
+        ] {
+            assert_eq!(parse(text).unwrap().spec.layout.shape(), [2, 3], "{text}");
+        }
+    }
+
+    #[test]
+    fn broken_dictionaries_are_refused() {
+        for text in [
+            "",
+            "{",
+            "{}",
+            "{'descr'",
+            "{'descr': '<f4', 'fortran_order': False}",
+            "{'descr': '<f4', 'fortran_order': Maybe, 'shape': ()}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -3)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2 3)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296, 16)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x",
+            "{'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': (2,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_element_types_are_refused_with_advice() {
+        for (descr, says) in [
+            ("'|O'", "pickle"),
+            ("'<U8'", "text"),
+            ("'|S3'", "text"),
+            ("'<M8[ns]'", "dates"),
+            ("'|V2'", "bfloat16"),
+            ("'>f4'", "newbyteorder"),
+            ("'<f16'", "precision"),
+            ("[('a', '<f4')]", "structured"),
+            ("'<i3'", "does not know"),
+            ("''", "does not know"),
+        ] {
+            let text = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': (2,), }}");
+            let said = format!("{:?}", parse(&text).unwrap_err());
+            assert!(said.contains(says), "{descr}: {said}");
+        }
+        let one_byte = "{'descr': '>u1', 'fortran_order': False, 'shape': (2,), }";
+        assert_eq!(parse(one_byte).unwrap().spec.data_type, DataType::U8);
+    }
+}

@@ -1,0 +1,5 @@
+//! Members of the archive, by their names in its folder.
+
+pub(super) const PICKLE: &str = "data.pkl";
+pub(super) const BYTE_ORDER: &str = "byteorder";
+pub(super) const VERSION: &str = "version";

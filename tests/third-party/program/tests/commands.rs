@@ -1,0 +1,48 @@
+//! What the program knows of the backends that it links.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn run(args: &[&str]) -> (Option<i32>, Value) {
+    let output = Command::new(env!("CARGO_BIN_EXE_arraybridge")).args(args).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let json = serde_json::from_slice(&output.stdout);
+    (output.status.code(), json.unwrap_or_else(|error| panic!("{args:?}: {error}: {errors}")))
+}
+
+#[test]
+fn doctor_lists_both_backends() {
+    let (code, found) = run(&["doctor", "--json"]);
+    assert_eq!(code, Some(0));
+    let backends = found["backends"].as_array().unwrap();
+    let names: Vec<_> = backends.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["nalgebra", "arrow"]);
+    assert!(backends.iter().all(|one| one["status"] == "ready"), "{found}");
+}
+
+#[test]
+fn matrix_verifies_every_pair() {
+    for dtype in ["float64", "float32", "float16", "int8", "uint64"] {
+        let (code, matrix) = run(&["matrix", "--json", "--dtype", dtype, "--size", "6000"]);
+        let cells = matrix["cells"].as_array().unwrap();
+        assert_eq!(cells.len(), 4, "{dtype}");
+        for cell in cells {
+            assert_eq!(cell["status"], "verified", "{cell}");
+        }
+        assert_eq!(code, Some(0), "{dtype}");
+    }
+}
+
+#[test]
+fn a_type_that_arrow_lacks_is_not_applicable() {
+    let (code, matrix) = run(&["matrix", "--json", "--dtype", "bfloat16"]);
+    for cell in matrix["cells"].as_array().unwrap() {
+        let both_have_it = cell["source"] == "nalgebra" && cell["target"] == "nalgebra";
+        let wanted = if both_have_it { "verified" } else { "not applicable" };
+        assert_eq!(cell["status"], wanted, "{cell}");
+        let reason = cell["reason"].as_str().unwrap_or_default();
+        assert!(both_have_it || reason.contains("arrow has no bfloat16"), "{cell}");
+    }
+    assert_eq!(code, Some(0));
+}
