@@ -29,12 +29,8 @@ const REGISTRATION: Registration = Registration::backend(&Nalgebra);
 
 bridge_core::inventory::submit! { REGISTRATION }
 
-static DESCRIPTOR: Descriptor = Descriptor {
-    name: "nalgebra",
-    aliases: &["na"],
-    framework: "nalgebra 0.34",
-    priority: 50,
-};
+static DESCRIPTOR: Descriptor =
+    Descriptor { name: "nalgebra", aliases: &["na"], framework: "nalgebra 0.34", priority: 50 };
 
 /// Array types of each element type, those for conversions by name first.
 macro_rules! native_types {

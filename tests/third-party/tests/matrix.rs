@@ -9,7 +9,11 @@ use bridge_testkit::samples::{Arrangement, Backing};
 /// What is linked, and a device, so that there is more than one.
 fn registry() -> Registry {
     let linked = bridge_core::inventory::iter::<Registration>.into_iter().copied();
-    Registry::new(linked.chain([Registration::backend(&FakeAccelerator), Registration::runtime(&FakeAccelerator), Registration::allocator(&FakeAccelerator)]))
+    Registry::new(linked.chain([
+        Registration::backend(&FakeAccelerator),
+        Registration::runtime(&FakeAccelerator),
+        Registration::allocator(&FakeAccelerator),
+    ]))
 }
 
 #[test]

@@ -38,13 +38,8 @@ const REGISTRATION: Registration = Registration::backend(&Arrow);
 
 bridge_core::inventory::submit! { REGISTRATION }
 
-static DESCRIPTOR: Descriptor = Descriptor {
-    name: "arrow",
-    aliases: &["arrow-rs"],
-    framework: "arrow-array 60",
-    priority: 40,
-    device_kinds: &[DeviceKind::Cpu],
-};
+static DESCRIPTOR: Descriptor =
+    Descriptor { name: "arrow", aliases: &["arrow-rs"], framework: "arrow-array 60", priority: 40 };
 
 /// Fixed-size lists first: conversions by name make one of a matrix.
 static NATIVE_TYPES: &[NativeType] = &[

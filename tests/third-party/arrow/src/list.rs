@@ -16,8 +16,8 @@ use crate::number::{DATA_TYPES, flat, numbers_of};
 impl NativeArray<Arrow> for FixedSizeListArray {
     const ACCEPTS: Accepts = Accepts::host(DATA_TYPES).ranks(2, 2).layout(LayoutRule::RowMajor);
 
-    fn backend() -> &'static Arrow {
-        &Arrow
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Arrow)
     }
 
     fn describe(&self) -> Result<Description> {

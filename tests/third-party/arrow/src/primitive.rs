@@ -14,8 +14,8 @@ impl<T: Number> NativeArray<Arrow> for PrimitiveArray<T> {
         .ranks(1, 1)
         .layout(LayoutRule::RowMajor);
 
-    fn backend() -> &'static Arrow {
-        &Arrow
+    fn descriptor() -> &'static bridge_core::Descriptor {
+        bridge_core::Backend::descriptor(&Arrow)
     }
 
     fn describe(&self) -> Result<Description> {

@@ -6,9 +6,8 @@ use arrow_array::types::{Float64Type, Int32Type};
 use arrow_array::{Array as _, FixedSizeListArray, Float64Array, Int32Array, StringArray};
 use arrow_schema::{DataType as ArrowType, Field};
 use bridge_arrow as _; // registers the backend
-use bridge_core::{
-    Access, Array, Convert, Copy, DataType, Error, ManagedTensor, Options, Registry,
-};
+use bridge_convert::Convert;
+use bridge_core::{Access, Array, CopyPolicy, DataType, Error, ManagedTensor, Options, Registry};
 use bridge_testkit as _; // brings the host tools along
 
 fn rows() -> ManagedTensor {
@@ -115,5 +114,5 @@ fn by_name_a_matrix_becomes_a_list() {
 }
 
 fn never() -> Options {
-    Options::default().copy(Copy::Never)
+    Options::default().copy(CopyPolicy::Never)
 }
