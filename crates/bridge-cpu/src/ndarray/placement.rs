@@ -1,7 +1,7 @@
 //! Where a tensor's elements lie, in ndarray's words.
 
 use bridge_core::{Element, Layout, ManagedTensor, Result};
-use ndarray::{Axis, Dimension, IxDyn, RawArrayView, RawArrayViewMut, ShapeBuilder, StrideShape};
+use ndarray::{Axis, IxDyn, RawArrayView, RawArrayViewMut, ShapeBuilder, StrideShape};
 
 /// Where ndarray finds the elements: it wants the lowest address and strides that are not negative,
 /// and turns axes around itself.

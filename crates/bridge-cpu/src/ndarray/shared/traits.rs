@@ -53,7 +53,7 @@ impl<T: Element, I: NdIndex<IxDyn>> Index<I> for SharedArray<T> {
     /// Where the index is out of bounds or has another number of axes, and as [`SharedArray::view`].
     #[track_caller]
     fn index(&self, index: I) -> &T {
-        self.view().index(index)
+        IndexLonger::index(&self.view(), index)
     }
 }
 
