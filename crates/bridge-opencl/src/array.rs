@@ -50,7 +50,7 @@ pub struct ClArray {
     queue: ClQueue,
     /// The last command on the array, until it is done.
     last: Mutex<Option<ClEvent>>,
-    /// Keeps the stream number that a tensor of the array carries.
+    /// Keeps the stream number of a tensor of the array valid.
     announced: Option<Announced>,
 }
 
@@ -156,7 +156,7 @@ impl ClArray {
             let array = Self::over(queue, Some(filled), spec)?;
             let array = Self { tensor: shared(array.tensor)?, ..array };
             Region::of(&array.tensor)?;
-            array.remember(queue.marker()?);
+            array.set_last(queue.marker()?);
             Ok(array)
         });
         made.map_err(|error| Refused::new(buffer, error))
@@ -242,15 +242,29 @@ impl ClArray {
     /// The event of the last command on the array; `None` where it is ready.
     pub fn ready(&self) -> Option<ClEvent> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // A command that failed is kept, so that it is told to who reads.
+        // A command that failed is kept, so that whoever reads the array gets its error.
         last.take_if(|event| event.is_done() && event.failure().is_none());
         last.clone()
     }
 
-    /// Makes later commands wait for a command of yours on the array's buffer, which itself waited
-    /// for [`ready`](Self::ready).
-    pub fn ready_after(&mut self, event: ClEvent) {
-        self.remember(event);
+    /// Makes later commands wait for a command of yours on the array's buffer too. The last command
+    /// on the array is waited for as before.
+    ///
+    /// # Errors
+    ///
+    /// What either command failed with, and [`Error::Framework`] where the event is of another
+    /// context. Then the array waits for what it waited for before.
+    pub fn ready_after(&mut self, event: ClEvent) -> Result<()> {
+        let last = self.last.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let both = match last {
+            Some(pending) if !pending.is_done_well() => {
+                let events = &[pending.clone(), event];
+                After { queue: &self.queue, events }.marker()?
+            }
+            _ => event,
+        };
+        *last = Some(both);
+        Ok(())
     }
 
     /// Waits until every command on the array is done.
@@ -297,7 +311,8 @@ impl ClArray {
         Ok(done)
     }
 
-    fn remember(&self, event: ClEvent) {
+    /// Makes `event` the last command. It comes after the one that was.
+    pub(crate) fn set_last(&self, event: ClEvent) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
     }
 

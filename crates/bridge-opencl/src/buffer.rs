@@ -1,4 +1,4 @@
-//! Buffers: checked allocation, and what a handle from elsewhere says of itself.
+//! Buffers: checked allocation, and what the driver knows of a handle from elsewhere.
 
 use std::ffi::c_void;
 
@@ -114,7 +114,7 @@ impl Drop for Buffer {
     }
 }
 
-/// What a buffer's handle says of itself.
+/// What the driver knows of a buffer's handle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BufferInfo {
     pub(crate) context: cl_context,

@@ -42,7 +42,7 @@ pub(crate) fn cast(
     }
     match cast_by_kernel(source, to, overflow, after)? {
         Some(filled) => Ok(filled),
-        // The host has every cast, and tells which value it was that does not fit.
+        // The host has every cast, and its error names the value that does not fit.
         None => {
             let on_host = download(source, after)?.released(source)?;
             let cast = bridge_host::to_data_type(&on_host, to, overflow)?;
@@ -71,7 +71,7 @@ pub(crate) fn cast_by_kernel(
         return Ok(None);
     }
     if !source.layout.byte_offset().is_multiple_of(item) {
-        // Elements across the borders of their type are moved first, piece by piece.
+        // Elements that are not aligned for their type are moved first, piece by piece.
         let Some(aligned) = packed(source, after)? else {
             return Ok(None);
         };

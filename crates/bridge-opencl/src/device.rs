@@ -105,7 +105,7 @@ impl ClDevice {
     }
 
     /// How much memory there is. What is free is what the buffers that arraybridge holds leave:
-    /// OpenCL does not tell what other programs hold.
+    /// OpenCL does not report what other programs hold.
     pub fn memory(&self) -> DeviceMemory {
         let total = self.capabilities.memory;
         let live = self.live.load(Ordering::Relaxed);

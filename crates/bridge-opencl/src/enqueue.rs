@@ -4,8 +4,8 @@ use std::ffi::c_void;
 
 use bridge_core::Result;
 use opencl3::command_queue::{
-    enqueue_copy_buffer, enqueue_fill_buffer, enqueue_map_buffer, enqueue_nd_range_kernel,
-    enqueue_read_buffer, enqueue_unmap_mem_object, enqueue_write_buffer,
+    enqueue_copy_buffer, enqueue_fill_buffer, enqueue_map_buffer, enqueue_marker_with_wait_list,
+    enqueue_nd_range_kernel, enqueue_read_buffer, enqueue_unmap_mem_object, enqueue_write_buffer,
 };
 use opencl3::memory::{CL_MAP_READ, CL_MAP_WRITE, CL_MAP_WRITE_INVALIDATE_REGION};
 use opencl3::types::{CL_FALSE, CL_TRUE, cl_event, cl_int, cl_kernel, cl_map_flags, cl_mem};
@@ -198,6 +198,15 @@ impl After<'_> {
                     events,
                 )
             }
+        })
+    }
+
+    /// An event that comes when all of those waited for have come.
+    pub(crate) fn marker(self) -> Result<ClEvent> {
+        let doing = self.doing("wait for several commands", 0);
+        self.run(doing, |queue, count, events| {
+            // SAFETY: the queue and the events are live.
+            unsafe { enqueue_marker_with_wait_list(queue, count, events) }
         })
     }
 

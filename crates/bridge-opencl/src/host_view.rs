@@ -1,4 +1,4 @@
-//! Device memory lent to the host: mapped while the host has it.
+//! Device memory mapped for the host, as long as the host tensor lives.
 
 use bridge_core::{Access, Device, ManagedTensor, Owner, Refused, Result};
 
@@ -57,9 +57,9 @@ impl HostView {
     fn into_array(mut self) -> Result<ClArray, Refused<Self>> {
         let unmapped = self.unmap();
         match (unmapped, self.array.take()) {
-            (Ok(event), Some(mut array)) => {
+            (Ok(event), Some(array)) => {
                 if let Some(event) = event {
-                    array.ready_after(event);
+                    array.set_last(event);
                 }
                 Ok(array)
             }

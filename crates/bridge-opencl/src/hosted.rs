@@ -146,7 +146,7 @@ impl<T> Lingering<T> {
 /// # Safety
 ///
 /// `raw` is a live buffer.
-pub(crate) unsafe fn is_sole(raw: cl_mem) -> bool {
+pub(crate) unsafe fn has_one_reference(raw: cl_mem) -> bool {
     (0..200).any(|round| {
         if round > 100 {
             std::thread::sleep(Duration::from_micros(50));

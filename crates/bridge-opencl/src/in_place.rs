@@ -12,12 +12,12 @@ use crate::capabilities::Capabilities;
 use crate::device::ClDevice;
 use crate::enqueue::{After, MapFor};
 use crate::host_view::{HostView, taken_back};
-use crate::hosted::{Hosted, is_sole};
+use crate::hosted::{Hosted, has_one_reference};
 use crate::memory::owner_of;
 use crate::queue::ClQueue;
 
-/// The border that devices other than processors want host memory on, and the size they want it a
-/// multiple of: else their drivers copy behind the scenes.
+/// The alignment that devices other than processors want of host memory, and the size they want it a
+/// multiple of: else their drivers copy unseen.
 const PAGE: usize = 4096;
 const CACHE_LINE: usize = 64;
 
@@ -68,10 +68,10 @@ fn why_not(found: &Description, capabilities: &Capabilities) -> Option<String> {
     }
     // A processor, or a device with fine-grained system memory, takes any address.
     let any_address = capabilities.is_cpu || capabilities.svm_system;
-    let border = if any_address { found.data_type.alignment() } else { PAGE };
-    if found.alignment < border {
+    let needed = if any_address { found.data_type.alignment() } else { PAGE };
+    if found.alignment < needed {
         let found = found.alignment;
-        return Some(format!("its data lies on a border of {found} bytes, not of {border}"));
+        return Some(format!("its data is aligned to {found} bytes, not to {needed}"));
     }
     if !any_address && !bytes.is_multiple_of(CACHE_LINE) {
         return Some(format!("its {bytes} bytes are no multiple of {CACHE_LINE}"));
@@ -109,7 +109,7 @@ impl ClArray {
     /// Uses host memory where it lies, on a device that shares it. The memory is the array's until
     /// [`into_host`](Self::into_host) gives it back.
     ///
-    /// Device memory that `into_host` lent to the host becomes the array again.
+    /// A host tensor that `into_host` mapped becomes the array again.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl ClArray {
     /// was given, if nobody else holds the buffer and the array is no view, else the device's,
     /// mapped. Waits for the commands on the array.
     ///
-    /// What the host tensor is dropped or taken back by ends the mapping.
+    /// Dropping the host tensor, or making an array of it again, ends the mapping.
     ///
     /// # Errors
     ///
@@ -222,7 +222,7 @@ impl ClArray {
             return Err(Refused::new(self, error));
         }
         // SAFETY: the array keeps its buffer alive.
-        if self.tensor().is_kept_by::<InPlace>() && unsafe { is_sole(self.raw()) } {
+        if self.tensor().is_kept_by::<InPlace>() && unsafe { has_one_reference(self.raw()) } {
             return Ok(given_back(self));
         }
         HostView::of(self)
@@ -309,7 +309,7 @@ mod tests {
             assert_eq!(why_not(&found(row(0), 1), &device), None);
             let gaps = Layout::new(&[4], &[2], 0).unwrap();
             for (layout, alignment, word) in
-                [(gaps, 16, "gaps"), (row(4), 2, "border of 2"), (row(1 << 50), 16, "limit")]
+                [(gaps, 16, "gaps"), (row(4), 2, "aligned to 2"), (row(1 << 50), 16, "limit")]
             {
                 let reason = why_not(&found(layout, alignment), &device).unwrap();
                 assert!(reason.contains(word), "{reason}");
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(why_not(&found(row(1024), 4096), &device), None);
         assert_eq!(why_not(&found(row(16), 8192), &device), None);
         for (count, alignment, word) in
-            [(1024, 64, "border of 64 bytes, not of 4096"), (17, 4096, "68 bytes are no multiple")]
+            [(1024, 64, "aligned to 64 bytes, not to 4096"), (17, 4096, "68 bytes are no multiple")]
         {
             let reason = why_not(&found(row(count), alignment), &device).unwrap();
             assert!(reason.contains(word), "{reason}");

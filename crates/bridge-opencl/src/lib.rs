@@ -1,7 +1,7 @@
 //! The backend for OpenCL: [`ClArray`], over opencl3.
 //!
-//! OpenCL is loaded at run time; without it the backend is unavailable and says what to install.
-//! `docs/opencl.md` tells what is shared without a copy, how commands are ordered, and which
+//! OpenCL is loaded at run time; without it the backend is unavailable, and the error says what to
+//! install. `docs/opencl.md` describes what is shared without a copy, how commands are ordered, and which
 //! element types devices compute with.
 //!
 //! A program registers the backend by naming the crate once, `use bridge_opencl as _;`, or, where

@@ -8,10 +8,10 @@ use crate::device::ClDevice;
 use crate::event::ClEvent;
 use crate::hosted::Hosted;
 
-/// Memory of a device, new and nobody else's.
+/// New memory of a device.
 ///
-/// A processor works in memory that a `Vec` can own, which the driver is lent: an array goes back
-/// to the host without a copy, and the host's own kernels fill it without a command. Other devices
+/// A processor works in memory that a `Vec` can own, in place: an array goes back to the host
+/// without a copy, and the host's own kernels fill it without a command. Other devices
 /// work in their driver's memory.
 pub(crate) enum Memory {
     Drivers(Buffer),

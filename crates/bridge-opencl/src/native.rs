@@ -34,8 +34,9 @@ impl NativeArray<OpenCl> for ClArray {
         Ok(self.tensor().describe())
     }
 
-    /// A tensor whose data is not ready yet carries a stream number of arraybridge's own, which tells
-    /// the queue and what to wait for. Before it is handed over as DLPack to others, wait for it.
+    /// A tensor whose data is not ready yet carries a stream number of arraybridge's own, which stands
+    /// for the queue and the event to wait for. Call [`ClArray::wait`] before handing it as DLPack to
+    /// another library.
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
         let is_default =
             self.device().queue().is_ok_and(|default| default.is_same_as(self.queue()));
@@ -71,14 +72,14 @@ impl NativeArray<OpenCl> for ClArray {
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
         if tensor.is_kept_by::<Self>() {
-            return tensor.into_owner().map(Self::unannounced).or_else(adopted);
+            return tensor.into_owner().map(Self::unannounced).or_else(over_tensor);
         }
-        adopted(tensor)
+        over_tensor(tensor)
     }
 }
 
 /// An array over a tensor that another made.
-fn adopted(tensor: ManagedTensor) -> Result<ClArray, Refused<ManagedTensor>> {
+fn over_tensor(tensor: ManagedTensor) -> Result<ClArray, Refused<ManagedTensor>> {
     match check(&tensor) {
         Ok((queue, event)) => {
             // SAFETY: the array's commands wait for the event instead.

@@ -9,7 +9,7 @@ use opencl3::types::cl_int;
 /// What the backend is called.
 pub(crate) const NAME: &str = "opencl";
 
-/// What was being done when a status came back: for the error that tells it.
+/// What was being done when a status came back, for its error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doing {
     /// "copy on the device", after "failed to".

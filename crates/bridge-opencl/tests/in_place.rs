@@ -220,7 +220,7 @@ fn host_memory_outlives_the_commands_that_use_it() {
         let drops = DropCounter::new();
         let gate = Gate::new(queue);
         let mut lent = ClArray::in_place(queue, counted(&drops)).unwrap();
-        lent.ready_after(gate.event());
+        lent.ready_after(gate.event()).unwrap();
         let copy = lent.copy().unwrap();
         drop(lent);
         assert_eq!(drops.drops(), 0, "freed under a command that has yet to read it");

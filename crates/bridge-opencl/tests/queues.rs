@@ -73,7 +73,7 @@ fn an_event_of_yours_is_waited_for_through_a_tensor() {
     support::on_every_device(|queue| {
         let gate = Gate::new(queue);
         let mut made = array(queue, &[1_i32; 8]);
-        made.ready_after(gate.event());
+        made.ready_after(gate.event()).unwrap();
         let copy = read_by_a_view(made);
         assert!(is_held_up(&copy), "the consumer did not wait");
         gate.open();
@@ -81,11 +81,44 @@ fn an_event_of_yours_is_waited_for_through_a_tensor() {
         // One that fails is told to whom the tensor came.
         let gate = Gate::new(queue);
         let mut made = array(queue, &[1_i32; 8]);
-        made.ready_after(gate.event());
+        made.ready_after(gate.event()).unwrap();
         let copy = read_by_a_view(made);
         gate.fail(-4);
         let told = copy.to_vec::<i32>();
         assert!(matches!(told, Err(Error::Tensor(TensorError::OutOfMemory { .. }))), "{told:?}");
+    });
+}
+
+#[test]
+fn an_event_of_yours_is_waited_for_besides_the_last_command() {
+    support::on_every_device(|queue| {
+        let producer = ClQueue::new(queue.device()).unwrap();
+        let gate = Gate::new(&producer);
+        let mut made = produced_behind(&gate, &producer);
+        let done = queue.marker().unwrap();
+        done.wait(queue.device().device()).unwrap();
+        made.ready_after(done).unwrap();
+        assert!(is_held_up(&made), "the last command was forgotten");
+        let yours = Gate::new(queue);
+        made.ready_after(yours.event()).unwrap();
+        let copy = made.on_queue(queue).unwrap().copy().unwrap();
+        gate.open();
+        assert!(is_held_up(&copy), "the event of yours was forgotten");
+        yours.open();
+        assert_eq!(copy.to_vec::<i32>().unwrap(), [2; 256]);
+    });
+}
+
+#[test]
+fn an_event_of_yours_does_not_hide_that_the_last_command_failed() {
+    support::on_every_device(|queue| {
+        let gate = Gate::new(queue);
+        let mut made = array(queue, &[1_i32; 8]);
+        made.ready_after(gate.event()).unwrap();
+        gate.fail(-4);
+        let told = made.ready_after(queue.marker().unwrap());
+        assert!(matches!(told, Err(Error::Tensor(TensorError::OutOfMemory { .. }))), "{told:?}");
+        assert!(made.to_vec::<i32>().is_err());
     });
 }
 

@@ -65,7 +65,7 @@ fn trap_allocation_fails_when_the_memory_is_first_used() {
         for status in [-4, -5, -6] {
             let gate = Gate::new(queue);
             let mut lazy = array(queue, &[1_u8; 100]);
-            lazy.ready_after(gate.event());
+            lazy.ready_after(gate.event()).unwrap();
             gate.fail(status);
             for told in [lazy.wait(), lazy.download().map(drop), lazy.to_vec::<u8>().map(drop)] {
                 let Err(Error::Tensor(TensorError::OutOfMemory { device, .. })) = told else {
@@ -83,7 +83,7 @@ fn trap_a_failed_command_fails_those_behind_it() {
     on_every_device(|queue| {
         let gate = Gate::new(queue);
         let mut source = array(queue, &[1_u8; 100]);
-        source.ready_after(gate.event());
+        source.ready_after(gate.event()).unwrap();
         let copy = source.copy().unwrap();
         let copied_again = copy.copy().unwrap();
         gate.fail(-4);
@@ -138,7 +138,7 @@ fn trap_svm_is_freed_after_the_last_command_on_it() {
         svm.wait().unwrap();
         let before = queue.device().memory().free;
         let gate = Gate::new(queue);
-        svm.ready_after(gate.event());
+        svm.ready_after(gate.event()).unwrap();
         let copy = svm.copy().unwrap();
         drop(svm);
         gate.open();

@@ -1,4 +1,4 @@
-// What Rust calls of libtorch that tch has no words for. Every function catches every exception: it
+// What Rust calls of libtorch that tch has no function for. Every function catches every exception: it
 // returns a BridgeTorchStatus, and bridge_torch_message() says what went wrong on this thread.
 #pragma once
 
@@ -34,11 +34,14 @@ enum BridgeTorchObstacle : uint32_t {
 
 // What else there is to know of a tensor's storage: bits of BridgeTorchView::traits.
 enum BridgeTorchTrait : uint32_t {
-  BRIDGE_TORCH_ALONE = 1u << 0,          // nothing but this handle keeps the context
+  BRIDGE_TORCH_ALONE = 1u << 0,          // nothing but this handle keeps the storage
   BRIDGE_TORCH_LAZILY_COPIED = 1u << 1,  // another storage has the same memory until one is written
+  BRIDGE_TORCH_OWN = 1u << 2,            // torch allocated the memory, and only this storage has it
 };
 
 typedef void (*BridgeTorchRelease)(void* context);
+
+struct BridgeTorchHold;
 
 // What a tensor is. The pointers stay valid as long as the tensor does and is not changed.
 struct BridgeTorchView {
@@ -47,7 +50,7 @@ struct BridgeTorchView {
   const int64_t* strides;    // in elements
   int64_t rank;
   size_t available;          // bytes of storage from `data` on
-  void* context;             // of bridge_torch_adopt, where the storage was made by it
+  void* context;             // of bridge_torch_wrap, where the storage was made by it
   int32_t scalar_type;       // c10::ScalarType
   int32_t device_type;       // c10::DeviceType
   int32_t device_index;
@@ -64,22 +67,25 @@ uint64_t bridge_torch_requested();
 const char* bridge_torch_version();
 const char* bridge_torch_cpu_capability();
 
-// Describes a tensor. `release` is the function that contexts of ours were adopted with. Where this
-// fails, the view says as much as was found: the device first. Where the tensor is about to be handed
-// over, no other handle of its storage can grow and so move it any more.
+// Describes a tensor. `release` is the function that bridge_torch_wrap was called with. Where this
+// fails, the view says as much as was found: the device first.
 int32_t bridge_torch_view(
     const at::Tensor* tensor,
-    bool handing_over,
     BridgeTorchRelease release,
     BridgeTorchView* view);
 
+// Keeps the memory of a tensor valid and where it is, whatever is done with other handles of its
+// storage: they can be given another storage, dropped or written to, and cannot grow any more.
+int32_t bridge_torch_hold(const at::Tensor* tensor, BridgeTorchHold** hold);
+void bridge_torch_let_go(BridgeTorchHold* hold);
+
 // Another handle of the memory of a lazily copied tensor, with a storage of its own: the memory stays
 // as it is and where it is while the handle lives.
-int32_t bridge_torch_pin(const at::Tensor* tensor, at::Tensor** made);
+int32_t bridge_torch_lazy_clone(const at::Tensor* tensor, at::Tensor** made);
 
 // Makes a tensor over foreign memory; `bytes` is how far it reaches. Libtorch calls `release` with
 // `context` once, on whichever thread the last alias dies. Where this fails, it does not.
-int32_t bridge_torch_adopt(
+int32_t bridge_torch_wrap(
     void* data,
     size_t bytes,
     const int64_t* sizes,
@@ -92,8 +98,9 @@ int32_t bridge_torch_adopt(
     BridgeTorchRelease release,
     at::Tensor** made);
 
-// Takes the context out of a tensor whose view has one; the tensor must not be read any more.
-void bridge_torch_disown(at::Tensor* tensor);
+// Takes the context out of a tensor whose view has one, so that `release` is not called; the tensor
+// must not be read any more.
+void bridge_torch_release_context(at::Tensor* tensor);
 
 // CUDA. Everything below loads libtorch's CUDA library at its first use.
 

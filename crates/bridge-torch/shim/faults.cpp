@@ -55,7 +55,7 @@ bool bridge_torch_fault_plan(int32_t passed, int32_t what) {
   return to_come;
 }
 
-// A tensor on the meta device, which tch has no word for.
+// A tensor on the meta device, which tch cannot make.
 int32_t bridge_torch_fault_meta(at::Tensor** made) {
   return guarded([made] {
     *made = new at::Tensor(at::empty({2, 2}, at::TensorOptions().device(c10::DeviceType::Meta)));

@@ -6,6 +6,8 @@
 #include <c10/core/StorageImpl.h>
 #include <c10/core/impl/COW.h>
 
+#include <atomic>
+#include <memory>
 #include <utility>
 
 #include "bridge_torch.h"
@@ -34,26 +36,60 @@ uint32_t obstacles_of(const c10::TensorImpl& impl) {
   return found;
 }
 
-bool has_other_handles(const at::Tensor& tensor) {
-  return tensor.use_count() > 1 || tensor.storage().use_count() > 1;
-}
-
 // Whether nothing but this handle keeps the storage: no alias, no view, no graph, no weak handle.
 bool is_alone(const at::Tensor& tensor) {
   // The count of weak handles holds one for all strong ones, and this one.
   constexpr size_t ONLY_OURS = 2;
-  return !has_other_handles(tensor) && tensor.weak_use_count() == 1 &&
+  return tensor.use_count() == 1 && tensor.storage().use_count() == 1 &&
+      tensor.weak_use_count() == 1 &&
       tensor.storage().getWeakStorageImpl().weak_use_count() == ONLY_OURS &&
       tensor.unsafeGetTensorImpl()->autograd_meta() == nullptr;
 }
 
+// The memory of a storage, held by several.
+using Memory = std::shared_ptr<c10::DataPtr>;
+
+void release_memory(void* context) { delete static_cast<Memory*>(context); }
+
+// Shares the memory with its storage. A storage can change its memory for a copy: a lazy clone makes it
+// do so when it is next written to. Null where the memory is not of the kind that is lazily cloned.
+// On CUDA devices it is left as it is, since the caching allocator must recognize it.
+Memory share_memory(c10::StorageImpl& storage) {
+  auto& pointer = storage._mutable_data_ptr_no_checks();
+  if (const auto* shared = pointer.cast_context<Memory>(&release_memory)) {
+    return *shared;
+  }
+  if (!pointer.device().is_cpu() || !c10::impl::cow::has_simple_data_ptr(storage)) {
+    return nullptr;
+  }
+  auto memory = std::make_shared<c10::DataPtr>();
+  auto context = std::make_unique<Memory>(memory);
+  bridge_torch_fault_point();
+  // From here on nothing throws. The address in the storage stays the same throughout.
+  c10::DataPtr shared(pointer.get(), context.release(), &release_memory, pointer.device());
+  *memory = std::move(pointer);
+  pointer = std::move(shared);
+  return memory;
+}
+
+// Whether torch allocated the memory, and nobody but the storage holds it: it is not memory that
+// somebody else has lent to torch.
+bool is_own(const c10::StorageImpl& storage) {
+  const auto* shared = storage.data_ptr().cast_context<Memory>(&release_memory);
+  return shared == nullptr ? c10::impl::cow::has_simple_data_ptr(storage) : shared->use_count() == 1;
+}
+
 }  // namespace
+
+struct BridgeTorchHold {
+  c10::Storage storage;
+  Memory memory;
+};
 
 extern "C" {
 
 int32_t bridge_torch_view(
     const at::Tensor* tensor,
-    bool handing_over,
     BridgeTorchRelease release,
     BridgeTorchView* view) {
   *view = BridgeTorchView{};
@@ -81,30 +117,46 @@ int32_t bridge_torch_view(
     bridge_torch_fault_point();
     const auto offset = static_cast<size_t>(impl.storage_offset()) * impl.itemsize();
     view->available = storage.nbytes() > offset ? storage.nbytes() - offset : 0;
+    if (is_alone(*tensor)) {
+      view->traits |= BRIDGE_TORCH_ALONE;
+    }
     const auto& pointer = storage.data_ptr();
     if (pointer.get_deleter() == release) {
       view->context = pointer.get_context();
-      if (is_alone(*tensor)) {
-        view->traits = BRIDGE_TORCH_ALONE;
-      }
     } else if (c10::impl::cow::is_cow_data_ptr(pointer)) {
-      view->traits = BRIDGE_TORCH_LAZILY_COPIED;
-    } else if (handing_over && storage.resizable() && has_other_handles(*tensor)) {
-      // As numpy() of Python does it. Who has the only handle hands the right to grow over with it.
-      storage.set_resizable(false);
+      view->traits |= BRIDGE_TORCH_LAZILY_COPIED;
+    } else if (is_own(storage)) {
+      view->traits |= BRIDGE_TORCH_OWN;
     }
+    // What others did with the memory before they let go of it has happened.
+    std::atomic_thread_fence(std::memory_order_acquire);
     bridge_torch_fault_point();
   });
 }
 
-int32_t bridge_torch_pin(const at::Tensor* tensor, at::Tensor** made) {
+int32_t bridge_torch_hold(const at::Tensor* tensor, BridgeTorchHold** hold) {
+  return guarded([&] {
+    bridge_torch_fault_point();
+    auto made = std::make_unique<BridgeTorchHold>();
+    made->storage = tensor->storage();
+    auto& storage = *made->storage.unsafeGetStorageImpl();
+    made->memory = share_memory(storage);
+    // As numpy() of Python does it: growing would move what is held.
+    storage.set_resizable(false);
+    *hold = made.release();
+  });
+}
+
+void bridge_torch_let_go(BridgeTorchHold* hold) { delete hold; }
+
+int32_t bridge_torch_lazy_clone(const at::Tensor* tensor, at::Tensor** made) {
   return guarded([&] {
     bridge_torch_fault_point();
     *made = new at::Tensor(at::_lazy_clone(*tensor));
   });
 }
 
-int32_t bridge_torch_adopt(
+int32_t bridge_torch_wrap(
     void* data,
     size_t bytes,
     const int64_t* sizes,
@@ -141,7 +193,7 @@ int32_t bridge_torch_adopt(
   });
 }
 
-void bridge_torch_disown(at::Tensor* tensor) {
+void bridge_torch_release_context(at::Tensor* tensor) {
   auto* storage = tensor->storage().unsafeGetStorageImpl();
   (void)storage->_mutable_data_ptr_no_checks().release_context();
 }

@@ -51,7 +51,7 @@ pub(crate) fn ordinal(device: Device) -> Result<i32> {
 }
 
 /// The error for a device that libtorch does not have: where it has no CUDA device at all, with the
-/// reason that `arraybridge doctor` tells, as [`Error::Unavailable`]; else with those it has, as
+/// reason that `arraybridge doctor` shows, as [`Error::Unavailable`]; else with those it has, as
 /// [`Error::DeviceUnavailable`].
 #[cold]
 pub(crate) fn unavailable(asked: Device) -> Error {
@@ -179,7 +179,7 @@ pub(crate) fn copied(tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor
     Ok(unsafe { target.ready_on(None) })
 }
 
-/// How elements are walked through from the lowest address on.
+/// The elements as a strided walk from the lowest address on.
 struct Moves {
     sizes: Vec<i64>,
     strides: Vec<i64>,
@@ -266,7 +266,7 @@ pub(crate) fn synchronize(device: Device) -> Result<()> {
 pub struct CachedMemory {
     /// In use by tensors.
     pub allocated: u64,
-    /// Taken from the device: what is in use, and what is kept for later.
+    /// Taken from the device: in use, or kept for the next tensors.
     pub reserved: u64,
 }
 
@@ -275,12 +275,12 @@ pub struct CachedMemory {
 /// # Errors
 ///
 /// [`Error::Unavailable`] with the reason where libtorch has no CUDA device,
-/// [`Error::DeviceUnavailable`] where it has others, and [`Error::Unsupported`] for the CPU, of
-/// whose memory libtorch keeps none for later.
+/// [`Error::DeviceUnavailable`] where it has others, and [`Error::Unsupported`] for the CPU, whose
+/// memory libtorch does not cache.
 pub fn cached_memory(device: Device) -> Result<CachedMemory> {
     if device == Device::CPU {
         return Err(Error::Unsupported {
-            what: "telling what libtorch caches of the host's memory".to_owned(),
+            what: "asking how much host memory libtorch caches".to_owned(),
             remedy: "ask for a CUDA device: on the CPU it caches nothing".to_owned(),
         });
     }
@@ -297,7 +297,7 @@ pub(crate) fn memory(device: Device) -> Result<DeviceMemory> {
     figures(device).map(|[free, total, ..]| DeviceMemory { total, free })
 }
 
-/// Gives back what the caching allocator keeps for later.
+/// Gives the unused memory of the caching allocator back to the device; how many bytes it was.
 pub(crate) fn release_cached(device: Device) -> Result<u64> {
     if device == Device::CPU {
         return Ok(0);

@@ -56,7 +56,7 @@ data_types! {
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] for types that DLPack has no word for: bits, quantized numbers, integers
+/// [`Error::Unsupported`] for types that DLPack lacks: bits, quantized numbers, integers
 /// of fewer than 8 bits.
 #[inline]
 pub(crate) fn data_type_of(scalar_type: i32) -> Result<DataType> {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_dlpack_has_no_word_for_is_an_error() {
+    fn types_that_dlpack_lacks_are_errors() {
         for number in [12, 16, 18, 22, 30, 43, 46, -1] {
             let text = data_type_of(number).unwrap_err().to_string();
             assert!(text.contains("view_dtype"), "{text}");

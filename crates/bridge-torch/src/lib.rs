@@ -3,10 +3,14 @@
 //! # Without a copy
 //!
 //! Into torch: every tensor in host or CUDA memory that may be written, of an element type that
-//! torch has, with any strides but negative ones. libtorch keeps what owns the memory and lets go
-//! of it once, on whichever thread the last alias dies: views and tensors saved for backward keep it
-//! alive too. Out of torch: every plain tensor. What torch refuses to hand over says which call helps:
-//! `detach()`, `resolve_conj()`, `to_dense()`.
+//! torch has, with any strides but negative ones. libtorch keeps the owner of the memory and drops it
+//! once, on whichever thread the last alias goes: views and tensors saved for backward keep it alive
+//! too. Out of torch: every plain tensor. For others the error names the call that helps: `detach()`,
+//! `resolve_conj()`, `to_dense()`.
+//!
+//! A tensor that is the only handle of its memory is handed over whole, and Rust may write it. While
+//! other handles exist, the memory is [`Access::Shared`](bridge_core::Access::Shared): it stays valid
+//! and in place whatever they do, and safe Rust gets no view of it. `docs/soundness.md` has the rules.
 //!
 //! ```
 //! use bridge_convert::Convert;
@@ -22,7 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! torch ignores that memory is read-only, so such memory is copied, unless the caller says
+//! torch ignores that memory is read-only, so such memory is copied, unless the caller promises with
 //! [`Options::ignore_read_only`](bridge_core::Options::ignore_read_only).
 //!
 //! # Threads

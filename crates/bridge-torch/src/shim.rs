@@ -1,12 +1,19 @@
 //! The C interface of `shim/`, and what its answers mean in Rust.
 
 use std::ffi::{CStr, c_char, c_void};
+use std::ptr::NonNull;
 
 use bridge_core::{Device, Error, Result, TensorError};
 
 /// libtorch's own handle of a tensor, the same that tch keeps.
 #[repr(C)]
 pub(crate) struct Handle {
+    _opaque: [u8; 0],
+}
+
+/// `BridgeTorchHold`.
+#[repr(C)]
+struct RawHold {
     _opaque: [u8; 0],
 }
 
@@ -29,7 +36,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Whether nothing but the handle that was viewed keeps the context.
+    /// Whether nothing but the handle that was viewed keeps the storage.
     #[inline]
     pub(crate) fn is_alone(&self) -> bool {
         self.traits & 1 != 0
@@ -39,6 +46,12 @@ impl View {
     #[inline]
     pub(crate) fn is_lazily_copied(&self) -> bool {
         self.traits & 2 != 0
+    }
+
+    /// Whether torch allocated the memory, and only this storage has it.
+    #[inline]
+    pub(crate) fn is_torchs_own(&self) -> bool {
+        self.traits & 4 != 0
     }
 }
 
@@ -56,14 +69,16 @@ unsafe extern "C" {
 
     pub(crate) fn bridge_torch_view(
         tensor: *const Handle,
-        handing_over: bool,
         release: Release,
         view: *mut View,
     ) -> i32;
 
-    pub(crate) fn bridge_torch_pin(tensor: *const Handle, made: *mut *mut Handle) -> i32;
+    fn bridge_torch_hold(tensor: *const Handle, hold: *mut *mut RawHold) -> i32;
+    fn bridge_torch_let_go(hold: *mut RawHold);
 
-    pub(crate) fn bridge_torch_adopt(
+    pub(crate) fn bridge_torch_lazy_clone(tensor: *const Handle, made: *mut *mut Handle) -> i32;
+
+    pub(crate) fn bridge_torch_wrap(
         data: *mut c_void,
         bytes: usize,
         sizes: *const i64,
@@ -77,7 +92,7 @@ unsafe extern "C" {
         made: *mut *mut Handle,
     ) -> i32;
 
-    pub(crate) fn bridge_torch_disown(tensor: *mut Handle);
+    pub(crate) fn bridge_torch_release_context(tensor: *mut Handle);
 
     pub(crate) fn bridge_torch_cuda_devices() -> i32;
     pub(crate) fn bridge_torch_cuda_zeros(bytes: i64, device: i32, made: *mut *mut Handle) -> i32;
@@ -197,4 +212,33 @@ pub(crate) fn handle_of(tensor: &tch::Tensor) -> *const Handle {
 pub(crate) unsafe fn tensor_of(made: *mut Handle) -> tch::Tensor {
     // SAFETY: tch frees its handles as the shim makes them, with `new` and `delete` of at::Tensor.
     unsafe { tch::Tensor::from_ptr(made.cast()) }
+}
+
+/// Keeps the memory of a tensor valid and where it is until it is dropped, whatever is done with
+/// other handles of it.
+pub(crate) struct Hold(NonNull<RawHold>);
+
+// SAFETY: what it points to is counted with atomics, and may be let go of on any thread, as every
+// handle of torch's.
+unsafe impl Send for Hold {}
+
+impl Hold {
+    /// # Errors
+    ///
+    /// Where libtorch has no memory for it.
+    pub(crate) fn of(tensor: &tch::Tensor, device: Device) -> Result<Self> {
+        let mut hold = std::ptr::null_mut();
+        // SAFETY: the handle is tch's own, of a tensor with a storage, as every plain one; the shim
+        // writes `hold` where it succeeds.
+        let status = unsafe { bridge_torch_hold(handle_of(tensor), &raw mut hold) };
+        check(status, || Work { operation: "hold a tensor's storage", device, bytes: 0 })?;
+        Ok(Self(NonNull::new(hold).unwrap_or_else(|| unreachable!("the shim has succeeded"))))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // SAFETY: the shim gave it out, once.
+        unsafe { bridge_torch_let_go(self.0.as_ptr()) };
+    }
 }

@@ -1,7 +1,7 @@
 //! `tch::Tensor` in and out.
 
-/// The value, or the tensor given back with the error.
-macro_rules! or_given_back {
+/// The value; where there is an error, the function returns it with the tensor.
+macro_rules! or_refuse {
     ($tensor:expr, $result:expr) => {
         match $result {
             Ok(value) => value,
@@ -10,22 +10,24 @@ macro_rules! or_given_back {
     };
 }
 
-mod adopted;
-mod exported;
+mod export;
+mod import;
 #[cfg(test)]
 mod tests;
-mod viewed;
+mod view;
 
 use bridge_core::{
-    Accepts, Description, DeviceKind, LayoutRule, ManagedTensor, NativeArray, Ownership, Refused,
-    Result, TensorSpec, alignment_of,
+    Accepts, Access, Description, DeviceKind, LayoutRule, ManagedTensor, NativeArray, Ownership,
+    Refused, Result, TensorSpec, alignment_of,
 };
 use tch::Tensor;
 
-use self::adopted::adopted;
-use self::exported::{Pinned, exported, pinned, reclaimed};
-use self::viewed::{
-    access_beside_others, access_of, device_of, lender_of, shows_all_of, spec_of, view_of,
+use self::export::{
+    Held, Memory, export_alone, export_held, export_imported, export_lazily_copied, released,
+};
+use self::import::import_memory;
+use self::view::{
+    access_beside_others, access_of, device_of, imported_of, shows_all_of, spec_of, view_of,
 };
 use crate::backend::Torch;
 use crate::cuda;
@@ -52,47 +54,57 @@ impl NativeArray<Torch> for Tensor {
     }
 
     fn describe(&self) -> Result<Description> {
-        let view = view_of(self, false)?;
+        let view = view_of(self)?;
         let TensorSpec { data_type, layout } = spec_of(&view)?;
-        let (device, access, ownership) = match lender_of(&view) {
-            Some(lender) if view.is_alone() => {
-                let ownership = match shows_all_of(&view, &lender) {
-                    true => lender.describe().ownership,
+        let (device, access, ownership) = match imported_of(&view) {
+            Some(imported) if view.is_alone() => {
+                let ownership = match shows_all_of(&view, &imported) {
+                    true => imported.describe().ownership,
                     false => Ownership::Kept,
                 };
-                (lender.device(), access_of(&lender), ownership)
+                (imported.device(), access_of(&imported), ownership)
             }
-            lender => (device_of(&view)?, access_beside_others(&view, lender), Ownership::Kept),
+            None if view.is_alone() && view.is_torchs_own() => {
+                (device_of(&view)?, Access::Exclusive, Ownership::Kept)
+            }
+            imported => (device_of(&view)?, access_beside_others(&view, imported), Ownership::Kept),
         };
         let alignment = alignment_of(view.data);
         Ok(Description { data_type, device, layout, access, ownership, alignment, owner: None })
     }
 
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
-        let view = or_given_back!(self, view_of(&self, true));
-        let device = or_given_back!(self, device_of(&view));
-        let stream = or_given_back!(self, cuda::current_stream(device));
-        let lender = match lender_of(&view) {
-            Some(lender) if view.is_alone() => return reclaimed(self, &view, lender, stream),
-            lender => lender,
+        let view = or_refuse!(self, view_of(&self));
+        let device = or_refuse!(self, device_of(&view));
+        let stream = or_refuse!(self, cuda::current_stream(device));
+        let imported = match imported_of(&view) {
+            Some(imported) if view.is_alone() => {
+                return export_imported(self, &view, imported, stream);
+            }
+            imported => imported,
         };
-        let spec = or_given_back!(self, spec_of(&view));
-        if lender.is_none() && view.is_lazily_copied() {
-            return pinned(self, view.data, spec, device, stream);
+        let spec = or_refuse!(self, spec_of(&view));
+        let memory = Memory { data: view.data, spec, device, stream };
+        if imported.is_none() && view.is_lazily_copied() {
+            return export_lazily_copied(self, memory);
         }
-        let access = access_beside_others(&view, lender);
-        exported(self, view.data, spec, device, access, stream)
+        match (view.is_alone(), view.is_torchs_own()) {
+            (true, true) => export_alone(self, memory, Access::Exclusive),
+            // Somebody else has lent the memory to torch.
+            (true, false) => export_alone(self, memory, Access::Shared),
+            (false, _) => export_held(self, memory, access_beside_others(&view, imported)),
+        }
     }
 
     #[inline]
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
         if tensor.is_kept_by::<Self>() {
-            return tensor.into_owner().or_else(adopted);
+            return tensor.into_owner().or_else(import_memory);
         }
-        if tensor.is_kept_by::<Pinned>() {
-            return tensor.into_owner().map(|Pinned { tensor, .. }| tensor).or_else(adopted);
+        if tensor.is_kept_by::<Held>() {
+            return released(tensor).or_else(import_memory);
         }
-        adopted(tensor)
+        import_memory(tensor)
     }
 }
 

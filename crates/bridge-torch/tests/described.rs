@@ -50,7 +50,10 @@ fn a_vector_is_movable_until_torch_permutes_it() {
     assert_eq!(given(transposed(vector())).ownership, Ownership::Kept);
     let kept = vector();
     assert_eq!(given(kept.shallow_clone()).access, Access::Shared);
-    assert_eq!(given(Tensor::from_slice(&[1_i64])).access, Access::Shared);
+    let torchs = Tensor::from_slice(&[1_i64]);
+    let other = torchs.shallow_clone();
+    assert_eq!(given(torchs).access, Access::Shared);
+    assert_eq!(given(other).access, Access::Exclusive, "no other handle is left");
 }
 
 #[test]

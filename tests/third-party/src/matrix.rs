@@ -1,9 +1,6 @@
 //! `DMatrix`: rank 2, column-major.
 
-use bridge_core::{
-    Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor,
-    NativeArray, Ownership, Refused, Result, TensorError,
-};
+use bridge_core::{Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor, NativeArray, Ownership, Refused, Result, TensorError};
 use nalgebra::{DMatrix, Dyn, Scalar, VecStorage};
 
 use crate::Nalgebra;

@@ -1,9 +1,6 @@
 //! `DVector`: rank 1.
 
-use bridge_core::{
-    Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor,
-    NativeArray, Ownership, Refused, Result, TensorError,
-};
+use bridge_core::{Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor, NativeArray, Ownership, Refused, Result, TensorError};
 use nalgebra::{DVector, Dyn, Scalar, U1, VecStorage};
 
 use crate::Nalgebra;

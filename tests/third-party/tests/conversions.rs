@@ -1,10 +1,7 @@
 //! What a user of nalgebra sees.
 
 use bridge_convert::Convert;
-use bridge_core::{
-    Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, Reason,
-    Registry,
-};
+use bridge_core::{Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, Reason, Registry};
 use bridge_nalgebra::Nalgebra;
 use bridge_testkit as _; // brings the host tools along
 use nalgebra::{DMatrix, DVector};

@@ -6,15 +6,16 @@
 //! | [`SharedArray<T>`] | always | always; read-only while there are clones |
 //!
 //! `T` is any [`Element`](bridge_core::Element): all integers, `f32`, `f64`, `half::f16` and `bf16`,
-//! `float8` types, complex numbers, `bool`. Booleans are checked to be 0 or 1. Conversions by name
-//! make a `SharedArray`.
+//! `float8` types, complex numbers, `bool`. Bytes are checked to be 0 or 1 before they are shown as
+//! `bool`. Conversions by name make a `SharedArray`.
 
 mod owned;
+mod placement;
 mod shared;
 
 pub use shared::SharedArray;
 
-use bridge_core::{Availability, Backend, Descriptor, DeviceKind, NativeType, Registration};
+use bridge_core::{Availability, Backend, Descriptor, NativeType, Registration};
 
 /// The backend for `ndarray`.
 #[derive(Debug, Clone, Copy)]

@@ -9,6 +9,7 @@ use bridge_core::{
 use ndarray::{Array, Array1, ArrayD, Axis, Dimension, IxDyn, Slice};
 
 use super::Ndarray;
+use super::placement::check_values;
 
 impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T, D> {
     const ACCEPTS: Accepts = {
@@ -63,10 +64,15 @@ impl<T: Element, D: Dimension + Send + 'static> NativeArray<Ndarray> for Array<T
     }
 
     fn import(tensor: ManagedTensor) -> Result<Self, Refused<ManagedTensor>> {
-        if tensor.is_kept_by::<Self>() {
-            return tensor.into_owner().or_else(from_vector);
+        if !tensor.is_kept_by::<Self>() {
+            return from_vector(tensor);
         }
-        from_vector(tensor)
+        // Somebody may have written bytes to the exported tensor that are no values of `T`.
+        // SAFETY: the tensor holds the array alone, so that nobody writes meanwhile.
+        match unsafe { check_values::<T>(&tensor) } {
+            Ok(()) => tensor.into_owner().or_else(from_vector),
+            Err(error) => Err(Refused::new(tensor, error)),
+        }
     }
 }
 
@@ -82,7 +88,7 @@ fn from_vector<T: Element, D: Dimension>(
         };
         return Err(Refused::new(tensor, error));
     }
-    let (vec, layout) = tensor.into_vec::<T>()?;
+    let (vec, layout) = tensor.into_vec::<T>().map_err(Refused::widen)?;
     Ok(dense_array(Array1::from_vec(vec), &layout))
 }
 

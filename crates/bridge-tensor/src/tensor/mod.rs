@@ -8,7 +8,6 @@ mod spec;
 mod vectors;
 mod views;
 
-use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
 use std::ptr::NonNull;
@@ -57,6 +56,8 @@ struct Parts {
     access: Access,
     /// Whether it was read-only, and is not for the caller's word alone that nobody will write.
     read_only_ignored: bool,
+    /// Whether somebody else may write to the memory, whatever may be done through this tensor.
+    others_may_write: bool,
     stream: Option<Stream>,
     layout: Layout,
     /// Whether the tensor is as it was exported, so that its owner may be taken for it.
@@ -124,6 +125,7 @@ impl ManagedTensor {
             device,
             access,
             read_only_ignored: false,
+            others_may_write: access == Access::Shared,
             stream: None,
             layout,
             pristine: true,
@@ -147,6 +149,13 @@ impl ManagedTensor {
     #[inline]
     pub fn access(&self) -> Access {
         self.parts.access
+    }
+
+    /// Whether somebody else may write to the memory while this tensor lives. Access may be read-only
+    /// all the same: an alias of memory that a framework writes to is.
+    #[inline]
+    pub fn others_may_write(&self) -> bool {
+        self.parts.others_may_write
     }
 
     /// Where the elements lie, relative to [`data`](Self::data).
@@ -201,7 +210,7 @@ impl ManagedTensor {
     /// What a plan needs to know of the tensor.
     pub fn describe(&self) -> Description {
         let Facts { data_type, device, layout, access, ownership, alignment } = self.facts();
-        let owner = self.kept().filter(|_| self.parts.pristine).map(Any::type_id);
+        let owner = self.taken_back_by().filter(|_| self.parts.pristine);
         let layout = layout.clone();
         Description { data_type, device, layout, access, ownership, alignment, owner }
     }

@@ -1,6 +1,6 @@
 //! What keeps a tensor's memory alive.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 
 use dlpark::AllocationDeleter;
@@ -21,6 +21,8 @@ pub(super) enum Kept {
     Nothing,
     Host(HostMemory),
     Any(Value),
+    /// As `Any`, taken back by an array type of this id.
+    AnyFor(Value, TypeId),
     /// As `Any`, of device memory that is a vector's once it is mapped back to the host.
     Vector(Value),
     Foreign(#[expect(dead_code, reason = "held for its drop")] AllocationDeleter),
@@ -78,6 +80,13 @@ impl Owner {
         Self(Kept::Any(Value::new(value)))
     }
 
+    /// As [`keep`](Self::keep), for a value that is not an `A` itself and that the array type `A` takes
+    /// back: plans know that `A` gets it without a copy.
+    #[inline]
+    pub fn keep_for<A: Any, T: Any + Send>(value: T) -> Self {
+        Self(Kept::AnyFor(Value::new(value), TypeId::of::<A>()))
+    }
+
     /// As [`keep`](Self::keep), for memory of the host that a device uses in place: mapped back, it
     /// is [`Movable`](crate::Ownership::Movable) again, so that targets that own vectors can take it.
     pub fn keep_vector<T: Any + Send>(value: T) -> Self {
@@ -93,6 +102,9 @@ impl Owner {
     pub fn into_kept<T: Any>(self) -> Result<T, Self> {
         match self.0 {
             Kept::Any(value) => value.downcast().map_err(|value| Self(Kept::Any(value))),
+            Kept::AnyFor(value, id) => {
+                value.downcast().map_err(|value| Self(Kept::AnyFor(value, id)))
+            }
             Kept::Vector(value) => value.downcast().map_err(|value| Self(Kept::Vector(value))),
             other => Err(Self(other)),
         }
@@ -114,7 +126,7 @@ impl fmt::Debug for Kept {
         f.write_str(match self {
             Self::Nothing => "nothing",
             Self::Host(_) => "host memory",
-            Self::Any(_) | Self::Vector(_) => "a Rust value",
+            Self::Any(_) | Self::AnyFor(..) | Self::Vector(_) => "a Rust value",
             Self::Foreign(_) => "a DLPack deleter",
             Self::Shared(_) => "a shared tensor",
         })
@@ -165,8 +177,16 @@ impl ManagedTensor {
     #[inline]
     pub(super) fn kept(&self) -> Option<&(dyn Any + Send)> {
         match &self.parts.owner.0 {
-            Kept::Any(value) | Kept::Vector(value) => Some(value.get()),
+            Kept::Any(value) | Kept::AnyFor(value, _) | Kept::Vector(value) => Some(value.get()),
             _ => None,
+        }
+    }
+
+    /// The array type that takes the memory back.
+    pub(super) fn taken_back_by(&self) -> Option<TypeId> {
+        match &self.parts.owner.0 {
+            Kept::AnyFor(_, id) => Some(*id),
+            _ => self.kept().map(Any::type_id),
         }
     }
 

@@ -60,6 +60,7 @@ impl ManagedTensor {
             device: Device::CPU,
             access: Access::Exclusive,
             read_only_ignored: false,
+            others_may_write: false,
             stream: None,
             layout,
             pristine: true,

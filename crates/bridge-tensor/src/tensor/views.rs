@@ -230,6 +230,7 @@ impl ManagedTensor {
             device: shared.parts.device,
             access,
             read_only_ignored: shared.parts.read_only_ignored && access != Access::ReadOnly,
+            others_may_write: shared.parts.others_may_write,
             stream: shared.parts.stream,
             layout,
             pristine: false,

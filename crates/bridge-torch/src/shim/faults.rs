@@ -117,6 +117,12 @@ fn a_failed_export_gives_the_torch_tensor_back_and_leaves_nothing() {
         let second = Tensor::from_slice(&[1_f32, 2.0]).internal_lazy_clone();
         let (lazy, failures) = at_every_fault_point(what, second, Tensor::export, |_, _| ());
         assert_eq!((lazy.as_slice::<f32>().unwrap(), failures), (&[1.0, 2.0][..], 4));
+
+        let torch = Tensor::from_slice(&[1_f32, 2.0]);
+        let other = torch.shallow_clone();
+        let (held, failures) = at_every_fault_point(what, torch, Tensor::export, |_, _| ());
+        assert_eq!((bridge_testkit::bytes_of(&held).len(), failures), (8, 5));
+        drop((held, other));
     }
 }
 

@@ -9,12 +9,12 @@ type Change = fn(&mut Tensor);
 /// A vector, handed to torch, changed there and taken back while torch works on `torchs`.
 fn back_from_torch(torchs: Option<Stream>, change: Change) -> ManagedTensor {
     let vector = ManagedTensor::from_vec(vec![1_f32; 6], &[2, 3]).unwrap();
-    let mut torch = adopted(vector).unwrap();
+    let mut torch = import_memory(vector).unwrap();
     change(&mut torch);
-    let view = view_of(&torch, true).unwrap();
+    let view = view_of(&torch).unwrap();
     assert!(view.is_alone());
-    let lender = lender_of(&view).unwrap();
-    reclaimed(torch, &view, lender, torchs).unwrap()
+    let imported = imported_of(&view).unwrap();
+    export_imported(torch, &view, imported, torchs).unwrap()
 }
 
 const CHANGES: [(&str, Change); 3] = [

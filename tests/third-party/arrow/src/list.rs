@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{Array, FixedSizeListArray};
 use arrow_schema::Field;
-use bridge_core::{
-    Accepts, Description, Error, LayoutRule, ManagedTensor, NativeArray, Refused, Result,
-    TensorSpec,
-};
+use bridge_core::{Accepts, Description, Error, LayoutRule, ManagedTensor, NativeArray, Refused, Result, TensorSpec};
 
 use crate::Arrow;
 use crate::memory::{description, require_no_nulls, tensor_keeping};

@@ -1,10 +1,7 @@
 //! `PrimitiveArray`: rank 1.
 
 use arrow_array::PrimitiveArray;
-use bridge_core::{
-    Accepts, Description, Element, Error, LayoutRule, ManagedTensor, NativeArray, Refused, Result,
-    TensorSpec,
-};
+use bridge_core::{Accepts, Description, Element, Error, LayoutRule, ManagedTensor, NativeArray, Refused, Result, TensorSpec};
 
 use crate::memory::{buffer_keeping, description, require_no_nulls, tensor_keeping};
 use crate::{Arrow, Number};

@@ -1,4 +1,4 @@
-//! Making torch tensors over memory of others.
+//! Making torch tensors over the memory of tensors.
 
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
@@ -15,20 +15,20 @@ use crate::cuda;
 use crate::data_types::{DATA_TYPES, scalar_type_of};
 use crate::shim::{self, Work, device_type};
 
-/// Makes a torch tensor over the memory of any tensor that torch takes.
+/// Makes a torch tensor over the memory of a tensor, which it keeps.
 #[inline]
-pub(super) fn adopted(tensor: ManagedTensor) -> Result<Tensor, Refused<ManagedTensor>> {
+pub(super) fn import_memory(tensor: ManagedTensor) -> Result<Tensor, Refused<ManagedTensor>> {
     let ready = check(&tensor).and_then(|checked| {
         cuda::wait_for(tensor.device(), tensor.stream())?;
         Ok(checked)
     });
-    let Checked { scalar_type, device_type, device_index, bytes } = or_given_back!(tensor, ready);
+    let Checked { scalar_type, device_type, device_index, bytes } = or_refuse!(tensor, ready);
     let data = if bytes == 0 { ptr::null_mut() } else { tensor.first_element().cast() };
     let kept = ManuallyDrop::new(tensor);
     let layout = kept.layout();
     let normal = normal_strides(layout);
     let strides = normal.as_deref().unwrap_or(layout.strides());
-    // SAFETY: `kept` is never dropped but where it is handed back, and the context is not used then.
+    // SAFETY: `kept` is dropped only where it is handed back, and the context is not used then.
     let context = unsafe { ptr::read(&raw const *kept) }.into_raw();
     let mut made = ptr::null_mut();
     // SAFETY:
@@ -38,7 +38,7 @@ pub(super) fn adopted(tensor: ManagedTensor) -> Result<Tensor, Refused<ManagedTe
     //   the tensor is dropped, as `release` does.
     // - The tensor is libtorch's where the call succeeds, and ours again where it fails.
     let status = unsafe {
-        shim::bridge_torch_adopt(
+        shim::bridge_torch_wrap(
             data,
             bytes,
             layout.shape().as_ptr().cast(),
@@ -65,7 +65,7 @@ pub(super) unsafe extern "C" fn release(context: *mut c_void) {
     let Some(context) = NonNull::new(context) else {
         return;
     };
-    // SAFETY: the context is a tensor that `adopted` has handed over, once.
+    // SAFETY: the context is a tensor that `import_memory` has handed over, once.
     let kept = unsafe { ManagedTensor::from_raw(context) };
     // A panic in an owner's `drop` must not cross into C++; nor may one in what it carries.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(kept)))
@@ -75,7 +75,7 @@ pub(super) unsafe extern "C" fn release(context: *mut c_void) {
     }
 }
 
-pub(super) struct Checked {
+struct Checked {
     scalar_type: i32,
     device_type: i32,
     device_index: i32,
@@ -85,7 +85,7 @@ pub(super) struct Checked {
 
 /// What `ACCEPTS` says, checked.
 #[inline]
-pub(super) fn check(tensor: &ManagedTensor) -> Result<Checked> {
+fn check(tensor: &ManagedTensor) -> Result<Checked> {
     let (data_type, device, layout) = (tensor.data_type(), tensor.device(), tensor.layout());
     let scalar_type = scalar_type_of(data_type).ok_or_else(|| lacks(data_type))?;
     let (device_type, device_index) = if device.kind() == DeviceKind::Cuda {
@@ -130,7 +130,7 @@ pub(super) fn lacks(data_type: DataType) -> Error {
 
 /// The strides for a layout whose own are negative where they mean nothing, which torch refuses.
 #[inline]
-pub(super) fn normal_strides(layout: &Layout) -> Option<Strides> {
+fn normal_strides(layout: &Layout) -> Option<Strides> {
     let refused = layout.strides().iter().any(|&stride| stride < 0);
     refused.then(|| layout.strides().iter().map(|&stride| stride.max(0)).collect())
 }

@@ -6,20 +6,20 @@ use std::ptr::NonNull;
 use bridge_core::{Access, Device, Error, Layout, ManagedTensor, Result, TensorError, TensorSpec};
 use tch::Tensor;
 
-use super::adopted::release;
+use super::import::release;
 use crate::data_types::data_type_of;
 use crate::obstacles;
 use crate::shim::{self, View, Work, device_type};
 
 /// What the shim says of a tensor; a refusal where it is no plain memory.
 #[inline]
-pub(super) fn view_of(tensor: &Tensor, handing_over: bool) -> Result<View> {
+pub(super) fn view_of(tensor: &Tensor) -> Result<View> {
     let mut view = MaybeUninit::uninit();
     let handle = shim::handle_of(tensor);
     // SAFETY: the handle is tch's own, and alive while `tensor` is borrowed; the shim writes the
     // whole view, whatever it returns.
     let (status, view) = unsafe {
-        let status = shim::bridge_torch_view(handle, handing_over, release, view.as_mut_ptr());
+        let status = shim::bridge_torch_view(handle, release, view.as_mut_ptr());
         (status, view.assume_init())
     };
     let device = || device_of(&view).unwrap_or(Device::CPU);
@@ -65,15 +65,15 @@ pub(super) fn spec_of(view: &View) -> Result<TensorSpec> {
 
 /// Whether torch has left element type and layout of the tensor that it was made of as they were.
 #[inline]
-pub(super) fn shows_all_of(view: &View, lender: &ManagedTensor) -> bool {
+pub(super) fn shows_all_of(view: &View, imported: &ManagedTensor) -> bool {
     let (sizes, strides) = axes_of(view);
-    let layout = lender.layout();
+    let layout = imported.layout();
     let mut axes = sizes.iter().zip(strides).zip(layout.strides());
-    data_type_of(view.scalar_type).is_ok_and(|data_type| data_type == lender.data_type())
+    data_type_of(view.scalar_type).is_ok_and(|data_type| data_type == imported.data_type())
         && layout.shape() == sizes
         && (layout.is_empty()
-            || (lender.first_element().cast() == view.data
-                && axes.all(|((&size, stride), lent)| size <= 1 || stride == lent)))
+            || (imported.first_element().cast() == view.data
+                && axes.all(|((&size, stride), before)| size <= 1 || stride == before)))
 }
 
 #[inline]
@@ -90,25 +90,25 @@ pub(super) fn device_of(view: &View) -> Result<Device> {
 
 /// The tensor that a torch tensor's storage was made of, to be looked at.
 #[inline]
-pub(super) fn lender_of(view: &View) -> Option<ManuallyDrop<ManagedTensor>> {
+pub(super) fn imported_of(view: &View) -> Option<ManuallyDrop<ManagedTensor>> {
     let context = NonNull::new(view.context)?;
-    // SAFETY: the shim gives out contexts of `release` only, which are the tensors of `adopted`; this
+    // SAFETY: the shim gives out contexts of `release` only, which are the tensors of `import_memory`; this
     // one is kept by the storage of the torch tensor that was viewed. It is not dropped here, and
     // other threads that view the same storage only look at it too.
     Some(ManuallyDrop::new(unsafe { ManagedTensor::from_raw(context) }))
 }
 
 /// Who may write what torch gives back: as when it came in.
-pub(super) fn access_of(lender: &ManagedTensor) -> Access {
-    if lender.is_read_only_ignored() { Access::ReadOnly } else { lender.access() }
+pub(super) fn access_of(imported: &ManagedTensor) -> Access {
+    if imported.is_read_only_ignored() { Access::ReadOnly } else { imported.access() }
 }
 
 /// Who may write memory that other handles of torch hold too.
 #[inline]
 pub(super) fn access_beside_others(
     view: &View,
-    lender: Option<ManuallyDrop<ManagedTensor>>,
+    imported: Option<ManuallyDrop<ManagedTensor>>,
 ) -> Access {
-    let read_only = lender.is_some_and(|lender| lender.is_read_only_ignored());
+    let read_only = imported.is_some_and(|imported| imported.is_read_only_ignored());
     if read_only || view.is_lazily_copied() { Access::ReadOnly } else { Access::Shared }
 }
