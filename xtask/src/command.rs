@@ -1,4 +1,5 @@
-//! Runs other programs, showing each command line before it starts.
+//! Runs other programs, showing each command line before it starts. What they print goes to standard
+//! error: standard output is for what the chore itself has to say.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
@@ -72,16 +73,18 @@ impl Tool {
 
     /// Runs to the end with its output shown; an exit status other than 0 is a failure.
     pub(crate) fn run(&self) -> Result<()> {
-        self.announce();
-        let status = self.command().status().map_err(|e| self.did_not_start(&e))?;
+        let status = self.status()?;
         if status.success() { Ok(()) } else { Err(self.exited(status)) }
     }
 
     /// Runs to the end with its output shown and says whether the exit status was 0.
     pub(crate) fn succeeds(&self) -> Result<bool> {
+        Ok(self.status()?.success())
+    }
+
+    fn status(&self) -> Result<ExitStatus> {
         self.announce();
-        let status = self.command().status().map_err(|e| self.did_not_start(&e))?;
-        Ok(status.success())
+        self.command().stdout(io::stderr()).status().map_err(|e| self.did_not_start(&e))
     }
 
     /// Runs to the end silently and returns its standard output. Standard error becomes part of

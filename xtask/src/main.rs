@@ -30,6 +30,7 @@ mod opencl;
 mod outcome;
 mod ptx;
 mod ptx_assembly;
+mod python;
 mod python_peers;
 mod ratios;
 mod requirement;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::cells::Targets;
 use crate::command::{Environment, Lines, Tool};
 use crate::failure::Result;
 use crate::features::exactly;
@@ -61,16 +62,16 @@ impl Runner {
         }
     }
 
-    /// The same for one package with exactly these features. The packages in `left_out` cannot be
-    /// built here.
+    /// The same for these targets of one package with exactly these features. The packages in
+    /// `left_out` cannot be built here.
     pub(crate) fn run_alone(
         self,
         workspace: &Workspace,
-        (package, features): (&str, &[String]),
+        (package, features, targets): (&str, &[String], Targets),
         env: &Environment,
         left_out: &[&str],
     ) -> Result<TestRun> {
-        let select = choose_alone(self, workspace, (package, features), left_out);
+        let select = choose_alone(self, workspace, (package, features, targets), left_out);
         self.run(workspace, &select, env)
     }
 }
@@ -83,7 +84,7 @@ impl Runner {
 fn choose_alone(
     runner: Runner,
     workspace: &Workspace,
-    (package, features): (&str, &[String]),
+    (package, features, targets): (&str, &[String], Targets),
     left_out: &[&str],
 ) -> Vec<String> {
     let mut args = vec!["--package".to_owned(), package.to_owned()];
@@ -93,6 +94,9 @@ fn choose_alone(
             args.extend(["--package".to_owned(), along.to_owned()]);
         }
         args.extend(["--filterset".to_owned(), format!("package(={package})")]);
+    }
+    if targets == Targets::Library {
+        args.push("--lib".to_owned());
     }
     args.extend(exactly(package, features));
     args
@@ -122,7 +126,9 @@ fn nextest(workspace: &Workspace, select: &[String], env: &Environment) -> Resul
 }
 
 fn cargo_test(workspace: &Workspace, select: &[String], env: &Environment) -> Result<TestRun> {
-    let tool = || workspace.cargo().args(["test", "--tests"]).args(select).envs(env);
+    let library_alone = select.iter().any(|word| word == "--lib");
+    let targets = (!library_alone).then_some("--tests");
+    let tool = || workspace.cargo().args(["test"]).args(targets).args(select).envs(env);
     let mut binaries = BTreeMap::new();
     let build = tool().args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let built = build.each_line(Lines::Stdout, |line| {
@@ -165,7 +171,7 @@ fn test_binary(workspace: &Workspace, line: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Runner, TestRun, choose_alone, test_binary};
+    use super::{Runner, Targets, TestRun, choose_alone, test_binary};
     use crate::workspace::tests::example;
 
     #[test]
@@ -180,10 +186,10 @@ mod tests {
     #[test]
     fn a_package_alone_is_built_along_with_what_does_not_depend_on_it() {
         let line = |runner| {
-            let chosen = ("arraybridge", &["candle".to_owned()][..]);
+            let chosen = ("arraybridge", &["candle".to_owned()][..], Targets::Library);
             choose_alone(runner, &example(), chosen, &["bridge-gone"]).join(" ")
         };
-        let features = "--no-default-features --features arraybridge/candle";
+        let features = "--lib --no-default-features --features arraybridge/candle";
         assert_eq!(line(Runner::CargoTest), format!("--package arraybridge {features}"));
         assert_eq!(
             line(Runner::Nextest),

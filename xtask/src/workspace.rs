@@ -83,6 +83,11 @@ impl Workspace {
         self.packages.iter().find(|package| package.name == name)
     }
 
+    /// The names of all members.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.packages.iter().map(|package| package.name.as_str()).collect()
+    }
+
     /// The member that this `Cargo.toml` describes.
     pub(crate) fn package_at(&self, manifest: &str) -> Option<&Package> {
         self.packages.iter().find(|package| package.manifest_path == manifest)
