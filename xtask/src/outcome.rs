@@ -49,12 +49,7 @@ pub(crate) struct CellReport {
 impl CellReport {
     /// The row of a cell that ran: passed only if tests ran, none failed, and the run itself
     /// `ended_well`.
-    pub(crate) fn of_tests(
-        cell: &str,
-        features: &str,
-        counts: Counts,
-        ended_well: bool,
-    ) -> Self {
+    pub(crate) fn of_tests(cell: &str, features: &str, counts: Counts, ended_well: bool) -> Self {
         let status = if counts.failed > 0 {
             let tests = if counts.failed == 1 { "test" } else { "tests" };
             Status::Failed { reason: format!("{} {tests} failed", counts.failed) }

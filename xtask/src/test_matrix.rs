@@ -149,9 +149,7 @@ impl<'a> Matrix<'a> {
             CellReport::of_tests(cell.name, &cell.features, counts, ended_well)
         };
         Ok(match &cell.how {
-            How::Together { package }
-            | How::Alone { package, .. }
-            | How::Linted { package }
+            How::Together { package } | How::Alone { package, .. } | How::Linted { package }
                 if self.workspace.package(package).is_none() =>
             {
                 absent(cell, format!("the workspace has no package `{package}`"))

@@ -1,14 +1,13 @@
 //! Memory used in place: what is shared, what comes back, and when it may be freed.
 
-mod support;
-
+use crate::support;
+use crate::support::{Gate, array, drivers_array};
 use bridge_core::{
     Access, Array, Backend, Copy, DataType, Device, Error, ManagedTensor, Mapping, Options, Owner,
     Registration, Registry, Step, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::DropCounter;
-use support::{Gate, array, drivers_array};
 
 /// Runs a test on every device that shares memory with the host and takes any address.
 fn on_sharing_devices(test: impl Fn(&ClQueue)) {
