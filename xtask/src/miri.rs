@@ -1,0 +1,120 @@
+//! `cargo xtask miri`: runs tests under Miri, which finds undefined behaviour, data races and leaks in the
+//! Rust code that a test runs.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::command::{Environment, Tool};
+use crate::failure::{Failure, Result};
+use crate::requirement::{Presence, Provider, Requirement};
+use crate::workspace::Workspace;
+
+/// The packages that Miri can run, which are those without a framework in another language, and their
+/// features.
+const PACKAGES: [(&str, &str); 4] =
+    [("bridge-tensor", ""), ("bridge-core", ""), ("bridge-convert", ""), ("bridge-cpu", "ndarray")];
+
+/// What the checks of a change leave to the whole run: it takes minutes.
+const LEFT_OUT_OF_THE_SAMPLE: &str = "not test(/conformance|conversion/)";
+
+/// Options of `miri`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Leave out what takes minutes, as the checks of a change do
+    #[arg(long)]
+    sampled: bool,
+    /// Run only the tests whose name contains this
+    name: Option<String>,
+}
+
+impl Options {
+    /// What CI asks for.
+    pub(crate) fn for_ci() -> Self {
+        Self { sampled: true, name: None }
+    }
+}
+
+pub(crate) const MIRI: Requirement = Requirement {
+    name: "miri",
+    purpose: "Miri, of Rust's nightly toolchain (cargo xtask miri)",
+    detect,
+    remedy: "run `cargo xtask setup miri`, which needs rustup",
+    install: Some(install),
+};
+
+/// Installs Miri where it is missing, and runs the tests.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    Provider::new(workspace, true)
+        .provide(&[&MIRI])
+        .map_err(|lack| Failure::new("run tests under Miri", lack.reason, lack.remedy))?;
+    tests(workspace, options).run()?;
+    println!("Miri found nothing.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn detect(workspace: &Workspace) -> Presence {
+    match nightly(workspace).args(["miri", "--version"]).capture() {
+        Ok(version) => {
+            Presence::Found { place: version.trim().to_owned(), env: Environment::new() }
+        }
+        Err(_) => Presence::Missing { reason: "not in the nightly toolchain".to_owned() },
+    }
+}
+
+fn install(workspace: &Workspace) -> Result<()> {
+    let add = ["toolchain", "install", "nightly", "--profile", "minimal", "--no-self-update"];
+    let components = ["--component", "miri", "--component", "rust-src"];
+    Tool::new("rustup", &workspace.root).args(add.into_iter().chain(components)).run()
+}
+
+fn nightly(workspace: &Workspace) -> Tool {
+    Tool::new("rustup", &workspace.root).args(["run", "nightly", "cargo"])
+}
+
+fn tests(workspace: &Workspace, options: &Options) -> Tool {
+    let mut args = vec!["miri".to_owned(), "nextest".to_owned(), "run".to_owned()];
+    args.push("--no-fail-fast".to_owned());
+    for (package, features) in PACKAGES {
+        args.extend(["--package".to_owned(), package.to_owned()]);
+        if !features.is_empty() {
+            args.extend(["--features".to_owned(), format!("{package}/{features}")]);
+        }
+    }
+    if options.sampled {
+        args.extend(["--filterset".to_owned(), LEFT_OUT_OF_THE_SAMPLE.to_owned()]);
+    }
+    args.extend(options.name.clone());
+    nightly(workspace)
+        .args(args)
+        // Files and clocks are read by tests; an address that went through an integer is DLPack's way.
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-permissive-provenance")
+        .env("PROPTEST_CASES", "4")
+        // A folder of its own: another compiler would make cargo build everything anew.
+        .env("CARGO_TARGET_DIR", workspace.target.join("miri").display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, PACKAGES, tests};
+    use crate::workspace::Workspace;
+    use crate::workspace::tests::example;
+
+    #[test]
+    fn every_package_is_a_member_with_the_feature() {
+        let workspace = Workspace::find().unwrap();
+        for (name, feature) in PACKAGES {
+            let package = workspace.package(name).unwrap_or_else(|| panic!("no package {name}"));
+            let features = package.chosen_features();
+            assert!(feature.is_empty() || features.iter().any(|one| one == feature), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_sample_leaves_tests_out() {
+        let line = |sampled| tests(&example(), &Options { sampled, name: None }).line();
+        assert!(line(true).contains("--filterset"), "{}", line(true));
+        assert!(!line(false).contains("--filterset"), "{}", line(false));
+        assert!(line(false).contains("--features bridge-cpu/ndarray"), "{}", line(false));
+    }
+}
