@@ -61,40 +61,11 @@ impl Runner {
             Self::CargoTest => cargo_test(workspace, select, env),
         }
     }
-
-    /// The same for these targets of one package with exactly these features. The packages in
-    /// `left_out` cannot be built here.
-    pub(crate) fn run_alone(
-        self,
-        workspace: &Workspace,
-        (package, features, targets): (&str, &[String], Targets),
-        env: &Environment,
-        left_out: &[&str],
-    ) -> Result<TestRun> {
-        let select = choose_alone(self, workspace, (package, features, targets), left_out);
-        self.run(workspace, &select, env)
-    }
 }
 
-/// The arguments that choose `package` with exactly these features.
-///
-/// Cargo compiles a dependency anew for every set of features that the chosen packages ask of it
-/// together, and a run of `package` alone asks for others than a run of the workspace. So
-/// the members that change nothing of it are built along, and only its own tests run.
-fn choose_alone(
-    runner: Runner,
-    workspace: &Workspace,
-    (package, features, targets): (&str, &[String], Targets),
-    left_out: &[&str],
-) -> Vec<String> {
+/// The arguments that choose these tests of `package` with exactly these features.
+pub(crate) fn alone(package: &str, features: &[String], targets: Targets) -> Vec<String> {
     let mut args = vec!["--package".to_owned(), package.to_owned()];
-    if let Runner::Nextest = runner {
-        let built_along = |along: &&str| !left_out.contains(along);
-        for along in workspace.buildable_beside(package).into_iter().filter(built_along) {
-            args.extend(["--package".to_owned(), along.to_owned()]);
-        }
-        args.extend(["--filterset".to_owned(), format!("package(={package})")]);
-    }
     if targets == Targets::Library {
         args.push("--lib".to_owned());
     }
@@ -171,7 +142,7 @@ fn test_binary(workspace: &Workspace, line: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Runner, Targets, TestRun, choose_alone, test_binary};
+    use super::{Targets, TestRun, alone, test_binary};
     use crate::workspace::tests::example;
 
     #[test]
@@ -184,20 +155,11 @@ mod tests {
     }
 
     #[test]
-    fn a_package_alone_is_built_along_with_what_does_not_depend_on_it() {
-        let line = |runner| {
-            let chosen = ("arraybridge", &["candle".to_owned()][..], Targets::Library);
-            choose_alone(runner, &example(), chosen, &["bridge-gone"]).join(" ")
-        };
-        let features = "--lib --no-default-features --features arraybridge/candle";
-        assert_eq!(line(Runner::CargoTest), format!("--package arraybridge {features}"));
-        assert_eq!(
-            line(Runner::Nextest),
-            format!(
-                "--package arraybridge --package bridge-core \
-                 --filterset package(=arraybridge) {features}"
-            )
-        );
+    fn a_package_alone_has_exactly_its_features() {
+        let line = |targets| alone("arraybridge", &["candle".to_owned()], targets).join(" ");
+        let features = "--no-default-features --features arraybridge/candle";
+        assert_eq!(line(Targets::All), format!("--package arraybridge {features}"));
+        assert_eq!(line(Targets::Library), format!("--package arraybridge --lib {features}"));
     }
 
     #[test]

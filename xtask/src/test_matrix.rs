@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 use crate::features;
 use crate::outcome::{CellReport, Counts, Status, Totals, exit_code};
 use crate::requirement::{Lack, Provider};
-use crate::run_tests::{Runner, TestRun, doc_tests};
+use crate::run_tests::{Runner, TestRun, alone, doc_tests};
 use crate::table::{self, Header, Row, Tone};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
@@ -160,10 +160,11 @@ impl<'a> Matrix<'a> {
                 report(counts, !broke_down)
             }
             How::Alone { package, features, targets } => {
-                let (around, left_out) = self.surroundings();
+                // What the common run found on this machine, its tests may use too.
+                let (around, _) = self.surroundings();
                 let env = [around, env.clone()].concat();
-                let chosen = (*package, &features[..], *targets);
-                let run = self.runner.run_alone(self.workspace, chosen, &env, &left_out)?;
+                let select = alone(package, features, *targets);
+                let run = self.runner.run(self.workspace, &select, &env)?;
                 report(run.tally.total(), run.ended_well)
             }
             How::Elsewhere { manifest } => {
