@@ -31,6 +31,7 @@ mod nvidia_wheels;
 mod older_torch;
 mod opencl;
 mod outcome;
+mod packages;
 mod ptx;
 mod ptx_assembly;
 mod python;

@@ -7,13 +7,9 @@ use clap::Args;
 
 use crate::command::{Environment, Tool};
 use crate::failure::{Failure, Result};
+use crate::packages::IN_RUST_ALONE;
 use crate::requirement::{Presence, Provider, Requirement};
 use crate::workspace::Workspace;
-
-/// The packages that Miri can run, which are those without a framework in another language, and their
-/// features.
-const PACKAGES: [(&str, &str); 4] =
-    [("bridge-tensor", ""), ("bridge-core", ""), ("bridge-convert", ""), ("bridge-cpu", "ndarray")];
 
 /// What the checks of a change leave to the whole run: it takes minutes.
 const LEFT_OUT_OF_THE_SAMPLE: &str = "not test(/conformance|conversion/)";
@@ -75,7 +71,7 @@ fn nightly(workspace: &Workspace) -> Tool {
 fn tests(workspace: &Workspace, options: &Options) -> Tool {
     let mut args = vec!["miri".to_owned(), "nextest".to_owned(), "run".to_owned()];
     args.push("--no-fail-fast".to_owned());
-    for (package, features) in PACKAGES {
+    for (package, features) in IN_RUST_ALONE {
         args.extend(["--package".to_owned(), package.to_owned()]);
         if !features.is_empty() {
             args.extend(["--features".to_owned(), format!("{package}/{features}")]);
@@ -96,19 +92,8 @@ fn tests(workspace: &Workspace, options: &Options) -> Tool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, PACKAGES, tests};
-    use crate::workspace::Workspace;
+    use super::{Options, tests};
     use crate::workspace::tests::example;
-
-    #[test]
-    fn every_package_is_a_member_with_the_feature() {
-        let workspace = Workspace::find().unwrap();
-        for (name, feature) in PACKAGES {
-            let package = workspace.package(name).unwrap_or_else(|| panic!("no package {name}"));
-            let features = package.chosen_features();
-            assert!(feature.is_empty() || features.iter().any(|one| one == feature), "{name}");
-        }
-    }
 
     #[test]
     fn only_the_sample_leaves_tests_out() {

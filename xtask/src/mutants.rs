@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cargo_tool::CargoTool;
 use crate::failure::{Failure, Result};
+use crate::packages::IN_RUST_ALONE;
 use crate::requirement::{Provider, Requirement};
 use crate::workspace::Workspace;
 
@@ -18,10 +19,6 @@ pub(crate) const MUTANTS: Requirement = Requirement {
     remedy: "run `cargo xtask setup cargo-mutants`",
     install: Some(|workspace| CARGO_MUTANTS.install(workspace)),
 };
-
-/// Those whose own tests are to notice every fault.
-const PACKAGES: [&str; 5] =
-    ["bridge-tensor", "bridge-core", "bridge-convert", "bridge-host", "bridge-cpu"];
 
 /// Options of `mutants`.
 #[derive(Debug, Args)]
@@ -62,7 +59,8 @@ fn arguments(workspace: &Workspace, options: &Options) -> Vec<String> {
     let output = workspace.target.join("mutants").display().to_string();
     args.extend(["--output".to_owned(), output]);
     if options.packages.is_empty() {
-        args.extend(PACKAGES.iter().flat_map(|name| ["--package".to_owned(), (*name).to_owned()]));
+        let names = IN_RUST_ALONE.iter().map(|(name, _)| *name).chain(["bridge-host"]);
+        args.extend(names.flat_map(|name| ["--package".to_owned(), name.to_owned()]));
     } else {
         let named = options.packages.iter();
         args.extend(named.flat_map(|name| ["--package".to_owned(), name.clone()]));
