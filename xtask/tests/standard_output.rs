@@ -35,10 +35,10 @@ fn json_stands_alone_on_standard_output_though_the_installers_talk() {
         .env_remove("LIBTORCH_USE_PYTORCH")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("Reading package lists..."), "nothing was installed:\n{said}");
     let matrix: serde_json::Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}:\n{}", String::from_utf8_lossy(&output.stdout)));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Reading package lists..."), "nothing was installed:\n{said}");
     let cells = matrix["cells"].as_array().unwrap();
     let opencl = cells.iter().find(|cell| cell["cell"] == "opencl").unwrap();
     assert_eq!(opencl["status"], "unavailable", "{opencl}");
