@@ -9,15 +9,13 @@ use crate::command::{Environment, Tool};
 use crate::failure::{Failure, Result};
 use crate::packages::IN_RUST_ALONE;
 use crate::requirement::{Presence, Provider, Requirement};
+use crate::run_tests::Runner;
 use crate::workspace::Workspace;
-
-/// What the checks of a change leave to the whole run: it takes minutes.
-const LEFT_OUT_OF_THE_SAMPLE: &str = "not binary(conformance)";
 
 /// Options of `miri`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Leave out what takes minutes, as the checks of a change do
+    /// Leave out the conformance suite, each law of which takes minutes, as the checks of a change do
     #[arg(long)]
     sampled: bool,
     /// Run only the tests whose name contains this
@@ -44,7 +42,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Provider::new(workspace, true)
         .provide(&[&MIRI])
         .map_err(|lack| Failure::new("run tests under Miri", lack.reason, lack.remedy))?;
-    tests(workspace, options).run()?;
+    tests(workspace, Runner::detect(workspace), options).run()?;
     println!("Miri found nothing.");
     Ok(ExitCode::SUCCESS)
 }
@@ -68,20 +66,22 @@ fn nightly(workspace: &Workspace) -> Tool {
     Tool::new("rustup", &workspace.root).args(["run", "nightly", "cargo"])
 }
 
-fn tests(workspace: &Workspace, options: &Options) -> Tool {
-    let mut args = vec!["miri".to_owned(), "nextest".to_owned(), "run".to_owned()];
-    args.push("--no-fail-fast".to_owned());
+fn tests(workspace: &Workspace, runner: Runner, options: &Options) -> Tool {
+    let (run, sample): (&[&str], &[&str]) = match runner {
+        Runner::Nextest => (&["nextest", "run"], &["--filterset", "not binary(conformance)"]),
+        Runner::CargoTest => (&["test"], &["--lib"]),
+    };
+    let mut args: Vec<String> = Vec::new();
     for (package, features) in IN_RUST_ALONE {
         args.extend(["--package".to_owned(), package.to_owned()]);
         if !features.is_empty() {
             args.extend(["--features".to_owned(), format!("{package}/{features}")]);
         }
     }
-    if options.sampled {
-        args.extend(["--filterset".to_owned(), LEFT_OUT_OF_THE_SAMPLE.to_owned()]);
-    }
+    let sample = if options.sampled { sample } else { &[] };
     args.extend(options.name.clone());
     nightly(workspace)
+        .args(["miri"].iter().chain(run).chain(&["--no-fail-fast"]).chain(sample).copied())
         .args(args)
         // Files and clocks are read by tests; an address that went through an integer is DLPack's way.
         .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-permissive-provenance")
@@ -92,14 +92,16 @@ fn tests(workspace: &Workspace, options: &Options) -> Tool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, tests};
+    use super::{Options, Runner, tests};
     use crate::workspace::tests::example;
 
     #[test]
     fn only_the_sample_leaves_tests_out() {
-        let line = |sampled| tests(&example(), &Options { sampled, name: None }).line();
-        assert!(line(true).contains("--filterset"), "{}", line(true));
-        assert!(!line(false).contains("--filterset"), "{}", line(false));
-        assert!(line(false).contains("--features bridge-cpu/ndarray"), "{}", line(false));
+        for (runner, option) in [(Runner::Nextest, "--filterset"), (Runner::CargoTest, "--lib")] {
+            let line = |sampled| tests(&example(), runner, &Options { sampled, name: None }).line();
+            assert!(line(true).contains(option), "{}", line(true));
+            assert!(!line(false).contains(option), "{}", line(false));
+            assert!(line(false).contains("--features bridge-cpu/ndarray"), "{}", line(false));
+        }
     }
 }
