@@ -1,7 +1,7 @@
-//! The cells of the test matrix: every crate, and every backend with every choice of its features.
+//! The cells of the test matrix: every crate, and every choice of features that can differ.
 
 use crate::cpp_compiler::CPP_COMPILER;
-use crate::features::{combinations, named, of_package};
+use crate::features::{named, of_package};
 use crate::libtorch::TORCH;
 use crate::opencl::OPENCL;
 use crate::requirement::Requirement;
@@ -22,14 +22,34 @@ pub(crate) enum How {
     /// With all the others in one build and one run of the workspace, its documentation included.
     Together { package: &'static str },
     /// In a run of its own, with exactly these features.
-    Alone { package: &'static str, features: Vec<String> },
+    Alone { package: &'static str, features: Vec<String>, targets: Targets },
     /// In a run of its own, from another workspace, into the same target folder.
     Elsewhere { manifest: &'static str },
-    /// Compiled only, once for every combination of features.
-    EveryCombination { package: &'static str },
+    /// Its library is linted only, with no feature and with each alone.
+    Linted { package: &'static str },
 }
 
-/// A crate of backends: each combination of its features is a cell.
+/// Which tests of a package run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Targets {
+    All,
+    /// Those of the library itself.
+    Library,
+}
+
+impl Cell {
+    /// The member of the workspace that it is about.
+    pub(crate) fn package(&self) -> Option<&'static str> {
+        match self.how {
+            How::Together { package } | How::Alone { package, .. } | How::Linted { package } => {
+                Some(package)
+            }
+            How::Elsewhere { .. } => None,
+        }
+    }
+}
+
+/// A crate of backends.
 struct BackendCrate {
     name: &'static str,
     package: &'static str,
@@ -66,8 +86,15 @@ const BACKENDS: &[BackendCrate] = &[
     },
 ];
 
-/// Every cell, in the order of the table.
-pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
+/// The cells of these packages, or all where none is named, in the order of the table.
+pub(crate) fn of(workspace: &Workspace, packages: &[String]) -> Vec<Cell> {
+    let mut cells = all(workspace);
+    let is_named = |cell: &Cell| packages.iter().any(|name| cell.package() == Some(name));
+    cells.retain(|cell| packages.is_empty() || is_named(cell));
+    cells
+}
+
+fn all(workspace: &Workspace) -> Vec<Cell> {
     let mut cells = vec![
         together("core", "bridge-core"),
         together("host", "bridge-host"),
@@ -76,17 +103,13 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
     for backend in BACKENDS {
         cells.extend(backend_cells(workspace, backend));
     }
-    cells.push(Cell {
-        features: "planted faults".to_owned(),
-        requirements: &[&TORCH],
-        ..alone("torch", "bridge-torch", &["_faults"])
-    });
+    // The faults are planted in the library, and its own tests are those that look at them.
+    let faults = vec!["_faults".to_owned()];
+    let how = How::Alone { package: "bridge-torch", features: faults, targets: Targets::Library };
+    cells.push(Cell { requirements: &[&TORCH], ..cell("torch", "planted faults", how) });
     cells.extend([
         with_backends("facade", "arraybridge"),
-        Cell {
-            requirements: &[&TORCH],
-            ..cell("features", "each combination", How::EveryCombination { package: "arraybridge" })
-        },
+        Cell { requirements: &[&TORCH], ..linted("facade", "arraybridge") },
         with_backends("cli", "bridge-cli"),
         alone("cli", "bridge-cli", &["candle", "ndarray", "pt"]),
         alone("cli", "bridge-cli", &["ndarray"]),
@@ -102,18 +125,34 @@ pub(crate) fn all(workspace: &Workspace) -> Vec<Cell> {
     cells
 }
 
-/// The arguments that choose what the cells that run together test: the whole workspace but the
-/// packages in `left_out`, with all features of each backend crate, and with those that add it.
-pub(crate) fn select_together(workspace: &Workspace, left_out: &[&str]) -> Vec<String> {
-    let mut args = vec!["--workspace".to_owned()];
-    for package in left_out {
-        args.extend(["--exclude".to_owned(), (*package).to_owned()]);
+/// The arguments that choose what the cells that run together test: these packages, or the whole
+/// workspace where none is named, but those in `left_out`; with all features of each backend crate, and
+/// with those that add it.
+pub(crate) fn select_together(
+    workspace: &Workspace,
+    packages: &[String],
+    left_out: &[&str],
+) -> Vec<String> {
+    let mut features = features_of_all(workspace, BUILT_ON_BACKENDS, left_out);
+    let mut args = Vec::new();
+    if packages.is_empty() {
+        args.push("--workspace".to_owned());
+        args.extend(each("--exclude", left_out.iter().copied()));
+    } else {
+        let chosen = packages.iter().map(String::as_str).filter(|name| !left_out.contains(name));
+        args.extend(each("--package", chosen));
+        let asked_of = |feature: &String| feature.split('/').next().unwrap_or_default().to_owned();
+        features.retain(|feature| packages.contains(&asked_of(feature)));
     }
-    let features = features_of_all(workspace, BUILT_ON_BACKENDS, left_out);
     if !features.is_empty() {
         args.extend(["--features".to_owned(), features.join(",")]);
     }
     args
+}
+
+/// Every value with the option before it.
+fn each<'a>(option: &str, values: impl Iterator<Item = &'a str>) -> Vec<String> {
+    values.flat_map(|value| [option.to_owned(), value.to_owned()]).collect()
 }
 
 /// The features of every backend crate that is not left out, and those by which `packages` have it.
@@ -140,22 +179,17 @@ pub(crate) fn features_of_all(
     features
 }
 
-/// All features run together with the rest of the workspace, the other combinations alone.
+/// All features run together with the rest of the workspace; fewer are linted, where there is a choice.
 fn backend_cells(workspace: &Workspace, backend: &BackendCrate) -> Vec<Cell> {
     let &BackendCrate { name, package, requirements, .. } = backend;
     let features = workspace.package(package).map(Package::chosen_features);
     let features = features.unwrap_or_default();
-    let cells = combinations(&features).into_iter().map(|chosen| Cell {
-        name,
-        features: named(&chosen),
-        requirements,
-        how: if chosen.len() == features.len() {
-            How::Together { package }
-        } else {
-            How::Alone { package, features: chosen }
-        },
-    });
-    cells.collect()
+    let with_all = cell(name, &named(&features), How::Together { package });
+    let mut cells = vec![Cell { requirements, ..with_all }];
+    if !features.is_empty() {
+        cells.push(Cell { requirements, ..linted(name, package) });
+    }
+    cells
 }
 
 /// With every backend that can be built here.
@@ -166,7 +200,13 @@ fn with_backends(name: &'static str, package: &'static str) -> Cell {
 /// With exactly these features.
 fn alone(name: &'static str, package: &'static str, features: &[&str]) -> Cell {
     let features: Vec<String> = features.iter().map(|&feature| feature.to_owned()).collect();
-    cell(name, &named(&features), How::Alone { package, features })
+    cell(name, &named(&features), How::Alone { package, features, targets: Targets::All })
+}
+
+/// Linted with no feature, and with each alone. Each feature adds items of its own and no code asks
+/// for two at once, so what other combinations could break, these do or all features together do.
+fn linted(name: &'static str, package: &'static str) -> Cell {
+    cell(name, "none, each alone", How::Linted { package })
 }
 
 fn together(name: &'static str, package: &'static str) -> Cell {
@@ -179,7 +219,7 @@ fn cell(name: &'static str, features: &str, how: How) -> Cell {
 
 #[cfg(test)]
 mod tests {
-    use super::{BackendCrate, How, backend_cells, select_together};
+    use super::{BackendCrate, How, Targets, backend_cells, select_together};
     use crate::workspace::tests::example;
 
     fn backend(name: &'static str, package: &'static str) -> BackendCrate {
@@ -187,13 +227,12 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_has_a_cell_for_each_combination_and_runs_all_features_together() {
-        let backend = backend("cpu", "arraybridge");
-        let cells = backend_cells(&example(), &backend);
+    fn all_features_of_a_backend_run_together_and_fewer_are_linted() {
+        let cells = backend_cells(&example(), &backend("cpu", "arraybridge"));
         let names: Vec<_> = cells.iter().map(|cell| cell.features.as_str()).collect();
-        assert_eq!(names, ["none", "candle", "ndarray", "candle+ndarray"]);
-        let together = |cell: &super::Cell| matches!(cell.how, How::Together { .. });
-        assert_eq!(cells.iter().map(together).collect::<Vec<_>>(), [false, false, false, true]);
+        assert_eq!(names, ["candle+ndarray", "none, each alone"]);
+        assert!(matches!(cells[0].how, How::Together { .. }));
+        assert!(matches!(cells[1].how, How::Linted { .. }));
     }
 
     #[test]
@@ -206,15 +245,26 @@ mod tests {
     fn the_faults_that_are_planted_in_the_shim_have_a_cell() {
         let cells = super::all(&example());
         let planted = cells.iter().find(|cell| cell.features == "planted faults").unwrap();
-        let How::Alone { package, features } = &planted.how else {
+        let How::Alone { package, features, targets } = &planted.how else {
             panic!("they are no choice for the workspace's common run");
         };
         assert_eq!((*package, features.as_slice()), ("bridge-torch", &["_faults".to_owned()][..]));
+        assert_eq!(*targets, Targets::Library);
     }
 
     #[test]
     fn what_is_left_out_is_excluded_from_the_common_run() {
-        let args = select_together(&example(), &["bridge-cli"]);
+        let args = select_together(&example(), &[], &["bridge-cli"]);
         assert_eq!(args, ["--workspace", "--exclude", "bridge-cli"]);
+    }
+
+    #[test]
+    fn a_named_package_alone_is_chosen_with_its_own_cells() {
+        let named = ["bridge-cli".to_owned()];
+        assert_eq!(select_together(&example(), &named, &[]), ["--package", "bridge-cli"]);
+        assert_eq!(select_together(&example(), &named, &["bridge-cli"]), [""; 0]);
+        let cells = super::of(&example(), &named);
+        assert!(!cells.is_empty());
+        assert!(cells.iter().all(|cell| cell.package() == Some("bridge-cli")));
     }
 }

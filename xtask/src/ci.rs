@@ -9,6 +9,7 @@ use crate::cells::features_of_all;
 use crate::command::{Environment, Tool};
 use crate::failure::{Failure, Result};
 use crate::libtorch::TORCH;
+use crate::miri;
 use crate::requirement::{Provider, Requirement};
 use crate::test_matrix;
 use crate::workspace::Workspace;
@@ -22,13 +23,20 @@ pub(crate) struct Options {
 }
 
 /// Runs the checks and stops at the first that fails; then, unless told not to, the test matrix.
+///
+/// PyTorch is fetched while cargo-deny is built, if they are not there: one waits for the network, the
+/// other for the processor.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let checks = Checks { workspace };
-    run_each(&checks.format())?;
-    let deny = provided(workspace, &CARGO_DENY, "check the dependencies with cargo-deny")?;
-    run_each(&checks.dependencies(&deny))?;
-    let torch = provided(workspace, &TORCH, "compile bridge-torch")?;
+    let torch = std::thread::scope(|scope| {
+        let torch = scope.spawn(|| provided(workspace, &TORCH, "compile bridge-torch"));
+        run_each(&checks.format())?;
+        let deny = provided(workspace, &CARGO_DENY, "check the dependencies with cargo-deny")?;
+        run_each(&checks.dependencies(&deny))?;
+        torch.join().expect("the thread that fetches PyTorch does not panic")
+    })?;
     run_each(&checks.code(&torch))?;
+    miri::run(workspace, &miri::Options::for_ci())?;
     if options.checks_only {
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,9 +1,11 @@
-//! Runs other programs, showing each command line before it starts.
+//! Runs other programs, showing each command line and how long it took. What they print goes to standard
+//! error: standard output is for what the chore itself has to say.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Instant;
 
 use crate::failure::{Failure, Result};
 
@@ -72,16 +74,19 @@ impl Tool {
 
     /// Runs to the end with its output shown; an exit status other than 0 is a failure.
     pub(crate) fn run(&self) -> Result<()> {
-        self.announce();
-        let status = self.command().status().map_err(|e| self.did_not_start(&e))?;
+        let status = self.status()?;
         if status.success() { Ok(()) } else { Err(self.exited(status)) }
     }
 
     /// Runs to the end with its output shown and says whether the exit status was 0.
     pub(crate) fn succeeds(&self) -> Result<bool> {
-        self.announce();
-        let status = self.command().status().map_err(|e| self.did_not_start(&e))?;
-        Ok(status.success())
+        Ok(self.status()?.success())
+    }
+
+    fn status(&self) -> Result<ExitStatus> {
+        self.announced(|| {
+            self.command().stdout(io::stderr()).status().map_err(|e| self.did_not_start(&e))
+        })
     }
 
     /// Runs to the end silently and returns its standard output. Standard error becomes part of
@@ -101,8 +106,11 @@ impl Tool {
 
     /// Runs to the end, hands every line of the chosen stream to `see` as it arrives, and says
     /// whether the program succeeded.
-    pub(crate) fn each_line(&self, lines: Lines, mut see: impl FnMut(&str)) -> Result<bool> {
-        self.announce();
+    pub(crate) fn each_line(&self, lines: Lines, see: impl FnMut(&str)) -> Result<bool> {
+        self.announced(|| self.read_each_line(lines, see))
+    }
+
+    fn read_each_line(&self, lines: Lines, mut see: impl FnMut(&str)) -> Result<bool> {
         let (reader, writer) = io::pipe().map_err(|e| self.did_not_start(&e))?;
         let mut command = self.command();
         if let Lines::Both = lines {
@@ -135,8 +143,14 @@ impl Tool {
         line
     }
 
-    fn announce(&self) {
-        eprintln!("\n$ {}", self.line());
+    /// Shows the command line, and after the run how long it took.
+    fn announced<T>(&self, run: impl FnOnce() -> T) -> T {
+        let line = self.line();
+        eprintln!("\n$ {line}");
+        let started = Instant::now();
+        let result = run();
+        eprintln!("[{:.0} s] {line}", started.elapsed().as_secs_f64());
+        result
     }
 
     fn command(&self) -> Command {

@@ -1,4 +1,4 @@
-//! Combinations of Cargo features, and the check that each one compiles.
+//! Choices of Cargo features, and the check that each one compiles without a warning.
 
 use std::time::Instant;
 
@@ -7,31 +7,10 @@ use crate::failure::Result;
 use crate::outcome::Counts;
 use crate::workspace::{Package, Workspace};
 
-/// Above this many combinations only those most likely to differ are taken.
-const MOST: usize = 64;
-
-/// The combinations of `features` worth building, smallest first: all of them up to [`MOST`];
-/// with more features none, each alone, each pair, each left out, and all together.
-pub(crate) fn combinations(features: &[String]) -> Vec<Vec<String>> {
-    let n = features.len();
-    let all = u32::try_from(n).ok().and_then(|n| 1_usize.checked_shl(n));
-    let mut chosen = match all {
-        Some(count) if count <= MOST => {
-            (0..count).map(|bits| picked(features, |i| bits & (1 << i) != 0)).collect::<Vec<_>>()
-        }
-        _ => {
-            let mut few = vec![Vec::new()];
-            for a in 0..n {
-                few.push(picked(features, |i| i == a));
-                few.push(picked(features, |i| i != a));
-                few.extend((a + 1..n).map(|b| picked(features, |i| i == a || i == b)));
-            }
-            few.push(features.to_vec());
-            few
-        }
-    };
-    chosen.sort_by_key(Vec::len);
-    chosen
+/// No feature, and each alone.
+pub(crate) fn none_and_each_alone(features: &[String]) -> Vec<Vec<String>> {
+    let alone = features.iter().map(|feature| vec![feature.clone()]);
+    std::iter::once(Vec::new()).chain(alone).collect()
 }
 
 /// The arguments that ask cargo for exactly these features of `package`.
@@ -54,9 +33,11 @@ pub(crate) fn named(features: &[String]) -> String {
     if features.is_empty() { "none".to_owned() } else { features.join("+") }
 }
 
-/// Compiles `package` with every combination of its features. Each combination counts as one test
+/// Lints the library of `package` with no feature and with each alone. Each choice counts as one test
 /// passed or failed; those that failed are returned by name.
-pub(crate) fn check_all(
+///
+/// Lints, not `cargo check`: what is built for the lints of the whole workspace serves here too.
+pub(crate) fn lint_each(
     workspace: &Workspace,
     package: &str,
     env: &Environment,
@@ -65,13 +46,14 @@ pub(crate) fn check_all(
     let started = Instant::now();
     let mut counts = Counts::default();
     let mut broken = Vec::new();
-    for features in combinations(&features) {
-        let check = workspace
+    for features in none_and_each_alone(&features) {
+        let lint = workspace
             .cargo()
-            .args(["check", "--package", package])
+            .args(["clippy", "--lib", "--package", package])
             .args(exactly(package, &features))
+            .args(["--", "-D", "warnings"])
             .envs(env);
-        if check.succeeds()? {
+        if lint.succeeds()? {
             counts.passed += 1;
         } else {
             counts.failed += 1;
@@ -82,43 +64,18 @@ pub(crate) fn check_all(
     Ok((counts, broken))
 }
 
-fn picked(features: &[String], keep: impl Fn(usize) -> bool) -> Vec<String> {
-    let kept = features.iter().enumerate().filter(|(i, _)| keep(*i));
-    kept.map(|(_, feature)| feature.clone()).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{combinations, exactly, named};
-    use std::collections::BTreeSet;
+    use super::{exactly, named, none_and_each_alone};
 
     fn features(n: usize) -> Vec<String> {
         (0..n).map(|i| format!("f{i}")).collect()
     }
 
     #[test]
-    fn two_features_make_four_combinations() {
-        let names: Vec<_> = combinations(&features(2)).iter().map(|c| named(c)).collect();
-        assert_eq!(names, ["none", "f0", "f1", "f0+f1"]);
-    }
-
-    #[test]
-    fn up_to_six_features_give_the_whole_power_set_without_repeats() {
-        for n in 0..=6 {
-            let all = combinations(&features(n));
-            assert_eq!(all.len(), 1 << n);
-            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 1 << n);
-        }
-    }
-
-    #[test]
-    fn many_features_give_none_singles_pairs_all_but_one_and_all() {
-        let all = combinations(&features(8));
-        assert_eq!(all.len(), 1 + 8 + 28 + 8 + 1);
-        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
-        assert_eq!(all.last().unwrap().len(), 8);
-        // A count of features whose power set has no size at all still ends.
-        assert_eq!(combinations(&features(70)).len(), 1 + 70 + 70 * 69 / 2 + 70 + 1);
+    fn three_features_make_four_choices() {
+        let names: Vec<_> = none_and_each_alone(&features(3)).iter().map(|c| named(c)).collect();
+        assert_eq!(names, ["none", "f0", "f1", "f2"]);
     }
 
     #[test]

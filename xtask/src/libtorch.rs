@@ -2,18 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::command::{Environment, Tool};
-use crate::python_peers;
+use crate::command::Environment;
+use crate::failure::Result;
+use crate::python::{Dependencies, PythonEnvironment};
 use crate::requirement::{Presence, Requirement};
 use crate::workspace::Workspace;
 
 pub(crate) const TORCH: Requirement = Requirement {
     name: "torch",
-    purpose: "libtorch 2.13 for bridge-torch, from PyTorch in .venv (5 GB on disk)",
+    purpose: "libtorch 2.13 for bridge-torch, from PyTorch in .venv (3.5 GB on disk)",
     detect,
     remedy: "run `cargo xtask setup torch`, or set LIBTORCH to the folder of a libtorch",
-    install: Some(python_peers::install),
+    install: Some(install),
 };
+
+/// The release that tch 0.26 is made for.
+pub(crate) const PYTORCH: &str = "torch==2.13.0";
+
+/// What `import torch` and programs that link libtorch load, in the releases that PyTorch's wheel
+/// asks for. Left out is what only compiling models and linear algebra on a GPU need: triton,
+/// cuSOLVER, NVTX, CUDA's Python bindings, SymPy and others, 1.3 GB of 4.7.
+const LOADED: [&str; 16] = [
+    PYTORCH,
+    "numpy",
+    "typing-extensions",
+    "nvidia-cublas==13.1.1.3",
+    "nvidia-cuda-cupti==13.0.85",
+    "nvidia-cuda-nvrtc==13.0.88",
+    "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cudnn-cu13==9.20.0.48",
+    "nvidia-cufft==12.0.0.61",
+    "nvidia-cufile==1.15.1.6",
+    "nvidia-curand==10.4.0.35",
+    "nvidia-cusparse==12.6.3.3",
+    "nvidia-cusparselt-cu13==0.8.1",
+    "nvidia-nccl-cu13==2.29.7",
+    "nvidia-nvjitlink==13.5.37",
+    "nvidia-nvshmem-cu13==3.4.5",
+];
 
 /// What torch-sys goes by when it is set: then it is not for us to choose.
 const CHOSEN: [&str; 2] = ["LIBTORCH", "LIBTORCH_USE_PYTORCH"];
@@ -27,16 +53,18 @@ fn detect(workspace: &Workspace) -> Presence {
             };
         }
     }
-    let programs = workspace.root.join(".venv").join("bin");
-    let script = "import torch; print(torch.__version__)";
-    let python = Tool::new(programs.join("python3"), &workspace.root).args(["-c", script]);
-    match python.capture() {
+    let python = PythonEnvironment::of_workspace(workspace);
+    match python.evaluate("import numpy, torch; print(torch.__version__)") {
         Ok(version) => Presence::Found {
             place: format!("PyTorch {} in .venv", version.trim()),
-            env: environment(&programs),
+            env: environment(&python.programs()),
         },
         Err(_) => Presence::Missing { reason: "no LIBTORCH, and no PyTorch in .venv".to_owned() },
     }
+}
+
+fn install(workspace: &Workspace) -> Result<()> {
+    PythonEnvironment::of_workspace(workspace).install(&LOADED, Dependencies::Named)
 }
 
 /// torch-sys asks the first python3 on PATH where its PyTorch is.

@@ -14,6 +14,7 @@ use crate::workspace::Workspace;
 
 mod bench;
 mod cargo_deny;
+mod cargo_tool;
 mod cells;
 mod ci;
 mod command;
@@ -23,13 +24,17 @@ mod features;
 mod gpu_bundle;
 mod libtest;
 mod libtorch;
+mod miri;
+mod mutants;
 mod nextest;
 mod nvidia_wheels;
 mod older_torch;
 mod opencl;
 mod outcome;
+mod packages;
 mod ptx;
 mod ptx_assembly;
+mod python;
 mod python_peers;
 mod ratios;
 mod requirement;
@@ -61,6 +66,10 @@ enum Chore {
     GpuBundle(gpu_bundle::Options),
     /// Run the tests of bridge-torch under AddressSanitizer
     Sanitize(sanitize::Options),
+    /// Run the tests of the crates without a framework in another language under Miri
+    Miri(miri::Options),
+    /// Plant small faults, one at a time, and say which of them no test notices
+    Mutants(mutants::Options),
     /// Run the tests of bridge-torch with an older tch and libtorch, in a copy of the workspace
     OlderTorch(older_torch::Options),
     /// Make the PTX of the CUDA kernels from their source, or check it
@@ -87,6 +96,8 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Bench(options) => bench::run(&workspace, options),
         Chore::GpuBundle(options) => gpu_bundle::run(&workspace, options),
         Chore::Sanitize(options) => sanitize::run(&workspace, options),
+        Chore::Miri(options) => miri::run(&workspace, options),
+        Chore::Mutants(options) => mutants::run(&workspace, options),
         Chore::OlderTorch(options) => older_torch::run(&workspace, options),
         Chore::Ptx(options) => ptx::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),

@@ -10,6 +10,7 @@ use clap::Args;
 use crate::command::Tool;
 use crate::failure::{Failure, Result};
 use crate::libtorch;
+use crate::python::{Dependencies, PythonEnvironment};
 use crate::workspace::Workspace;
 
 /// Options of `older-torch`.
@@ -27,29 +28,15 @@ pub(crate) struct Options {
 /// workspace against it.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let folder = workspace.target.join("older-torch");
-    let (environment, copy) =
-        (folder.join(format!("torch-{}", options.torch)), folder.join("copy"));
-    let programs = environment.join("bin");
-    let python = |script: &str| {
-        Tool::new(programs.join("python3"), &workspace.root).args(["-c", script]).capture()
-    };
-    if python("import torch").is_err() {
-        let place = environment.display().to_string();
-        Tool::new("python3", &workspace.root).args(["-m", "venv", &place]).run()?;
-        Tool::new(programs.join("python3"), &workspace.root)
-            .args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "numpy",
-                &format!("torch=={}", options.torch),
-            ])
-            .run()?;
+    let copy = folder.join("copy");
+    let python = PythonEnvironment::at(workspace, folder.join(format!("torch-{}", options.torch)));
+    if python.evaluate("import torch").is_err() {
+        let torch = format!("torch=={}", options.torch);
+        python.install(&["numpy", &torch], Dependencies::Installed)?;
     }
     copy_sources(workspace, &copy)?;
     for tool in tools(&copy, options) {
-        tool.envs(&libtorch::environment(&programs))
+        tool.envs(&libtorch::environment(&python.programs()))
             .env("CARGO_TARGET_DIR", folder.join("target").display().to_string())
             .run()?;
     }

@@ -48,14 +48,8 @@ pub(crate) struct CellReport {
 
 impl CellReport {
     /// The row of a cell that ran: passed only if tests ran, none failed, and the run itself
-    /// `ended_well`. A cell where no test is right says so with `may_be_empty`.
-    pub(crate) fn of_tests(
-        cell: &str,
-        features: &str,
-        counts: Counts,
-        ended_well: bool,
-        may_be_empty: bool,
-    ) -> Self {
+    /// `ended_well`.
+    pub(crate) fn of_tests(cell: &str, features: &str, counts: Counts, ended_well: bool) -> Self {
         let status = if counts.failed > 0 {
             let tests = if counts.failed == 1 { "test" } else { "tests" };
             Status::Failed { reason: format!("{} {tests} failed", counts.failed) }
@@ -63,7 +57,7 @@ impl CellReport {
             Status::Failed {
                 reason: "its build or run ended with an error, shown above".to_owned(),
             }
-        } else if counts.passed == 0 && !may_be_empty {
+        } else if counts.passed == 0 {
             Status::Failed { reason: "no test ran".to_owned() }
         } else {
             Status::Passed
@@ -134,8 +128,8 @@ mod tests {
         Counts { passed, failed, ignored, seconds: 0.0 }
     }
 
-    fn ran(counts: Counts, ended_well: bool, may_be_empty: bool) -> Status {
-        CellReport::of_tests("cpu", "none", counts, ended_well, may_be_empty).status
+    fn ran(counts: Counts, ended_well: bool) -> Status {
+        CellReport::of_tests("cpu", "none", counts, ended_well).status
     }
 
     fn reason(status: Status) -> String {
@@ -151,12 +145,11 @@ mod tests {
 
     #[test]
     fn a_cell_passes_only_with_tests_and_a_good_end() {
-        assert_eq!(ran(counts(3, 0, 1), true, false), Status::Passed);
-        assert_eq!(reason(ran(counts(3, 1, 0), false, false)), "1 test failed");
-        assert_eq!(reason(ran(counts(0, 2, 0), true, true)), "2 tests failed");
-        assert!(reason(ran(counts(3, 0, 0), false, true)).contains("ended with an error"));
-        assert_eq!(reason(ran(counts(0, 0, 5), true, false)), "no test ran");
-        assert_eq!(ran(counts(0, 0, 0), true, true), Status::Passed);
+        assert_eq!(ran(counts(3, 0, 1), true), Status::Passed);
+        assert_eq!(reason(ran(counts(3, 1, 0), false)), "1 test failed");
+        assert_eq!(reason(ran(counts(0, 2, 0), true)), "2 tests failed");
+        assert!(reason(ran(counts(3, 0, 0), false)).contains("ended with an error"));
+        assert_eq!(reason(ran(counts(0, 0, 5), true)), "no test ran");
     }
 
     #[test]

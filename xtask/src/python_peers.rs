@@ -1,15 +1,12 @@
 //! The requirement python-peers: NumPy, PyTorch and pyclesperanto in the ignored `.venv`, which
 //! benchmarks measure arraybridge against.
 
-use std::path::PathBuf;
-
-use crate::command::{Environment, Tool};
+use crate::command::Environment;
 use crate::failure::Result;
+use crate::libtorch::PYTORCH;
+use crate::python::{Dependencies, PythonEnvironment};
 use crate::requirement::{Presence, Requirement};
 use crate::workspace::Workspace;
-
-/// The release that tch 0.26 links too, so that one environment serves both.
-const TORCH: &str = "torch==2.13.0";
 
 /// It finds OpenCL when it is used, not when it is installed.
 const PYCLESPERANTO: &str = "pyclesperanto==0.25.1";
@@ -22,15 +19,10 @@ pub(crate) const PYTHON_PEERS: Requirement = Requirement {
     install: Some(install),
 };
 
-fn python(workspace: &Workspace) -> PathBuf {
-    workspace.root.join(".venv").join("bin").join("python")
-}
-
 fn detect(workspace: &Workspace) -> Presence {
-    let python = python(workspace);
     let script = "import numpy, torch, importlib.metadata as m; \
                   print(numpy.__version__, torch.__version__, m.version('pyclesperanto'))";
-    match Tool::new(&python, &workspace.root).args(["-c", script]).capture() {
+    match PythonEnvironment::of_workspace(workspace).evaluate(script) {
         Ok(versions) => Presence::Found {
             place: format!("NumPy, torch, pyclesperanto {} in .venv", versions.trim()),
             env: Environment::new(),
@@ -41,9 +33,7 @@ fn detect(workspace: &Workspace) -> Presence {
     }
 }
 
-pub(crate) fn install(workspace: &Workspace) -> Result<()> {
-    Tool::new("python3", &workspace.root).args(["-m", "venv", ".venv"]).run()?;
-    Tool::new(python(workspace), &workspace.root)
-        .args(["-m", "pip", "install", "--quiet", "numpy", TORCH, PYCLESPERANTO])
-        .run()
+fn install(workspace: &Workspace) -> Result<()> {
+    let packages = ["numpy", PYTORCH, PYCLESPERANTO];
+    PythonEnvironment::of_workspace(workspace).install(&packages, Dependencies::Installed)
 }

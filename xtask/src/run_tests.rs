@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::cells::Targets;
 use crate::command::{Environment, Lines, Tool};
 use crate::failure::Result;
 use crate::features::exactly;
@@ -60,39 +61,13 @@ impl Runner {
             Self::CargoTest => cargo_test(workspace, select, env),
         }
     }
-
-    /// The same for one package with exactly these features. The packages in `left_out` cannot be
-    /// built here.
-    pub(crate) fn run_alone(
-        self,
-        workspace: &Workspace,
-        (package, features): (&str, &[String]),
-        env: &Environment,
-        left_out: &[&str],
-    ) -> Result<TestRun> {
-        let select = choose_alone(self, workspace, (package, features), left_out);
-        self.run(workspace, &select, env)
-    }
 }
 
-/// The arguments that choose `package` with exactly these features.
-///
-/// Cargo compiles a dependency anew for every set of features that the chosen packages ask of it
-/// together, and a run of `package` alone asks for others than a run of the workspace. So
-/// the members that change nothing of it are built along, and only its own tests run.
-fn choose_alone(
-    runner: Runner,
-    workspace: &Workspace,
-    (package, features): (&str, &[String]),
-    left_out: &[&str],
-) -> Vec<String> {
+/// The arguments that choose these tests of `package` with exactly these features.
+pub(crate) fn alone(package: &str, features: &[String], targets: Targets) -> Vec<String> {
     let mut args = vec!["--package".to_owned(), package.to_owned()];
-    if let Runner::Nextest = runner {
-        let built_along = |along: &&str| !left_out.contains(along);
-        for along in workspace.buildable_beside(package).into_iter().filter(built_along) {
-            args.extend(["--package".to_owned(), along.to_owned()]);
-        }
-        args.extend(["--filterset".to_owned(), format!("package(={package})")]);
+    if targets == Targets::Library {
+        args.push("--lib".to_owned());
     }
     args.extend(exactly(package, features));
     args
@@ -122,7 +97,9 @@ fn nextest(workspace: &Workspace, select: &[String], env: &Environment) -> Resul
 }
 
 fn cargo_test(workspace: &Workspace, select: &[String], env: &Environment) -> Result<TestRun> {
-    let tool = || workspace.cargo().args(["test", "--tests"]).args(select).envs(env);
+    let library_alone = select.iter().any(|word| word == "--lib");
+    let targets = (!library_alone).then_some("--tests");
+    let tool = || workspace.cargo().args(["test"]).args(targets).args(select).envs(env);
     let mut binaries = BTreeMap::new();
     let build = tool().args(["--no-run", "--message-format", "json-render-diagnostics"]);
     let built = build.each_line(Lines::Stdout, |line| {
@@ -165,7 +142,7 @@ fn test_binary(workspace: &Workspace, line: &str) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Runner, TestRun, choose_alone, test_binary};
+    use super::{Targets, TestRun, alone, test_binary};
     use crate::workspace::tests::example;
 
     #[test]
@@ -178,20 +155,11 @@ mod tests {
     }
 
     #[test]
-    fn a_package_alone_is_built_along_with_what_does_not_depend_on_it() {
-        let line = |runner| {
-            let chosen = ("arraybridge", &["candle".to_owned()][..]);
-            choose_alone(runner, &example(), chosen, &["bridge-gone"]).join(" ")
-        };
+    fn a_package_alone_has_exactly_its_features() {
+        let line = |targets| alone("arraybridge", &["candle".to_owned()], targets).join(" ");
         let features = "--no-default-features --features arraybridge/candle";
-        assert_eq!(line(Runner::CargoTest), format!("--package arraybridge {features}"));
-        assert_eq!(
-            line(Runner::Nextest),
-            format!(
-                "--package arraybridge --package bridge-core \
-                 --filterset package(=arraybridge) {features}"
-            )
-        );
+        assert_eq!(line(Targets::All), format!("--package arraybridge {features}"));
+        assert_eq!(line(Targets::Library), format!("--package arraybridge --lib {features}"));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::cargo_deny::CARGO_DENY;
 use crate::cpp_compiler::CPP_COMPILER;
 use crate::failure::{Failure, Result};
 use crate::libtorch::TORCH;
+use crate::miri::MIRI;
+use crate::mutants::MUTANTS;
 use crate::opencl::OPENCL;
 use crate::python_peers::PYTHON_PEERS;
 use crate::requirement::{Presence, Provider, Requirement};
@@ -15,7 +17,8 @@ use crate::table::{self, Header, Row, Tone};
 use crate::workspace::Workspace;
 
 /// Every requirement there is, in the order they are listed.
-const ALL: &[&Requirement] = &[&CARGO_DENY, &CPP_COMPILER, &PYTHON_PEERS, &TORCH, &OPENCL];
+const ALL: &[&Requirement] =
+    &[&CARGO_DENY, &CPP_COMPILER, &TORCH, &OPENCL, &PYTHON_PEERS, &MIRI, &MUTANTS];
 
 /// Options of `setup`.
 #[derive(Debug, Args)]
@@ -98,7 +101,8 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let failure = named(&["cuda-of-tomorrow".to_owned()]).err().unwrap().to_string();
         assert!(failure.contains("cuda-of-tomorrow"), "{failure}");
-        let listed = "cargo-deny, cpp-compiler, python-peers, torch, opencl, all";
+        let listed =
+            "cargo-deny, cpp-compiler, torch, opencl, python-peers, miri, cargo-mutants, all";
         assert!(failure.contains(listed), "{failure}");
     }
 

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::cells::{self, Cell, How};
 use crate::command::Environment;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::features;
 use crate::outcome::{CellReport, Counts, Status, Totals, exit_code};
 use crate::requirement::{Lack, Provider};
-use crate::run_tests::{Runner, TestRun, doc_tests};
+use crate::run_tests::{Runner, TestRun, alone, doc_tests};
 use crate::table::{self, Header, Row, Tone};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
@@ -19,6 +19,9 @@ use crate::workspace::Workspace;
 /// Options of `test-matrix`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Options {
+    /// Test these packages only
+    #[arg(long = "package", short, value_name = "PACKAGE")]
+    packages: Vec<String>,
     /// Install what is missing; a cell that is unavailable after that, though it could be
     /// installed, is a failure
     #[arg(long)]
@@ -40,7 +43,10 @@ impl Options {
 
 /// Runs the matrix and prints it. What the tools say goes to standard error as they say it.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let reports = Matrix::new(workspace, options.install).run()?;
+    for name in &options.packages {
+        known(workspace, name)?;
+    }
+    let reports = Matrix::new(workspace, options).run()?;
     let totals = Totals::of(&reports);
     eprintln!();
     if options.json {
@@ -54,20 +60,38 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(exit_code(&reports, options.install))
 }
 
+/// Refuses a name that no member of the workspace has.
+fn known(workspace: &Workspace, name: &str) -> Result<()> {
+    if workspace.package(name).is_some() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        format!("test the package {name}"),
+        "the workspace has none of that name",
+        format!("choose from: {}", workspace.names().join(", ")),
+    ))
+}
+
 struct Matrix<'a> {
     workspace: &'a Workspace,
+    packages: &'a [String],
     runner: Runner,
     cells: Vec<(Cell, std::result::Result<Environment, Lack>)>,
 }
 
 impl<'a> Matrix<'a> {
-    fn new(workspace: &'a Workspace, install: bool) -> Self {
-        let mut provider = Provider::new(workspace, install);
-        let cells = cells::all(workspace).into_iter().map(|cell| {
+    fn new(workspace: &'a Workspace, options: &'a Options) -> Self {
+        let mut provider = Provider::new(workspace, options.install);
+        let cells = cells::of(workspace, &options.packages).into_iter().map(|cell| {
             let environment = provider.provide(cell.requirements);
             (cell, environment)
         });
-        Self { workspace, cells: cells.collect(), runner: Runner::detect(workspace) }
+        Self {
+            workspace,
+            packages: &options.packages,
+            cells: cells.collect(),
+            runner: Runner::detect(workspace),
+        }
     }
 
     fn run(&self) -> Result<Vec<CellReport>> {
@@ -102,7 +126,10 @@ impl<'a> Matrix<'a> {
     /// The one run that most cells share, and the documentation's examples after it.
     fn run_together(&self) -> Result<TestRun> {
         let (env, left_out) = self.surroundings();
-        let select = cells::select_together(self.workspace, &left_out);
+        let select = cells::select_together(self.workspace, self.packages, &left_out);
+        if select.is_empty() {
+            return Ok(TestRun { ended_well: true, ..TestRun::default() }); // all is left out
+        }
         let mut run = self.runner.run(self.workspace, &select, &env)?;
         if !run.broke_down() {
             let examples = doc_tests(self.workspace, &select, &env)?;
@@ -118,13 +145,11 @@ impl<'a> Matrix<'a> {
         env: &Environment,
         together: &mut TestRun,
     ) -> Result<CellReport> {
-        let report = |counts, ended_well, may_be_empty| {
-            CellReport::of_tests(cell.name, &cell.features, counts, ended_well, may_be_empty)
+        let report = |counts, ended_well| {
+            CellReport::of_tests(cell.name, &cell.features, counts, ended_well)
         };
         Ok(match &cell.how {
-            How::Together { package }
-            | How::Alone { package, .. }
-            | How::EveryCombination { package }
+            How::Together { package } | How::Alone { package, .. } | How::Linted { package }
                 if self.workspace.package(package).is_none() =>
             {
                 absent(cell, format!("the workspace has no package `{package}`"))
@@ -132,15 +157,15 @@ impl<'a> Matrix<'a> {
             How::Together { package } => {
                 let counts = together.tally.take(package);
                 let broke_down = !together.ended_well && counts == Counts::default();
-                report(counts, !broke_down, false)
+                report(counts, !broke_down)
             }
-            How::Alone { package, features } => {
-                let (around, left_out) = self.surroundings();
+            How::Alone { package, features, targets } => {
+                // What the common run found on this machine, its tests may use too.
+                let (around, _) = self.surroundings();
                 let env = [around, env.clone()].concat();
-                let chosen = (*package, &features[..]);
-                let run = self.runner.run_alone(self.workspace, chosen, &env, &left_out)?;
-                // With no feature a backend crate has nothing to test: that it compiles is enough.
-                report(run.tally.total(), run.ended_well, features.is_empty())
+                let select = alone(package, features, *targets);
+                let run = self.runner.run(self.workspace, &select, &env)?;
+                report(run.tally.total(), run.ended_well)
             }
             How::Elsewhere { manifest } => {
                 if !self.workspace.root.join(manifest).is_file() {
@@ -151,13 +176,13 @@ impl<'a> Matrix<'a> {
                 env.push(("CARGO_TARGET_DIR".to_owned(), target));
                 let select = vec!["--manifest-path".to_owned(), (*manifest).to_owned()];
                 let run = self.runner.run(self.workspace, &select, &env)?;
-                report(run.tally.total(), run.ended_well, false)
+                report(run.tally.total(), run.ended_well)
             }
-            How::EveryCombination { package } => {
-                let (counts, broken) = features::check_all(self.workspace, package, env)?;
-                let mut report = report(counts, true, false);
+            How::Linted { package } => {
+                let (counts, broken) = features::lint_each(self.workspace, package, env)?;
+                let mut report = report(counts, true);
                 if let Status::Failed { reason } = &mut report.status {
-                    *reason = format!("does not compile with: {}", broken.join(", "));
+                    *reason = format!("does not compile or has lints with: {}", broken.join(", "));
                 }
                 report
             }
@@ -171,7 +196,7 @@ fn without_a_cell(tally: Tally, unexplained: bool) -> Vec<CellReport> {
     let mut rows = Vec::new();
     for (package, counts) in tally.into_packages() {
         if counts.passed + counts.failed > 0 {
-            rows.push(CellReport::of_tests(&package, "-", counts, true, false));
+            rows.push(CellReport::of_tests(&package, "-", counts, true));
         }
     }
     if unexplained {
@@ -207,9 +232,6 @@ fn row(report: &CellReport) -> Row {
         notes.push(format!("{} ignored", counts.ignored));
     }
     let ran = counts.passed + counts.failed;
-    if ran == 0 && report.status == Status::Passed {
-        notes.push("compiles; no test applies".to_owned());
-    }
     let words = vec![
         report.cell.clone(),
         report.features.clone(),
@@ -234,7 +256,7 @@ fn json(reports: &[CellReport], totals: Totals) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADER, json, row, without_a_cell};
+    use super::{HEADER, json, known, row, without_a_cell};
     use crate::outcome::{CellReport, Counts, Status, Totals};
     use crate::tally::Tally;
 
@@ -245,6 +267,14 @@ mod tests {
             installable: true,
         };
         CellReport::without_tests("torch", "-", status)
+    }
+
+    #[test]
+    fn a_package_of_an_unknown_name_is_refused_with_the_known_ones() {
+        let workspace = crate::workspace::tests::example();
+        assert!(known(&workspace, "bridge-core").is_ok());
+        let text = known(&workspace, "bridge-cora").unwrap_err().to_string();
+        assert!(text.contains("bridge-cora") && text.contains("bridge-core"), "{text}");
     }
 
     #[test]
@@ -274,7 +304,7 @@ mod tests {
     #[test]
     fn json_holds_cells_and_totals() {
         let counts = Counts { passed: 4, ..Counts::default() };
-        let reports = [CellReport::of_tests("core", "-", counts, true, false), unavailable()];
+        let reports = [CellReport::of_tests("core", "-", counts, true), unavailable()];
         let value: serde_json::Value =
             serde_json::from_str(&json(&reports, Totals::of(&reports))).unwrap();
         assert_eq!(value["cells"][0]["status"], "passed");

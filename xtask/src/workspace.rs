@@ -1,6 +1,6 @@
 //! What `cargo metadata` says of this workspace: its folders, packages and features.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -26,25 +26,7 @@ pub(crate) struct Package {
     pub(crate) name: String,
     manifest_path: String,
     features: BTreeMap<String, Vec<String>>,
-    dependencies: Vec<Dependency>,
     targets: Vec<Target>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Dependency {
-    name: String,
-    #[serde(default)]
-    optional: bool,
-    /// The features that are asked of it.
-    #[serde(default)]
-    features: Vec<String>,
-}
-
-impl Dependency {
-    /// Whether features are asked of it in any case.
-    fn asks_features(&self) -> bool {
-        !self.optional && !self.features.is_empty()
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,48 +65,20 @@ impl Workspace {
         self.packages.iter().find(|package| package.name == name)
     }
 
+    /// The names of all members.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.packages.iter().map(|package| package.name.as_str()).collect()
+    }
+
     /// The member that this `Cargo.toml` describes.
     pub(crate) fn package_at(&self, manifest: &str) -> Option<&Package> {
         self.packages.iter().find(|package| package.manifest_path == manifest)
-    }
-
-    /// The members that can be built along with `package` and leave it as it is alone: they do not depend
-    /// on it, be it for their tests alone or through others, and ask no feature of a member that it is made
-    /// of.
-    pub(crate) fn buildable_beside(&self, package: &str) -> Vec<&str> {
-        let dependent = closure(package, |name| {
-            let depends = |member: &&Package| member.dependencies.iter().any(|on| on.name == name);
-            self.packages.iter().filter(depends).map(|member| member.name.as_str()).collect()
-        });
-        let parts = closure(package, |name| {
-            let member = self.package(name);
-            let parts = member.into_iter().flat_map(|member| &member.dependencies);
-            let names = parts.map(|part| part.name.as_str());
-            names.filter(|name| self.package(name).is_some()).collect()
-        });
-        let changes_a_part = |member: &Package| {
-            let mut asked = member.dependencies.iter().filter(|part| part.asks_features());
-            asked.any(|part| parts.contains(part.name.as_str()))
-        };
-        let beside =
-            |member: &&Package| !dependent.contains(&*member.name) && !changes_a_part(member);
-        self.packages.iter().filter(beside).map(|member| member.name.as_str()).collect()
     }
 
     /// The member whose library goes by this name in Rust code.
     pub(crate) fn package_of_library(&self, library: &str) -> Option<&Package> {
         self.packages.iter().find(|package| package.library() == Some(library))
     }
-}
-
-/// `start`, and all that is reached from it by any number of steps.
-fn closure<'a>(start: &'a str, step: impl Fn(&str) -> Vec<&'a str>) -> BTreeSet<&'a str> {
-    let mut reached = BTreeSet::from([start]);
-    let mut open = vec![start];
-    while let Some(name) = open.pop() {
-        open.extend(step(name).into_iter().filter(|&next| reached.insert(next)));
-    }
-    reached
 }
 
 impl Package {
@@ -148,22 +102,17 @@ impl Package {
 pub(crate) mod tests {
     use super::Workspace;
 
-    /// A workspace of four members, as cargo describes it.
+    /// A workspace of three members, as cargo describes it.
     pub(crate) fn example() -> Workspace {
         Workspace::parse(
             r#"{"workspace_root":"/w","target_directory":"/w/target","packages":[
                 {"name":"arraybridge","manifest_path":"/w/crates/bridge/Cargo.toml",
-                 "dependencies":[{"name":"bridge-core"}],
                  "targets":[{"name":"arraybridge","kind":["lib"]}],
                  "features":{"default":["ndarray"],"ndarray":[],"candle":[],"_test":[]}},
-                {"name":"bridge-cli","manifest_path":"/w/crates/bridge-cli/Cargo.toml","features":{},
-                 "dependencies":[{"name":"arraybridge"},{"name":"clap"}],"targets":[
+                {"name":"bridge-cli","manifest_path":"/w/crates/bridge-cli/Cargo.toml","features":{},"targets":[
                     {"name":"arraybridge","kind":["bin"]},{"name":"bridge_cli","kind":["lib"]}]},
-                {"name":"benches","manifest_path":"/w/benches/Cargo.toml","features":{},"targets":[],
-                 "dependencies":[{"name":"arraybridge","features":["candle"]}]},
                 {"name":"bridge-core","manifest_path":"/w/crates/bridge-core/Cargo.toml",
                  "features":{},
-                 "dependencies":[{"name":"clap","features":["derive"]}],
                  "targets":[{"name":"bridge_core","kind":["lib"]}]}]}"#,
         )
         .unwrap()
@@ -183,23 +132,6 @@ pub(crate) mod tests {
         assert_eq!(name("arraybridge").as_deref(), Some("arraybridge"));
         assert_eq!(name("bridge_cli").as_deref(), Some("bridge-cli"));
         assert_eq!(name("absent"), None);
-    }
-
-    #[test]
-    fn what_depends_on_a_package_is_not_built_beside_it() {
-        let workspace = example();
-        assert_eq!(workspace.buildable_beside("arraybridge"), ["bridge-core"]);
-        assert_eq!(workspace.buildable_beside("bridge-core"), [""; 0]);
-        assert_eq!(
-            workspace.buildable_beside("benches"),
-            ["arraybridge", "bridge-cli", "bridge-core"]
-        );
-    }
-
-    #[test]
-    fn what_asks_features_of_a_packages_parts_is_not_built_beside_it() {
-        // The benchmarks ask candle of the facade, which the program is to be built without.
-        assert_eq!(example().buildable_beside("bridge-cli"), ["arraybridge", "bridge-core"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Casts on the device equal those of bridge-host, bit by bit, in every rule of overflow.
 
-mod support;
-
+use crate::support;
+use crate::support::on_every_device;
 use bridge_core::{
     Access, Backend, DataType, Device, Error, HostMemory, Layout, ManagedTensor, NativeArray,
     Overflow, Owner, Runtime, TensorSpec,
@@ -9,7 +9,6 @@ use bridge_core::{
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;
-use support::on_every_device;
 
 const RULES: [Overflow; 3] = [Overflow::Refuse, Overflow::Saturate, Overflow::Wrap];
 
@@ -103,14 +102,23 @@ fn compare(queue: &ClQueue, source: &ManagedTensor, to: DataType, overflow: Over
     }
 }
 
+/// Every rule for an integer and two floats, which every narrower target is too small for; one rule for
+/// each other pair, in turns: the driver compiles a kernel for each, a fifth of a second apiece.
+fn rules(source: usize, target: usize) -> &'static [Overflow] {
+    match NUMBERS[source] {
+        DataType::I64 | DataType::F32 | DataType::F64 => &RULES,
+        _ => &RULES[(source + target) % RULES.len()..][..1],
+    }
+}
+
 #[test]
 fn every_pair_of_numbers_casts_as_on_the_host() {
     on_every_device(|queue| {
-        for from in NUMBERS {
-            let source = tensor(from, &values(from));
-            for to in NUMBERS {
-                for overflow in RULES {
-                    compare(queue, &source, to, overflow);
+        for (source, from) in NUMBERS.into_iter().enumerate() {
+            let tensor = tensor(from, &values(from));
+            for (target, to) in NUMBERS.into_iter().enumerate() {
+                for &overflow in rules(source, target) {
+                    compare(queue, &tensor, to, overflow);
                 }
             }
         }
@@ -212,11 +220,9 @@ proptest! {
 
     #[test]
     fn random_bits_cast_as_on_the_host(
-        from in prop::sample::select(&[
-            DataType::I32, DataType::I64, DataType::U64, DataType::F16, DataType::BF16,
-            DataType::F32, DataType::F64,
-        ][..]),
-        to in prop::sample::select(&NUMBERS[..]),
+        // Few pairs, as each is a kernel more to compile in this process.
+        from in prop::sample::select(&[DataType::I64, DataType::BF16, DataType::F64][..]),
+        to in prop::sample::select(&[DataType::U8, DataType::F16, DataType::F32][..]),
         overflow in prop::sample::select(&RULES[..]),
         words in prop::collection::vec(any::<u64>(), 1..600),
     ) {

@@ -1,7 +1,7 @@
 //! Memory used in place: what is shared, what comes back, and when it may be freed.
 
-mod support;
-
+use crate::support;
+use crate::support::{Gate, array, drivers_array};
 use bridge_convert::Step;
 use bridge_core::{
     Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Mapping, Options,
@@ -9,7 +9,6 @@ use bridge_core::{
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::DropCounter;
-use support::{Gate, array, drivers_array};
 
 /// Runs a test on every device that shares memory with the host and takes any address.
 fn on_sharing_devices(test: impl Fn(&ClQueue)) {

@@ -1,13 +1,11 @@
 //! Forged DLPack tensors on the way to a device: class D of the bug bank, and its strides.
 
-mod support;
-
+use crate::support::{array, on_every_device};
 use bridge_core::dlpack::DLPackVersion;
 use bridge_core::{Error, NativeArray};
 use bridge_opencl::{ClArray, ClQueue};
 use bridge_testkit::DropCounter;
 use bridge_testkit::forged::{Forge, RULE_BREAKERS, forged};
-use support::{array, on_every_device};
 
 /// Two rows of three numbers on the device, changed by `forge` before an array is made of them; and how
 /// often the producer was told that they are not needed any more.

@@ -1,14 +1,13 @@
 //! Commands on several queues are ordered by events. Each producer's queue is held up at a gate, so
 //! that a consumer on another queue that does not wait for it reads the old data every time.
 
-mod support;
-
+use crate::support;
+use crate::support::{Gate, array, is_held_up};
 use bridge_core::{
     Access, Backend, DataType, Device, Error, ManagedTensor, NativeArray, Owner, Runtime, Stream,
     TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
-use support::{Gate, array, is_held_up};
 
 /// An array of ones on `queue`, which becomes twos when the gate opens.
 fn produced_behind(gate: &Gate, queue: &ClQueue) -> ClArray {

@@ -1,7 +1,6 @@
 //! Handing buffers over as DLPack within one context, and what a careless producer may send.
 
-mod support;
-
+use crate::support::{array, on_every_device, references, settles_at};
 use bridge_core::{
     Access, Allocator, Backend, DataType, Error, Layout, ManagedTensor, NativeArray, Owner,
     TensorError, TensorSpec,
@@ -10,7 +9,6 @@ use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::foreign::{ForeignTensor, run_deleter};
 use bridge_testkit::samples::{Arrangement, Backing};
 use bridge_testkit::{DropCounter, bytes_of};
-use support::{array, on_every_device, references, settles_at};
 
 fn exported(array: ClArray) -> ManagedTensor {
     array.wait().unwrap();

@@ -1,13 +1,11 @@
 //! What opencl3 and OpenCL drivers get wrong, or let callers get wrong, each by its name.
 
-mod support;
-
+use crate::support::{Gate, array, on_every_device, references, settles_at};
 use bridge_core::{
     Access, Array, DataType, Device, Error, ManagedTensor, Owner, TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClDevice, ClQueue};
 use opencl3::memory::{Buffer, CL_MEM_READ_WRITE, ClMem, retain_mem_object};
-use support::{Gate, array, on_every_device, references, settles_at};
 
 /// A buffer of opencl3's in the context of a device.
 fn buffer<T>(device: &ClDevice, count: usize) -> Buffer<T> {

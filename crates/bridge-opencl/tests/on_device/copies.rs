@@ -1,12 +1,11 @@
 //! Copies on the device, uploads and downloads keep every bit, whatever the strides.
 
-mod support;
-
+use crate::support;
+use crate::support::on_every_device;
 use bridge_core::{Backend, DataType, Device, Error, ManagedTensor, NativeArray, Runtime};
 use bridge_opencl::{ClArray, OpenCl};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;
-use support::on_every_device;
 
 /// A tensor of 2 x 3 x 4 x 5 numbers of 1, 2, 4, 8 or 16 bytes.
 fn numbers(size: usize) -> ManagedTensor {

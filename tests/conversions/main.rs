@@ -1,0 +1,12 @@
+//! Conversions between every two frameworks: the matrix, the rules, and failing well. One program, as
+//! each that is linked costs time; what watches or changes its whole process stands beside it.
+
+mod conversion_matrix;
+mod failures;
+mod no_silent_change;
+mod observers;
+mod read_only;
+mod registration;
+mod stacks;
+mod writing_through;
+mod zero_copy;

@@ -1,0 +1,110 @@
+//! `cargo xtask miri`: runs tests under Miri, which finds undefined behaviour, data races and leaks in the
+//! Rust code that a test runs.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::command::{Environment, Tool};
+use crate::failure::{Failure, Result};
+use crate::packages::IN_RUST_ALONE;
+use crate::requirement::{Presence, Provider, Requirement};
+use crate::run_tests::Runner;
+use crate::workspace::Workspace;
+
+/// Options of `miri`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Leave out what takes minutes, as the checks of a change do
+    #[arg(long)]
+    sampled: bool,
+    /// Run only the tests whose name contains this
+    name: Option<String>,
+}
+
+impl Options {
+    /// What CI asks for.
+    pub(crate) fn for_ci() -> Self {
+        Self { sampled: true, name: None }
+    }
+}
+
+pub(crate) const MIRI: Requirement = Requirement {
+    name: "miri",
+    purpose: "Miri, of Rust's nightly toolchain (cargo xtask miri)",
+    detect,
+    remedy: "run `cargo xtask setup miri`, which needs rustup",
+    install: Some(install),
+};
+
+/// Installs Miri where it is missing, and runs the tests.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    Provider::new(workspace, true)
+        .provide(&[&MIRI])
+        .map_err(|lack| Failure::new("run tests under Miri", lack.reason, lack.remedy))?;
+    tests(workspace, Runner::detect(workspace), options).run()?;
+    println!("Miri found nothing.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn detect(workspace: &Workspace) -> Presence {
+    match nightly(workspace).args(["miri", "--version"]).capture() {
+        Ok(version) => {
+            Presence::Found { place: version.trim().to_owned(), env: Environment::new() }
+        }
+        Err(_) => Presence::Missing { reason: "not in the nightly toolchain".to_owned() },
+    }
+}
+
+fn install(workspace: &Workspace) -> Result<()> {
+    let add = ["toolchain", "install", "nightly", "--profile", "minimal", "--no-self-update"];
+    let components = ["--component", "miri", "--component", "rust-src"];
+    Tool::new("rustup", &workspace.root).args(add.into_iter().chain(components)).run()
+}
+
+fn nightly(workspace: &Workspace) -> Tool {
+    Tool::new("rustup", &workspace.root).args(["run", "nightly", "cargo"])
+}
+
+fn tests(workspace: &Workspace, runner: Runner, options: &Options) -> Tool {
+    let (run, sample): (&[&str], &[&str]) = match runner {
+        Runner::Nextest => (
+            &["nextest", "run"],
+            &["--filterset", "not (binary(conformance) | test(ten_thousand))"],
+        ),
+        Runner::CargoTest => (&["test"], &["--lib"]),
+    };
+    let mut args: Vec<String> = Vec::new();
+    for (package, features) in IN_RUST_ALONE {
+        args.extend(["--package".to_owned(), package.to_owned()]);
+        if !features.is_empty() {
+            args.extend(["--features".to_owned(), format!("{package}/{features}")]);
+        }
+    }
+    let sample = if options.sampled { sample } else { &[] };
+    args.extend(options.name.clone());
+    nightly(workspace)
+        .args(["miri"].iter().chain(run).chain(&["--no-fail-fast"]).chain(sample).copied())
+        .args(args)
+        // Files and clocks are read by tests; an address that went through an integer is DLPack's way.
+        .env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-permissive-provenance")
+        .env("PROPTEST_CASES", "4")
+        // A folder of its own: another compiler would make cargo build everything anew.
+        .env("CARGO_TARGET_DIR", workspace.target.join("miri").display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, Runner, tests};
+    use crate::workspace::tests::example;
+
+    #[test]
+    fn only_the_sample_leaves_tests_out() {
+        for (runner, option) in [(Runner::Nextest, "--filterset"), (Runner::CargoTest, "--lib")] {
+            let line = |sampled| tests(&example(), runner, &Options { sampled, name: None }).line();
+            assert!(line(true).contains(option), "{}", line(true));
+            assert!(!line(false).contains(option), "{}", line(false));
+            assert!(line(false).contains("--features bridge-cpu/ndarray"), "{}", line(false));
+        }
+    }
+}
