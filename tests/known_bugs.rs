@@ -94,7 +94,8 @@ fn an_empty_tensor_is_taken_in_place_whatever_its_strides() {
     for strides in [[0, 0, 0, 0], [1024, 128, 128, 1], [1, 1, 8, 8], [-5, 77, 0, 3]] {
         let layout = Layout::new(&[1, 8, 0, 128], &strides, 0).unwrap();
         assert!(layout.is_row_major() && layout.is_column_major(), "{strides:?}");
-        let empty = || ManagedTensor::from_vec_with_layout(Vec::new(), layout.clone()).unwrap();
+        let empty =
+            || ManagedTensor::from_vec_with_layout(Vec::<f32>::new(), layout.clone()).unwrap();
         let candle: Tensor = empty().convert_to(never).unwrap();
         assert_eq!(candle.dims(), [1, 8, 0, 128], "{strides:?}");
         let shared: SharedArray<f32> = candle.convert_to(never).unwrap();
