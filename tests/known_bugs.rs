@@ -22,7 +22,8 @@ fn read(file: &str) -> Option<String> {
 fn named_tests(page: &str) -> Vec<(&str, &str)> {
     let quoted = page.split('`').skip(1).step_by(2);
     quoted
-        .filter_map(|word| word.split_once(".rs::").map(|_| word.split_once("::").unwrap()))
+        .filter_map(|word| word.split_once("::"))
+        .filter(|(file, _)| file.ends_with(".rs"))
         .collect()
 }
 
