@@ -75,12 +75,22 @@ pub fn described<B: Backend, T: NativeArray<B>>(array: &T) -> Description {
     array.describe().expect("it can be exported")
 }
 
-/// The example of the page on OpenCL, which needs what only this package has together.
-#[cfg(all(doctest, feature = "opencl"))]
-#[doc = include_str!("../../docs/opencl.md")]
-pub mod opencl_page {}
+/// The examples of the pages, which need what only this package has together. Those of
+/// docs/writing-a-backend.md are excerpts of tests/third-party, whose tests compare them.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
 
-/// Those of the page on torch, likewise.
-#[cfg(all(doctest, feature = "torch"))]
-#[doc = include_str!("../../docs/torch.md")]
-pub mod torch_page {}
+    #[cfg(feature = "cuda")]
+    #[doc = include_str!("../../docs/cuda.md")]
+    mod cuda {}
+
+    #[cfg(feature = "opencl")]
+    #[doc = include_str!("../../docs/opencl.md")]
+    mod opencl {}
+
+    #[cfg(feature = "torch")]
+    #[doc = include_str!("../../docs/torch.md")]
+    mod torch {}
+}

@@ -34,6 +34,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Programs to start from
+//!
+//! The crate's `examples` folder: `convert_by_type`, `convert_by_name`, `generic_function` (yours, over any two
+//! frameworks), `many_arrays` (a batch that goes on after a failure, stacks, slices, counters) and `dlpack` (over a C
+//! interface and back).
+//!
 //! # Crate features
 //!
 //! A feature adds a backend and changes nothing else.

@@ -1,0 +1,1 @@
+../bridge-torch/link.rs
