@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use arraybridge::ndarray::SharedArray;
-use arraybridge::{Convert, Copy, Layout, ManagedTensor, Options};
+use arraybridge::backends::ndarray::SharedArray;
+use arraybridge::{Convert, CopyPolicy, Layout, ManagedTensor, Options};
 use candle_core::Tensor;
 use ndarray::Array4;
 
@@ -91,7 +91,7 @@ fn no_crate_with_a_known_advisory_is_in_the_tree() {
 #[test]
 fn an_empty_tensor_is_taken_in_place_whatever_its_strides() {
     // onnxruntime#27450, python_backend#444: refused as not contiguous; nanobind#1259: for strides of 0.
-    let never = Options::default().copy(Copy::Never);
+    let never = Options::default().copy(CopyPolicy::Never);
     for strides in [[0, 0, 0, 0], [1024, 128, 128, 1], [1, 1, 8, 8], [-5, 77, 0, 3]] {
         let layout = Layout::new(&[1, 8, 0, 128], &strides, 0).unwrap();
         assert!(layout.is_row_major() && layout.is_column_major(), "{strides:?}");

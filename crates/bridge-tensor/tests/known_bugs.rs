@@ -3,7 +3,9 @@
 use std::ptr::NonNull;
 
 use bridge_tensor::dlpack::DLManagedTensorVersioned;
-use bridge_tensor::{Access, DataType, Device, DeviceKind, Layout, ManagedTensor, Owner, TensorSpec};
+use bridge_tensor::{
+    Access, DataType, Device, DeviceKind, Layout, ManagedTensor, Owner, TensorSpec,
+};
 
 type Header = NonNull<DLManagedTensorVersioned>;
 

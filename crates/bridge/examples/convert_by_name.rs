@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use arraybridge::{Array, Availability, Options, Registry};
+use arraybridge::{Array, Availability, Options, Registry, Unavailable};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let target = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
@@ -18,7 +18,7 @@ fn to(target: &str) -> Result<(), Box<dyn Error>> {
     for backend in registry.backends() {
         match backend.availability() {
             Availability::Ready { devices } => println!("{}: {devices:?}", backend.name()),
-            Availability::Unavailable { reason, remedy } => {
+            Availability::Unavailable(Unavailable { reason, remedy }) => {
                 println!("{}: not here, {reason}; {remedy}", backend.name());
             }
         }

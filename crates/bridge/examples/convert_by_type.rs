@@ -5,8 +5,8 @@
 
 use std::error::Error;
 
-use arraybridge::ndarray::SharedArray;
-use arraybridge::{Convert, Copy, DataType, Options};
+use arraybridge::SharedArray;
+use arraybridge::{Convert, CopyPolicy, DataType, Options};
 use candle_core::Tensor;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(halves.dtype(), candle_core::DType::F16);
 
     // Where a copy must not happen, there is an error that says why it would. It has the array.
-    let never = Options::default().copy(Copy::Never).cast(DataType::F32);
+    let never = Options::default().copy(CopyPolicy::Never).cast(DataType::F32);
     let refused = halves.convert_to::<SharedArray<f32>>(never).unwrap_err();
     println!("{refused}");
     let halves = refused.into_value();

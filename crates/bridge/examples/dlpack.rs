@@ -5,8 +5,8 @@
 
 use std::error::Error;
 
+use arraybridge::SharedArray;
 use arraybridge::dlpack::DLManagedTensorVersioned;
-use arraybridge::ndarray::SharedArray;
 use arraybridge::{Access, Convert, ManagedTensor};
 
 /// What a C library might do with a tensor that it owns now: reads it, and gives it back.

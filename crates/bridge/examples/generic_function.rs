@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::SharedArray;
 use arraybridge::{Backend, Convert, ManagedTensor, NativeArray, Options};
 use candle_core::Tensor;
 

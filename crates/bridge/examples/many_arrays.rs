@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use arraybridge::ndarray::SharedArray;
+use arraybridge::SharedArray;
 use arraybridge::{
     Array, Convert, Counters, Options, Refused, Registry, map_slices, observe, stack, unstack,
 };
