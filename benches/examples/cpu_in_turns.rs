@@ -137,8 +137,7 @@ fn to_compact(
     });
     let bytes = source.layout().compact_bytes(to).expect("fits");
     let (from, mut copied) = (vec![1_u8; bytes], vec![2_u8; bytes]);
-    let memcpy =
-        memcpy.then(|| ("memcpy", job(|| copied.copy_from_slice(black_box(&from)))));
+    let memcpy = memcpy.then(|| ("memcpy", job(|| copied.copy_from_slice(black_box(&from)))));
     let peers = peers.iter().filter_map(|(peer, setup)| python(peer, setup));
     compare(name, ours, memcpy.into_iter().chain(peers));
 }
@@ -212,7 +211,8 @@ fn casts() {
     ];
     for count in [64 << 10, 4 << 20] {
         for (from, to) in pairs {
-            let name = format!("cast {} to {}, {} Ki", from.short_name(), to.short_name(), count >> 10);
+            let name =
+                format!("cast {} to {}, {} Ki", from.short_name(), to.short_name(), count >> 10);
             let setup = format!(
                 "a = (torch.arange({count}) % 200).to(torch.{from})\n\
                  b = torch.empty({count}, dtype=torch.{to})\ndef job(): b.copy_(a)"

@@ -1,10 +1,11 @@
 //! Copy and cast between host tensors: what a call needs, checked before memory is touched.
 
-use bridge_core::{Access, Error, HostTools, ManagedTensor, Overflow, Result};
+use bridge_core::{Access, DataType, Device, Error, HostTools, ManagedTensor, Overflow, Result};
 
+use crate::booleans;
 use crate::cast::cast_strided;
 use crate::ends::Ends;
-use crate::strided_copy::copy_strided;
+use crate::strided_copy::{Target, copy_layouts};
 
 /// The host tools of arraybridge: [`copy`] and [`cast`] behind [`HostTools`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,8 +13,8 @@ pub struct HostKernels;
 
 // SAFETY: `Ok` comes only after every element of the target has been written: the loops of copy and
 // cast lead to all elements of its layout, whose shape is the source's. Copying writes what the
-// source holds, whose elements are valid; casting writes values encoded for the target's type, and
-// for bool only 0 and 1.
+// source holds, booleans after a look at each; every other element type has values for all bytes.
+// Casting writes values encoded for the target's type, and for bool only 0 and 1.
 unsafe impl HostTools for HostKernels {
     fn copy(&self, source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
         copy(source, target)
@@ -38,17 +39,33 @@ unsafe impl HostTools for HostKernels {
 ///
 /// [`Error::Mismatch`] where shapes or element types differ, [`Error::Unsupported`] for memory of
 /// other devices, [`Error::NotWritable`] where `target` is read-only or shared,
-/// [`Error::InvalidLayout`] where `target` repeats elements.
+/// [`Error::InvalidLayout`] where `target` repeats elements, [`Error::InvalidTensor`] where booleans
+/// of `source` are bytes other than 0 and 1. Nothing has been written then.
 pub fn copy(source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
+    copy_to(source, target, Target::InUse)
+}
+
+/// As [`copy`], to a target of which something is known.
+///
+/// # Errors
+///
+/// As [`copy`].
+pub(crate) fn copy_to(
+    source: &ManagedTensor,
+    target: &mut ManagedTensor,
+    known: Target,
+) -> Result<()> {
     require_writable_like(source, target)?;
-    if source.data_type() != target.data_type() {
-        return Err(Error::Mismatch {
-            index: 1,
-            what: "data type",
-            expected: source.data_type().to_string(),
-            found: target.data_type().to_string(),
-            remedy: "cast instead of copying",
-        });
+    let data_type = source.data_type();
+    if data_type != target.data_type() {
+        return Err(other_data_type(data_type, target.data_type()));
+    }
+    let ends = Ends { source: source.first_element(), target: target.first_element() };
+    if booleans::needs_check(data_type) {
+        let item = data_type.size_in_bytes().unwrap_or(1);
+        // SAFETY: the source's elements are initialized host memory, checked above, which nobody
+        // writes: a tensor's invariant.
+        unsafe { booleans::check(ends.source, source.layout(), item) }?;
     }
     // SAFETY:
     // - The shapes are equal, checked, and `span` has succeeded when the tensors were made.
@@ -57,16 +74,19 @@ pub fn copy(source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
     //   borrowed mutably; so they do not overlap the source either. No two index tuples lead to
     //   the same one, checked.
     // - Both are host memory, checked, and the pointers lead to the elements of all-zero indices.
-    unsafe {
-        copy_strided(
-            source.first_element(),
-            source.layout(),
-            target.first_element(),
-            target.layout(),
-            source.data_type(),
-        );
-    }
+    unsafe { copy_layouts(ends, source.layout(), target.layout(), data_type, known) };
     Ok(())
+}
+
+#[cold]
+fn other_data_type(expected: DataType, found: DataType) -> Error {
+    Error::Mismatch {
+        index: 1,
+        what: "data type",
+        expected: expected.to_string(),
+        found: found.to_string(),
+        remedy: "cast instead of copying",
+    }
 }
 
 /// Writes the elements of `source` to those of `target`, converted to its element type.
@@ -101,7 +121,22 @@ pub fn cast(source: &ManagedTensor, target: &mut ManagedTensor, overflow: Overfl
 }
 
 /// Checks what copy and cast both need of their tensors.
+#[inline]
 fn require_writable_like(source: &ManagedTensor, target: &ManagedTensor) -> Result<()> {
+    let (from, to) = (source.layout(), target.layout());
+    let is_ready =
+        |tensor: &ManagedTensor| tensor.device() == Device::CPU && tensor.stream().is_none();
+    let is_plain = from.shape() == to.shape()
+        && is_ready(source)
+        && is_ready(target)
+        && target.access() == Access::Exclusive
+        && to.is_row_major();
+    if is_plain { Ok(()) } else { require_each(source, target) }
+}
+
+/// As [`require_writable_like`], one requirement after the other.
+#[cold]
+fn require_each(source: &ManagedTensor, target: &ManagedTensor) -> Result<()> {
     if source.shape() != target.shape() {
         return Err(Error::Mismatch {
             index: 1,

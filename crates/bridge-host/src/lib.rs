@@ -20,11 +20,13 @@
 //! Work of some MiB is shared among threads; [`set_max_threads`] or the environment variable
 //! `ARRAYBRIDGE_THREADS` limits how many.
 
+mod booleans;
 mod cast;
 mod ends;
 mod host_kernels;
 mod loop_nest;
 mod new_tensor;
+mod processor;
 mod registration;
 mod runs;
 #[cfg(target_arch = "x86_64")]

@@ -3,6 +3,7 @@
 use bridge_core::{DataType, HostMemory, ManagedTensor, Overflow, Result, TensorSpec};
 
 use crate::host_kernels;
+use crate::strided_copy::Target;
 
 /// Allocates host memory for `spec`, all bytes zero, its data pointer on a border of `alignment`
 /// bytes.
@@ -52,7 +53,7 @@ pub fn to_row_major(source: &ManagedTensor) -> Result<ManagedTensor> {
     let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
     // SAFETY: the copy below writes every element, or fails and nothing is returned.
     let mut target = unsafe { allocate(&spec, spec.data_type.alignment()) }?;
-    host_kernels::copy(source, &mut target)?;
+    host_kernels::copy_to(source, &mut target, Target::New)?;
     Ok(target)
 }
 

@@ -4,14 +4,36 @@ use bridge_core::{DataType, Layout};
 
 use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, for_each_offset};
+use crate::processor::Processor;
 use crate::runs::{STREAMED_RUN, copy_run, finish_streams, stream_run};
 use crate::strided_rows::{copy_plane, copy_row};
-use crate::threads::{run_parts, threads_for};
+use crate::threads::{BYTES_TO_SHARE, run_parts, threads_for};
 use crate::transpose::{self, Plane, Transposer};
 
 /// Bytes of a copy from which stores go around the caches. Smaller targets stay in them, for whoever
 /// reads next.
 const STREAMED_BYTES: usize = 16 << 20;
+
+/// Bytes from which the system maps new blocks afresh, with pages that were zeroed just now.
+const NEW_PAGES: usize = 32 << 20;
+
+/// What is known of a copy's target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A block that was allocated just now and is written for the first time.
+    New,
+    /// Any other memory.
+    InUse,
+}
+
+impl Target {
+    /// Whether `bytes` bytes that are copied to it go around the caches.
+    fn is_streamed(self, bytes: usize) -> bool {
+        let in_caches =
+            self == Self::New && bytes >= NEW_PAGES && Processor::get().keeps_new_pages();
+        bytes >= STREAMED_BYTES && !in_caches
+    }
+}
 
 /// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
 const SMALLEST_PLANE: usize = 64;
@@ -24,7 +46,8 @@ const SMALLEST_PLANE: usize = 64;
 /// [`set_max_threads`](crate::set_max_threads).
 ///
 /// Strides count elements. Elements packed below a byte (4-bit and 6-bit floats) are copied as
-/// the whole bytes of a row-major tensor.
+/// the whole bytes of a row-major tensor. Bytes are copied whatever they are: where the target is
+/// Rust's `bool`, the caller checks that they are 0 or 1, as [`copy`](crate::copy) does.
 ///
 /// # Safety
 ///
@@ -39,11 +62,54 @@ pub unsafe fn copy_strided(
     target_layout: &Layout,
     data_type: DataType,
 ) {
+    let ends = Ends { source, target };
+    // SAFETY: the caller promises the same.
+    unsafe { copy_layouts(ends, source_layout, target_layout, data_type, Target::InUse) };
+}
+
+/// As [`copy_strided`], to a target of which something is known.
+///
+/// # Safety
+///
+/// As [`copy_strided`].
+#[inline]
+pub(crate) unsafe fn copy_layouts(
+    ends: Ends,
+    source_layout: &Layout,
+    target_layout: &Layout,
+    data_type: DataType,
+    target: Target,
+) {
     debug_assert_eq!(source_layout.shape(), target_layout.shape());
     if source_layout.is_empty() {
         return;
     }
-    let ends = Ends { source, target };
+    // Small copies of compact elements take no longer than their bytes do.
+    if source_layout.is_row_major()
+        && target_layout.is_row_major()
+        && let Some(bytes) = data_type.bytes_for(source_layout.element_count())
+        && bytes < BYTES_TO_SHARE
+    {
+        // SAFETY: the elements of both lie side by side, in the same order.
+        unsafe { copy_run(ends.source, ends.target, bytes) };
+        return;
+    }
+    // SAFETY: the caller promises the same.
+    unsafe { copy_loops(ends, source_layout, target_layout, data_type, target) };
+}
+
+/// As [`copy_layouts`], of at least one element.
+///
+/// # Safety
+///
+/// As [`copy_strided`].
+unsafe fn copy_loops(
+    ends: Ends,
+    source_layout: &Layout,
+    target_layout: &Layout,
+    data_type: DataType,
+    target: Target,
+) {
     let (nest, item) = match data_type.size_in_bytes() {
         Some(item) => (LoopNest::new(source_layout, item, target_layout, item), item),
         None => {
@@ -54,7 +120,7 @@ pub unsafe fn copy_strided(
         }
     };
     let bytes = nest.count() * item;
-    let streams = bytes >= STREAMED_BYTES;
+    let streams = target.is_streamed(bytes);
     let threads = threads_for(bytes);
     match nest.axis_to_share(threads) {
         Some((axis, parts)) if parts > 1 => run_parts(parts, |part| {

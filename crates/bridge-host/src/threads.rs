@@ -7,6 +7,9 @@ use std::thread;
 /// Bytes moved below which another thread costs more than it saves.
 const BYTES_PER_THREAD: usize = 2 << 20;
 
+/// Bytes moved below which the calling thread does all the work.
+pub(crate) const BYTES_TO_SHARE: usize = 2 * BYTES_PER_THREAD;
+
 /// What [`set_max_threads`] was given; 0 where it was not called.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,10 +40,7 @@ pub fn max_threads() -> usize {
 
 /// How many threads pay off for work that moves `bytes`.
 pub(crate) fn threads_for(bytes: usize) -> usize {
-    match bytes / BYTES_PER_THREAD {
-        0 | 1 => 1,
-        useful => useful.min(max_threads()),
-    }
+    if bytes < BYTES_TO_SHARE { 1 } else { max_threads().min(bytes / BYTES_PER_THREAD) }
 }
 
 /// Runs `work(0)` to `work(parts - 1)`, each on a thread of its own, and returns when all are done.
