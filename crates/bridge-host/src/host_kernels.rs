@@ -30,16 +30,16 @@ unsafe impl HostTools for HostKernels {
     }
 }
 
-/// Writes the elements of `source` to those of `target`, whatever their strides.
+/// Copies every element of `source` to the element of `target` with the same indices.
 ///
-/// Both have the same shape and element type and lie in host memory. Streams are not waited for:
-/// memory that a device still writes must be ready before.
+/// Both have the same shape and element type and are in host memory; their strides may be anything.
+/// Tensors that are ready on a stream only are refused: synchronize first.
 ///
 /// # Errors
 ///
 /// [`Error::Mismatch`] where shapes or element types differ, [`Error::Unsupported`] for memory of
 /// other devices, [`Error::NotWritable`] where `target` is read-only or shared,
-/// [`Error::InvalidLayout`] where `target` repeats elements, [`Error::InvalidTensor`] where booleans
+/// [`Error::InvalidLayout`] where two elements of `target` may share memory, [`Error::InvalidTensor`] where booleans
 /// of `source` are bytes other than 0 and 1. Nothing has been written then.
 pub fn copy(source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
     copy_to(source, target, Target::InUse)
@@ -89,20 +89,21 @@ fn other_data_type(expected: DataType, found: DataType) -> Error {
     }
 }
 
-/// Writes the elements of `source` to those of `target`, converted to its element type.
+/// Converts every element of `source` to the element type of `target`, and writes it to the element
+/// with the same indices.
 ///
-/// Floats are rounded to nearest, ties to even, and toward zero into integers; `overflow` says what
-/// becomes of values out of range. Real numbers become complex ones with an imaginary part of
-/// zero. Anything but zero is the boolean `true`, NaN too, and never out of range. Where the
-/// element types are equal this is [`copy`].
+/// Conversions to floats round to nearest, ties to even; conversions from floats to integers round
+/// toward zero. `overflow` says what happens to values that are out of range. Real numbers become
+/// complex numbers with an imaginary part of zero. Every value but zero becomes the boolean `true`,
+/// NaN included. Between equal element types this is [`copy`].
 ///
 /// # Errors
 ///
 /// As [`copy`], but for the element types; [`Error::NoCast`] where no cast leads from one type to
-/// the other: from complex to real, and for opaque, vector and packed element types, except that
-/// 4-bit and 6-bit floats can be cast from; [`Error::ValueOutOfRange`] under [`Overflow::Refuse`]:
-/// it names the first element in row-major order that does not fit, and what the target holds then
-/// is unspecified.
+/// the other: from complex to real, from and to opaque types and types of several lanes,
+/// and to 4-bit and 6-bit floats; [`Error::ValueOutOfRange`] under [`Overflow::Refuse`]:
+/// it names the first element in row-major order that does not fit, and some elements of the target
+/// may have been written.
 pub fn cast(source: &ManagedTensor, target: &mut ManagedTensor, overflow: Overflow) -> Result<()> {
     if source.data_type() == target.data_type() {
         return copy(source, target);
@@ -152,17 +153,17 @@ fn require_each(source: &ManagedTensor, target: &ManagedTensor) -> Result<()> {
     match target.access() {
         Access::Exclusive => {}
         Access::Shared => {
-            return not_writable("others hold its memory too; write to memory of its own instead");
+            return not_writable("other tensors share its memory; copy to new memory instead");
         }
         Access::ReadOnly => {
-            return not_writable("it is read-only; write to memory of its own instead");
+            return not_writable("it is read-only; copy to new memory instead");
         }
     }
     if target.layout().may_overlap() {
         return Err(Error::InvalidLayout {
             reason: format!(
-                "the target of a copy must have every element once, {:?} may repeat some; write \
-                 to a tensor that is not broadcast",
+                "elements of {:?} may share memory, so it cannot be written to; write to a tensor that \
+                 is not broadcast",
                 target.layout()
             ),
         });

@@ -40,14 +40,13 @@ const SMALLEST_PLANE: usize = 64;
 
 /// Copies every element of one layout to the element of the same indices of another.
 ///
-/// For device backends that have pointers and layouts but no tensors. Both pointers lead to the
-/// element whose indices are all zero, the layouts' byte offsets are not added again. Pointers
-/// need no alignment. Large copies are shared among threads, see
-/// [`set_max_threads`](crate::set_max_threads).
+/// For device backends that have pointers and layouts but no tensors. Both pointers point to the
+/// element with all indices zero: the layouts' byte offsets are not added. Pointers need not be
+/// aligned. Large copies use several threads, see [`set_max_threads`](crate::set_max_threads).
 ///
 /// Strides count elements. Elements packed below a byte (4-bit and 6-bit floats) are copied as
-/// the whole bytes of a row-major tensor. Bytes are copied whatever they are: where the target is
-/// Rust's `bool`, the caller checks that they are 0 or 1, as [`copy`](crate::copy) does.
+/// the whole bytes of a row-major tensor. Unlike [`copy`](crate::copy), this does not check that
+/// booleans are 0 or 1.
 ///
 /// # Safety
 ///

@@ -207,10 +207,10 @@ fn numbers(from: DataType, to: DataType) -> Result<(Numbers, Numbers)> {
     let no_number = |data_type: DataType| match data_type.code() {
         TypeCode::Opaque => format!("{data_type} is a handle, not a number; copy it"),
         _ if data_type.lanes() != 1 => format!(
-            "elements of {} lanes are not cast; make the lanes an axis of the shape first",
+            "elements of several lanes ({}) cannot be cast; make the lanes an axis of the shape first",
             data_type.lanes()
         ),
-        _ => format!("{data_type} has a width without arithmetic; copy it"),
+        _ => format!("{data_type} has a width that casts do not support; copy it"),
     };
     let Some(source) = Numbers::of(from) else {
         return no_cast(&no_number(from));
@@ -225,7 +225,9 @@ fn numbers(from: DataType, to: DataType) -> Result<(Numbers, Numbers)> {
         );
     }
     if to.size_in_bytes().is_none() {
-        return no_cast("packed elements can be cast from, not to; cast to an 8-bit float instead");
+        return no_cast(
+            "casts to 4-bit and 6-bit floats are not supported; cast to an 8-bit float instead",
+        );
     }
     Ok((source, target))
 }
