@@ -7,7 +7,7 @@ use crate::loop_nest::{Axis, LoopNest, for_each_offset};
 use crate::processor::Processor;
 use crate::runs::{STREAMED_RUN, copy_run, finish_streams, stream_run};
 use crate::strided_rows::{copy_plane, copy_row};
-use crate::threads::{BYTES_TO_SHARE, run_parts, threads_for};
+use crate::threads::{run_parts, threads_for};
 use crate::transpose::{self, Plane, Transposer};
 
 /// Bytes of a copy from which stores go around the caches. Smaller targets stay in them, for whoever
@@ -83,11 +83,11 @@ pub(crate) unsafe fn copy_layouts(
     if source_layout.is_empty() {
         return;
     }
-    // Small copies of compact elements take no longer than their bytes do.
+    // Copies of few compact elements take no longer than their bytes do.
     if source_layout.is_row_major()
         && target_layout.is_row_major()
         && let Some(bytes) = data_type.bytes_for(source_layout.element_count())
-        && bytes < BYTES_TO_SHARE
+        && bytes < Processor::get().compact_bytes_to_share().min(STREAMED_BYTES)
     {
         // SAFETY: the elements of both lie side by side, in the same order.
         unsafe { copy_run(ends.source, ends.target, bytes) };
@@ -120,7 +120,11 @@ unsafe fn copy_loops(
     };
     let bytes = nest.count() * item;
     let streams = target.is_streamed(bytes);
-    let threads = threads_for(bytes);
+    let is_compact = source_layout.is_row_major() && target_layout.is_row_major();
+    let threads = match is_compact && bytes < Processor::get().compact_bytes_to_share() {
+        true => 1,
+        false => threads_for(bytes),
+    };
     match nest.axis_to_share(threads) {
         Some((axis, parts)) if parts > 1 => run_parts(parts, |part| {
             // SAFETY: the caller's promises hold for every part, and the parts of a nest visit
