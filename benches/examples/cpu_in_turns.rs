@@ -1,6 +1,8 @@
 //! Copies and casts on one thread beside their peers, in turns: what a neighbour on the machine takes
 //! from one, it takes from the other too. Prints the median of each, and each peer's as a multiple
 //! of ours; an argument selects jobs by a part of their name.
+//!
+//! `cargo run --release --package bridge-benches --example cpu_in_turns -- "cast f32"`
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
@@ -70,7 +72,7 @@ fn compare<'a>(
         }
     }
     let medians: Vec<f64> = seconds.into_iter().map(median).collect();
-    print!("| {name} | {:.4} ms |", medians[0] * 1e3);
+    print!("| {name} | {:.2} µs |", medians[0] * 1e6);
     for ((peer, _), median) in jobs.iter().zip(&medians).skip(1) {
         print!(" {peer} {:.2} |", median / medians[0]);
     }

@@ -90,4 +90,17 @@ mod tests {
             is_exact(stream_run, bytes);
         }
     }
+
+    /// Also where the processor is not one that it is chosen for.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_loop_of_our_own_is_exact_wherever_it_can_run() {
+        if !has_avx2() {
+            return;
+        }
+        for bytes in (129..700).chain(LONG - 2..LONG + 300).chain([65_536, 100_003]) {
+            // SAFETY: as the type says; there is AVX2, and more bytes than a block.
+            is_exact(|from, to, bytes| unsafe { runs_avx2::copy_long_run(from, to, bytes) }, bytes);
+        }
+    }
 }

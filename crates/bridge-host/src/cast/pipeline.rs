@@ -270,3 +270,39 @@ fn check(from: Native, to: Part, overflow: Overflow) -> Option<Step> {
         Overflow::Saturate | Overflow::Wrap => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::finish_streams;
+    use bridge_core::DataType;
+
+    /// On every processor, whichever of the two it prefers: whole blocks, parts of one, and targets
+    /// that begin anywhere in a cache line.
+    #[test]
+    fn around_the_caches_the_same_is_written() {
+        const COUNT: usize = 2000;
+        let numbers = |data_type| Numbers::of(data_type).unwrap();
+        let codes: Vec<u16> = (0..COUNT as u16).map(|at| at.wrapping_mul(31)).collect();
+        let cast = |streams, count, before: usize| {
+            let pipeline =
+                Pipeline::new(numbers(DataType::BF16), numbers(DataType::F64), Overflow::Refuse);
+            let pipeline = Pipeline { streams, ..pipeline };
+            let mut target = vec![-1.0_f64; COUNT + 16];
+            let row = Axis { extent: count, source: 2, target: 8 };
+            let (source, first) = (codes.as_ptr().cast(), target[before..].as_mut_ptr().cast());
+            let scratch = Scratch::new().unwrap();
+            // SAFETY: `count` codes can be read and as many numbers written.
+            let misfit =
+                unsafe { pipeline.cast_row(row, Ends { source, target: first }, &scratch) };
+            finish_streams();
+            assert_eq!(misfit, None);
+            target.into_iter().map(f64::to_bits).collect::<Vec<_>>()
+        };
+        for count in [1, 63, 64, 65, BLOCK - 1, BLOCK, BLOCK + 1, COUNT] {
+            for before in 0..9 {
+                assert_eq!(cast(true, count, before), cast(false, count, before), "{count}");
+            }
+        }
+    }
+}
