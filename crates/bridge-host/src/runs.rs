@@ -54,7 +54,9 @@ pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize
 #[inline]
 pub(crate) fn finish_streams() {
     #[cfg(target_arch = "x86_64")]
-    runs_avx2::finish_streams();
+    if has_avx2() {
+        runs_avx2::finish_streams();
+    }
 }
 
 /// Whether the processor has AVX2.
