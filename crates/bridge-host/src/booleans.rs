@@ -5,10 +5,10 @@ use bridge_core::{DataType, Error, Layout, Result, TypeCode};
 
 use crate::loop_nest::{Axis, LoopNest, while_each_offset};
 
-/// Whether there are bytes that are no value of the type.
+/// Whether elements are, or are made of, what may be Rust's `bool`.
 #[inline]
 pub(crate) fn needs_check(data_type: DataType) -> bool {
-    data_type.code() == TypeCode::Bool
+    data_type.code() == TypeCode::Bool && data_type.bits() == 8
 }
 
 /// Fails where a byte of the elements is neither 0 nor 1.

@@ -39,8 +39,9 @@ unsafe impl HostTools for HostKernels {
 ///
 /// [`Error::Mismatch`] where shapes or element types differ, [`Error::Unsupported`] for memory of
 /// other devices, [`Error::NotWritable`] where `target` is read-only or shared,
-/// [`Error::InvalidLayout`] where two elements of `target` may share memory, [`Error::InvalidTensor`] where booleans
-/// of `source` are bytes other than 0 and 1. Nothing has been written then.
+/// [`Error::InvalidLayout`] where two elements of `target` may share memory,
+/// [`Error::InvalidTensor`] where booleans of `source` are bytes other than 0 and 1. Nothing has
+/// been written then.
 pub fn copy(source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
     copy_to(source, target, Target::InUse)
 }
@@ -100,10 +101,10 @@ fn other_data_type(expected: DataType, found: DataType) -> Error {
 /// # Errors
 ///
 /// As [`copy`], but for the element types; [`Error::NoCast`] where no cast leads from one type to
-/// the other: from complex to real, from and to opaque types and types of several lanes,
-/// and to 4-bit and 6-bit floats; [`Error::ValueOutOfRange`] under [`Overflow::Refuse`]:
-/// it names the first element in row-major order that does not fit, and some elements of the target
-/// may have been written.
+/// the other: from complex to real, from and to opaque types and types of several lanes, and to 4-bit
+/// and 6-bit floats; [`Error::ValueOutOfRange`] under [`Overflow::Refuse`]: it names the first
+/// element in row-major order that does not fit, and some elements of the target may have been
+/// written.
 pub fn cast(source: &ManagedTensor, target: &mut ManagedTensor, overflow: Overflow) -> Result<()> {
     if source.data_type() == target.data_type() {
         return copy(source, target);
@@ -162,8 +163,8 @@ fn require_each(source: &ManagedTensor, target: &ManagedTensor) -> Result<()> {
     if target.layout().may_overlap() {
         return Err(Error::InvalidLayout {
             reason: format!(
-                "elements of {:?} may share memory, so it cannot be written to; write to a tensor that \
-                 is not broadcast",
+                "elements of {:?} may share memory, so it cannot be written to; write to a tensor \
+                 that is not broadcast",
                 target.layout()
             ),
         });
