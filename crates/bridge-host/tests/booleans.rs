@@ -44,7 +44,7 @@ proptest! {
         turned in any::<bool>(),
         (step, axis) in (prop::sample::select(vec![1_isize, -1, 2, -2]), 0..2_usize),
     ) {
-        let valid = |at: usize| u8::from(has_ones && at % 3 == 0);
+        let valid = |at: usize| u8::from(has_ones && at.is_multiple_of(3));
         let mut bytes: Vec<u8> = (0..rows * columns).map(valid).collect();
         let place = place.index(bytes.len());
         bytes[place] = byte;
