@@ -3,6 +3,7 @@
 
 mod conversion_matrix;
 mod failures;
+mod foreign_booleans;
 mod no_silent_change;
 mod observers;
 mod read_only;

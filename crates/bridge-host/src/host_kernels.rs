@@ -1,10 +1,13 @@
 //! Copy and cast between host tensors: what a call needs, checked before memory is touched.
 
-use bridge_core::{Access, Error, HostTools, ManagedTensor, Overflow, Result, TensorError};
+use bridge_core::{
+    Access, DataType, Device, Error, HostTools, ManagedTensor, Overflow, Result, TensorError,
+};
 
+use crate::booleans;
 use crate::cast::cast_strided;
 use crate::ends::Ends;
-use crate::strided_copy::copy_strided;
+use crate::strided_copy::{Target, copy_layouts};
 
 /// The host tools of arraybridge: [`copy`] and [`cast`] behind [`HostTools`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,8 +15,8 @@ pub struct HostKernels;
 
 // SAFETY: `Ok` comes only after every element of the target has been written: the loops of copy and
 // cast lead to all elements of its layout, whose shape is the source's. Copying writes what the
-// source holds, whose elements are valid; casting writes values encoded for the target's type, and
-// for bool only 0 and 1.
+// source holds, booleans after a look at each; every other element type has values for all bytes.
+// Casting writes values encoded for the target's type, and for bool only 0 and 1.
 unsafe impl HostTools for HostKernels {
     fn copy(&self, source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
         copy(source, target)
@@ -29,26 +32,43 @@ unsafe impl HostTools for HostKernels {
     }
 }
 
-/// Writes the elements of `source` to those of `target`, whatever their strides.
+/// Copies every element of `source` to the element of `target` with the same indices.
 ///
-/// Both have the same shape and element type and lie in host memory. Streams are not waited for:
-/// memory that a device still writes must be ready before.
+/// Both have the same shape and element type and are in host memory; their strides may be anything.
+/// Tensors that are ready on a stream only are refused: synchronize first.
 ///
 /// # Errors
 ///
 /// [`Error::Mismatch`] where shapes or element types differ, [`Error::Unsupported`] for memory of
 /// other devices, [`TensorError::NotWritable`] where `target` is read-only or shared,
-/// [`TensorError::InvalidLayout`] where `target` repeats elements.
+/// [`TensorError::InvalidLayout`] where two elements of `target` may share memory,
+/// [`TensorError::InvalidTensor`] where booleans of `source` are bytes other than 0 and 1. Nothing has
+/// been written then.
 pub fn copy(source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
+    copy_to(source, target, Target::InUse)
+}
+
+/// As [`copy`], to a target of which something is known.
+///
+/// # Errors
+///
+/// As [`copy`].
+pub(crate) fn copy_to(
+    source: &ManagedTensor,
+    target: &mut ManagedTensor,
+    known: Target,
+) -> Result<()> {
     require_writable_like(source, target)?;
-    if source.data_type() != target.data_type() {
-        return Err(Error::Mismatch {
-            index: 1,
-            what: "data type",
-            expected: source.data_type().to_string(),
-            found: target.data_type().to_string(),
-            remedy: "cast instead of copying",
-        });
+    let data_type = source.data_type();
+    if data_type != target.data_type() {
+        return Err(other_data_type(data_type, target.data_type()));
+    }
+    let ends = Ends { source: source.first_element(), target: target.first_element() };
+    if booleans::needs_check(data_type) {
+        let item = data_type.size_in_bytes().unwrap_or(1);
+        // SAFETY: the source's elements are initialized host memory, checked above, which nobody
+        // writes: a tensor's invariant.
+        unsafe { booleans::check(ends.source, source.layout(), item) }?;
     }
     // SAFETY:
     // - The shapes are equal, checked, and `span` has succeeded when the tensors were made.
@@ -57,32 +77,36 @@ pub fn copy(source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
     //   borrowed mutably; so they do not overlap the source either. No two index tuples lead to
     //   the same one, checked.
     // - Both are host memory, checked, and the pointers lead to the elements of all-zero indices.
-    unsafe {
-        copy_strided(
-            source.first_element(),
-            source.layout(),
-            target.first_element(),
-            target.layout(),
-            source.data_type(),
-        );
-    }
+    unsafe { copy_layouts(ends, source.layout(), target.layout(), data_type, known) };
     Ok(())
 }
 
-/// Writes the elements of `source` to those of `target`, converted to its element type.
+#[cold]
+fn other_data_type(expected: DataType, found: DataType) -> Error {
+    Error::Mismatch {
+        index: 1,
+        what: "data type",
+        expected: expected.to_string(),
+        found: found.to_string(),
+        remedy: "cast instead of copying",
+    }
+}
+
+/// Converts every element of `source` to the element type of `target`, and writes it to the element
+/// with the same indices.
 ///
-/// Floats are rounded to nearest, ties to even, and toward zero into integers; `overflow` says what
-/// becomes of values out of range. Real numbers become complex ones with an imaginary part of
-/// zero. Anything but zero is the boolean `true`, NaN too, and never out of range. Where the
-/// element types are equal this is [`copy`].
+/// Conversions to floats round to nearest, ties to even; conversions from floats to integers round
+/// toward zero. `overflow` says what happens to values that are out of range. Real numbers become
+/// complex numbers with an imaginary part of zero. Every value but zero becomes the boolean `true`,
+/// NaN included. Between equal element types this is [`copy`].
 ///
 /// # Errors
 ///
 /// As [`copy`], but for the element types; [`Error::NoCast`] where no cast leads from one type to
-/// the other: from complex to real, and for opaque, vector and packed element types, except that
-/// 4-bit and 6-bit floats can be cast from; [`Error::ValueOutOfRange`] under [`Overflow::Refuse`]:
-/// it names the first element in row-major order that does not fit, and what the target holds then
-/// is unspecified.
+/// the other: from complex to real, from and to opaque types and types of several lanes, and to 4-bit
+/// and 6-bit floats; [`Error::ValueOutOfRange`] under [`Overflow::Refuse`]: it names the first
+/// element in row-major order that does not fit, and some elements of the target may have been
+/// written.
 pub fn cast(source: &ManagedTensor, target: &mut ManagedTensor, overflow: Overflow) -> Result<()> {
     if source.data_type() == target.data_type() {
         return copy(source, target);
@@ -101,7 +125,22 @@ pub fn cast(source: &ManagedTensor, target: &mut ManagedTensor, overflow: Overfl
 }
 
 /// Checks what copy and cast both need of their tensors.
+#[inline]
 fn require_writable_like(source: &ManagedTensor, target: &ManagedTensor) -> Result<()> {
+    let (from, to) = (source.layout(), target.layout());
+    let is_ready =
+        |tensor: &ManagedTensor| tensor.device() == Device::CPU && tensor.stream().is_none();
+    let is_plain = from.shape() == to.shape()
+        && is_ready(source)
+        && is_ready(target)
+        && target.access() == Access::Exclusive
+        && to.is_row_major();
+    if is_plain { Ok(()) } else { require_each(source, target) }
+}
+
+/// As [`require_writable_like`], one requirement after the other.
+#[cold]
+fn require_each(source: &ManagedTensor, target: &ManagedTensor) -> Result<()> {
     if source.shape() != target.shape() {
         return Err(Error::Mismatch {
             index: 1,
@@ -118,17 +157,17 @@ fn require_writable_like(source: &ManagedTensor, target: &ManagedTensor) -> Resu
     match target.access() {
         Access::Exclusive => {}
         Access::Shared => {
-            return not_writable("others hold its memory too; write to memory of its own instead");
+            return not_writable("other tensors share its memory; copy to new memory instead");
         }
         Access::ReadOnly => {
-            return not_writable("it is read-only; write to memory of its own instead");
+            return not_writable("it is read-only; copy to new memory instead");
         }
     }
     if target.layout().may_overlap() {
         return Err(Error::Tensor(TensorError::InvalidLayout {
             reason: format!(
-                "the target of a copy must have every element once, {:?} may repeat some; write \
-                 to a tensor that is not broadcast",
+                "elements of {:?} may share memory, so it cannot be written to; write to a tensor \
+                 that is not broadcast",
                 target.layout()
             ),
         }));

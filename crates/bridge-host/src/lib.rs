@@ -1,9 +1,9 @@
-//! Host memory tools: copying tensors between any two layouts, casting between element types, and
-//! allocating.
+//! Copies tensors in host memory between any two layouts, casts them between element types, and
+//! allocates them.
 //!
-//! [`HostKernels`] is what a program hands to `bridge-core` as its
-//! [`HostTools`](bridge_core::HostTools); the functions do the same for whoever has tensors at
-//! hand. [`copy_strided`] serves device backends that have pointers.
+//! [`copy`], [`cast`], [`to_row_major`] and [`to_data_type`] work on tensors. [`HostKernels`] offers
+//! copy and cast to `bridge-core` as its [`HostTools`](bridge_core::HostTools). [`copy_strided`]
+//! works on pointers and layouts, for device backends.
 //!
 //! ```
 //! use bridge_core::{DataType, ManagedTensor, Overflow};
@@ -17,14 +17,16 @@
 //! # Ok::<(), bridge_core::Error>(())
 //! ```
 //!
-//! Work of some MiB is shared among threads; [`set_max_threads`] or the environment variable
-//! `ARRAYBRIDGE_THREADS` limits how many.
+//! Copies and casts of 4 MiB or more use several threads. [`set_max_threads`] or the environment
+//! variable `ARRAYBRIDGE_THREADS` limits how many.
 
+mod booleans;
 mod cast;
 mod ends;
 mod host_kernels;
 mod loop_nest;
 mod new_tensor;
+mod processor;
 mod registration;
 mod runs;
 #[cfg(target_arch = "x86_64")]

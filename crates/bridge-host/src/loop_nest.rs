@@ -66,7 +66,8 @@ impl LoopNest {
         Self { axes: axes.collect(), source_start: 0, target_start: 0 }
     }
 
-    fn join_neighbours(&mut self) {
+    /// Makes one loop of every two neighbours that can be one.
+    pub(crate) fn join_neighbours(&mut self) {
         let mut joined: Vec<Axis> = Vec::with_capacity(self.axes.len());
         for &inner in &self.axes {
             let extent = inner.extent.cast_signed();

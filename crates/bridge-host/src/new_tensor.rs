@@ -3,26 +3,25 @@
 use bridge_core::{DataType, HostMemory, ManagedTensor, Overflow, Result, TensorSpec};
 
 use crate::host_kernels;
+use crate::strided_copy::Target;
 
-/// Allocates host memory for `spec`, all bytes zero, its data pointer on a border of `alignment`
-/// bytes.
+/// Allocates host memory for `spec`, aligned to `alignment` bytes and filled with zeros.
 ///
-/// An alignment above the element type's own keeps the memory from becoming a `Vec` without a
-/// copy; `spec.data_type.alignment()` allows it.
+/// The memory can become a `Vec` without a copy only where `alignment` is
+/// `spec.data_type.alignment()`.
 ///
 /// # Errors
 ///
 /// As [`Layout::span`](bridge_core::Layout::span) and [`HostMemory::zeroed`], and
-/// [`TensorError::InvalidTensor`](bridge_core::Error::InvalidTensor) where an axis of `spec` runs
-/// backwards beyond its byte offset.
+/// [`TensorError::InvalidTensor`](bridge_core::TensorError) where a negative
+/// stride of `spec` leads to before the start of the memory.
 pub fn zeroed(spec: &TensorSpec, alignment: usize) -> Result<ManagedTensor> {
     let memory = HostMemory::zeroed(bytes_of(spec)?, alignment)?;
     // SAFETY: all bytes are zero, which is initialized and a valid value of every element type.
     Ok(unsafe { ManagedTensor::from_host_memory(memory, spec.clone()) }?)
 }
 
-/// Allocates host memory for `spec`, its data pointer on a border of `alignment` bytes, and
-/// leaves it as it is.
+/// Allocates host memory for `spec`, aligned to `alignment` bytes and not initialized.
 ///
 /// # Errors
 ///
@@ -41,24 +40,25 @@ pub unsafe fn allocate(spec: &TensorSpec, alignment: usize) -> Result<ManagedTen
 
 /// Copies a host tensor into new memory in row-major order.
 ///
-/// The memory is aligned as the element type needs, so that it can become a `Vec`.
+/// The new tensor can become a `Vec` without another copy.
 ///
 /// # Errors
 ///
 /// [`Error::Unsupported`](bridge_core::Error::Unsupported) where `source` is not in host memory,
-/// and as [`HostMemory::allocate`].
+/// [`TensorError::InvalidTensor`](bridge_core::Error::InvalidTensor) where booleans are bytes other than 0
+/// and 1, and as [`HostMemory::allocate`].
 pub fn to_row_major(source: &ManagedTensor) -> Result<ManagedTensor> {
     source.require_host()?;
     let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
     // SAFETY: the copy below writes every element, or fails and nothing is returned.
     let mut target = unsafe { allocate(&spec, spec.data_type.alignment()) }?;
-    host_kernels::copy(source, &mut target)?;
+    host_kernels::copy_to(source, &mut target, Target::New)?;
     Ok(target)
 }
 
 /// Casts a host tensor into new memory in row-major order.
 ///
-/// The memory is aligned as the element type needs, so that it can become a `Vec`.
+/// The new tensor can become a `Vec` without another copy.
 ///
 /// # Errors
 ///

@@ -2,12 +2,12 @@
 
 use std::ptr;
 
+use crate::processor::Processor;
 #[cfg(target_arch = "x86_64")]
 use crate::runs_avx2;
 
-/// Bytes of a run from which a loop of our own copies it, and not the C library: from here on
-/// glibc takes `rep movsb`, which moves about 2 GB/s on AMD's Zen 3 where the target lies a few bytes
-/// after the source in its page, as blocks of one size often do.
+/// Bytes of a run from which the C library may take `rep movsb`, and a loop of our own be faster: see
+/// [`Processor::has_slow_rep_movsb`].
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 2048;
 
@@ -22,7 +22,7 @@ pub(crate) const STREAMED_RUN: usize = 512;
 #[inline]
 pub(crate) unsafe fn copy_run(source: *const u8, target: *mut u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
-    if bytes >= LONG && has_avx2() {
+    if bytes >= LONG && Processor::get().has_slow_rep_movsb() {
         // SAFETY: the caller promises the same; the processor has AVX2, and a long run is longer
         // than a block.
         unsafe { runs_avx2::copy_long_run(source, target, bytes) };
@@ -54,16 +54,15 @@ pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize
 #[inline]
 pub(crate) fn finish_streams() {
     #[cfg(target_arch = "x86_64")]
-    runs_avx2::finish_streams();
+    if has_avx2() {
+        runs_avx2::finish_streams();
+    }
 }
 
 /// Whether the processor has AVX2.
 #[inline]
 pub(crate) fn has_avx2() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("avx2");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
+    Processor::get().has_avx2()
 }
 
 #[cfg(test)]
@@ -91,6 +90,19 @@ mod tests {
         for bytes in lengths {
             is_exact(copy_run, bytes);
             is_exact(stream_run, bytes);
+        }
+    }
+
+    /// Also where the processor is not one that it is chosen for.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_loop_of_our_own_is_exact_wherever_it_can_run() {
+        if !has_avx2() {
+            return;
+        }
+        for bytes in (129..700).chain(LONG - 2..LONG + 300).chain([65_536, 100_003]) {
+            // SAFETY: as the type says; there is AVX2, and more bytes than a block.
+            is_exact(|from, to, bytes| unsafe { runs_avx2::copy_long_run(from, to, bytes) }, bytes);
         }
     }
 }

@@ -4,6 +4,7 @@ use bridge_core::{DataType, Layout};
 
 use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, for_each_offset};
+use crate::processor::Processor;
 use crate::runs::{STREAMED_RUN, copy_run, finish_streams, stream_run};
 use crate::strided_rows::{copy_plane, copy_row};
 use crate::threads::{run_parts, threads_for};
@@ -13,18 +14,39 @@ use crate::transpose::{self, Plane, Transposer};
 /// reads next.
 const STREAMED_BYTES: usize = 16 << 20;
 
+/// Bytes from which the system maps new blocks afresh, with pages that were zeroed just now.
+const NEW_PAGES: usize = 32 << 20;
+
+/// What is known of a copy's target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A block that was allocated just now and is written for the first time.
+    New,
+    /// Any other memory.
+    InUse,
+}
+
+impl Target {
+    /// Whether `bytes` bytes that are copied to it go around the caches.
+    fn is_streamed(self, bytes: usize) -> bool {
+        let in_caches =
+            self == Self::New && bytes >= NEW_PAGES && Processor::get().keeps_new_pages();
+        bytes >= STREAMED_BYTES && !in_caches
+    }
+}
+
 /// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
 const SMALLEST_PLANE: usize = 64;
 
 /// Copies every element of one layout to the element of the same indices of another.
 ///
-/// For device backends that have pointers and layouts but no tensors. Both pointers lead to the
-/// element whose indices are all zero, the layouts' byte offsets are not added again. Pointers
-/// need no alignment. Large copies are shared among threads, see
-/// [`set_max_threads`](crate::set_max_threads).
+/// For device backends that have pointers and layouts but no tensors. Both pointers point to the
+/// element with all indices zero: the layouts' byte offsets are not added. Pointers need not be
+/// aligned. Large copies use several threads, see [`set_max_threads`](crate::set_max_threads).
 ///
 /// Strides count elements. Elements packed below a byte (4-bit and 6-bit floats) are copied as
-/// the whole bytes of a row-major tensor.
+/// the whole bytes of a row-major tensor. Unlike [`copy`](crate::copy), this does not check that
+/// booleans are 0 or 1.
 ///
 /// # Safety
 ///
@@ -39,11 +61,54 @@ pub unsafe fn copy_strided(
     target_layout: &Layout,
     data_type: DataType,
 ) {
+    let ends = Ends { source, target };
+    // SAFETY: the caller promises the same.
+    unsafe { copy_layouts(ends, source_layout, target_layout, data_type, Target::InUse) };
+}
+
+/// As [`copy_strided`], to a target of which something is known.
+///
+/// # Safety
+///
+/// As [`copy_strided`].
+#[inline]
+pub(crate) unsafe fn copy_layouts(
+    ends: Ends,
+    source_layout: &Layout,
+    target_layout: &Layout,
+    data_type: DataType,
+    target: Target,
+) {
     debug_assert_eq!(source_layout.shape(), target_layout.shape());
     if source_layout.is_empty() {
         return;
     }
-    let ends = Ends { source, target };
+    // Copies of few compact elements take no longer than their bytes do.
+    if source_layout.is_row_major()
+        && target_layout.is_row_major()
+        && let Some(bytes) = data_type.bytes_for(source_layout.element_count())
+        && bytes < Processor::get().compact_bytes_to_share().min(STREAMED_BYTES)
+    {
+        // SAFETY: the elements of both lie side by side, in the same order.
+        unsafe { copy_run(ends.source, ends.target, bytes) };
+        return;
+    }
+    // SAFETY: the caller promises the same.
+    unsafe { copy_loops(ends, source_layout, target_layout, data_type, target) };
+}
+
+/// As [`copy_layouts`], of at least one element.
+///
+/// # Safety
+///
+/// As [`copy_strided`].
+unsafe fn copy_loops(
+    ends: Ends,
+    source_layout: &Layout,
+    target_layout: &Layout,
+    data_type: DataType,
+    target: Target,
+) {
     let (nest, item) = match data_type.size_in_bytes() {
         Some(item) => (LoopNest::new(source_layout, item, target_layout, item), item),
         None => {
@@ -54,8 +119,12 @@ pub unsafe fn copy_strided(
         }
     };
     let bytes = nest.count() * item;
-    let streams = bytes >= STREAMED_BYTES;
-    let threads = threads_for(bytes);
+    let streams = target.is_streamed(bytes);
+    let is_compact = source_layout.is_row_major() && target_layout.is_row_major();
+    let threads = match is_compact && bytes < Processor::get().compact_bytes_to_share() {
+        true => 1,
+        false => threads_for(bytes),
+    };
     match nest.axis_to_share(threads) {
         Some((axis, parts)) if parts > 1 => run_parts(parts, |part| {
             // SAFETY: the caller's promises hold for every part, and the parts of a nest visit

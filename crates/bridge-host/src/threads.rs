@@ -7,40 +7,43 @@ use std::thread;
 /// Bytes moved below which another thread costs more than it saves.
 const BYTES_PER_THREAD: usize = 2 << 20;
 
+/// Bytes moved below which the calling thread does all the work.
+pub(crate) const BYTES_TO_SHARE: usize = 2 * BYTES_PER_THREAD;
+
 /// What [`set_max_threads`] was given; 0 where it was not called.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
-/// Limits how many threads one copy or cast uses; 1 keeps the work on the calling thread.
+/// Limits how many threads one copy or cast uses; with 1, all work is done on the calling thread.
 ///
-/// Without a limit, or after `set_max_threads(0)`, the environment variable
-/// `ARRAYBRIDGE_THREADS` decides, read once; without it, the number of cores that the process may
-/// use. Small copies stay on the calling thread in any case.
+/// The default, which `set_max_threads(0)` restores, is the value of the environment variable
+/// `ARRAYBRIDGE_THREADS`, which is read once, or else the number of cores that the process may use.
+/// Copies and casts below 4 MiB always stay on the calling thread.
 pub fn set_max_threads(n: usize) {
     LIMIT.store(n, Ordering::Relaxed);
 }
 
-/// How many threads one copy or cast may use at most.
+/// The most threads that one copy or cast uses.
 pub fn max_threads() -> usize {
     static DEFAULT: OnceLock<usize> = OnceLock::new();
     match LIMIT.load(Ordering::Relaxed) {
         0 => *DEFAULT.get_or_init(|| {
-            std::env::var("ARRAYBRIDGE_THREADS")
-                .ok()
-                .and_then(|text| text.trim().parse().ok())
-                .filter(|&threads| threads > 0)
-                .or_else(|| thread::available_parallelism().ok().map(usize::from))
-                .unwrap_or(1)
+            let told = std::env::var("ARRAYBRIDGE_THREADS").ok();
+            let told = told.and_then(|text| number_of_threads(&text));
+            let cores = || thread::available_parallelism().ok().map(usize::from);
+            told.or_else(cores).unwrap_or(1)
         }),
         limit => limit,
     }
 }
 
+/// The number in the environment variable, where it is one of threads.
+fn number_of_threads(text: &str) -> Option<usize> {
+    text.trim().parse().ok().filter(|&threads| threads > 0)
+}
+
 /// How many threads pay off for work that moves `bytes`.
 pub(crate) fn threads_for(bytes: usize) -> usize {
-    match bytes / BYTES_PER_THREAD {
-        0 | 1 => 1,
-        useful => useful.min(max_threads()),
-    }
+    if bytes < BYTES_TO_SHARE { 1 } else { max_threads().min(bytes / BYTES_PER_THREAD) }
 }
 
 /// Runs `work(0)` to `work(parts - 1)`, each on a thread of its own, and returns when all are done.
@@ -74,9 +77,22 @@ mod tests {
         run_parts(0, |_| panic!("there is no part"));
     }
 
+    /// One test, since the limit holds for all threads.
     #[test]
-    fn small_work_stays_on_the_calling_thread() {
-        assert_eq!(threads_for(1 << 20), 1);
-        assert!(threads_for(1 << 40) >= 1);
+    fn small_work_stays_on_the_calling_thread_and_large_work_within_the_limit() {
+        set_max_threads(3);
+        assert_eq!(max_threads(), 3);
+        let threads = [0, BYTES_TO_SHARE - 1, BYTES_TO_SHARE, 1 << 40].map(threads_for);
+        assert_eq!(threads, [1, 1, 2, 3]);
+        set_max_threads(1);
+        assert_eq!(threads_for(1 << 40), 1);
+        set_max_threads(0);
+        assert!(max_threads() >= 1);
+    }
+
+    #[test]
+    fn the_environment_says_a_number_of_threads_or_nothing() {
+        assert_eq!(["4", " 2\n", "1"].map(number_of_threads), [Some(4), Some(2), Some(1)]);
+        assert_eq!(["0", "", "many", "-1", "1.5"].map(number_of_threads), [None; 5]);
     }
 }

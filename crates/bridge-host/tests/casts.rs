@@ -416,6 +416,65 @@ fn compare<T: bridge_core::Element + PartialEq + std::fmt::Debug>(
     }
 }
 
+/// A float and those up to four steps beside it.
+macro_rules! around {
+    ($value:expr) => {{
+        let value = $value;
+        let (mut below, mut above) = (value, value);
+        let mut around = vec![value];
+        for _ in 0..4 {
+            (below, above) = (below.next_down(), above.next_up());
+            around.extend([below, above]);
+        }
+        around
+    }};
+}
+
+/// Of the floats around each border of each integer type, those fit whose integer part does; each is
+/// cast alone, so that none hides behind another.
+#[test]
+fn the_borders_of_integers_are_exact() {
+    macro_rules! check {
+        ($float:ident: $($integer:ident)*) => {
+            $(
+                let (low, high) = ($integer::MIN as i128, $integer::MAX as i128);
+                let borders = [low - 1, low, low + 1, -1, 0, high - 1, high, high + 1];
+                for value in borders.into_iter().flat_map(|border| around!(border as $float)) {
+                    let whole = value.trunc() as i128;
+                    match cast_list::<$float, $integer>(&[value], Refuse) {
+                        Ok(found) => assert_eq!(i128::from(found[0]), whole, "{value:?}"),
+                        Err(_) => assert!(whole < low || whole > high, "{value:?} is refused"),
+                    }
+                }
+            )*
+        };
+    }
+    check!(f32: i8 i16 i32 i64 u8 u16 u32 u64);
+    check!(f64: i8 i16 i32 i64 u8 u16 u32 u64);
+}
+
+/// The same around the largest value of each small float, and of `f32`.
+#[test]
+fn the_borders_of_floats_are_exact() {
+    for to in REAL.into_iter().filter(|to| to.is_float() && to.bits() <= 16) {
+        let format = format(to);
+        let values = &format.values;
+        let (smallest, largest) = (values[0].0, values[values.len() - 1].0);
+        let step = largest - values[values.len() - 2].0;
+        let borders = [smallest, 0.75 * smallest, smallest - step / 2.0, 0.0];
+        let borders = borders.into_iter().chain([largest, largest + step / 2.0, largest + step]);
+        for value in borders.flat_map(|border| around!(border as f32)) {
+            let fits = to_data_type(&list(&[value]), to, Refuse).is_ok();
+            assert_eq!(fits, nearest(&format, value.into()).is_ok(), "{value:?} to {to}");
+        }
+    }
+    let limit = f64::from(f32::MAX) + power(127 - 24);
+    for value in around!(limit).into_iter().flat_map(|value| [value, -value]) {
+        let fits = cast_list::<f64, f32>(&[value], Refuse).is_ok();
+        assert_eq!(fits, (value as f32).is_finite(), "{value:?}");
+    }
+}
+
 #[test]
 fn golden_values_to_integers() {
     let floats = [300.9_f32, -1.9, f32::NAN, 1e20, f32::NEG_INFINITY, -0.5];

@@ -3,8 +3,8 @@
 use std::ptr;
 
 use bridge_core::{
-    Access, DataType, Device, Error, HostTools, Layout, ManagedTensor, Overflow, Owner,
-    TensorError, TensorSpec,
+    Access, DataType, Device, DeviceKind, Error, HostTools, Layout, ManagedTensor, Overflow, Owner,
+    Stream, TensorError, TensorSpec,
 };
 use bridge_host::{HostKernels, copy, to_row_major, zeroed};
 
@@ -71,6 +71,40 @@ fn memory_of_other_devices_is_refused() {
     let host = zeros(DataType::F32, &[4]);
     let unreadable = copy(&host, &mut device).unwrap_err();
     assert!(matches!(unreadable, Error::Tensor(TensorError::NotReadable { .. })), "{unreadable}");
+}
+
+/// Memory of a device that the host can read, too, and what a stream still writes not yet.
+#[test]
+fn pinned_memory_is_copied_once_its_stream_is_done() {
+    let mut numbers = [1_f32, 2.0, 3.0, 4.0];
+    let data = ptr::from_mut(&mut numbers).cast();
+    let spec = TensorSpec::row_major(DataType::F32, &[4]).unwrap();
+    let pinned = |stream, access| {
+        let (device, owner) = (Device::new(DeviceKind::CudaHost, 0), Owner::nothing());
+        // SAFETY: the numbers outlive the tensors of this test; the stream is handed to no driver.
+        unsafe {
+            ManagedTensor::from_parts(data, spec.clone(), device, access, owner)
+                .unwrap()
+                .ready_on(stream)
+        }
+    };
+    let ready = pinned(None, Access::ReadOnly);
+    assert_eq!(to_row_major(&ready).unwrap().as_slice::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+    let stream = Some(Stream(7));
+    let busy = pinned(stream, Access::Exclusive);
+    let mut target = zeros(DataType::F32, &[4]);
+    assert!(matches!(
+        copy(&busy, &mut target),
+        Err(Error::Tensor(TensorError::NotReadable { .. }))
+    ));
+    let mut busy = busy;
+    assert!(matches!(
+        copy(&target, &mut busy),
+        Err(Error::Tensor(TensorError::NotReadable { .. }))
+    ));
+    let mut free = pinned(None, Access::Exclusive);
+    copy(&target, &mut free).unwrap();
+    assert_eq!(numbers, [0.0; 4]);
 }
 
 #[test]

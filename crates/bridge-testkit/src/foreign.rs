@@ -4,7 +4,7 @@
 use std::ffi::c_void;
 
 use bridge_core::dlpack::DLManagedTensorVersioned;
-use bridge_core::{Access, Layout, ManagedTensor};
+use bridge_core::{Access, Layout, ManagedTensor, TypeCode};
 
 use crate::counting::{DropCounter, DropToken};
 
@@ -125,6 +125,25 @@ impl ForeignTensor {
         unsafe { ManagedTensor::from_dlpack(self.into_raw()) }
             .unwrap_or_else(|error| panic!("a valid DLPack tensor was refused: {error}"))
     }
+}
+
+/// A bool tensor of these bytes, whatever they are, as a C library may hand one over: nothing in
+/// DLPack keeps it from bytes other than 0 and 1.
+///
+/// # Panics
+///
+/// Where `shape` has not as many elements as there are bytes.
+pub fn foreign_booleans(bytes: &[u8], shape: &[usize]) -> ManagedTensor {
+    let memory = ManagedTensor::from_vec(bytes.to_vec(), shape)
+        .unwrap_or_else(|error| panic!("{} bytes are not {shape:?}: {error}", bytes.len()));
+    let raw = ForeignTensor::of(memory, &DropCounter::new()).raw.cast::<DLManagedTensorVersioned>();
+    // SAFETY: the header is owned here and valid; other than in Rust, every byte is a boolean in
+    // DLPack, of the same size as an unsigned integer of 8 bits.
+    let tensor = unsafe {
+        (*raw.cast::<Managed>()).tensor.code = TypeCode::Bool as u8;
+        ManagedTensor::from_dlpack(raw)
+    };
+    tensor.unwrap_or_else(|error| panic!("a bool tensor was refused: {error}"))
 }
 
 /// Runs the deleter of a tensor that was handed out, as a C consumer would.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use bridge_core::{
     Access, DataType, Device, DeviceKind, DeviceMemory, Error, HostMemory, Layout, ManagedTensor,
-    NativeArray, Owner, Result, Stream, TensorError, TensorSpec,
+    NativeArray, Owner, Result, Stream, TensorError, TensorSpec, Unavailable,
 };
 use tch::Tensor;
 
@@ -60,10 +60,11 @@ pub(crate) fn unavailable(asked: Device) -> Error {
     if asked.kind() == DeviceKind::Cuda && found.devices == 0 {
         return Error::Unavailable {
             backend,
-            reason: format!("it has the CPU and no {asked} here: {}", found.reason),
-            remedy: "stay on the CPU, or use a machine with an NVIDIA GPU and its driver, and a \
-                     libtorch that is built with CUDA"
-                .to_owned(),
+            why: Unavailable::new(
+                format!("it has the CPU and no {asked} here: {}", found.reason),
+                "stay on the CPU, or use a machine with an NVIDIA GPU and its driver, and a \
+                 libtorch that is built with CUDA",
+            ),
         };
     }
     Error::DeviceUnavailable { backend, asked, available: devices().to_vec() }
@@ -340,9 +341,9 @@ mod tests {
             ("allocate", Torch.allocate(&spec, device).unwrap_err()),
             ("transfer", Torch.transfer(&host, device).unwrap_err()),
             ("synchronize", Torch.synchronize(device).unwrap_err()),
-            ("memory", Torch.memory(device).unwrap_err()),
+            ("usage", Torch.usage(device).unwrap_err()),
             ("cached_memory", cached_memory(device).unwrap_err()),
-            ("release_cached", Torch.release_cached(device).unwrap_err()),
+            ("trim", Torch.trim(device).unwrap_err()),
             ("lacks", Torch.lacks(device)),
         ]
     }
@@ -354,7 +355,10 @@ mod tests {
         assert_eq!(told.is_some(), none);
         for (what, error) in asked_of(Device::cuda(found().devices)) {
             match (&error, &told) {
-                (Error::Unavailable { backend, reason, remedy }, Some(told)) => {
+                (
+                    Error::Unavailable { backend, why: Unavailable { reason, remedy } },
+                    Some(told),
+                ) => {
                     assert_eq!(*backend, "torch");
                     assert!(reason.contains("cuda:0") && reason.contains(&told.value), "{reason}");
                     assert!(!told.value.is_empty() && remedy.contains("CPU"), "{what}: {remedy}");
@@ -380,7 +384,7 @@ mod tests {
     fn the_cpu_has_no_streams_and_no_cache() {
         assert_eq!(current_stream(Device::CPU).unwrap(), None);
         assert!(wait_for(Device::CPU, Some(Stream(7))).is_ok());
-        assert_eq!(Torch.release_cached(Device::CPU).unwrap(), 0);
+        assert_eq!(Torch.trim(Device::CPU).unwrap(), 0);
         assert!(Torch.synchronize(Device::CPU).is_ok());
         for refused in [cached_memory(Device::CPU).map(drop), memory(Device::CPU).map(drop)] {
             assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");

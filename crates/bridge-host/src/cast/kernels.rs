@@ -1,7 +1,11 @@
 //! The loops of a cast: each maps a run of numbers to a run of others.
 
+#[cfg(target_arch = "x86_64")]
+use super::native_avx2::{f32_to_nearest_i32, i64_to_f32};
 use super::number::{Float, Number, To};
 use super::part::Native;
+#[cfg(target_arch = "x86_64")]
+use crate::processor::Processor;
 use crate::small_floats::{Encoder, Table, encode_scale};
 use bridge_core::Overflow;
 
@@ -207,11 +211,19 @@ macro_rules! with_native {
 }
 pub(super) use with_native;
 
-/// The kernel from one number to another.
+/// The kernel from one number to another, for this processor.
 ///
 /// Under [`Overflow::Refuse`] it may only run on floats that have been checked to be in range: its
 /// safety requirements are that of [`Kernel`] and this.
 pub(super) fn converting(from: Native, to: Native, overflow: Overflow) -> Kernel {
+    #[cfg(target_arch = "x86_64")]
+    if Processor::get().has_avx2() {
+        match (from, to, overflow) {
+            (Native::F32, Native::I32, Overflow::Saturate) => return f32_to_nearest_i32,
+            (Native::I64, Native::F32, _) => return i64_to_f32,
+            _ => {}
+        }
+    }
     with_native!(from, From => with_native!(to, Into => match overflow {
         Overflow::Refuse => convert_in_range::<From, Into>,
         Overflow::Saturate => convert_to_nearest::<From, Into>,

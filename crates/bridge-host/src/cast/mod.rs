@@ -4,6 +4,8 @@ mod check;
 mod describe;
 mod half_kernels;
 mod kernels;
+#[cfg(target_arch = "x86_64")]
+mod native_avx2;
 mod number;
 mod part;
 mod pipeline;
@@ -18,6 +20,7 @@ use self::part::Numbers;
 use self::pipeline::{Pipeline, Scratch};
 use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, while_each_offset};
+use crate::runs::finish_streams;
 use crate::small_floats::unpack_codes;
 use crate::strided_copy::plane_to_transpose;
 use crate::threads::{run_parts, threads_for};
@@ -47,7 +50,8 @@ pub(crate) unsafe fn cast_strided(
     if source.is_empty() {
         return Ok(());
     }
-    let pipeline = Pipeline::new(source_numbers, target_numbers, overflow);
+    let pipeline =
+        Pipeline::new(source_numbers, target_numbers, overflow).for_count(source.element_count());
     if from.size_in_bytes().is_some() {
         // SAFETY: the caller promises the same.
         return unsafe { run(&pipeline, ends, (from, source), (to, target)) };
@@ -134,16 +138,20 @@ unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> Result<
             // SAFETY: `while_each_row` gives rows to read and write, of elements of the nest.
             unsafe { pipeline.cast_row(row, ends, &scratch) }.is_none()
         };
-        return Ok(while_each_offset(&others, |source, target| {
+        let all_fit = while_each_offset(&others, |source, target| {
             // SAFETY: the plane and the other loops together are the loops of the nest.
             unsafe { transposer.while_each_row(ends.at(source, target), cast) }
-        }));
+        });
+        finish_streams();
+        return Ok(all_fit);
     }
     let (inner, outer) = innermost(&nest.axes, pipeline);
-    Ok(while_each_offset(outer, |source, target| {
+    let all_fit = while_each_offset(outer, |source, target| {
         // SAFETY: the inner loop and the outer ones together are the loops of the nest.
         unsafe { pipeline.cast_row(inner, ends.at(source, target), &scratch) }.is_none()
-    }))
+    });
+    finish_streams();
+    Ok(all_fit)
 }
 
 /// The innermost loop and those around it; a single element is a loop of one.
@@ -191,6 +199,7 @@ unsafe fn first_misfit(
             }
         }
     });
+    finish_streams();
     Ok((index, value))
 }
 
@@ -200,10 +209,10 @@ fn numbers(from: DataType, to: DataType) -> Result<(Numbers, Numbers)> {
     let no_number = |data_type: DataType| match data_type.code() {
         TypeCode::Opaque => format!("{data_type} is a handle, not a number; copy it"),
         _ if data_type.lanes() != 1 => format!(
-            "elements of {} lanes are not cast; make the lanes an axis of the shape first",
+            "elements of several lanes ({}) cannot be cast; make the lanes an axis of the shape first",
             data_type.lanes()
         ),
-        _ => format!("{data_type} has a width without arithmetic; copy it"),
+        _ => format!("{data_type} has a width that casts do not support; copy it"),
     };
     let Some(source) = Numbers::of(from) else {
         return no_cast(&no_number(from));
@@ -218,7 +227,9 @@ fn numbers(from: DataType, to: DataType) -> Result<(Numbers, Numbers)> {
         );
     }
     if to.size_in_bytes().is_none() {
-        return no_cast("packed elements can be cast from, not to; cast to an 8-bit float instead");
+        return no_cast(
+            "casts to 4-bit and 6-bit floats are not supported; cast to an 8-bit float instead",
+        );
     }
     Ok((source, target))
 }

@@ -11,6 +11,8 @@ use super::kernels::{
 use super::part::{Native, Numbers, Part};
 use crate::ends::Ends;
 use crate::loop_nest::Axis;
+use crate::processor::Processor;
+use crate::runs::{STREAMED_RUN, stream_run};
 use crate::small_floats::{Encoder, Table};
 use crate::strided_rows::copy_row;
 
@@ -36,7 +38,12 @@ pub(super) struct Pipeline {
     maps: usize,
     source: Numbers,
     target: Numbers,
+    /// Whether what is written goes around the caches, where it lies side by side.
+    streams: bool,
 }
+
+/// Bytes of a cast's target from which it may be written around the caches.
+const STREAMED_BYTES: usize = 16 << 20;
 
 /// Bytes of an area of the scratch memory.
 const AREA: usize = BLOCK * LARGEST;
@@ -109,7 +116,16 @@ impl Pipeline {
             }));
         }
         let maps = steps.iter().filter(|step| !matches!(step, Step::Check(_))).count();
-        Self { steps, maps, source, target }
+        Self { steps, maps, source, target, streams: false }
+    }
+
+    /// The same, for `count` elements in all: many wide ones are written around the caches where the
+    /// processor writes them faster so. [`finish_streams`](crate::runs::finish_streams) must follow
+    /// before another thread may read them.
+    pub(super) fn for_count(self, count: usize) -> Self {
+        let (source, target) = self.sizes();
+        let is_much = target > source && count * target >= STREAMED_BYTES;
+        Self { streams: is_much && Processor::get().streams_casts(), ..self }
     }
 
     /// Bytes of a source and of a target element.
@@ -133,14 +149,16 @@ impl Pipeline {
         let (source_size, target_size) = self.sizes();
         let packed = axis.source == source_size.cast_signed();
         let to_packed = axis.target == target_size.cast_signed();
-        let single = packed && to_packed && self.steps.len() == 1;
+        let streams = self.streams && to_packed && axis.extent * target_size >= STREAMED_RUN;
+        let single = packed && to_packed && self.steps.len() == 1 && !streams;
         let block = if single { axis.extent } else { BLOCK };
         for start in (0..axis.extent).step_by(block) {
             let count = block.min(axis.extent - start);
             let place = start.cast_signed();
             let here = ends.at(place * axis.source, place * axis.target);
             let source = if packed { here.source } else { scratch.area(PACKED).cast_const() };
-            let target = if to_packed { here.target } else { scratch.area(TO_UNPACK) };
+            let in_place = to_packed && !streams;
+            let target = if in_place { here.target } else { scratch.area(TO_UNPACK) };
             // SAFETY:
             // - The block's elements are among those of the axis. Where they do not lie side by
             //   side, they are copied to or from an area that has room for `BLOCK` elements of
@@ -159,7 +177,9 @@ impl Pipeline {
                 if let Some(misfit) = self.cast_block(source, target, count, scratch) {
                     return Some(start + misfit);
                 }
-                if !to_packed {
+                if streams {
+                    stream_run(target, here.target, count * target_size);
+                } else if !to_packed {
                     let scatter = Axis {
                         extent: count,
                         source: target_size.cast_signed(),
@@ -248,5 +268,41 @@ fn check(from: Native, to: Part, overflow: Overflow) -> Option<Step> {
     match overflow {
         Overflow::Refuse => Check::of(from, to).map(Step::Check),
         Overflow::Saturate | Overflow::Wrap => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runs::finish_streams;
+    use bridge_core::DataType;
+
+    /// On every processor, whichever of the two it prefers: whole blocks, parts of one, and targets
+    /// that begin anywhere in a cache line.
+    #[test]
+    fn around_the_caches_the_same_is_written() {
+        const COUNT: usize = 2000;
+        let numbers = |data_type| Numbers::of(data_type).unwrap();
+        let codes: Vec<u16> = (0..COUNT as u16).map(|at| at.wrapping_mul(31)).collect();
+        let cast = |streams, count, before: usize| {
+            let pipeline =
+                Pipeline::new(numbers(DataType::BF16), numbers(DataType::F64), Overflow::Refuse);
+            let pipeline = Pipeline { streams, ..pipeline };
+            let mut target = vec![-1.0_f64; COUNT + 16];
+            let row = Axis { extent: count, source: 2, target: 8 };
+            let (source, first) = (codes.as_ptr().cast(), target[before..].as_mut_ptr().cast());
+            let scratch = Scratch::new().unwrap();
+            // SAFETY: `count` codes can be read and as many numbers written.
+            let misfit =
+                unsafe { pipeline.cast_row(row, Ends { source, target: first }, &scratch) };
+            finish_streams();
+            assert_eq!(misfit, None);
+            target.into_iter().map(f64::to_bits).collect::<Vec<_>>()
+        };
+        for count in [1, 63, 64, 65, BLOCK - 1, BLOCK, BLOCK + 1, COUNT] {
+            for before in 0..9 {
+                assert_eq!(cast(true, count, before), cast(false, count, before), "{count}");
+            }
+        }
     }
 }

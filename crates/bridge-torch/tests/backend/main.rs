@@ -6,6 +6,7 @@ mod described;
 mod devices;
 mod element_types;
 mod hostile;
+mod other_handles;
 mod ownership;
 mod read_only;
 mod refusals;

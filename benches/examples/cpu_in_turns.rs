@@ -1,0 +1,246 @@
+//! Copies and casts on one thread beside their peers, in turns: what a neighbour on the machine takes
+//! from one, it takes from the other too. Prints the median of each, and each peer's as a multiple
+//! of ours; an argument selects jobs by a part of their name.
+//!
+//! `cargo run --release --package bridge-benches --example cpu_in_turns -- "cast f32"`
+
+#![allow(clippy::print_stdout, reason = "a program for people")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use arraybridge::{DataType, HostMemory, Layout, ManagedTensor, Overflow, TensorSpec};
+use bridge_benches::PythonPeer;
+use bridge_host::{cast, copy, set_max_threads, to_row_major, zeroed};
+
+const TURNS: usize = 25;
+/// How long one of a turn's jobs takes, at least.
+const ONE_TURN: Duration = Duration::from_millis(4);
+const PAGE: usize = 4096;
+
+/// Does a job so often and says how long it took.
+type Job<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
+
+fn job<'a>(mut once: impl FnMut() + 'a) -> Job<'a> {
+    Box::new(move |times| {
+        let start = Instant::now();
+        (0..times).for_each(|_| once());
+        start.elapsed()
+    })
+}
+
+fn is_chosen(name: &str) -> bool {
+    std::env::args().nth(1).is_none_or(|part| name.contains(&part))
+}
+
+fn python<'a>(name: &'static str, setup: &str) -> Option<(&'static str, Job<'a>)> {
+    let threads = "import torch\ntorch.set_num_threads(1)\n";
+    let setup = format!("import numpy\n{}{setup}", if name == "torch" { threads } else { "" });
+    let mut peer = PythonPeer::start(name, &setup)?;
+    Some((name, Box::new(move |times| peer.run(times))))
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+fn compare<'a>(
+    name: &str,
+    ours: Job<'a>,
+    peers: impl IntoIterator<Item = (&'static str, Job<'a>)>,
+) {
+    let mut jobs = vec![("ours", ours)];
+    jobs.extend(peers);
+    let times: Vec<u64> = jobs
+        .iter_mut()
+        .map(|(_, job)| {
+            let mut times = 1;
+            while job(times) < ONE_TURN {
+                times *= 2;
+            }
+            times
+        })
+        .collect();
+    let mut seconds = vec![Vec::new(); jobs.len()];
+    for turn in 0..TURNS {
+        for step in 0..jobs.len() {
+            // Forth and back, so that none is always behind the same other.
+            let place = if turn % 2 == 0 { step } else { jobs.len() - 1 - step };
+            let took = (jobs[place].1)(times[place]).as_secs_f64();
+            seconds[place].push(took / times[place] as f64);
+        }
+    }
+    let medians: Vec<f64> = seconds.into_iter().map(median).collect();
+    print!("| {name} | {:.2} µs |", medians[0] * 1e6);
+    for ((peer, _), median) in jobs.iter().zip(&medians).skip(1) {
+        print!(" {peer} {:.2} |", median / medians[0]);
+    }
+    println!();
+}
+
+fn new(data_type: DataType, shape: &[usize]) -> ManagedTensor {
+    let spec = TensorSpec::row_major(data_type, shape).expect("fits");
+    let mut tensor = zeroed(&spec, 64).expect("there is memory");
+    if data_type != DataType::BOOL {
+        let one = ManagedTensor::from_vec(vec![1_u8], &[1]).expect("fits");
+        let ones = one.broadcast_to(shape).expect("one broadcasts");
+        match data_type == DataType::U8 {
+            true => copy(&ones, &mut tensor).expect("copies"),
+            false => cast(&ones, &mut tensor, Overflow::Refuse).expect("casts"),
+        }
+    }
+    tensor
+}
+
+/// Bytes that begin so far after the beginning of a page.
+fn bytes_in_page(bytes: usize, further: usize) -> ManagedTensor {
+    let memory = HostMemory::zeroed(bytes + PAGE, PAGE).expect("there is memory");
+    let layout = Layout::row_major(&[bytes]).expect("fits").at_byte_offset(further);
+    let spec = TensorSpec { data_type: DataType::U8, layout };
+    // SAFETY: all bytes are zero, which are valid elements.
+    unsafe { ManagedTensor::from_host_memory(memory, spec) }.expect("it lies within")
+}
+
+fn runs() {
+    for further in [0, 16, 1040] {
+        for kib in [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536] {
+            let name = format!("{kib} KiB, {further} bytes further on in the page");
+            if !is_chosen(&name) {
+                continue;
+            }
+            let (from, mut to) = (bytes_in_page(kib << 10, 0), bytes_in_page(kib << 10, further));
+            let (source, mut target) =
+                (bytes_in_page(kib << 10, 0), bytes_in_page(kib << 10, further));
+            let source = source.as_slice::<u8>().expect("bytes");
+            let target = target.as_mut_slice::<u8>().expect("bytes");
+            let memcpy = job(|| target.copy_from_slice(black_box(source)));
+            let ours = job(|| copy(black_box(&from), &mut to).expect("copies"));
+            compare(&name, ours, [("memcpy", memcpy)]);
+        }
+    }
+}
+
+/// Copies or casts `source` to compact elements.
+fn to_compact(
+    name: &str,
+    source: &ManagedTensor,
+    to: DataType,
+    peers: &[(&'static str, &str)],
+    memcpy: bool,
+) {
+    if !is_chosen(name) {
+        return;
+    }
+    let mut target = new(to, source.shape());
+    let ours = job(|| match source.data_type() == to {
+        true => copy(source, &mut target).expect("copies"),
+        false => cast(source, &mut target, Overflow::Saturate).expect("casts"),
+    });
+    let bytes = source.layout().compact_bytes(to).expect("fits");
+    let (from, mut copied) = (vec![1_u8; bytes], vec![2_u8; bytes]);
+    let memcpy = memcpy.then(|| ("memcpy", job(|| copied.copy_from_slice(black_box(&from)))));
+    let peers = peers.iter().filter_map(|(peer, setup)| python(peer, setup));
+    compare(name, ours, memcpy.into_iter().chain(peers));
+}
+
+fn strided() {
+    let matrix = |side| new(DataType::F32, &[side, side]);
+    let numpy = |side: usize, view: &str| {
+        format!(
+            "a = numpy.ones(({side}, {side}), 'f4')\nb = a{view}.copy()\n\
+             def job(): numpy.copyto(b, a{view})"
+        )
+    };
+    let torch = |side: usize| {
+        format!(
+            "a = torch.ones(({side}, {side}))\nb = torch.empty_like(a)\n\
+             def job(): b.copy_(a.t())"
+        )
+    };
+    let f32 = DataType::F32;
+    for side in [1024, 2048, 4096] {
+        let name = format!("contiguous {side}x{side} f32");
+        to_compact(&name, &matrix(side), f32, &[("numpy", &numpy(side, ""))], true);
+    }
+    for side in [1024, 2048, 4096] {
+        let rows = matrix(side).sliced(0, side - 1, side, -1).expect("all rows");
+        let name = format!("reversed rows {side}x{side} f32");
+        to_compact(&name, &rows, f32, &[("numpy", &numpy(side, "[::-1]"))], true);
+    }
+    let second = matrix(2048).sliced(1, 0, 1024, 2).expect("every second column");
+    let name = "every second column 2048x2048 f32";
+    to_compact(name, &second, f32, &[("numpy", &numpy(2048, "[:, ::2]"))], false);
+    for side in [512, 2048, 4096, 4097] {
+        let turned = matrix(side).permuted(&[1, 0]).expect("both axes");
+        let name = format!("transposed {side}x{side} f32");
+        let peers = [("numpy", &*numpy(side, ".T")), ("torch", &*torch(side))];
+        to_compact(&name, &turned, f32, &peers, false);
+    }
+}
+
+fn into_new_memory() {
+    for side in [512, 2048, 4096] {
+        let name = format!("copy of {} KiB into new memory", side * side / 256);
+        if !is_chosen(&name) {
+            continue;
+        }
+        let numbers = vec![1.5_f32; side * side];
+        let tensor = ManagedTensor::from_vec(numbers.clone(), &[side, side]).expect("it fits");
+        let ours = job(|| drop(black_box(to_row_major(&tensor).expect("copies"))));
+        let clone = job(|| drop(black_box(numbers.clone())));
+        let numpy = format!("a = numpy.ones(({side}, {side}), 'f4')\ndef job(): a.copy()");
+        let torch = format!("a = torch.ones(({side}, {side}))\ndef job(): a.clone()");
+        let peers = [python("numpy", &numpy), python("torch", &torch)].into_iter().flatten();
+        compare(&name, ours, std::iter::once(("Vec::clone", clone)).chain(peers));
+    }
+}
+
+fn casts() {
+    use DataType as D;
+    let pairs = [
+        (D::F32, D::F16),
+        (D::F16, D::F32),
+        (D::F32, D::BF16),
+        (D::BF16, D::F32),
+        (D::F64, D::F32),
+        (D::F32, D::F64),
+        (D::F32, D::I32),
+        (D::F32, D::U8),
+        (D::U8, D::F32),
+        (D::I64, D::F32),
+        (D::F32, D::F8E4M3FN),
+    ];
+    for count in [64 << 10, 4 << 20] {
+        for (from, to) in pairs {
+            let name =
+                format!("cast {} to {}, {} Ki", from.short_name(), to.short_name(), count >> 10);
+            let setup = format!(
+                "a = (torch.arange({count}) % 200).to(torch.{from})\n\
+                 b = torch.empty({count}, dtype=torch.{to})\ndef job(): b.copy_(a)"
+            );
+            to_compact(&name, &new(from, &[count]), to, &[("torch", &setup)], false);
+        }
+    }
+    let permuted = |name: &str, from: D, to: D, shape: &[usize], axes: &[usize]| {
+        let source = new(from, shape).permuted(axes).expect("all axes once");
+        let setup = format!(
+            "a = torch.ones({shape:?}, dtype=torch.{from}).permute({axes:?})\n\
+             b = torch.zeros(a.shape, dtype=torch.{to})\ndef job(): b.copy_(a)"
+        );
+        to_compact(name, &source, to, &[("torch", &setup)], false);
+    };
+    permuted("picture u8 to channels f32", D::U8, D::F32, &[1080, 1920, 3], &[2, 0, 1]);
+    permuted("channels f32 to picture u8", D::F32, D::U8, &[3, 1080, 1920], &[1, 2, 0]);
+    permuted("picture u8 to channels u8", D::U8, D::U8, &[1080, 1920, 3], &[2, 0, 1]);
+    permuted("channels u8 to picture u8", D::U8, D::U8, &[3, 1080, 1920], &[1, 2, 0]);
+    permuted("transposed 2048x2048 f32 to f16", D::F32, D::F16, &[2048, 2048], &[1, 0]);
+}
+
+fn main() {
+    set_max_threads(1);
+    runs();
+    strided();
+    into_new_memory();
+    casts();
+}
