@@ -1,5 +1,6 @@
 //! How often a conversion allocates. This file is a program of its own: it counts every allocation.
 
+use arraybridge::ConvertByName;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

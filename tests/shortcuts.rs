@@ -1,5 +1,6 @@
 //! Converters: asked where the general way would copy, and never trusted blindly.
 
+use arraybridge::ConvertByName;
 use std::any::TypeId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,5 +1,6 @@
 //! Handing a small array over, which costs the same for a large one.
 
+use arraybridge::ConvertByName;
 use std::hint::black_box;
 
 use arraybridge::backends::ndarray::SharedArray;

@@ -1,5 +1,6 @@
 //! Every pair of linked backends: every element type both have, in every layout, by value.
 
+use arraybridge::ConvertByName;
 use arraybridge::{
     Array, Backend, Convert, CopyPolicy, DataType, Device, ManagedTensor, Mapping, Options, Refused,
 };

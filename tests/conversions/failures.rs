@@ -1,5 +1,6 @@
 //! A failed call loses nothing and aborts nothing.
 
+use arraybridge::ConvertByName;
 use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{
     Array, Convert, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, TensorError,

@@ -1,5 +1,6 @@
 //! No element type changes unless it is asked for, and what is asked for is exact.
 
+use arraybridge::ConvertByName;
 use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{
     Array, Convert, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor, Options,

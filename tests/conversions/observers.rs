@@ -1,5 +1,6 @@
 //! Observers see the conversions of their thread, and only while they watch.
 
+use arraybridge::ConvertByName;
 use std::sync::{Arc, Mutex};
 
 use arraybridge::{Convert, CopyPolicy, Counters, Observer, Options, Record, observe};

@@ -1,5 +1,6 @@
 //! What is linked is registered, once, in a fixed order.
 
+use arraybridge::ConvertByName;
 use arraybridge::backends::ndarray::{Ndarray, SharedArray};
 use arraybridge::{
     Availability, Backend, Descriptor, DeviceKind, Error, NativeType, Registration, Registry,

@@ -57,17 +57,17 @@ pub fn place(array: Array) -> (Place, Array) {
     let native = array.native_type();
     let tensor = array.export().expect("it can be exported");
     let (device, first) = (tensor.device(), address(&tensor));
-    let backend = registry().backend_of(device).expect("somebody manages the device");
+    let runtime = || registry().runtime(device).expect("somebody serves the device");
     let (place, tensor) = if device.kind().is_host_accessible() {
         (Place::Host(first), tensor)
-    } else if backend.mapping(&tensor.describe(), Device::CPU) == Mapping::Possible {
-        let on_host = backend.map(tensor, Device::CPU).expect("it said so");
+    } else if runtime().mapping(&tensor.describe(), Device::CPU) == Mapping::Possible {
+        let on_host = runtime().map(tensor, Device::CPU).expect("it said so");
         let place = Place::Host(address(&on_host));
-        (place, backend.map(on_host, device).expect("it came from there"))
+        (place, runtime().map(on_host, device).expect("it came from there"))
     } else {
         (Place::Device(device, first), tensor)
     };
-    (place, native.import(tensor).expect("it was exported"))
+    (place, Array::import(tensor, native).expect("it was exported"))
 }
 
 /// What a plan is told of an array.

@@ -138,7 +138,7 @@ pub(crate) struct ConvertArgs {
     pub(crate) no_clobber: bool,
 }
 
-#[derive(Debug, Clone, std::marker::Copy, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum CopyArg {
     /// Fail if a copy is needed
     Never,
@@ -149,7 +149,7 @@ pub(crate) enum CopyArg {
     Always,
 }
 
-impl From<CopyArg> for Copy {
+impl From<CopyArg> for CopyPolicy {
     fn from(arg: CopyArg) -> Self {
         match arg {
             CopyArg::Never => Self::Never,
@@ -159,7 +159,7 @@ impl From<CopyArg> for Copy {
     }
 }
 
-#[derive(Debug, Clone, std::marker::Copy, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum OverflowArg {
     /// Fail and name the element
     #[default]

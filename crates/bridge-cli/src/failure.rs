@@ -115,6 +115,18 @@ pub(crate) fn visible(text: &str) -> String {
     visible
 }
 
+impl From<TensorError> for Failure {
+    fn from(error: TensorError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl<T> From<Refused<T, TensorError>> for Failure {
+    fn from(refused: Refused<T, TensorError>) -> Self {
+        refused.into_error().into()
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let wrong_usage = matches!(

@@ -2,6 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
+use bridge_convert::ConvertByName;
+use bridge_convert::by_name::ConvertByName;
 mod support;
 
 use bridge_core::{

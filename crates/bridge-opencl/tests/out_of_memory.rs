@@ -1,5 +1,7 @@
 //! Running out of device memory is told by type, and loses nothing.
 
+use bridge_convert::ConvertByName;
+use bridge_convert::by_name::ConvertByName;
 mod support;
 
 use bridge_core::{

@@ -325,7 +325,9 @@ fn work(operation: &'static str, device: Device, bytes: u64) -> Work {
 
 #[cfg(test)]
 mod tests {
+    use bridge_core::Allocator;
     use bridge_core::Backend;
+    use bridge_core::Runtime;
 
     use super::*;
     use crate::Torch;

@@ -3,6 +3,7 @@
 //! `cargo run -p arraybridge --example convert_by_name [BACKEND]`
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
+use arraybridge::ConvertByName;
 use std::error::Error;
 
 use arraybridge::{Array, Availability, Options, Registry, Unavailable};

@@ -3,6 +3,7 @@
 //! `cargo run -p arraybridge --example many_arrays`
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
+use arraybridge::ConvertByName;
 use std::error::Error;
 use std::sync::Arc;
 

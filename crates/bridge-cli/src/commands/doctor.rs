@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use arraybridge::{Availability, Backend, Detail, Registry, Unavailable};
+use arraybridge::{Allocator, Availability, Backend, Detail, Disabled, Registry, Unavailable};
 use serde::Serialize;
 
 use crate::args::DoctorArgs;
@@ -60,7 +60,12 @@ struct Host {
 pub(crate) fn run(args: &DoctorArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let registry = Registry::global()?;
     let findings = Findings {
-        backends: registry.backends().iter().copied().map(find).collect(),
+        backends: registry
+            .backends()
+            .iter()
+            .map(|&backend| find(registry, backend))
+            .chain(registry.disabled().iter().map(disabled))
+            .collect(),
         host: Host::find(),
     };
     if args.json {
@@ -71,16 +76,34 @@ pub(crate) fn run(args: &DoctorArgs, console: &mut Console<'_>) -> Outcome<Exit>
     Ok(Exit::Done)
 }
 
-fn find(backend: &'static dyn Backend) -> Finding {
+/// What is linked and cannot be used, under its Rust type.
+fn disabled(what: &Disabled) -> Finding {
+    Finding {
+        name: what.type_name,
+        aliases: Vec::new(),
+        framework: "",
+        status: "disabled",
+        reason: Some(what.reason.clone()),
+        remedy: None,
+        memory: Vec::new(),
+        devices: Vec::new(),
+        details: Vec::new(),
+        dtypes: Vec::new(),
+        array_types: 0,
+    }
+}
+
+fn find(registry: &Registry, backend: &'static dyn Backend) -> Finding {
     let descriptor = backend.descriptor();
-    let (status, reason, remedy, devices) = match backend.availability() {
+    let (status, reason, remedy, devices) = match backend.checked_availability() {
         Availability::Ready { devices } => ("ready", None, None, devices.into_owned()),
         Availability::Unavailable(Unavailable { reason, remedy }) => {
             ("unavailable", Some(reason), Some(remedy), Vec::new())
         }
     };
     let memory_of = |&device| {
-        let memory = backend.memory(device).ok()?;
+        let own = |one: &&dyn Allocator| one.backend().name() == descriptor.name;
+        let memory = registry.allocators(device).find(own)?.usage(device).ok()?;
         Some(Memory { device: device.to_string(), total: memory.total, free: memory.free })
     };
     Finding {
@@ -92,7 +115,7 @@ fn find(backend: &'static dyn Backend) -> Finding {
         remedy,
         memory: devices.iter().filter_map(memory_of).collect(),
         devices: devices.iter().map(ToString::to_string).collect(),
-        details: backend.details().into_iter().map(Fact::from).collect(),
+        details: backend.checked_details().into_iter().map(Fact::from).collect(),
         dtypes: backend.data_types().iter().map(ToString::to_string).collect(),
         array_types: backend.native_types().len(),
     }
@@ -132,6 +155,7 @@ fn show(findings: &Findings, console: &Console<'_>) -> String {
     for found in &findings.backends {
         let status = match (&found.reason, &found.remedy) {
             (Some(reason), Some(remedy)) => format!("{}: {reason}; {remedy}", found.status),
+            (Some(reason), None) => format!("{}: {reason}", found.status),
             _ => found.status.to_owned(),
         };
         table.add_row([

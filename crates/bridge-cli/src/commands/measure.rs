@@ -1,5 +1,6 @@
 //! One cell of the matrix: a conversion that is really done, verified and timed.
 
+use arraybridge::ConvertByName;
 use std::time::{Duration, Instant};
 
 use arraybridge::{
@@ -61,9 +62,9 @@ impl<T: Into<Failure>> From<T> for NotMeasured {
 /// The plan, if the backends have array types for it. What fails later than in a plan has failed.
 fn applicable(plan: Result<Plan>) -> std::result::Result<Plan, NotMeasured> {
     plan.map_err(|error| match error {
-        Error::UnsupportedDataType { .. } | Error::Unsupported { .. } => {
-            NotMeasured::NotApplicable(error)
-        }
+        Error::UnsupportedDataType { .. }
+        | Error::UnsupportedShape { .. }
+        | Error::Unsupported { .. } => NotMeasured::NotApplicable(error),
         other => other.into(),
     })
 }
@@ -127,7 +128,7 @@ enum Place {
 fn place_of_array(registry: &Registry, array: Array) -> Outcome<(Place, Array)> {
     let native = array.native_type();
     let (place, tensor) = place_of(registry, array.export()?)?;
-    Ok((place, native.import(tensor)?))
+    Ok((place, Array::import(tensor, native)?))
 }
 
 /// Where a tensor's elements are. Memory that a device uses in place is the host's.
@@ -136,13 +137,13 @@ fn place_of(registry: &Registry, tensor: ManagedTensor) -> Outcome<(Place, Manag
     if device.kind().is_host_accessible() {
         return Ok((Place::Host(first), tensor));
     }
-    let backend = registry.backend_of(device)?;
-    if backend.mapping(&tensor.describe(), Device::CPU) != Mapping::Possible {
+    let runtime = registry.runtime(device)?;
+    if runtime.mapping(&tensor.describe(), Device::CPU) != Mapping::Possible {
         return Ok((Place::Device(device, first), tensor));
     }
-    let on_host = backend.map(tensor, Device::CPU)?;
+    let on_host = runtime.map(tensor, Device::CPU)?;
     let place = Place::Host(on_host.first_element());
-    Ok((place, backend.map(on_host, device)?))
+    Ok((place, runtime.map(on_host, device)?))
 }
 
 /// Bytes without a pattern that a wrong stride could hide in; for booleans zeros and ones.

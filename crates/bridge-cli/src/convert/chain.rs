@@ -1,5 +1,6 @@
 //! The chain of backends that every array of a file passes through.
 
+use arraybridge::ConvertByName;
 use arraybridge::{
     Array, Backend, Convert, DataType, Device, Error, ManagedTensor, Options, Plan, Registry,
     Report,
@@ -40,7 +41,7 @@ impl Chain {
             .collect();
         let backends = backends?;
         let has_target_type = |backend: &&'static dyn Backend| {
-            args.dtype.is_none_or(|data_type| backend.native_type_for(data_type).is_ok())
+            args.dtype.is_none_or(|data_type| backend.data_types().contains(&data_type))
         };
         let behind = backends.iter().rev().take_while(|backend| has_target_type(backend)).count();
         let cast_at = backends.len() - behind;
@@ -121,10 +122,12 @@ fn check_device(registry: &Registry, device: Device) -> Outcome<()> {
     let listed: Vec<String> = available.iter().map(ToString::to_string).collect();
     let mut why = format!("the linked backends have {}", listed.join(", "));
     for backend in registry.backends() {
-        let manages = backend.descriptor().device_kinds.contains(&device.kind());
+        let runtimes = registry.runtimes_for(device.kind());
+        let serves_the_kind =
+            runtimes.into_iter().any(|one| one.backend().name() == backend.name());
         let lacks = || backend.devices().err().unwrap_or_else(|| backend.lacks(device));
-        if manages && let Error::Unavailable { backend, reason, .. } = lacks() {
-            why = format!("{why}; {backend}: {reason}");
+        if serves_the_kind && let Error::Unavailable { backend, why: lack } = lacks() {
+            why = format!("{why}; {backend}: {}", lack.reason);
         }
     }
     Err(Failure::usage(format!("there is no device {device} here"))

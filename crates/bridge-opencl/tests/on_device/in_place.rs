@@ -2,6 +2,7 @@
 
 use crate::support;
 use crate::support::{Gate, array, drivers_array};
+use bridge_convert::ConvertByName;
 use bridge_convert::Step;
 use bridge_core::{
     Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Mapping, Options,

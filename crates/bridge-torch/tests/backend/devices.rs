@@ -1,6 +1,7 @@
 //! CUDA devices on a machine that has none: an error that says why, and the array back.
 
 use bridge_convert::Convert;
+use bridge_convert::ConvertByName;
 use bridge_core::{Array, Backend, Device, Error, ManagedTensor, Options, Registry};
 use bridge_host as _;
 use bridge_torch::Torch;

@@ -1,6 +1,7 @@
 //! Every element type of torch, those that tch has no name for too: class G of the bug bank.
 
 use bridge_convert::Convert;
+use bridge_convert::ConvertByName;
 use bridge_core::{
     Array, CopyPolicy, DataType, Error, ManagedTensor, NativeArray, Options, Registry,
 };
