@@ -3,8 +3,8 @@
 use arraybridge::ConvertByName;
 use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{
-    Array, Convert, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, TensorError,
-    convert_all,
+    Array, Batch, Convert, CopyPolicy, DataType, Device, Error, ManagedTensor, Options,
+    TensorError, convert_all, convert_each,
 };
 use bridge_tests::{address, counting, registry};
 use candle_core::Tensor;
@@ -30,7 +30,7 @@ fn memory_that_cannot_be_had_is_an_error_and_the_source_comes_back() {
 
     let wider = Options::default().cast(DataType::F64);
     let refused = source.convert_to::<ArrayD<f64>>(wider).unwrap_err();
-    assert!(matches!(refused.error(), Error::Tensor(TensorError::OutOfMemory { .. })), "{refused}");
+    assert!(refused.error().out_of_memory().is_some(), "{refused}");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_refused_erased_array_is_the_same_array() {
 #[test]
 fn a_rank_that_does_not_fit_is_refused() {
     let refused = array![1.0_f32].convert_to::<Array2<f32>>(Options::default()).unwrap_err();
-    assert!(refused.to_string().contains("rank 1"), "{refused}");
+    assert!(refused.to_string().contains("it takes rank 2"), "{refused}");
     assert_eq!(refused.into_value(), array![1.0]);
 }
 
@@ -81,22 +81,34 @@ fn a_batch_is_planned_before_the_first_array_moves() {
     let bad = Array::new(array![1_u64]);
     let arrays = vec![good(), good(), bad, good()];
     let refused = convert_all(registry(), arrays, "candle", &Options::default()).unwrap_err();
-    assert_eq!((refused.index, refused.remaining.len()), (2, 4));
     assert!(refused.to_string().starts_with("array 2 of the batch: candle has no uint64"));
-    assert!(refused.remaining[0].downcast_ref::<ndarray::Array1<f32>>().is_some());
+    let Batch { index, remaining, .. } = refused.into_value();
+    assert_eq!((index, remaining.len()), (2, 4));
+    assert!(remaining[0].downcast_ref::<ndarray::Array1<f32>>().is_some());
 
     let arrays = vec![good(), good()];
     let tensors = convert_all(registry(), arrays, "candle", &Options::default()).unwrap();
-    assert!(tensors.iter().all(|tensor| tensor.backend().name() == "candle"));
+    assert!(tensors.iter().all(|tensor| tensor.descriptor().name == "candle"));
+}
+
+#[test]
+fn a_batch_can_go_on_after_a_failure() {
+    let arrays = vec![Array::new(array![1_u64]), Array::new(array![1.0_f32])];
+    let results = convert_each(registry(), arrays, "candle", &Options::default());
+    let [failed, converted] = results.try_into().unwrap_or_else(|_| panic!("one an array"));
+    let refused = failed.unwrap_err();
+    assert!(refused.into_value().downcast::<ndarray::Array1<u64>>().is_ok());
+    assert_eq!(converted.unwrap().descriptor().name, "candle");
 }
 
 #[test]
 fn a_batch_that_fails_half_way_gives_back_both_halves() {
     let arrays = vec![Array::new(counting(DataType::F32)), Array::new(giant())];
     let refused = convert_all(registry(), arrays, "candle", &Options::default()).unwrap_err();
-    assert_eq!((refused.index, refused.converted.len(), refused.remaining.len()), (1, 1, 1));
-    assert_eq!(refused.converted[0].backend().name(), "candle");
-    assert!(refused.remaining[0].downcast_ref::<ManagedTensor>().is_some());
+    let Batch { index, converted, remaining } = refused.into_value();
+    assert_eq!((index, converted.len(), remaining.len()), (1, 1, 1));
+    assert_eq!(converted[0].descriptor().name, "candle");
+    assert!(remaining[0].downcast_ref::<ManagedTensor>().is_some());
 }
 
 #[test]
@@ -125,14 +137,11 @@ fn misaligned_memory_is_copied_to_aligned_memory() {
 fn empty_shapes_of_forged_extents_are_refused() {
     for shape in [&[0, usize::MAX][..], &[1 << 40, 1 << 40, 0]] {
         let refused = ManagedTensor::from_vec::<u8>(vec![], shape).unwrap_err();
-        assert!(
-            matches!(refused.error(), Error::Tensor(TensorError::TooLarge { .. })),
-            "{refused}"
-        );
+        assert!(matches!(refused.error(), TensorError::TooLarge { .. }), "{refused}");
     }
     let many = ManagedTensor::from_vec::<u8>(vec![], &[1 << 60, 0]).unwrap();
     let refused = many.unstack(0).unwrap_err();
-    assert!(matches!(refused.error(), Error::Tensor(TensorError::OutOfMemory { .. })), "{refused}");
+    assert!(matches!(refused.error(), TensorError::OutOfMemory { .. }), "{refused}");
     let refused = arraybridge::unstack(
         registry(),
         Array::new(refused.into_value()),

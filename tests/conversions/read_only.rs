@@ -64,13 +64,15 @@ fn memory_that_candle_lent_to_torch_is_candles_own_again() {
     use arraybridge::{CopyPolicy, Options};
 
     let never = Options::default().copy(CopyPolicy::Never);
+    // SAFETY: nothing here writes to what is converted.
+    let promised = unsafe { never.ignore_read_only() };
     let candle = Tensor::new(&[1_f32, 2.0], &Device::Cpu).unwrap();
     let (again, id) = (candle.clone(), candle.id());
-    let torch: tch::Tensor = candle.convert_to(never.ignore_read_only()).unwrap();
+    let torch: tch::Tensor = candle.convert_to(promised).unwrap();
     let back: Tensor = torch.convert_to(never).unwrap();
     assert_eq!(back.id(), id, "the very tensor, and no copy");
     // Lent anew and handed on: read-only, as it was.
-    let torch: tch::Tensor = again.convert_to(never.ignore_read_only()).unwrap();
+    let torch: tch::Tensor = again.convert_to(promised).unwrap();
     let handed_on: ManagedTensor = torch.convert().unwrap();
     assert_eq!(handed_on.access(), Access::ReadOnly);
 }

@@ -110,7 +110,7 @@ fn map_slices_stacks_results_and_collects_extras() {
     let tensor = candle_plane(0.0);
     let (array, _) =
         map_slices(registry(), Array::new(tensor), 0, |slice| Ok((slice, ()))).unwrap();
-    assert_eq!(array.backend().name(), "candle", "the result stays in the array's backend");
+    assert_eq!(array.descriptor().name, "candle", "the result stays in the array's backend");
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bridge_core::{Backend, DataType, Error, Overflow, TensorError};
+use bridge_core::{DataType, Error, Overflow, TensorError};
 use bridge_cuda::{Cuda, CudaArray};
 use simulated_cuda::Config;
 use support::{GPU, counted, cuda_with};

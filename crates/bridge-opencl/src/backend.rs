@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bridge_core::{
     Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
     DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeArray, NativeType, Overflow,
-    Refused, Result, Runtime, TensorSpec, Unavailable,
+    Refused, Result, Runtime, TensorSpec,
 };
 
 use crate::array::ClArray;

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bridge_core::{Device, Error, Result, TensorError};
+use bridge_core::{Device, Error, Result};
 use opencl3::event::{
     CL_COMPLETE, CL_EVENT_COMMAND_EXECUTION_STATUS, get_event_data, set_event_callback,
     wait_for_events,

@@ -3,11 +3,10 @@
 #![cfg(target_os = "linux")]
 
 use bridge_convert::ConvertByName;
-use bridge_convert::by_name::ConvertByName;
 mod support;
 
 use bridge_core::{
-    Array, Backend, DataType, Device, ManagedTensor, Options, Registration, Registry, Runtime,
+    Array, DataType, Device, ManagedTensor, Options, Registration, Registry, Runtime,
 };
 use bridge_opencl::{ClArray, OpenCl};
 use bridge_testkit::growth;

@@ -1,11 +1,10 @@
 //! Running out of device memory is told by type, and loses nothing.
 
 use bridge_convert::ConvertByName;
-use bridge_convert::by_name::ConvertByName;
 mod support;
 
 use bridge_core::{
-    Allocator, Array, Backend, DataType, Error, ManagedTensor, Options, Registration, Registry,
+    Allocator, Array, DataType, Error, ManagedTensor, Options, Registration, Registry,
     TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, OpenCl};

@@ -3,7 +3,7 @@
 
 use crate::support::{GPU, cuda};
 use bridge_core::{
-    Backend, DataType, Device, DeviceKind, ManagedTensor, Mapping, Runtime, TensorSpec,
+    DataType, Device, DeviceKind, ManagedTensor, Mapping, Runtime, TensorSpec,
 };
 use bridge_cuda::{Cuda, CudaArray, managed, pinned};
 use bridge_testkit::bytes_of;

@@ -3,7 +3,7 @@
 
 use crate::support::{GPU, OTHER, alone, counted};
 use bridge_core::{
-    Access, Allocator, Array, Backend, DataType, Device, Error, Layout, ManagedTensor, Options,
+    Access, Allocator, Array, DataType, Device, Error, Layout, ManagedTensor, Options,
     Overflow, Owner, Registration, Registry, Runtime, Stream, TensorError, TensorSpec,
 };
 use bridge_cuda::{Cuda, CudaArray, new_stream, on_stream, pinned};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::support::{GPU, OTHER, alone, counted, foreign};
-use bridge_core::{Backend, DataType, Device, ManagedTensor, Runtime, TensorSpec};
+use bridge_core::{DataType, Device, ManagedTensor, Runtime, TensorSpec};
 use bridge_cuda::{ConsumerStream, Cuda, CudaArray, new_stream, on_stream, pinned, thread_stream};
 use simulated_cuda::{Config, Fault, SimulatedCuda};
 

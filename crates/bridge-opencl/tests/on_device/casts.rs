@@ -3,7 +3,7 @@
 use crate::support;
 use crate::support::on_every_device;
 use bridge_core::{
-    Access, Backend, DataType, Device, Error, HostMemory, Layout, ManagedTensor, NativeArray,
+    Access, DataType, Device, Error, HostMemory, Layout, ManagedTensor, NativeArray,
     Overflow, Owner, Runtime, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};

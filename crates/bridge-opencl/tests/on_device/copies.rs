@@ -2,7 +2,7 @@
 
 use crate::support;
 use crate::support::on_every_device;
-use bridge_core::{Backend, DataType, Device, Error, ManagedTensor, NativeArray, Runtime};
+use bridge_core::{DataType, Device, Error, ManagedTensor, NativeArray, Runtime};
 use bridge_opencl::{ClArray, OpenCl};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;

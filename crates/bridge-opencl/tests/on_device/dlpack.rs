@@ -2,7 +2,7 @@
 
 use crate::support::{array, on_every_device, references, settles_at};
 use bridge_core::{
-    Access, Allocator, Backend, DataType, Error, Layout, ManagedTensor, NativeArray, Owner,
+    Access, Allocator, DataType, Error, Layout, ManagedTensor, NativeArray, Owner,
     TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};

@@ -4,7 +4,7 @@
 use crate::support;
 use crate::support::{Gate, array, is_held_up};
 use bridge_core::{
-    Access, Backend, DataType, Device, Error, ManagedTensor, NativeArray, Owner, Runtime, Stream,
+    Access, DataType, Device, Error, ManagedTensor, NativeArray, Owner, Runtime, Stream,
     TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};

@@ -2,7 +2,7 @@
 
 use bridge_convert::Convert;
 use bridge_convert::ConvertByName;
-use bridge_core::{Array, Backend, Device, Error, ManagedTensor, Options, Registry};
+use bridge_core::{Array, Backend, Device, Error, ManagedTensor, Options, Registry, Unavailable};
 use bridge_host as _;
 use bridge_torch::Torch;
 use tch::Tensor;
@@ -14,7 +14,7 @@ fn why_there_is_none() -> Option<String> {
 
 #[track_caller]
 fn says_why(error: &Error, why: &str) {
-    let Error::Unavailable { backend, reason, remedy } = error else {
+    let Error::Unavailable { backend, why: Unavailable { reason, remedy } } = error else {
         panic!("{error}");
     };
     assert_eq!(*backend, "torch");
