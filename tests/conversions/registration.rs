@@ -3,8 +3,8 @@
 use arraybridge::ConvertByName;
 use arraybridge::backends::ndarray::{Ndarray, SharedArray};
 use arraybridge::{
-    Availability, Backend, Descriptor, Disabled, Error, NativeType, Registration,
-    Registry, Unavailable,
+    Availability, Backend, Descriptor, Disabled, Error, NativeType, Registration, Registry,
+    Unavailable,
 };
 use bridge_tests::registry;
 

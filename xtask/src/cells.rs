@@ -96,7 +96,9 @@ pub(crate) fn of(workspace: &Workspace, packages: &[String]) -> Vec<Cell> {
 
 fn all(workspace: &Workspace) -> Vec<Cell> {
     let mut cells = vec![
+        together("tensor", "bridge-tensor"),
         together("core", "bridge-core"),
+        together("convert", "bridge-convert"),
         together("host", "bridge-host"),
         together("testkit", "bridge-testkit"),
     ];

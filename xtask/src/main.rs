@@ -21,6 +21,8 @@ mod command;
 mod cpp_compiler;
 mod failure;
 mod features;
+#[cfg(test)]
+mod floors;
 mod gpu_bundle;
 mod libtest;
 mod libtorch;

@@ -2,8 +2,8 @@
 
 /// Those without a framework in another language, and the features with which they are so: Miri can run
 /// them, and their own tests are to notice every planted fault.
-pub(crate) const IN_RUST_ALONE: [(&str, &str); 2] =
-    [("bridge-core", ""), ("bridge-cpu", "ndarray")];
+pub(crate) const IN_RUST_ALONE: [(&str, &str); 4] =
+    [("bridge-tensor", ""), ("bridge-core", ""), ("bridge-convert", ""), ("bridge-cpu", "ndarray")];
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,17 @@ pub(crate) struct Package {
     manifest_path: String,
     features: BTreeMap<String, Vec<String>>,
     targets: Vec<Target>,
+    #[cfg(test)]
+    #[serde(default)]
+    dependencies: Vec<Dependency>,
+}
+
+#[cfg(test)]
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
+    /// "dev" or "build"; nothing where the library itself depends on it.
+    kind: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,6 +98,13 @@ impl Package {
     pub(crate) fn chosen_features(&self) -> Vec<String> {
         let names = self.features.keys();
         names.filter(|name| *name != "default" && !name.starts_with('_')).cloned().collect()
+    }
+
+    /// What the package itself depends on, tests and build scripts aside.
+    #[cfg(test)]
+    pub(crate) fn dependencies(&self) -> impl Iterator<Item = &str> {
+        let own = self.dependencies.iter().filter(|dependency| dependency.kind.is_none());
+        own.map(|dependency| dependency.name.as_str())
     }
 
     fn library(&self) -> Option<&str> {

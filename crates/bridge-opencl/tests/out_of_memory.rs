@@ -4,8 +4,8 @@ use bridge_convert::ConvertByName;
 mod support;
 
 use bridge_core::{
-    Allocator, Array, DataType, Error, ManagedTensor, Options, Registration, Registry,
-    TensorError, TensorSpec,
+    Allocator, Array, DataType, Error, ManagedTensor, Options, Registration, Registry, TensorError,
+    TensorSpec,
 };
 use bridge_opencl::{ClArray, OpenCl};
 use support::on_every_device;

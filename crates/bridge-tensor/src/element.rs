@@ -97,6 +97,42 @@ unsafe impl Element for bool {
     }
 }
 
+/// Does something with the Rust type that is the element type of a tensor: `Some` of what the body
+/// gives, or `None` where no [`Element`] has that type. The body is compiled once for each type.
+///
+/// ```
+/// use bridge_tensor::{DataType, ManagedTensor, with_element_type};
+///
+/// let tensor = ManagedTensor::from_vec(vec![1_u16, 2, 3], &[3])?;
+/// let bytes = with_element_type!(tensor.data_type(), T => {
+///     tensor.as_slice::<T>().map(|elements| size_of_val(elements))
+/// });
+/// assert_eq!(bytes.transpose()?, Some(6));
+/// assert!(with_element_type!(DataType::F4E2M1FN, T => size_of::<T>()).is_none());
+/// # Ok::<(), bridge_tensor::Error>(())
+/// ```
+#[macro_export]
+macro_rules! with_element_type {
+    ($data_type:expr, $element:ident => $body:expr) => {
+        $crate::with_element_type! {
+            @match $data_type, $element, $body;
+            I8 = i8, I16 = i16, I32 = i32, I64 = i64, U8 = u8, U16 = u16, U32 = u32, U64 = u64,
+            F16 = $crate::half::f16, BF16 = $crate::half::bf16, F32 = f32, F64 = f64, BOOL = bool,
+            C64 = $crate::num_complex::Complex<f32>, C128 = $crate::num_complex::Complex<f64>,
+            F8E4M3FN = $crate::float8::F8E4M3, F8E5M2 = $crate::float8::F8E5M2,
+        }
+    };
+    (@match $data_type:expr, $element:ident, $body:expr; $($name:ident = $type:ty,)*) => {
+        match $data_type {
+            $($crate::DataType::$name => {
+                type $element = $type;
+                Some($body)
+            })*
+            _ => None,
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

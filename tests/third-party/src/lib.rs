@@ -17,7 +17,7 @@
 mod matrix;
 mod vector;
 
-use bridge_core::{Availability, Backend, Descriptor, DeviceKind, NativeType, Registration};
+use bridge_core::{Availability, Backend, Descriptor, NativeType, Registration};
 use bridge_core::{float8, half, num_complex};
 use nalgebra::{DMatrix, DVector};
 
@@ -29,7 +29,7 @@ const REGISTRATION: Registration = Registration::backend(&Nalgebra);
 
 bridge_core::inventory::submit! { REGISTRATION }
 
-static DESCRIPTOR: Descriptor =
+pub(crate) static DESCRIPTOR: Descriptor =
     Descriptor { name: "nalgebra", aliases: &["na"], framework: "nalgebra 0.34", priority: 50 };
 
 /// Array types of each element type, those for conversions by name first.

@@ -1,16 +1,19 @@
 //! `DMatrix`: rank 2, column-major.
 
-use bridge_core::{Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor, NativeArray, Ownership, Refused, Result, TensorError};
+use bridge_core::{
+    Accepts, Access, Description, Descriptor, Device, Element, Error, Layout, LayoutRule,
+    ManagedTensor, NativeArray, Ownership, Refused, Result, TensorError,
+};
 use nalgebra::{DMatrix, Dyn, Scalar, VecStorage};
 
-use crate::Nalgebra;
+use crate::{DESCRIPTOR, Nalgebra};
 
 impl<T: Element + Scalar> NativeArray<Nalgebra> for DMatrix<T> {
     const ACCEPTS: Accepts =
         Accepts::host(&[T::DATA_TYPE]).ranks(2, 2).layout(LayoutRule::ColumnMajor).only_vectors();
 
-    fn descriptor() -> &'static bridge_core::Descriptor {
-        bridge_core::Backend::descriptor(&Nalgebra)
+    fn descriptor() -> &'static Descriptor {
+        &DESCRIPTOR
     }
 
     fn describe(&self) -> Result<Description> {
@@ -44,9 +47,10 @@ impl<T: Element + Scalar> NativeArray<Nalgebra> for DMatrix<T> {
         };
         if !tensor.layout().is_column_major() {
             let reason = format!("a DMatrix is column-major, this is {:?}", tensor.layout());
-            return Err(Refused::new(tensor, Error::Tensor(TensorError::InvalidLayout { reason })));
+            let error = TensorError::InvalidLayout { reason };
+            return Err(Refused::new(tensor, error));
         }
-        let (elements, _) = tensor.into_vec::<T>()?;
+        let (elements, _) = tensor.into_vec::<T>().map_err(Refused::widen)?;
         Ok(matrix(elements, rows, columns))
     }
 }

@@ -1,16 +1,19 @@
 //! `DVector`: rank 1.
 
-use bridge_core::{Accepts, Access, Description, Device, Element, Error, Layout, LayoutRule, ManagedTensor, NativeArray, Ownership, Refused, Result, TensorError};
+use bridge_core::{
+    Accepts, Access, Description, Descriptor, Device, Element, Error, Layout, LayoutRule,
+    ManagedTensor, NativeArray, Ownership, Refused, Result, TensorError,
+};
 use nalgebra::{DVector, Dyn, Scalar, U1, VecStorage};
 
-use crate::Nalgebra;
+use crate::{DESCRIPTOR, Nalgebra};
 
 impl<T: Element + Scalar> NativeArray<Nalgebra> for DVector<T> {
     const ACCEPTS: Accepts =
         Accepts::host(&[T::DATA_TYPE]).ranks(1, 1).layout(LayoutRule::RowMajor).only_vectors();
 
-    fn descriptor() -> &'static bridge_core::Descriptor {
-        bridge_core::Backend::descriptor(&Nalgebra)
+    fn descriptor() -> &'static Descriptor {
+        &DESCRIPTOR
     }
 
     fn describe(&self) -> Result<Description> {
@@ -41,7 +44,7 @@ impl<T: Element + Scalar> NativeArray<Nalgebra> for DVector<T> {
             let reason = format!("a DVector has no gaps, this is {:?}", tensor.layout());
             return Err(Refused::new(tensor, Error::Tensor(TensorError::InvalidLayout { reason })));
         }
-        let (elements, _) = tensor.into_vec::<T>()?;
+        let (elements, _) = tensor.into_vec::<T>().map_err(Refused::widen)?;
         Ok(vector(elements))
     }
 }

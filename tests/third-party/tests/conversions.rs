@@ -1,7 +1,10 @@
 //! What a user of nalgebra sees.
 
-use bridge_convert::Convert;
-use bridge_core::{Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, Reason, Registry};
+use bridge_convert::{Convert, ConvertByName};
+use bridge_core::{
+    Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, Reason,
+    Registry,
+};
 use bridge_nalgebra::Nalgebra;
 use bridge_testkit as _; // brings the host tools along
 use nalgebra::{DMatrix, DVector};
@@ -97,16 +100,4 @@ fn vectors_and_empty_matrices_move() {
     let empty: DMatrix<bool> =
         ManagedTensor::from_vec(Vec::<bool>::new(), &[0, 4]).unwrap().convert().unwrap();
     assert_eq!(empty.shape(), (0, 4));
-}
-
-#[test]
-fn it_can_allocate_a_matrix() {
-    let spec = bridge_core::TensorSpec {
-        data_type: DataType::F32,
-        layout: bridge_core::Layout::column_major(&[3, 2]).unwrap(),
-    };
-    let tensor = Nalgebra.allocate(&spec, Device::CPU).unwrap();
-    let matrix: DMatrix<f32> =
-        tensor.convert_to(Options::default().copy(CopyPolicy::Never)).unwrap();
-    assert_eq!(matrix, DMatrix::zeros(3, 2));
 }

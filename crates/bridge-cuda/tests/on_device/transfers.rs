@@ -2,9 +2,7 @@
 //! within a device and between devices.
 
 use crate::support::{GPU, cuda};
-use bridge_core::{
-    DataType, Device, DeviceKind, ManagedTensor, Mapping, Runtime, TensorSpec,
-};
+use bridge_core::{DataType, Device, DeviceKind, ManagedTensor, Mapping, Runtime, TensorSpec};
 use bridge_cuda::{Cuda, CudaArray, managed, pinned};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{GPU, OTHER, alone, counted};
 use bridge_core::{
-    Access, Allocator, Array, CopyPolicy, DataType, Device, DeviceKind, Error,
-    ManagedTensor, Options, Overflow, Owner, Registration, Registry, Runtime, TensorError,
+    Access, Allocator, Array, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor,
+    Options, Overflow, Owner, Registration, Registry, Runtime, TensorError,
 };
 use bridge_cuda::{Cuda, CudaArray, new_stream, on_stream};
 use bridge_testkit::DropCounter;

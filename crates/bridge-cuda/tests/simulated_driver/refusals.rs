@@ -3,8 +3,8 @@
 
 use crate::support::{GPU, OTHER, alone, counted};
 use bridge_core::{
-    Access, Allocator, Array, DataType, Device, Error, Layout, ManagedTensor, Options,
-    Overflow, Owner, Registration, Registry, Runtime, Stream, TensorError, TensorSpec,
+    Access, Allocator, Array, DataType, Device, Error, Layout, ManagedTensor, Options, Overflow,
+    Owner, Registration, Registry, Runtime, Stream, TensorError, TensorSpec,
 };
 use bridge_cuda::{Cuda, CudaArray, new_stream, on_stream, pinned};
 use cudarc::driver::CudaContext;

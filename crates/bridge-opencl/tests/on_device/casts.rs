@@ -3,8 +3,8 @@
 use crate::support;
 use crate::support::on_every_device;
 use bridge_core::{
-    Access, DataType, Device, Error, HostMemory, Layout, ManagedTensor, NativeArray,
-    Overflow, Owner, Runtime, TensorSpec,
+    Access, DataType, Device, Error, HostMemory, Layout, ManagedTensor, NativeArray, Overflow,
+    Owner, Runtime, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::bytes_of;

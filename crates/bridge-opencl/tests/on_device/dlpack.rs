@@ -2,8 +2,8 @@
 
 use crate::support::{array, on_every_device, references, settles_at};
 use bridge_core::{
-    Access, Allocator, DataType, Error, Layout, ManagedTensor, NativeArray, Owner,
-    TensorError, TensorSpec,
+    Access, Allocator, DataType, Error, Layout, ManagedTensor, NativeArray, Owner, TensorError,
+    TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::foreign::{ForeignTensor, run_deleter};

@@ -5,8 +5,8 @@ use crate::support::{Gate, array, drivers_array};
 use bridge_convert::ConvertByName;
 use bridge_convert::Step;
 use bridge_core::{
-    Access, Array, CopyPolicy, DataType, Device, Error, ManagedTensor, Mapping, Options,
-    Owner, Registration, Registry, Runtime, TensorError, TensorSpec,
+    Access, Array, CopyPolicy, DataType, Device, Error, ManagedTensor, Mapping, Options, Owner,
+    Registration, Registry, Runtime, TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, ClQueue, OpenCl};
 use bridge_testkit::DropCounter;

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use bridge_convert::Convert;
 use bridge_core::{
-    Access, Allocator, CopyPolicy, DataType, Error, Layout, ManagedTensor, NativeArray,
-    Options, Owner, TensorError, TensorSpec,
+    Access, Allocator, CopyPolicy, DataType, Error, Layout, ManagedTensor, NativeArray, Options,
+    Owner, TensorError, TensorSpec,
 };
 use bridge_host as _;
 use bridge_testkit::foreign::ForeignTensor;

@@ -26,7 +26,7 @@ use arrow_array::types::{
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
-use bridge_core::{Availability, Backend, Descriptor, DeviceKind, NativeType, Registration};
+use bridge_core::{Availability, Backend, Descriptor, NativeType, Registration};
 
 pub use self::number::Number;
 
@@ -38,7 +38,7 @@ const REGISTRATION: Registration = Registration::backend(&Arrow);
 
 bridge_core::inventory::submit! { REGISTRATION }
 
-static DESCRIPTOR: Descriptor =
+pub(crate) static DESCRIPTOR: Descriptor =
     Descriptor { name: "arrow", aliases: &["arrow-rs"], framework: "arrow-array 60", priority: 40 };
 
 /// Fixed-size lists first: conversions by name make one of a matrix.

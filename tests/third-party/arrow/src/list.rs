@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use arrow_array::{Array, FixedSizeListArray};
 use arrow_schema::Field;
-use bridge_core::{Accepts, Description, Error, LayoutRule, ManagedTensor, NativeArray, Refused, Result, TensorSpec};
+use bridge_core::{
+    Accepts, Description, Descriptor, Error, LayoutRule, ManagedTensor, NativeArray, Refused,
+    Result, TensorSpec,
+};
 
-use crate::Arrow;
 use crate::memory::{description, require_no_nulls, tensor_keeping};
 use crate::number::{DATA_TYPES, flat, numbers_of};
+use crate::{Arrow, DESCRIPTOR};
 
 impl NativeArray<Arrow> for FixedSizeListArray {
     const ACCEPTS: Accepts = Accepts::host(DATA_TYPES).ranks(2, 2).layout(LayoutRule::RowMajor);
 
-    fn descriptor() -> &'static bridge_core::Descriptor {
-        bridge_core::Backend::descriptor(&Arrow)
+    fn descriptor() -> &'static Descriptor {
+        &DESCRIPTOR
     }
 
     fn describe(&self) -> Result<Description> {

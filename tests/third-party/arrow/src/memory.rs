@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::Array;
 use arrow_buffer::{ArrowNativeType, Buffer, ScalarBuffer};
-use bridge_core::{Access, Description, Device, Element, Error, ManagedTensor, Owner, Ownership, Refused, Result, TensorSpec, alignment_of};
+use bridge_core::{
+    Access, Description, Device, Element, Error, ManagedTensor, Owner, Ownership, Refused, Result,
+    TensorSpec, alignment_of,
+};
 
 /// Fails where an array has entries that are null.
 pub(crate) fn require_no_nulls(array: &dyn Array) -> Result<()> {

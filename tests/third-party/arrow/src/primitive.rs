@@ -1,18 +1,21 @@
 //! `PrimitiveArray`: rank 1.
 
 use arrow_array::PrimitiveArray;
-use bridge_core::{Accepts, Description, Element, Error, LayoutRule, ManagedTensor, NativeArray, Refused, Result, TensorSpec};
+use bridge_core::{
+    Accepts, Description, Descriptor, Element, Error, LayoutRule, ManagedTensor, NativeArray,
+    Refused, Result, TensorSpec,
+};
 
 use crate::memory::{buffer_keeping, description, require_no_nulls, tensor_keeping};
-use crate::{Arrow, Number};
+use crate::{Arrow, DESCRIPTOR, Number};
 
 impl<T: Number> NativeArray<Arrow> for PrimitiveArray<T> {
     const ACCEPTS: Accepts = Accepts::host(&[<T::Native as Element>::DATA_TYPE])
         .ranks(1, 1)
         .layout(LayoutRule::RowMajor);
 
-    fn descriptor() -> &'static bridge_core::Descriptor {
-        bridge_core::Backend::descriptor(&Arrow)
+    fn descriptor() -> &'static Descriptor {
+        &DESCRIPTOR
     }
 
     fn describe(&self) -> Result<Description> {
@@ -45,7 +48,7 @@ impl<T: Number> NativeArray<Arrow> for PrimitiveArray<T> {
 
 fn spec<T: Number>(array: &PrimitiveArray<T>) -> Result<TensorSpec> {
     require_no_nulls(array)?;
-    TensorSpec::row_major(<T::Native as Element>::DATA_TYPE, &[array.len()])
+    Ok(TensorSpec::row_major(<T::Native as Element>::DATA_TYPE, &[array.len()])?)
 }
 
 /// The elements of a row-major tensor of any rank, one after the other.

@@ -6,7 +6,7 @@ use arrow_array::types::{Float64Type, Int32Type};
 use arrow_array::{Array as _, FixedSizeListArray, Float64Array, Int32Array, StringArray};
 use arrow_schema::{DataType as ArrowType, Field};
 use bridge_arrow as _; // registers the backend
-use bridge_convert::Convert;
+use bridge_convert::{Convert, ConvertByName};
 use bridge_core::{Access, Array, CopyPolicy, DataType, Error, ManagedTensor, Options, Registry};
 use bridge_testkit as _; // brings the host tools along
 

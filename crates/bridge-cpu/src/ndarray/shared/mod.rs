@@ -3,12 +3,12 @@
 mod native;
 mod traits;
 
+use std::any::type_name;
 use std::marker::PhantomData;
 
-use bridge_convert::Convert;
 use bridge_core::{
-    Access, CopyPolicy, Device, Element, Error, Layout, ManagedTensor, Options, Refused, Result,
-    SharedTensor, TensorError,
+    Access, Device, Element, Error, HostMemory, Layout, ManagedTensor, NativeArray, Refused,
+    Registry, Result, SharedTensor, TensorError, TensorSpec, broken_law,
 };
 use ndarray::{ArrayD, ArrayView, ArrayViewD, ArrayViewMutD, Dimension, IxDyn, ShapeBuilder, iter};
 
@@ -216,8 +216,13 @@ impl<T: Element> SharedArray<T> {
     /// that is not a valid `T`, and an error where the host tools are not linked.
     pub fn try_to_owned(&self) -> Result<ArrayD<T>> {
         if self.others_may_write() {
-            let copied = Options::default().copy(CopyPolicy::Always);
-            return Ok(self.clone().convert_to(copied)?);
+            let spec = TensorSpec::row_major(T::DATA_TYPE, self.shape())?;
+            let bytes = spec.layout.compact_bytes(T::DATA_TYPE)?;
+            let memory = HostMemory::zeroed(bytes, T::DATA_TYPE.alignment())?;
+            // SAFETY: the memory is initialized with zeros.
+            let mut copy = unsafe { ManagedTensor::from_host_memory(memory, spec) }?;
+            Registry::global()?.host_tools()?.copy(&self.tensor, &mut copy)?;
+            return Ok(ArrayD::import(copy)?);
         }
         let view = self.try_view()?;
         let mut elements = Vec::new();
@@ -240,9 +245,14 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::WouldCopy`] with the reason; the array comes back.
+    /// Where the memory is read-only, others hold it, or it is no vector's; the array comes back.
     pub fn try_into_owned(self) -> Result<ArrayD<T>, Refused<Self>> {
-        self.convert_to(Options::default().copy(CopyPolicy::Never))
+        ArrayD::import(self.export()?).map_err(|refused| {
+            refused.map(|tensor| {
+                Self::import(tensor)
+                    .unwrap_or_else(|kept| broken_law(type_name::<Self>(), kept.error()))
+            })
+        })
     }
 
     /// The extents of the axes.

@@ -4,8 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Index;
 
-use bridge_convert::Convert;
-use bridge_core::{Element, Error, Refused, Result};
+use bridge_core::{Element, Error, NativeArray, Refused, Result};
 use ndarray::{Array, ArrayD, ArrayViewD, Dimension, IndexLonger, IxDyn, NdIndex, iter};
 
 use super::SharedArray;
@@ -77,7 +76,9 @@ impl<T: Element, D: Dimension + Send + 'static> From<Array<T, D>> for SharedArra
     /// Where the array has more than [`MAX_RANK`](bridge_core::MAX_RANK) axes. `convert()` refuses
     /// such an array instead.
     fn from(array: Array<T, D>) -> Self {
-        array.convert().unwrap_or_else(|refused| panic!("{refused}"))
+        let exported = array.export().map_err(Refused::into_error);
+        let shared = exported.and_then(|tensor| Self::import(tensor).map_err(Refused::into_error));
+        shared.unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
