@@ -129,7 +129,7 @@ fn misaligned_memory_is_copied_to_aligned_memory() {
     }
     .unwrap();
     let (shared, report) = tensor.convert_reported::<SharedArray<f32>>(Options::default()).unwrap();
-    assert!(report.declined[0].to_string().contains("border of 4 bytes"), "{report}");
+    assert!(report.declined[0].to_string().contains("aligned to 4 bytes"), "{report}");
     assert_eq!(shared.view(), array![2.5].into_dyn());
 }
 
@@ -158,7 +158,11 @@ fn memory_that_a_stream_still_writes_is_not_read() {
     // SAFETY: 2 is no pointer, and the vector was filled above.
     let busy = unsafe { tensor.ready_on(Some(arraybridge::Stream(2))) };
     assert!(busy.as_slice::<f32>().unwrap_err().to_string().contains("synchronize"));
-    // The backend of the device is asked to wait; ndarray's has nothing to wait for.
-    let shared: SharedArray<f32> = busy.convert().unwrap();
+    // Nobody here knows a stream of the processor's, so nobody can wait for it.
+    let refused = busy.convert::<SharedArray<f32>>().unwrap_err();
+    assert!(refused.to_string().contains("synchronize"), "{refused}");
+    // SAFETY: as above.
+    let ready = unsafe { refused.into_value().ready_on(None) };
+    let shared: SharedArray<f32> = ready.convert().unwrap();
     assert_eq!(shared.view()[0], 1.0);
 }

@@ -101,7 +101,12 @@ fn a_bool_stays_a_bool_and_a_wrong_one_is_refused() {
     // SAFETY: three initialized bytes; that one is no bool is what is tested.
     let forged = unsafe { ManagedTensor::from_host_memory(memory, spec) }.unwrap();
     let refused = forged.convert_to::<SharedArray<bool>>(Options::default()).unwrap_err();
-    assert!(refused.to_string().contains("byte 2 of a bool tensor is 2"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("element 2 of a bool tensor, in row-major order, is the byte 2"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which conversions share or move memory: shown by addresses.
 
 use arraybridge::backends::ndarray::SharedArray;
-use arraybridge::{Convert, CopyPolicy, Error, ManagedTensor, Options};
+use arraybridge::{Convert, CopyPolicy, ManagedTensor, Options};
 use bridge_tests::address;
 use candle_core::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Slice, array};
@@ -63,7 +63,7 @@ fn a_vector_is_taken_back_when_nobody_else_holds_it() {
 
     let clone = shared.clone();
     let refused = shared.try_into_owned().unwrap_err();
-    assert!(matches!(refused.error(), Error::WouldCopy { .. }), "{refused}");
+    assert!(refused.to_string().contains("it has clones"), "{refused}");
     drop(clone);
     let array = refused.into_value().try_into_owned().unwrap();
     assert_eq!(array.as_ptr(), before);

@@ -66,19 +66,19 @@ struct Checks<'a> {
 
 impl Checks<'_> {
     fn format(&self) -> [Tool; 2] {
-        [self.ours("fmt --all -- --check"), self.third_partys("fmt", "-- --check")]
+        [self.ours("fmt --all -- --check"), self.strangers("fmt", "--all -- --check")]
     }
 
     fn dependencies(&self, deny: &Environment) -> [Tool; 2] {
         let ours = self.ours("deny --all-features check bans licenses sources");
         // The same rules for a smaller tree: that it does not need some of them is no warning.
-        let third_partys = self.third_partys(
+        let strangers = self.strangers(
             "deny",
             "--config deny.toml --all-features check --allow unmatched-skip \
              --allow license-not-encountered --allow license-exception-not-encountered \
              bans licenses sources",
         );
-        [ours.envs(deny), third_partys.envs(deny)]
+        [ours.envs(deny), strangers.envs(deny)]
     }
 
     fn code(&self, torch: &Environment) -> [Tool; 3] {
@@ -89,7 +89,7 @@ impl Checks<'_> {
         let document = document.env("RUSTDOCFLAGS", "-Dwarnings");
         [
             clippy.args(["--", "-D", "warnings"]).envs(torch),
-            self.third_partys("clippy", "--all-targets -- -D warnings"),
+            self.strangers("clippy", "--all-targets -- -D warnings"),
             document.envs(torch),
         ]
     }
@@ -98,7 +98,8 @@ impl Checks<'_> {
         self.workspace.cargo().args(args.split(' '))
     }
 
-    fn third_partys(&self, command: &str, args: &str) -> Tool {
+    /// A command in the workspace that stands for a third party's.
+    fn strangers(&self, command: &str, args: &str) -> Tool {
         self.ours(&format!("{command} --manifest-path tests/third-party/Cargo.toml {args}"))
             .env("CARGO_TARGET_DIR", self.workspace.target.display().to_string())
     }

@@ -190,11 +190,12 @@ impl Route<'_> {
         if tensor.stream().is_none() || !device.kind().is_host_accessible() {
             return Ok(tensor);
         }
-        let waited = self
-            .lookup
-            .registry()
-            .and_then(|registry| registry.runtime(device))
-            .and_then(|runtime| runtime.synchronize(device));
+        let runtime = self.lookup.registry().and_then(|registry| registry.runtime(device));
+        let waited = match runtime {
+            Ok(runtime) => runtime.synchronize(device),
+            // Where nobody can wait, the tensor says what its owner has to do.
+            Err(error) => Err(tensor.require_host().err().map_or(error, Error::from)),
+        };
         match waited {
             // SAFETY: the device has done all that was submitted to it, so the data is ready.
             Ok(()) => Ok(unsafe { tensor.ready_on(None) }),

@@ -172,7 +172,7 @@ fn host_memory_is_host_memory_however_it_was_allocated() {
 }
 
 #[test]
-fn read_only_reaches_a_careless_target_by_name_only() {
+fn read_only_reaches_a_target_without_read_only_arrays_by_name_only() {
     let found = Description { access: Access::ReadOnly, ..matrix() };
     assert_eq!(steps(&found, &WRITES_ALL, Options::default()).0, ["copy", "share"]);
     // SAFETY: no array exists here, so nobody writes to one.

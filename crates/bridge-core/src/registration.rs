@@ -79,6 +79,17 @@ impl Registration {
         Self::of::<Capability<C>>(Registered::Capability(capability))
     }
 
+    /// The name of the backend that it is, or that it does something for on devices; `None` for
+    /// everything else.
+    pub fn backend_name(&self) -> Option<&'static str> {
+        match self.what {
+            Registered::Backend(backend) => Some(backend.name()),
+            Registered::Runtime(runtime) => Some(runtime.backend().name()),
+            Registered::Allocator(allocator) => Some(allocator.backend().name()),
+            _ => None,
+        }
+    }
+
     /// What makes two registrations the same one: the type, and where it lies; types without a size
     /// may share their place with others.
     pub(crate) fn identity(&self) -> Identity {

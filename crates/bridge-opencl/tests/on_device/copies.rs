@@ -2,7 +2,7 @@
 
 use crate::support;
 use crate::support::on_every_device;
-use bridge_core::{DataType, Device, Error, ManagedTensor, NativeArray, Runtime};
+use bridge_core::{DataType, Device, Error, ManagedTensor, NativeArray, Runtime, TensorError};
 use bridge_opencl::{ClArray, OpenCl};
 use bridge_testkit::bytes_of;
 use proptest::prelude::*;
@@ -150,7 +150,10 @@ fn views_come_down_as_vectors_of_their_own_elements_only() {
         for (view, expected) in views.iter().zip(expected) {
             assert_eq!(view.to_vec::<u16>().unwrap(), expected);
             for error in [view.to_vec::<i16>().unwrap_err(), view.to_vec::<u8>().unwrap_err()] {
-                assert!(matches!(error, Error::UnsupportedDataType { .. }), "{error}");
+                assert!(
+                    matches!(error, Error::Tensor(TensorError::WrongElementType { .. })),
+                    "{error}"
+                );
             }
         }
     });

@@ -29,6 +29,8 @@ impl Subject {
         let mut own = vec![Registration::backend(backend), Registration::host_tools(&HostKernels)];
         own.extend_from_slice(more);
         let linked = inventory::iter::<Registration>.into_iter().copied();
+        let name = Some(backend.descriptor().name);
+        own.extend(linked.clone().filter(|one| one.backend_name() == name));
         let mut registry = Registry::new(linked.chain(own.iter().copied()));
         let disabled = registry.disabled().iter();
         let clash = disabled.clone().find(|one| one.type_name == type_name::<B>());

@@ -160,6 +160,9 @@ impl<T: Element> SharedArray<T> {
         let Some(tensor) = self.tensor.unique() else {
             return refuse("it has clones; drop them, or copy it with try_to_owned()");
         };
+        if tensor.layout().may_overlap() {
+            return refuse(REPEATED);
+        }
         match tensor.access() {
             Access::ReadOnly => return refuse("it is read-only; copy it with try_to_owned()"),
             Access::Shared => {
@@ -169,9 +172,6 @@ impl<T: Element> SharedArray<T> {
                 );
             }
             Access::Exclusive => {}
-        }
-        if tensor.layout().may_overlap() {
-            return refuse(REPEATED);
         }
         // SAFETY: as in `view_unchecked`; and nobody else reads or writes: access is exclusive, there
         // are no clones, the view borrows `self` mutably, and no two places overlap. The values were
@@ -247,6 +247,10 @@ impl<T: Element> SharedArray<T> {
     ///
     /// Where the memory is read-only, others hold it, or it is no vector's; the array comes back.
     pub fn try_into_owned(self) -> Result<ArrayD<T>, Refused<Self>> {
+        if !self.tensor.is_unique() {
+            let error = not_writable("it has clones; drop them, or copy it with try_to_owned()");
+            return Err(Refused::new(self, error));
+        }
         ArrayD::import(self.export()?).map_err(|refused| {
             refused.map(|tensor| {
                 Self::import(tensor)
