@@ -12,7 +12,7 @@ fn what_is_copied_into_an_array_of_booleans_is_looked_at() {
     let source = foreign_booleans(&[1, 0, 2, 1], &[2, 2]);
     match bridge_host::copy(&source, &mut target) {
         Err(Error::Tensor(TensorError::InvalidTensor { reason })) => {
-            assert!(reason.contains("element 2 "), "{reason}")
+            assert!(reason.contains("element 2 "), "{reason}");
         }
         other => panic!("{other:?}"),
     }

@@ -53,7 +53,7 @@ fn names(registry: &Registry) -> Vec<&'static str> {
 fn a_backend_that_claims_a_taken_name_is_disabled_and_the_others_stay() {
     static CLASHING: Asked = Asked { descriptor: named!("other", &["ONE"]), availability: ready };
     static THIRD: Asked = Asked { descriptor: named!("third", &[]), availability: ready };
-    let all = [&FIRST, &CLASHING, &THIRD].map(|one| Registration::backend(one));
+    let all = [&FIRST, &CLASHING, &THIRD].map(Registration::backend);
     let registry = Registry::new(all);
     assert_eq!(names(&registry), ["first", "third"]);
     let [disabled] = registry.disabled() else { panic!("{:?}", registry.disabled()) };

@@ -45,7 +45,7 @@ pub unsafe fn allocate(spec: &TensorSpec, alignment: usize) -> Result<ManagedTen
 /// # Errors
 ///
 /// [`Error::Unsupported`](bridge_core::Error::Unsupported) where `source` is not in host memory,
-/// [`TensorError::InvalidTensor`](bridge_core::Error::InvalidTensor) where booleans are bytes other than 0
+/// [`TensorError::InvalidTensor`](bridge_core::TensorError::InvalidTensor) where booleans are bytes other than 0
 /// and 1, and as [`HostMemory::allocate`].
 pub fn to_row_major(source: &ManagedTensor) -> Result<ManagedTensor> {
     source.require_host()?;

@@ -71,7 +71,7 @@ impl Transposer {
     ///
     /// # Errors
     ///
-    /// [`TensorError::OutOfMemory`](bridge_core::Error::OutOfMemory) where there is none for the buffer.
+    /// [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory) where there is none for the buffer.
     pub(crate) fn new(item: usize, plane: Plane, bytes: usize) -> Result<Self> {
         let width = (SOURCE_BYTES / item).clamp(1, plane.along_source.extent.max(1));
         // A whole number of the longest vectors, so that only the last tile has a remainder.

@@ -77,7 +77,7 @@ impl ClEvent {
     /// # Errors
     ///
     /// What the command failed with, or the one before it that kept it from running:
-    /// [`TensorError::OutOfMemory`], also where the driver allocated only when the memory was first used,
+    /// [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory), also where the driver allocated only when the memory was first used,
     /// else [`Error::Framework`].
     pub fn wait(&self, device: Device) -> Result<()> {
         self.wait_for(Doing::new("run a command", device, 0))

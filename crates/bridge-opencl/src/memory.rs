@@ -30,7 +30,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`TensorError::OutOfMemory`](bridge_core::Error::OutOfMemory) above the device's limit, before
+    /// [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory) above the device's limit, before
     /// anybody is asked, and where driver or host have none.
     pub(crate) fn allocate(device: &'static ClDevice, spec: &TensorSpec) -> Result<Self> {
         let bytes = bytes_of(spec)?;

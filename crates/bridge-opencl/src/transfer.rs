@@ -89,7 +89,7 @@ impl Downloaded {
 ///
 /// # Errors
 ///
-/// As the driver says, and [`TensorError::OutOfMemory`](bridge_core::Error::OutOfMemory) where the host
+/// As the driver says, and [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory) where the host
 /// has none.
 pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Downloaded> {
     let spec = TensorSpec::row_major(source.data_type, source.layout.shape())?;

@@ -60,7 +60,7 @@ impl Drop for Pinned {
 /// # Errors
 ///
 /// [`Error::Unavailable`](bridge_core::Error::Unavailable) without a driver,
-/// [`TensorError::OutOfMemory`](bridge_core::Error::OutOfMemory), and as
+/// [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory), and as
 /// [`TensorSpec::row_major`].
 pub fn pinned(spec: &TensorSpec) -> Result<ManagedTensor> {
     let driver = driver::require()?;

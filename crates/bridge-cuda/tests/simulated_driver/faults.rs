@@ -94,7 +94,7 @@ fn more_than_the_device_has_is_out_of_memory() {
         let kept = CudaArray::zeros(DataType::U8, &[5 << 20], GPU).unwrap();
         match CudaArray::zeros(DataType::U8, &[5 << 20], GPU) {
             Err(Error::Tensor(TensorError::OutOfMemory { device: GPU, requested })) => {
-                assert_eq!(requested, 5 << 20)
+                assert_eq!(requested, 5 << 20);
             }
             other => panic!("{other:?}"),
         }

@@ -56,7 +56,7 @@ pub(super) struct Scratch(HostMemory);
 impl Scratch {
     /// # Errors
     ///
-    /// [`TensorError::OutOfMemory`](bridge_core::Error::OutOfMemory).
+    /// [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory).
     pub(super) fn new() -> Result<Self> {
         Ok(Self(HostMemory::allocate(AREAS * AREA, 64)?))
     }
