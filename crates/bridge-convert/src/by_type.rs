@@ -10,6 +10,7 @@ use bridge_core::{
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::route::{Ends, Lookup, Route, stays};
+use crate::type_name::short_type_name;
 
 /// Converts an array to an array type of any linked framework.
 ///
@@ -177,7 +178,7 @@ impl<S: NativeArray<A>, A: 'static, T: NativeArray<B>, B: 'static> Typed<S, A, T
             target: T::descriptor().name,
             accepts: T::accepts(),
             target_type: TypeId::of::<T>(),
-            type_name: type_name::<T>,
+            type_name: short_type_name::<T>,
             options,
             lookup: Lookup::Global,
         }
@@ -223,7 +224,7 @@ impl<T: NativeArray<B>, B: 'static> FromErased<T, B> {
             target: T::descriptor().name,
             accepts: T::accepts(),
             target_type: TypeId::of::<T>(),
-            type_name: type_name::<T>,
+            type_name: short_type_name::<T>,
             options,
             lookup: Lookup::Global,
         }

@@ -19,6 +19,7 @@ mod plan;
 mod report;
 mod route;
 mod stack;
+mod type_name;
 
 pub use batch::{Batch, convert_all, convert_each};
 pub use by_name::ConvertByName;

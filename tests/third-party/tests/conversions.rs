@@ -2,10 +2,9 @@
 
 use bridge_convert::{Convert, ConvertByName};
 use bridge_core::{
-    Access, Array, Backend, CopyPolicy, DataType, Device, Error, ManagedTensor, Options, Reason,
-    Registry,
+    Access, Array, CopyPolicy, DataType, Error, ManagedTensor, Options, Reason, Registry,
 };
-use bridge_nalgebra::Nalgebra;
+use bridge_nalgebra as _; // registers the backend
 use bridge_testkit as _; // brings the host tools along
 use nalgebra::{DMatrix, DVector};
 
@@ -64,7 +63,8 @@ fn a_wrong_rank_is_refused_with_the_rank_and_what_to_do() {
     let refused = cube.convert::<DMatrix<f64>>().unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "an array of rank 3 in nalgebra is not supported: reshape it to a rank from 2 to 2 first"
+        "Matrix<f64, Dyn, Dyn, VecStorage<f64, Dyn, Dyn>> has no arrays of shape [1, 2, 3]: it takes \
+         rank 2; reshape the array first"
     );
     let cube = refused.into_value();
     assert_eq!(cube.first_element(), first);

@@ -1,5 +1,6 @@
 //! The conversion matrix of this program: every pair of linked backends, with their values.
 
+use bridge_convert::ConvertByName;
 use bridge_core::{Array, DataType, Options, Registration, Registry};
 use bridge_nalgebra as _; // registers the backend
 use bridge_testkit::bytes_of;
@@ -40,8 +41,8 @@ fn converts(registry: &Registry, source: &str, target: &str, data_type: DataType
         let array = registry.convert(made, target, Options::default()).unwrap();
         let mut tensor = array.export().unwrap();
         if !tensor.device().kind().is_host_accessible() {
-            let device = registry.backend(target).unwrap();
-            tensor = device.transfer(&tensor, bridge_core::Device::CPU).unwrap();
+            let runtime = registry.runtime(tensor.device()).unwrap();
+            tensor = runtime.transfer(&tensor, bridge_core::Device::CPU).unwrap();
         }
         assert_eq!(bytes_of(&tensor), sample.expected, "{data_type} from {source} to {target}");
     }
