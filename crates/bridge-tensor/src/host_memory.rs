@@ -175,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no allocator that fails")]
     fn impossible_sizes_are_errors_not_aborts() {
         assert!(matches!(HostMemory::allocate(usize::MAX, 64), Err(Error::TooLarge { .. })));
         assert!(matches!(HostMemory::allocate(8, 3), Err(Error::TooLarge { .. })));

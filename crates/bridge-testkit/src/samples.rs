@@ -171,6 +171,29 @@ impl Arrangement {
         Self { name: "row-major of the highest rank", ..Self::row_major(&shape) }
     }
 
+    /// Row-major arrangements with longer axes, more elements and more axes than the others have:
+    /// what a limit that is not in [`Accepts`](bridge_core::Accepts) would exclude.
+    pub fn of_other_sizes(lowest: usize, highest: usize) -> Vec<Self> {
+        let mut all = Vec::new();
+        for rank in lowest..=highest.min(8) {
+            let shape = |long: usize, other: usize| {
+                let mut shape = vec![other; rank];
+                shape.iter_mut().take(1).for_each(|first| *first = long);
+                shape
+            };
+            let mut last_long = shape(1, 1);
+            last_long.iter_mut().rev().take(1).for_each(|last| *last = 1_021);
+            let shapes = match rank {
+                0 => vec![],
+                1 => vec![shape(9, 1), shape(1_021, 1)],
+                2 | 3 => vec![shape(341, 3), last_long],
+                _ => vec![shape(2, 2), shape(1_021, 1), last_long],
+            };
+            all.extend(shapes.iter().map(|shape| Self::row_major(shape)));
+        }
+        all
+    }
+
     /// The extents of the axes.
     pub fn shape(&self) -> &[usize] {
         &self.shape

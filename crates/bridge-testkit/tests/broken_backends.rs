@@ -51,12 +51,26 @@ mistakes_are_found! {
     a_panicking_availability_is_found: PanicsWhenAsked breaks "availability_is_quick_and_stable";
     an_empty_remedy_is_found: NoRemedy breaks "availability_is_quick_and_stable";
     a_panicking_memory_query_is_found: PanicsOnMemory breaks "memory_is_zeroed_and_measured";
+    an_import_without_a_driver_is_found: ImportsUnavailable breaks
+        "unavailable_is_an_error_not_a_crash";
+    refusing_long_axes_is_found: RefusesLongAxes breaks
+        "accepted_tensors_are_taken_without_a_copy";
+    refusing_many_elements_is_found: RefusesManyElements breaks
+        "accepted_tensors_are_taken_without_a_copy";
+    refusing_one_rank_is_found: RefusesRankSeven breaks
+        "accepted_tensors_are_taken_without_a_copy";
+    a_wrong_owner_is_found: DescribesAnotherOwner breaks "describe_says_what_export_gives";
+    an_overstated_alignment_is_found: OverstatesAlignment breaks
+        "describe_says_what_export_gives";
+    panicking_details_are_found: PanicsOnDetails breaks "descriptor_is_sane";
+    trimming_more_than_there_is_is_found: TrimsTooMuch breaks "memory_is_zeroed_and_measured";
+    trimming_the_same_again_is_found: TrimsAgain breaks "memory_is_zeroed_and_measured";
     dirty_memory_is_found: DirtyMemory breaks "memory_is_zeroed_and_measured";
 }
 
 #[test]
 fn backends_without_mistakes_keep_every_law() {
-    static ANY: Backend<mistakes::None> = Backend::new();
+    static ANY: Backend<mistakes::NoMistake> = Backend::new();
     static COLUMNS: Backend<mistakes::Columns> = Backend::new();
     static VECTORS: Backend<mistakes::Vectors> = Backend::new();
     for outcome in [outcome(&ANY), outcome(&COLUMNS), outcome(&VECTORS)] {

@@ -3,7 +3,7 @@
 use bridge_convert::ConvertByName;
 use bridge_convert::Step;
 use bridge_core::{
-    Array, Backend, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor, NativeArray,
+    Array, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor, NativeArray,
     Options, Registration, Registry, Runtime, TensorError,
 };
 use bridge_testkit::conformance::Verdict;

@@ -4,7 +4,9 @@ use bridge_core::{
     Access, Array, DataType, Device, DeviceKind, ManagedTensor, NativeType, Refused, Runtime,
 };
 
-use super::cases::{Case, Expected, Wanted, all_natives, for_each_case, refusal_reason};
+use super::cases::{
+    Case, Expected, Wanted, all_natives, devices_of, for_each_case, refusal_reason,
+};
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Place, Subject, exported};
 use crate::counting::DropCounter;
@@ -21,6 +23,22 @@ pub(super) fn accepted_tensors_are_taken_without_a_copy(
     for_each_case(&devices, &all_natives(subject), &Wanted::ALL, |case| {
         findings.case(&case, || taken(subject, &case));
     });
+    for native in all_natives(subject) {
+        let (accepts, types) = (native.accepts(), native.accepts().data_types());
+        let (lowest, highest) = accepts.rank_limits();
+        let backing = match accepts.takes_only_vectors() {
+            true => Backing::Vector,
+            false => Backing::RustOwner,
+        };
+        for arrangement in Arrangement::of_other_sizes(lowest, highest) {
+            for device in devices_of(accepts, &devices) {
+                let data_type = types[arrangement.room() % types.len()];
+                let arrangement = arrangement.clone();
+                let case = Case { native, device, data_type, arrangement, backing };
+                findings.case(&case, || taken(subject, &case));
+            }
+        }
+    }
 }
 
 fn taken(subject: &Subject, case: &Case) -> Check {

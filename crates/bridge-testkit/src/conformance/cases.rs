@@ -105,7 +105,7 @@ pub(super) fn natives_by_name(subject: &Subject) -> Vec<(&'static NativeType, Da
 }
 
 /// The backend's devices of kinds that the array type accepts, and the host where it does.
-fn devices_of(accepts: &Accepts, devices: &[Device]) -> Vec<Device> {
+pub(super) fn devices_of(accepts: &Accepts, devices: &[Device]) -> Vec<Device> {
     let holds = |device: &Device| accepts.device_kinds().contains(&device.kind());
     let mut found: Vec<Device> = devices.iter().copied().filter(holds).collect();
     if holds(&Device::CPU) && !found.contains(&Device::CPU) {
