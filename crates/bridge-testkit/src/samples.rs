@@ -338,11 +338,24 @@ pub fn small_numbers(
     let bytes: Option<Vec<Vec<u8>>> = (0..count)
         .map(|index| crate::values::small_number(data_type, numbers[index % numbers.len()]))
         .collect();
-    let bytes = bytes?.concat();
+    tensor_of(data_type, shape, &bytes?.concat())
+}
+
+/// A row-major host tensor of these bytes, which are valid elements. `None` where there is none of
+/// this shape.
+pub(crate) fn tensor_of(
+    data_type: DataType,
+    shape: &[usize],
+    bytes: &[u8],
+) -> Option<ManagedTensor> {
+    let spec = TensorSpec::row_major(data_type, shape).ok()?;
+    if spec.layout.compact_bytes(data_type).ok()? != bytes.len() {
+        return None;
+    }
     let memory = HostMemory::zeroed(bytes.len(), data_type.alignment()).ok()?;
     // SAFETY: the block has this size, and is not `bytes`.
     unsafe { memory.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-    Some(host_tensor(memory, TensorSpec::row_major(data_type, shape).ok()?))
+    Some(host_tensor(memory, spec))
 }
 
 /// A host tensor of initialized memory.

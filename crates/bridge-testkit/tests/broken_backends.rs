@@ -1,9 +1,13 @@
 //! Backends with one mistake each: the suite must find it, and find none in the backend without.
 
+mod lies;
 mod mistakes;
 
 use bridge_core::Registration;
-use bridge_testkit::conformance::{self, Outcome};
+use bridge_testkit::conformance::{self, Outcome, Verdict};
+use bridge_testkit::fake_accelerator::FakeAccelerator;
+use lies::queued::{self, Waits};
+use lies::{Liar, Lie};
 use mistakes::{Backend, Mistake};
 
 fn outcome<M: Mistake>(backend: &'static Backend<M>) -> Outcome {
@@ -86,7 +90,65 @@ fn an_unavailable_backend_is_reported_and_not_skipped() {
     let reported = outcome
         .verdicts
         .iter()
-        .filter(|(_, verdict)| matches!(verdict, conformance::Verdict::Unavailable { .. }));
+        .filter(|(_, verdict)| matches!(verdict, Verdict::Unavailable { .. }));
     assert_eq!(reported.count(), conformance::law_names().count() - 3, "{outcome}");
     assert!(outcome.to_string().contains("no driver"), "{outcome}");
+}
+
+/// What a law finds in the fake accelerator where its runtime lies.
+fn verdict_on_liar<L: Lie>(runtime: &'static Liar<L>, law: &str) -> Verdict {
+    let more = [Registration::runtime(runtime), Registration::allocator(&FakeAccelerator)];
+    conformance::check(&FakeAccelerator, &more, law)
+}
+
+/// What a law finds in a backend whose device works later.
+fn verdict_on_queued<M: Waits>(backend: &'static Backend<M>, law: &str) -> Verdict {
+    conformance::check(backend, &[Registration::runtime(backend)], law)
+}
+
+macro_rules! lies_are_found {
+    ($verdict:ident: $($test:ident: $lie:path, a $kind:ident, breaks $law:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                static LIAR: $kind<$lie> = $kind::new();
+                let verdict = $verdict(&LIAR, $law);
+                assert!(matches!(verdict, Verdict::Broken { .. }), "{}: {verdict}", $law);
+            }
+        )*
+    };
+}
+
+lies_are_found! { verdict_on_liar:
+    laundering_by_map_is_found: lies::LaundersMaps, a Liar, breaks
+        "memory_used_in_place_comes_back";
+    a_map_that_forgets_the_owner_is_found: lies::ForgetsOwners, a Liar, breaks
+        "memory_used_in_place_comes_back";
+    a_map_that_refuses_what_was_promised_is_found: lies::MapsRowsOnly, a Liar, breaks
+        "memory_used_in_place_comes_back";
+    saturating_under_refuse_is_found: lies::SaturatesAlways, a Liar, breaks
+        "casts_happen_on_request_only";
+    pinned_downloads_are_found: lies::PinsDownloads, a Liar, breaks
+        "results_are_ready_when_they_say_so";
+}
+
+lies_are_found! { verdict_on_queued:
+    a_synchronize_that_does_not_wait_is_found: queued::NeverSynchronizes, a Backend, breaks
+        "results_are_ready_when_they_say_so";
+    a_missing_stream_is_found: queued::HidesItsStream, a Backend, breaks
+        "results_are_ready_when_they_say_so";
+    a_map_that_does_not_wait_is_found: queued::MapsAtOnce, a Backend, breaks
+        "results_are_ready_when_they_say_so";
+}
+
+#[test]
+fn honest_runtimes_keep_every_law() {
+    static HONEST: Liar<lies::Honest> = Liar::new();
+    static WAITING: Backend<queued::Waiting> = Backend::new();
+    for law in conformance::law_names() {
+        let verdicts = [verdict_on_liar(&HONEST, law), verdict_on_queued(&WAITING, law)];
+        for verdict in verdicts {
+            assert!(matches!(verdict, Verdict::Kept { .. }), "{law}: {verdict}");
+        }
+    }
 }

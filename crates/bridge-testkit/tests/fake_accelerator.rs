@@ -3,8 +3,8 @@
 use bridge_convert::ConvertByName;
 use bridge_convert::Step;
 use bridge_core::{
-    Array, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor, NativeArray,
-    Options, Registration, Registry, Runtime, TensorError,
+    Array, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor, NativeArray, Options,
+    Registration, Registry, Runtime, TensorError,
 };
 use bridge_testkit::conformance::Verdict;
 use bridge_testkit::fake_accelerator::{

@@ -23,6 +23,7 @@
 //! | `threads_convert_at_once` | eight of them |
 //! | `stacks_come_apart_again` | `stack`, `unstack`, `map_slices`, `convert_all` |
 //! | `memory_is_zeroed_and_measured` | `Allocator`: zeros, out of memory, usage, trim |
+//! | `results_are_ready_when_they_say_so` | streams, `synchronize`, reading in place |
 //!
 //! Where a backend is unavailable, the laws that need it are reported as such, with the reason.
 
@@ -42,6 +43,7 @@ mod read_only;
 mod round_trip;
 mod subject;
 mod threads;
+mod waiting;
 
 use std::io::Write;
 
@@ -81,6 +83,7 @@ macro_rules! with_every_law {
             threads_convert_at_once
             stacks_come_apart_again
             memory_is_zeroed_and_measured
+            results_are_ready_when_they_say_so
         }
     };
 }
@@ -158,6 +161,7 @@ mod laws {
     };
     pub(super) use super::round_trip::{describe_says_what_export_gives, exports_are_taken_back};
     pub(super) use super::threads::threads_convert_at_once;
+    pub(super) use super::waiting::results_are_ready_when_they_say_so;
 }
 
 with_every_law!(__law_table {});

@@ -56,7 +56,7 @@ pub(crate) trait Mistake: Send + Sync + 'static {
     }
 }
 
-const TYPES: &[DataType] = &[DataType::F32, DataType::I32, DataType::U8, DataType::BOOL];
+pub(crate) const TYPES: &[DataType] = &[DataType::F32, DataType::I32, DataType::U8, DataType::BOOL];
 
 /// The backend that makes the mistake `M`.
 pub(crate) struct Backend<M>(PhantomData<M>);
