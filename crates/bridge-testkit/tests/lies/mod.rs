@@ -96,7 +96,10 @@ pub(crate) struct LaundersMaps;
 impl Lie for LaundersMaps {
     fn map(tensor: ManagedTensor, to: Device) -> Result<ManagedTensor, Refused<ManagedTensor>> {
         let mapped = FakeAccelerator.map(tensor, to)?;
-        Ok(kept(mapped, to, Access::Exclusive))
+        Ok(match mapped.access() {
+            Access::Exclusive => mapped,
+            Access::Shared | Access::ReadOnly => kept(mapped, to, Access::Exclusive),
+        })
     }
 }
 
