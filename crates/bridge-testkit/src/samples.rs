@@ -162,6 +162,15 @@ impl Arrangement {
         all
     }
 
+    /// No elements, and strides that lead nowhere; `None` without axes.
+    pub fn empty_with_any_strides(rank: usize) -> Option<Self> {
+        let axes = 0..rank;
+        let shape: Vec<usize> = axes.clone().map(|axis| [0, 3][axis.min(1)]).collect();
+        let strides = axes.map(|axis| [12_345, -77, 0, 1][axis % 4]).collect();
+        let name = "empty, with any strides";
+        (rank > 0).then_some(Self { name, shape, strides, start: 0, room: 0, shift: 0 })
+    }
+
     /// One arrangement of the highest rank there can be, or of `highest` where that is lower.
     pub fn of_highest_rank(highest: usize) -> Self {
         let mut shape = vec![1; highest.min(MAX_RANK)];

@@ -34,7 +34,8 @@ mistakes_are_found! {
     copying_is_found: Copies breaks
         "accepted_tensors_are_taken_without_a_copy", "exports_are_taken_back",
         "conversions_keep_every_bit";
-    leaking_is_found: Leaks breaks "owners_are_dropped_once", "panics_drop_owners_once";
+    leaking_is_found: Leaks breaks
+        "owners_are_dropped_once", "panics_drop_owners_once", "dlpack_headers_tell_the_truth";
     dropped_strides_are_found: DropsStrides breaks
         "accepted_tensors_are_taken_without_a_copy", "conversions_keep_every_bit";
     an_ignored_offset_is_found: IgnoresOffset breaks
@@ -42,7 +43,8 @@ mistakes_are_found! {
     a_changed_element_type_is_found: ChangesDataType breaks
         "accepted_tensors_are_taken_without_a_copy", "describe_says_what_export_gives";
     writable_read_only_memory_is_found: MakesWritable breaks
-        "read_only_stays_read_only", "shared_memory_is_never_called_exclusive";
+        "read_only_stays_read_only", "shared_memory_is_never_called_exclusive",
+        "dlpack_headers_tell_the_truth";
     a_dropped_refusal_is_found: SwapsRefused breaks "other_tensors_come_back_unharmed";
     taking_what_it_does_not_accept_is_found: TakesEverything breaks
         "other_tensors_come_back_unharmed";
@@ -50,6 +52,8 @@ mistakes_are_found! {
         "accepted_tensors_are_taken_without_a_copy", "copy_never_shares_or_gives_back";
     refusing_its_own_export_is_found: RefusesOwnExport breaks "exports_are_taken_back";
     a_wrong_description_is_found: DescribesRowMajor breaks "describe_says_what_export_gives";
+    refusing_odd_empties_is_found: RefusesOddEmpties breaks "copy_never_shares_or_gives_back";
+    tidied_booleans_are_found: TidiesBooleans breaks "bytes_that_are_no_bool_stay_bytes";
     a_bad_name_is_found: BadName breaks "descriptor_is_sane";
     a_changing_availability_is_found: ChangesItsMind breaks "availability_is_quick_and_stable";
     a_panicking_availability_is_found: PanicsWhenAsked breaks "availability_is_quick_and_stable";

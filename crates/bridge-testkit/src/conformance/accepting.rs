@@ -5,7 +5,7 @@ use bridge_core::{
 };
 
 use super::cases::{
-    Case, Expected, Wanted, all_natives, devices_of, for_each_case, refusal_reason,
+    Case, Expected, Wanted, all_natives, any_backing, devices_of, for_each_case, refusal_reason,
 };
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Place, Subject, exported};
@@ -26,10 +26,7 @@ pub(super) fn accepted_tensors_are_taken_without_a_copy(
     for native in all_natives(subject) {
         let (accepts, types) = (native.accepts(), native.accepts().data_types());
         let (lowest, highest) = accepts.rank_limits();
-        let backing = match accepts.takes_only_vectors() {
-            true => Backing::Vector,
-            false => Backing::RustOwner,
-        };
+        let backing = any_backing(accepts);
         for arrangement in Arrangement::of_other_sizes(lowest, highest) {
             for device in devices_of(accepts, &devices) {
                 let data_type = types[arrangement.room() % types.len()];

@@ -104,6 +104,14 @@ pub(super) fn natives_by_name(subject: &Subject) -> Vec<(&'static NativeType, Da
     subject.backend.data_types().into_iter().filter_map(pair).collect()
 }
 
+/// An owner that the array type takes.
+pub(super) fn any_backing(accepts: &Accepts) -> Backing {
+    match accepts.takes_only_vectors() {
+        true => Backing::Vector,
+        false => Backing::RustOwner,
+    }
+}
+
 /// The backend's devices of kinds that the array type accepts, and the host where it does.
 pub(super) fn devices_of(accepts: &Accepts, devices: &[Device]) -> Vec<Device> {
     let holds = |device: &Device| accepts.device_kinds().contains(&device.kind());

@@ -363,6 +363,34 @@ impl Mistake for ImportsUnavailable {
     }
 }
 
+/// Looks at strides that lead nowhere.
+pub(crate) struct RefusesOddEmpties;
+impl Mistake for RefusesOddEmpties {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        let layout = tensor.layout();
+        match layout.is_empty() && layout.strides().contains(&12_345) {
+            true => Err(refused(tensor, "strides that long")),
+            false => Ok(tensor),
+        }
+    }
+}
+
+/// Makes every byte of a boolean 0 or 1, and tells nobody.
+pub(crate) struct TidiesBooleans;
+impl Mistake for TidiesBooleans {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        if tensor.data_type() != DataType::BOOL {
+            return Ok(tensor);
+        }
+        let bytes = bridge_testkit::bytes_of(&tensor);
+        if bytes.iter().all(|&byte| byte < 2) {
+            return Ok(tensor);
+        }
+        let tidy: Vec<bool> = bytes.iter().map(|&byte| byte != 0).collect();
+        Ok(ManagedTensor::from_vec(tidy, tensor.shape()).unwrap())
+    }
+}
+
 /// Its arrays have fewer than nine elements along an axis, and it does not say so.
 pub(crate) struct RefusesLongAxes;
 impl Mistake for RefusesLongAxes {
