@@ -7,6 +7,7 @@ use bridge_core::{
 };
 
 use crate::counting::DropCounter;
+use crate::effort::is_small;
 use crate::foreign::ForeignTensor;
 use crate::oracle::{bytes_of, clear_padding};
 use crate::values::pattern;
@@ -199,6 +200,9 @@ impl Arrangement {
                 _ => vec![shape(2, 2), shape(1_021, 1), last_long],
             };
             all.extend(shapes.iter().map(|shape| Self::row_major(shape)));
+        }
+        if is_small() {
+            all.retain(|one| one.room < 100);
         }
         all
     }

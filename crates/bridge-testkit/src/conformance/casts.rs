@@ -6,6 +6,7 @@ use bridge_core::{Array, DataType, Device, Error, ManagedTensor, NativeType, Opt
 use super::cases::natives_by_name;
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Subject, exported};
+use crate::effort::sampled;
 use crate::samples::{small_numbers, tensor_of};
 
 /// What is cast from: one type of each family and width.
@@ -69,11 +70,12 @@ pub(super) fn casts_happen_on_request_only(subject: &Subject, findings: &mut Fin
         return;
     };
     let supported = subject.backend.data_types();
-    for &lacked in DataType::NAMED.iter().filter(|one| !supported.contains(one)) {
+    let lacked: Vec<_> = DataType::NAMED.iter().filter(|one| !supported.contains(one)).collect();
+    for &&lacked in sampled(&lacked, 4) {
         findings.case(format!("{lacked}, which it lacks"), || advice_works(subject, lacked));
     }
     for (native, to) in natives_by_name(subject) {
-        for &from in SOURCES {
+        for &from in sampled(SOURCES, 4) {
             findings.case(format!("cast from {from} to {to}"), || cast(subject, native, from, to));
         }
     }
