@@ -10,6 +10,9 @@
 //! tried is read off what the backend declares: its element types, its [`Accepts`], its devices.
 //! [`conformance::check_all`] runs the same laws and returns what they found.
 //!
+//! Miri finishes a law in seconds, as the suite then tries few element types, arrangements and sizes;
+//! the environment variable `ARRAYBRIDGE_SMALL_SUITE` asks for that elsewhere.
+//!
 //! - [`samples`]: tensors with known elements in every [`Arrangement`](samples::Arrangement).
 //! - [`bytes_of`] and [`assert_same_elements`]: what the elements of a tensor are, read naively.
 //! - [`is_required`]: whether a test may pass without the devices it is for.
@@ -24,6 +27,7 @@
 
 pub mod conformance;
 mod counting;
+mod effort;
 pub mod fake_accelerator;
 pub mod foreign;
 pub mod forged;

@@ -7,6 +7,7 @@ use bridge_core::{
 };
 
 use crate::counting::DropCounter;
+use crate::effort::is_small;
 use crate::foreign::ForeignTensor;
 use crate::oracle::{bytes_of, clear_padding};
 use crate::values::pattern;
@@ -162,6 +163,15 @@ impl Arrangement {
         all
     }
 
+    /// No elements, and strides that lead nowhere; `None` without axes.
+    pub fn empty_with_any_strides(rank: usize) -> Option<Self> {
+        let axes = 0..rank;
+        let shape: Vec<usize> = axes.clone().map(|axis| [0, 3][axis.min(1)]).collect();
+        let strides = axes.map(|axis| [12_345, -77, 0, 1][axis % 4]).collect();
+        let name = "empty, with any strides";
+        (rank > 0).then_some(Self { name, shape, strides, start: 0, room: 0, shift: 0 })
+    }
+
     /// One arrangement of the highest rank there can be, or of `highest` where that is lower.
     pub fn of_highest_rank(highest: usize) -> Self {
         let mut shape = vec![1; highest.min(MAX_RANK)];
@@ -169,6 +179,32 @@ impl Arrangement {
             *last = 3;
         }
         Self { name: "row-major of the highest rank", ..Self::row_major(&shape) }
+    }
+
+    /// Row-major arrangements with longer axes, more elements and more axes than the others have:
+    /// what a limit that is not in [`Accepts`](bridge_core::Accepts) would exclude.
+    pub fn of_other_sizes(lowest: usize, highest: usize) -> Vec<Self> {
+        let mut all = Vec::new();
+        for rank in lowest..=highest.min(8) {
+            let shape = |long: usize, other: usize| {
+                let mut shape = vec![other; rank];
+                shape.iter_mut().take(1).for_each(|first| *first = long);
+                shape
+            };
+            let mut last_long = shape(1, 1);
+            last_long.iter_mut().rev().take(1).for_each(|last| *last = 1_021);
+            let shapes = match rank {
+                0 => vec![],
+                1 => vec![shape(9, 1), shape(1_021, 1)],
+                2 | 3 => vec![shape(341, 3), last_long],
+                _ => vec![shape(2, 2), shape(1_021, 1), last_long],
+            };
+            all.extend(shapes.iter().map(|shape| Self::row_major(shape)));
+        }
+        if is_small() {
+            all.retain(|one| one.room < 100);
+        }
+        all
     }
 
     /// The extents of the axes.
@@ -315,11 +351,24 @@ pub fn small_numbers(
     let bytes: Option<Vec<Vec<u8>>> = (0..count)
         .map(|index| crate::values::small_number(data_type, numbers[index % numbers.len()]))
         .collect();
-    let bytes = bytes?.concat();
+    tensor_of(data_type, shape, &bytes?.concat())
+}
+
+/// A row-major host tensor of these bytes, which are valid elements. `None` where there is none of
+/// this shape.
+pub(crate) fn tensor_of(
+    data_type: DataType,
+    shape: &[usize],
+    bytes: &[u8],
+) -> Option<ManagedTensor> {
+    let spec = TensorSpec::row_major(data_type, shape).ok()?;
+    if spec.layout.compact_bytes(data_type).ok()? != bytes.len() {
+        return None;
+    }
     let memory = HostMemory::zeroed(bytes.len(), data_type.alignment()).ok()?;
     // SAFETY: the block has this size, and is not `bytes`.
     unsafe { memory.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-    Some(host_tensor(memory, TensorSpec::row_major(data_type, shape).ok()?))
+    Some(host_tensor(memory, spec))
 }
 
 /// A host tensor of initialized memory.

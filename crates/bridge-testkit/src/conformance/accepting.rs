@@ -4,10 +4,13 @@ use bridge_core::{
     Access, Array, DataType, Device, DeviceKind, ManagedTensor, NativeType, Refused, Runtime,
 };
 
-use super::cases::{Case, Expected, Wanted, all_natives, for_each_case, refusal_reason};
+use super::cases::{
+    Case, Expected, Wanted, all_natives, any_backing, devices_of, for_each_case, refusal_reason,
+};
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Place, Subject, exported};
 use crate::counting::DropCounter;
+use crate::effort::sampled;
 use crate::fake_accelerator::{DEVICES, FakeAccelerator};
 use crate::samples::{Arrangement, Backing};
 
@@ -21,6 +24,19 @@ pub(super) fn accepted_tensors_are_taken_without_a_copy(
     for_each_case(&devices, &all_natives(subject), &Wanted::ALL, |case| {
         findings.case(&case, || taken(subject, &case));
     });
+    for native in all_natives(subject) {
+        let (accepts, types) = (native.accepts(), native.accepts().data_types());
+        let (lowest, highest) = accepts.rank_limits();
+        let backing = any_backing(accepts);
+        for arrangement in Arrangement::of_other_sizes(lowest, highest) {
+            for device in devices_of(accepts, &devices) {
+                let data_type = types[arrangement.room() % types.len()];
+                let arrangement = arrangement.clone();
+                let case = Case { native, device, data_type, arrangement, backing };
+                findings.case(&case, || taken(subject, &case));
+            }
+        }
+    }
 }
 
 fn taken(subject: &Subject, case: &Case) -> Check {
@@ -66,8 +82,8 @@ pub(super) fn other_tensors_come_back_unharmed(subject: &Subject, findings: &mut
                 other_device(native)
             });
         }
-        let lacked = DataType::NAMED;
-        for &data_type in lacked.iter().filter(|one| !native.accepts().has(**one)) {
+        let lacked = DataType::NAMED.iter().filter(|one| !native.accepts().has(**one));
+        for &&data_type in sampled(&lacked.collect::<Vec<_>>(), 4) {
             let plain = &Arrangement::of_rank(2.clamp(lowest, highest))[0];
             other_cases(subject, findings, native, data_type, plain);
         }

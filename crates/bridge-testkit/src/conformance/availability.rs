@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bridge_convert::stack;
 use bridge_core::{
-    Array, Availability, DataType, Device, Error, ManagedTensor, Options, TensorSpec, Unavailable,
+    Array, Availability, DataType, Device, Error, ManagedTensor, NativeType, Options, TensorSpec,
+    Unavailable,
 };
 
 use super::outcome::{Check, Findings, ensure};
@@ -90,6 +91,9 @@ pub(super) fn unavailable_is_an_error_not_a_crash(subject: &Subject, findings: &
         ensure(arrays.len() == 2, || format!("{} of 2 arrays came back", arrays.len()))?;
         says_why(&error, reason)
     });
+    for native in subject.backend.native_types() {
+        findings.case(format!("importing into {}", native.name()), || not_imported(native));
+    }
     for kind in subject.own_kinds() {
         let device = Device::new(*kind, 0);
         findings.case(format!("calls for {device}"), || {
@@ -101,9 +105,6 @@ pub(super) fn unavailable_is_an_error_not_a_crash(subject: &Subject, findings: &
                 let _ = allocator.usage(device);
                 let _ = allocator.trim(device);
             }
-            for native in subject.backend.native_types() {
-                let _ = Array::import(some_tensor(), native);
-            }
             if let Some(runtime) = subject.own_runtime() {
                 let serves = runtime.serves(device);
                 ensure(serves.is_none(), || "it says that it serves the device".to_owned())?;
@@ -113,6 +114,21 @@ pub(super) fn unavailable_is_an_error_not_a_crash(subject: &Subject, findings: &
             Ok(())
         });
     }
+}
+
+/// A tensor that keeps what the array type accepts, and yet is refused.
+fn not_imported(native: &'static NativeType) -> Check {
+    let accepts = native.accepts();
+    let rank = 2.clamp(accepts.rank_limits().0, accepts.rank_limits().1);
+    let plain = Arrangement::of_rank(rank).swap_remove(0);
+    let tried = accepts.data_types().iter().filter_map(|&one| plain.sample(one, Backing::Vector));
+    for sample in tried.take(1) {
+        let place = Place::of(&sample.tensor);
+        let (tensor, error) = failed(Array::import(sample.tensor, native))?;
+        ensure(!error.to_string().is_empty(), || "the refusal says nothing".to_owned())?;
+        ensure(Place::of(&tensor) == place, || "the tensor came back elsewhere".to_owned())?;
+    }
+    Ok(())
 }
 
 fn failed<T, U>(result: Result<T, bridge_core::Refused<U>>) -> Result<(U, Error), String> {

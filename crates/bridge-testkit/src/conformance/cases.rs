@@ -7,6 +7,7 @@ use bridge_core::{
 };
 
 use super::subject::{Place, Subject};
+use crate::effort::{is_small, sampled_types};
 use crate::samples::{Arrangement, Backing, Sample};
 
 /// One tensor to try.
@@ -76,7 +77,7 @@ pub(super) fn for_each_case(
     for &native in natives {
         let accepts = native.accepts();
         for device in devices_of(accepts, devices) {
-            for &data_type in accepts.data_types() {
+            for data_type in sampled_types(accepts.data_types()) {
                 for arrangement in arrangements(accepts, wanted) {
                     for &backing in wanted.backings {
                         if backing == Backing::Vector && !device.kind().is_host_accessible() {
@@ -101,11 +102,19 @@ pub(super) fn natives_by_name(subject: &Subject) -> Vec<(&'static NativeType, Da
     let natives = subject.backend.native_types();
     let pair =
         |data_type| Some((natives.iter().find(|one| one.accepts().has(data_type))?, data_type));
-    subject.backend.data_types().into_iter().filter_map(pair).collect()
+    sampled_types(&subject.backend.data_types()).into_iter().filter_map(pair).collect()
+}
+
+/// An owner that the array type takes.
+pub(super) fn any_backing(accepts: &Accepts) -> Backing {
+    match accepts.takes_only_vectors() {
+        true => Backing::Vector,
+        false => Backing::RustOwner,
+    }
 }
 
 /// The backend's devices of kinds that the array type accepts, and the host where it does.
-fn devices_of(accepts: &Accepts, devices: &[Device]) -> Vec<Device> {
+pub(super) fn devices_of(accepts: &Accepts, devices: &[Device]) -> Vec<Device> {
     let holds = |device: &Device| accepts.device_kinds().contains(&device.kind());
     let mut found: Vec<Device> = devices.iter().copied().filter(holds).collect();
     if holds(&Device::CPU) && !found.contains(&Device::CPU) {
@@ -121,6 +130,12 @@ fn arrangements(accepts: &Accepts, wanted: &Wanted) -> Vec<Arrangement> {
     if !wanted.every_arrangement {
         let rank = 2.clamp(lowest, highest);
         return Arrangement::of_rank(rank).into_iter().take(1).collect();
+    }
+    if is_small() {
+        // The last of them are those that few layout rules allow.
+        let mut some = Arrangement::of_rank(2.clamp(lowest, highest));
+        let last = some.split_off(some.len().min(4));
+        return some.into_iter().chain(last.into_iter().rev().take(2)).collect();
     }
     let ranks = lowest..=highest.min(lowest.max(4));
     let mut all: Vec<_> = ranks.flat_map(Arrangement::of_rank).collect();

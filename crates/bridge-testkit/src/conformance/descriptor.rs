@@ -29,6 +29,11 @@ pub(super) fn descriptor_is_sane(subject: &Subject, findings: &mut Findings) {
             ensure(found == subject.name, || format!("it gave \"{found}\""))
         });
     }
+    findings.case("the details", || {
+        let details = subject.backend.details();
+        let unnamed = details.iter().find(|one| one.name.trim().is_empty());
+        ensure(unnamed.is_none(), || format!("one has no name: {unnamed:?}"))
+    });
     let types = subject.backend.native_types();
     findings.case("the array types", || ensure(!types.is_empty(), || "there are none".to_owned()));
     for (index, native) in types.iter().enumerate() {

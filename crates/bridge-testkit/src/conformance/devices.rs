@@ -2,7 +2,10 @@
 
 use bridge_convert::ConvertByName;
 use bridge_convert::Step;
-use bridge_core::{Array, Backend, CopyPolicy, Device, Error, Mapping, NativeArray, Options};
+use bridge_core::{
+    Access, Array, Backend, CopyPolicy, Device, Error, ManagedTensor, Mapping, NativeArray,
+    Options, Runtime,
+};
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
 use super::outcome::{Check, Findings, ensure};
@@ -90,15 +93,90 @@ pub(super) fn memory_used_in_place_comes_back(subject: &Subject, findings: &mut 
         return;
     };
     let wanted = Wanted { backings: &[Backing::RustOwner], ..Wanted::ALL };
-    for (native, data_type) in natives_by_name(subject) {
+    for (index, (native, data_type)) in natives_by_name(subject).into_iter().enumerate() {
         for_each_case(&devices, &[native], &wanted, |case| {
             for &device in &devices {
                 if case.data_type == data_type && device.kind() == case.device.kind() {
                     let name = format!("{case}, on {device} and back");
                     findings.case(name, || there_and_back(subject, &case, device));
+                    // Who may write does not depend on the element type.
+                    if index == 0 {
+                        each_access_in_place(subject, findings, &case, device);
+                    }
                 }
             }
         });
+    }
+}
+
+/// As the law above says, of a runtime and not of conversions, which would copy what is refused.
+fn each_access_in_place(subject: &Subject, findings: &mut Findings, case: &Case, device: Device) {
+    let Some(runtime) = subject.own_runtime().filter(|one| one.serves(device).is_some()) else {
+        return;
+    };
+    for access in [Access::Exclusive, Access::Shared, Access::ReadOnly] {
+        for backing in [Backing::Vector, Backing::RustOwner] {
+            let case = Case { device: Device::CPU, backing, ..case.clone() };
+            let name = format!("{case}, {access:?}, in place on {device} and back");
+            findings.case(name, || in_place(subject, runtime, &case, access, device));
+        }
+    }
+}
+
+/// What `mapping` promises `map` does, there and back, with the access that there is, and what
+/// comes back is the original.
+fn in_place(
+    subject: &Subject,
+    runtime: &dyn Runtime,
+    case: &Case,
+    access: Access,
+    device: Device,
+) -> Check {
+    if access == Access::Exclusive && case.arrangement.repeats_elements() {
+        return Ok(());
+    }
+    let Some(sample) = case.sample_with(subject, access)? else { return Ok(()) };
+    let (before, expected) = (sample.tensor.describe(), Expected::of(&sample));
+    if runtime.mapping(&before, device) != Mapping::Possible {
+        return Ok(());
+    }
+    let mapped = runtime
+        .map(sample.tensor, device)
+        .map_err(|refused| format!("mapping promised it, and map refused: {refused}"))?;
+    let found = mapped.describe();
+    ensure(found.device == device, || format!("asked for {device}, it is on {}", found.device))?;
+    ensure(found.layout.is_same_as(&before.layout) || !device.kind().has_addresses(), || {
+        format!("its layout became {:?}", found.layout)
+    })?;
+    ensure(no_more_writable(&mapped, access), || {
+        format!("{access:?} memory came out as {:?}", found.access)
+    })?;
+    ensure(runtime.mapping(&found, Device::CPU) == Mapping::Possible, || {
+        format!("memory of the host cannot go back to it: {found:?}")
+    })?;
+    let back = runtime
+        .map(mapped, Device::CPU)
+        .map_err(|refused| format!("mapping promised the way back: {refused}"))?;
+    ensure(no_more_writable(&back, access), || {
+        format!("{access:?} memory came back as {:?}", back.access())
+    })?;
+    ensure(back.stream().is_none(), || "it came back before the device was done".to_owned())?;
+    let after = back.describe();
+    ensure(after.owner == before.owner && after.ownership == before.ownership, || {
+        format!("it came back without its owner: {before:?} to {after:?}")
+    })?;
+    expected.check_same(subject, &back)?;
+    drop(back);
+    let times = sample.drops.map_or(1, |drops| drops.drops());
+    ensure(times == 1, || format!("the owner was dropped {times} times, not once"))
+}
+
+/// Whether a tensor can be written no more than memory with this access.
+fn no_more_writable(tensor: &ManagedTensor, most: Access) -> bool {
+    match most {
+        Access::Exclusive => true,
+        Access::Shared => tensor.access() != Access::Exclusive,
+        Access::ReadOnly => tensor.access() == Access::ReadOnly,
     }
 }
 

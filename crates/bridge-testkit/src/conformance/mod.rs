@@ -15,6 +15,7 @@
 //! | `casts_happen_on_request_only` | no silent cast, advice that works, exact values |
 //! | `unknown_devices_are_refused` | the error lists what there is, the array comes back |
 //! | `device_routes_are_exact` | up, down, between devices, on one, from another backend's |
+//! | `memory_used_in_place_comes_back` | `mapping` and `map` agree; owner and access stay |
 //! | `read_only_stays_read_only` | no writable view of read-only memory |
 //! | `shared_memory_is_never_called_exclusive` | aliases, broadcasts, foreign memory |
 //! | `owners_are_dropped_once` | success, refusal, DLPack out and in, another thread |
@@ -23,15 +24,20 @@
 //! | `threads_convert_at_once` | eight of them |
 //! | `stacks_come_apart_again` | `stack`, `unstack`, `map_slices`, `convert_all` |
 //! | `memory_is_zeroed_and_measured` | `Allocator`: zeros, out of memory, usage, trim |
+//! | `results_are_ready_when_they_say_so` | streams, `synchronize`, reading in place |
+//! | `dlpack_headers_tell_the_truth` | device, places, flags; one header for each export |
+//! | `bytes_that_are_no_bool_stay_bytes` | refused or carried, never a Rust `bool` |
 //!
 //! Where a backend is unavailable, the laws that need it are reported as such, with the reason.
 
 mod accepting;
 mod availability;
+mod bools;
 mod cases;
 mod casts;
 mod descriptor;
 mod devices;
+mod headers;
 mod lifetime;
 mod many;
 mod memory;
@@ -42,6 +48,7 @@ mod read_only;
 mod round_trip;
 mod subject;
 mod threads;
+mod waiting;
 
 use std::io::Write;
 
@@ -81,6 +88,9 @@ macro_rules! with_every_law {
             threads_convert_at_once
             stacks_come_apart_again
             memory_is_zeroed_and_measured
+            results_are_ready_when_they_say_so
+            dlpack_headers_tell_the_truth
+            bytes_that_are_no_bool_stay_bytes
         }
     };
 }
@@ -141,11 +151,13 @@ mod laws {
     pub(super) use super::availability::{
         availability_is_quick_and_stable, unavailable_is_an_error_not_a_crash,
     };
+    pub(super) use super::bools::bytes_that_are_no_bool_stay_bytes;
     pub(super) use super::casts::casts_happen_on_request_only;
     pub(super) use super::descriptor::descriptor_is_sane;
     pub(super) use super::devices::{
         device_routes_are_exact, memory_used_in_place_comes_back, unknown_devices_are_refused,
     };
+    pub(super) use super::headers::dlpack_headers_tell_the_truth;
     pub(super) use super::lifetime::{arrays_outlive_their_source, owners_are_dropped_once};
     pub(super) use super::many::stacks_come_apart_again;
     pub(super) use super::memory::memory_is_zeroed_and_measured;
@@ -158,6 +170,7 @@ mod laws {
     };
     pub(super) use super::round_trip::{describe_says_what_export_gives, exports_are_taken_back};
     pub(super) use super::threads::threads_convert_at_once;
+    pub(super) use super::waiting::results_are_ready_when_they_say_so;
 }
 
 with_every_law!(__law_table {});
@@ -213,4 +226,15 @@ fn verdict(law: &Law, subject: &Subject) -> Verdict {
     let mut findings = Findings::default();
     (law.check)(subject, &mut findings);
     findings.verdict()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_table_has_every_law_once_and_in_order() {
+        let lines = include_str!("mod.rs").lines();
+        let rows = lines.filter_map(|line| line.strip_prefix("//! | `"));
+        let laws: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
+        assert_eq!(laws, super::law_names().collect::<Vec<_>>());
+    }
 }

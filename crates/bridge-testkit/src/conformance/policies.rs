@@ -3,9 +3,12 @@
 use bridge_convert::ConvertByName;
 use bridge_core::{Array, CopyPolicy, Error, ManagedTensor, Options};
 
-use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name, refusal_reason};
+use super::cases::{
+    Case, Expected, Wanted, any_backing, devices_of, for_each_case, natives_by_name, refusal_reason,
+};
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Place, Subject, exported};
+use crate::samples::Arrangement;
 
 /// Every case that a conversion by name leads to.
 fn for_each_named_case(
@@ -96,6 +99,35 @@ pub(super) fn copy_never_shares_or_gives_back(subject: &Subject, findings: &mut 
         };
         expected.check_same(subject, &tensor)
     });
+    let Some(devices) = subject.devices_or_report(findings) else {
+        return;
+    };
+    for native in subject.backend.native_types() {
+        let accepts = native.accepts();
+        let (lowest, highest) = accepts.rank_limits();
+        let data_type = accepts.data_types()[0];
+        for rank in lowest..=highest.min(4) {
+            let empty = Arrangement::empty_with_any_strides(rank);
+            let Some(arrangement) = empty.filter(|one| accepts.has_shape(one.shape())) else {
+                continue;
+            };
+            for device in devices_of(accepts, &devices) {
+                let (arrangement, backing) = (arrangement.clone(), any_backing(accepts));
+                let case = Case { native, device, data_type, arrangement, backing };
+                findings.case(&case, || empty_is_taken(subject, &case));
+            }
+        }
+    }
+}
+
+/// Where there are no elements, there is nothing to copy, wherever they would lie.
+fn empty_is_taken(subject: &Subject, case: &Case) -> Check {
+    let Some(sample) = case.sample(subject)? else { return Ok(()) };
+    let expected = Expected::of(&sample);
+    let options = Options::default().copy(CopyPolicy::Never);
+    let converted = subject.registry.convert(Array::new(sample.tensor), subject.name, options);
+    let array = converted.map_err(|refused| format!("it has no elements: {refused}"))?;
+    expected.check(subject, &exported(array)?)
 }
 
 pub(super) fn copy_always_shares_nothing(subject: &Subject, findings: &mut Findings) {

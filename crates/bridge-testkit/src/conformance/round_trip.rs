@@ -1,6 +1,6 @@
 //! Out and in again: the same memory, as described.
 
-use bridge_core::Array;
+use bridge_core::{Array, alignment_of};
 
 use super::cases::{Case, Expected, Wanted, all_natives, for_each_case, refusal_reason};
 use super::outcome::{Check, Findings, ensure};
@@ -41,11 +41,12 @@ pub(super) fn describe_says_what_export_gives(subject: &Subject, findings: &mut 
     });
 }
 
-/// Ownership and alignment may be described better than they turn out: the plan is then made
-/// again from the export.
+/// Ownership may be described better than it turns out: the plan is then made again from the
+/// export.
 fn described(array: Array) -> Check {
     let said = array.describe().map_err(|error| format!("describe failed: {error}"))?;
-    let given = exported(array)?.describe();
+    let tensor = exported(array)?;
+    let given = tensor.describe();
     ensure(said.data_type == given.data_type, || {
         format!("it said {} and gave {}", said.data_type, given.data_type)
     })?;
@@ -57,6 +58,18 @@ fn described(array: Array) -> Check {
     ensure(layout.is_same_as(found), || format!("it said {layout:?} and gave {found:?}"))?;
     ensure(said.access == given.access, || {
         format!("it said {:?} and gave {:?}", said.access, given.access)
+    })?;
+    // What is kept by a value of an array type goes back to it as it is.
+    ensure(said.owner.is_none() || said.owner == given.owner, || {
+        format!("it said that {:?} keeps it, and gave {:?}", said.owner, given.owner)
+    })?;
+    if given.layout.is_empty() || !given.device.kind().has_addresses() {
+        return Ok(());
+    }
+    // Of the memory or of the first element, which comes later where strides are negative.
+    let most = given.alignment.max(alignment_of(tensor.first_element()));
+    ensure(said.alignment <= most, || {
+        format!("it said aligned to {} bytes and gave {most}", said.alignment)
     })
 }
 

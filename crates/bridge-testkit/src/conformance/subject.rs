@@ -93,6 +93,10 @@ impl Subject {
     pub(super) fn bytes(&self, tensor: &ManagedTensor) -> Result<Vec<u8>, String> {
         let device = tensor.device();
         if device.kind().is_host_accessible() {
+            if tensor.stream().is_some() {
+                let waited = self.runtime_of(device)?.synchronize(device);
+                waited.map_err(|error| format!("synchronizing {device}: {error}"))?;
+            }
             return Ok(bytes_of(tensor));
         }
         let runtime = self.runtime_of(device)?;

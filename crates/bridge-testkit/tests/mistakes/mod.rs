@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bridge_core::{
-    Accepts, Access, Allocator, Availability, DataType, Description, Descriptor, Device,
+    Accepts, Access, Allocator, Availability, DataType, Description, Descriptor, Detail, Device,
     DeviceKind, DeviceMemory, Error, Layout, LayoutRule, ManagedTensor, NativeArray, NativeType,
     Owner, Ownership, Refused, Result, TensorSpec,
 };
@@ -46,9 +46,17 @@ pub(crate) trait Mistake: Send + Sync + 'static {
     fn allocated(tensor: ManagedTensor) -> ManagedTensor {
         tensor
     }
+
+    fn trim() -> u64 {
+        0
+    }
+
+    fn details() -> Vec<Detail> {
+        vec![Detail { device: None, name: "version", value: "1.0".to_owned() }]
+    }
 }
 
-const TYPES: &[DataType] = &[DataType::F32, DataType::I32, DataType::U8, DataType::BOOL];
+pub(crate) const TYPES: &[DataType] = &[DataType::F32, DataType::I32, DataType::U8, DataType::BOOL];
 
 /// The backend that makes the mistake `M`.
 pub(crate) struct Backend<M>(PhantomData<M>);
@@ -82,6 +90,10 @@ impl<M: Mistake> bridge_core::Backend for Backend<M> {
     fn native_types(&self) -> &'static [NativeType] {
         const { &[NativeType::of::<MistakenArray<M>, Self>()] }
     }
+
+    fn details(&self) -> Vec<Detail> {
+        M::details()
+    }
 }
 
 /// Its memory is the host's, and yet it has an allocator and a runtime, to make mistakes with.
@@ -95,7 +107,7 @@ impl<M: Mistake> Allocator for Backend<M> {
     }
 
     fn trim(&self, _: Device) -> Result<u64> {
-        Ok(0)
+        Ok(M::trim())
     }
 
     fn usage(&self, _: Device) -> Result<DeviceMemory> {
@@ -163,8 +175,8 @@ fn copied(tensor: &ManagedTensor) -> ManagedTensor {
     bridge_host::to_row_major(tensor).unwrap()
 }
 
-pub(crate) struct None;
-impl Mistake for None {}
+pub(crate) struct NoMistake;
+impl Mistake for NoMistake {}
 
 /// No mistake, and columns.
 pub(crate) struct Columns;
@@ -265,8 +277,7 @@ impl Mistake for RefusesColumnMajor {
         if tensor.layout().is_row_major() {
             return Ok(tensor);
         }
-        let (what, remedy) = ("these strides".to_owned(), "copy it".to_owned());
-        Err(Refused::new(tensor, Error::Unsupported { what, remedy }))
+        Err(refused(tensor, "these strides"))
     }
 }
 
@@ -326,13 +337,133 @@ impl Mistake for NoRemedy {
     }
 }
 
+/// No mistake: it cannot run here, and refuses what it would take.
 pub(crate) struct Unavailable;
 impl Mistake for Unavailable {
     fn availability() -> Availability {
-        Availability::Unavailable(bridge_core::Unavailable {
-            reason: "there is no driver".to_owned(),
-            remedy: "install one".to_owned(),
-        })
+        no_driver()
+    }
+
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        Err(refused(tensor, "anything"))
+    }
+}
+
+fn no_driver() -> Availability {
+    Availability::Unavailable(bridge_core::Unavailable {
+        reason: "there is no driver".to_owned(),
+        remedy: "install one".to_owned(),
+    })
+}
+
+pub(crate) struct ImportsUnavailable;
+impl Mistake for ImportsUnavailable {
+    fn availability() -> Availability {
+        no_driver()
+    }
+}
+
+/// Looks at strides that lead nowhere.
+pub(crate) struct RefusesOddEmpties;
+impl Mistake for RefusesOddEmpties {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        let layout = tensor.layout();
+        match layout.is_empty() && layout.strides().contains(&12_345) {
+            true => Err(refused(tensor, "strides that long")),
+            false => Ok(tensor),
+        }
+    }
+}
+
+/// Makes every byte of a boolean 0 or 1, and tells nobody.
+pub(crate) struct TidiesBooleans;
+impl Mistake for TidiesBooleans {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        if tensor.data_type() != DataType::BOOL {
+            return Ok(tensor);
+        }
+        let bytes = bridge_testkit::bytes_of(&tensor);
+        if bytes.iter().all(|&byte| byte < 2) {
+            return Ok(tensor);
+        }
+        let tidy: Vec<bool> = bytes.iter().map(|&byte| byte != 0).collect();
+        Ok(ManagedTensor::from_vec(tidy, tensor.shape()).unwrap())
+    }
+}
+
+/// Its arrays have fewer than nine elements along an axis, and it does not say so.
+pub(crate) struct RefusesLongAxes;
+impl Mistake for RefusesLongAxes {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        match tensor.shape().iter().any(|&extent| extent > 8) {
+            true => Err(refused(tensor, "a long axis")),
+            false => Ok(tensor),
+        }
+    }
+}
+
+pub(crate) struct RefusesManyElements;
+impl Mistake for RefusesManyElements {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        match tensor.layout().element_count() > 1_000 {
+            true => Err(refused(tensor, "that many elements")),
+            false => Ok(tensor),
+        }
+    }
+}
+
+pub(crate) struct RefusesRankSeven;
+impl Mistake for RefusesRankSeven {
+    fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
+        match tensor.layout().rank() == 7 {
+            true => Err(refused(tensor, "seven axes")),
+            false => Ok(tensor),
+        }
+    }
+}
+
+fn refused(tensor: ManagedTensor, what: &str) -> Refused<ManagedTensor> {
+    let (what, remedy) = (what.to_owned(), "copy it".to_owned());
+    Refused::new(tensor, Error::Unsupported { what, remedy })
+}
+
+/// Says that an array keeps what it exports, so that a conversion would take that for one.
+pub(crate) struct DescribesAnotherOwner;
+impl Mistake for DescribesAnotherOwner {
+    fn describe(tensor: &ManagedTensor) -> Description {
+        let owner = Some(std::any::TypeId::of::<MistakenArray<Self>>());
+        Description { owner, ..tensor.describe() }
+    }
+}
+
+pub(crate) struct OverstatesAlignment;
+impl Mistake for OverstatesAlignment {
+    fn describe(tensor: &ManagedTensor) -> Description {
+        Description { alignment: 4_096, ..tensor.describe() }
+    }
+}
+
+pub(crate) struct PanicsOnDetails;
+impl Mistake for PanicsOnDetails {
+    fn details() -> Vec<Detail> {
+        panic!("no driver was loaded");
+    }
+}
+
+/// Gives more memory back than the device has.
+pub(crate) struct TrimsTooMuch;
+impl Mistake for TrimsTooMuch {
+    fn trim() -> u64 {
+        static TRIMMED: AtomicUsize = AtomicUsize::new(0);
+        if TRIMMED.fetch_add(1, Ordering::SeqCst) == 0 { u64::MAX } else { 0 }
+    }
+}
+
+/// Gives the same memory back again and again.
+pub(crate) struct TrimsAgain;
+impl Mistake for TrimsAgain {
+    fn trim() -> u64 {
+        1
     }
 }
 
