@@ -10,6 +10,7 @@
 //! there. `docs/cuda.md` is the guide.
 //!
 //! ```no_run
+//! use bridge_convert::ConvertByName;
 //! use bridge_core::{Array, DataType, Device, ManagedTensor, Options, Registry};
 //! use bridge_cuda::CudaArray;
 //!
