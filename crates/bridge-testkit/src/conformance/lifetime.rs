@@ -81,7 +81,8 @@ pub(super) fn owners_are_dropped_once(subject: &Subject, findings: &mut Findings
     };
     // An owner does not know of element types.
     for &(native, data_type) in sampled(&natives_by_name(subject), 1) {
-        for_each_case(&devices, &[native], &COUNTED, |case| {
+        let counted = Wanted { every_arrangement: !is_small(), ..COUNTED };
+        for_each_case(&devices, &[native], &counted, |case| {
             for (name, used) in USES {
                 if case.data_type == data_type {
                     findings.case(format!("{case}, {name}"), || once(subject, &case, *used));

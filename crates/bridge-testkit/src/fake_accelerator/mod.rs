@@ -11,6 +11,7 @@
 //! It is not in the registry; a test makes one with it:
 //!
 //! ```
+//! use bridge_convert::ConvertByName;
 //! use bridge_core::{Array, DataType, Device, DeviceKind, Options, Registration, Registry};
 //! use bridge_testkit::fake_accelerator::{self, Faults};
 //!
