@@ -7,7 +7,7 @@ use bridge_core::{
 };
 
 use super::subject::{Place, Subject};
-use crate::effort::{is_small, sampled_types};
+use crate::effort::{is_small, sampled, sampled_types};
 use crate::samples::{Arrangement, Backing, Sample};
 
 /// One tensor to try.
@@ -77,12 +77,18 @@ pub(super) fn for_each_case(
     for &native in natives {
         let accepts = native.accepts();
         for device in devices_of(accepts, devices) {
-            for data_type in sampled_types(accepts.data_types()) {
-                for arrangement in arrangements(accepts, wanted) {
-                    for &backing in wanted.backings {
-                        if backing == Backing::Vector && !device.kind().is_host_accessible() {
-                            continue;
-                        }
+            let on_host = device.kind().is_host_accessible();
+            let usable = wanted.backings.iter().filter(|&&one| on_host || one != Backing::Vector);
+            let backings: Vec<Backing> = usable.copied().collect();
+            for (nth_type, &data_type) in sampled_types(accepts.data_types()).iter().enumerate() {
+                for (nth, arrangement) in arrangements(accepts, wanted).into_iter().enumerate() {
+                    // A small suite tries the first arrangement with all types and owners, and
+                    // the other arrangements with one.
+                    let few = match nth {
+                        0 => backings.len(),
+                        _ => usize::from(nth_type == 0),
+                    };
+                    for &backing in sampled(&backings, few) {
                         let arrangement = arrangement.clone();
                         each(Case { native, device, data_type, arrangement, backing });
                     }
@@ -132,10 +138,10 @@ fn arrangements(accepts: &Accepts, wanted: &Wanted) -> Vec<Arrangement> {
         return Arrangement::of_rank(rank).into_iter().take(1).collect();
     }
     if is_small() {
-        // The last of them are those that few layout rules allow.
-        let mut some = Arrangement::of_rank(2.clamp(lowest, highest));
-        let last = some.split_off(some.len().min(4));
-        return some.into_iter().chain(last.into_iter().rev().take(2)).collect();
+        // Row-major, with an offset, and one that few layout rules allow.
+        let some = Arrangement::of_rank(2.clamp(lowest, highest));
+        let last = some.len() - 1;
+        return [0, 2, last].map(|nth| some[nth].clone()).into();
     }
     let ranks = lowest..=highest.min(lowest.max(4));
     let mut all: Vec<_> = ranks.flat_map(Arrangement::of_rank).collect();

@@ -9,6 +9,7 @@ use super::cases::{
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Subject, exported};
 use crate::counting::DropCounter;
+use crate::effort::{is_small, sampled};
 use crate::foreign::{ForeignTensor, run_deleter};
 use crate::samples::{Backing, Sample};
 
@@ -78,14 +79,19 @@ pub(super) fn owners_are_dropped_once(subject: &Subject, findings: &mut Findings
     let Some(devices) = subject.devices_or_report(findings) else {
         return;
     };
-    for (native, data_type) in natives_by_name(subject) {
-        for_each_case(&devices, &[native], &COUNTED, |case| {
+    // An owner does not know of element types.
+    for &(native, data_type) in sampled(&natives_by_name(subject), 1) {
+        let counted = Wanted { every_arrangement: !is_small(), ..COUNTED };
+        for_each_case(&devices, &[native], &counted, |case| {
             for (name, used) in USES {
                 if case.data_type == data_type {
                     findings.case(format!("{case}, {name}"), || once(subject, &case, *used));
                 }
             }
         });
+    }
+    if is_small() {
+        return; // Most array types are made by name.
     }
     // Array types that no conversion by name makes.
     for_each_case(&devices, &all_natives(subject), &COUNTED, |case| {

@@ -7,14 +7,14 @@ use bridge_core::{Array, DataType, Error, NativeType, Options};
 use super::cases::natives_by_name;
 use super::outcome::{Check, Findings, ensure};
 use super::subject::{Subject, exported};
-use crate::effort::is_small;
+use crate::effort::{is_small, sampled};
 use crate::samples::{Arrangement, Backing, Sample};
 
 pub(super) fn stacks_come_apart_again(subject: &Subject, findings: &mut Findings) {
     if subject.devices_or_report(findings).is_none() {
         return;
     }
-    for (native, data_type) in natives_by_name(subject) {
+    for &(native, data_type) in sampled(&natives_by_name(subject), 1) {
         let (lowest, highest) = native.accepts().rank_limits();
         // A stack has a rank more than its parts.
         for rank in lowest.max(1)..=highest.min(if is_small() { 2 } else { 3 }) {

@@ -3,7 +3,7 @@
 use bridge_convert::ConvertByName;
 use std::any::TypeId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bridge_convert::{Observer, Record, observe};
 use bridge_core::{
@@ -68,12 +68,13 @@ struct Shortcut {
 }
 
 fn shortcut(subject: &Subject, native: &NativeType, mood: Mood) -> Registration {
-    // A registry holds converters for the life of the program; this one is a few bytes.
-    Registration::converter(Box::leak(Box::new(Shortcut {
-        target: subject.name,
-        target_type: native.type_id(),
-        mood,
-    })))
+    // A registry holds converters for the life of the program; this one is a few bytes, which stay
+    // reachable, so that no tool takes them for lost.
+    static MADE: Mutex<Vec<&Shortcut>> = Mutex::new(Vec::new());
+    let (target, target_type) = (subject.name, native.type_id());
+    let shortcut: &'static Shortcut = Box::leak(Box::new(Shortcut { target, target_type, mood }));
+    MADE.lock().unwrap_or_else(PoisonError::into_inner).push(shortcut);
+    Registration::converter(shortcut)
 }
 
 impl Converter for Shortcut {

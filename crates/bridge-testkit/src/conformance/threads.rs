@@ -8,7 +8,7 @@ use super::outcome::{Check, Findings, ensure};
 use super::subject::{Subject, exported};
 use crate::effort::sampled;
 
-const THREADS: usize = 8;
+const THREADS: [(); 8] = [(); 8];
 const ROUNDS: [(); 16] = [(); 16];
 
 pub(super) fn threads_convert_at_once(subject: &Subject, findings: &mut Findings) {
@@ -26,8 +26,10 @@ pub(super) fn threads_convert_at_once(subject: &Subject, findings: &mut Findings
 
 fn at_once(subject: &Subject, case: &Case) -> Check {
     let results = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..THREADS).map(|_| scope.spawn(|| repeatedly(subject, case))).collect();
+        let threads: Vec<_> = sampled(&THREADS, 3)
+            .iter()
+            .map(|()| scope.spawn(|| repeatedly(subject, case)))
+            .collect();
         threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
     });
     for result in results {
@@ -65,7 +67,7 @@ fn one_source_many_readers(subject: &Subject, case: &Case) -> Check {
             let converted = subject.registry.convert(alias, subject.name, options);
             expected.check(subject, &exported(converted.map_err(|refused| refused.to_string())?)?)
         };
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(copy)).collect();
+        let threads: Vec<_> = sampled(&THREADS, 3).iter().map(|()| scope.spawn(copy)).collect();
         threads
             .into_iter()
             .try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_owned())?)
