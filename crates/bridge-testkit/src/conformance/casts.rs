@@ -71,11 +71,11 @@ pub(super) fn casts_happen_on_request_only(subject: &Subject, findings: &mut Fin
     };
     let supported = subject.backend.data_types();
     let lacked: Vec<_> = DataType::NAMED.iter().filter(|one| !supported.contains(one)).collect();
-    for &&lacked in sampled(&lacked, 4) {
+    for &&lacked in sampled(&lacked, 2) {
         findings.case(format!("{lacked}, which it lacks"), || advice_works(subject, lacked));
     }
     for (native, to) in natives_by_name(subject) {
-        for &from in sampled(SOURCES, 4) {
+        for &from in sampled(SOURCES, 2) {
             findings.case(format!("cast from {from} to {to}"), || cast(subject, native, from, to));
         }
     }
