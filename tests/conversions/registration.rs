@@ -155,3 +155,15 @@ fn of_two_sets_of_host_tools_the_later_is_disabled() {
     let [Disabled { type_name, reason }] = registry.disabled() else { panic!("none is") };
     assert!(type_name.contains("Others") && reason.contains("host tools"), "{reason}");
 }
+
+/// torch comes before cuda by its priority, and reaches CUDA devices as a guest only.
+#[cfg(all(feature = "torch", feature = "cuda"))]
+#[test]
+fn where_torch_is_linked_too_cuda_answers_for_its_devices() {
+    let device = arraybridge::Device::cuda(0);
+    match registry().runtime(device) {
+        Ok(runtime) => assert_eq!(runtime.backend().name(), "cuda"),
+        Err(Error::Unavailable { backend, .. }) => assert_eq!(backend, "cuda"),
+        Err(other) => panic!("{other}"),
+    }
+}

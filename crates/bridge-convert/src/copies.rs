@@ -1,17 +1,18 @@
 //! Taking the copying steps of a plan.
 
 use bridge_core::{
-    DataType, Device, HostMemory, LayoutRule, ManagedTensor, Ownership, Permit, Registry, Result,
-    SharedTensor, TensorSpec,
+    Accepts, DataType, Device, HostMemory, LayoutRule, ManagedTensor, Options, Ownership, Permit,
+    Registry, Result, SharedTensor, TensorSpec,
 };
 
 use crate::plan::{Plan, Step};
-use crate::route::Route;
 
 /// The copies that one conversion makes.
 pub(crate) struct Copies<'a> {
-    route: &'a Route<'a>,
     registry: &'a Registry,
+    /// What the target takes.
+    accepts: &'a Accepts,
+    options: &'a Options,
     /// What the last step made; before the first, the source.
     current: SharedTensor,
     /// What was admitted, until the conversion is done.
@@ -19,9 +20,13 @@ pub(crate) struct Copies<'a> {
 }
 
 impl<'a> Copies<'a> {
-    pub(crate) fn new(route: &'a Route<'_>, source: &SharedTensor) -> Result<Self> {
-        let registry = route.lookup.registry()?;
-        Ok(Self { route, registry, current: source.clone(), permits: Vec::new() })
+    pub(crate) fn new(
+        registry: &'a Registry,
+        accepts: &'a Accepts,
+        options: &'a Options,
+        source: &SharedTensor,
+    ) -> Self {
+        Self { registry, accepts, options, current: source.clone(), permits: Vec::new() }
     }
 
     /// Takes the plan's copying steps and returns what the last one made. A copy that the plan did
@@ -44,7 +49,7 @@ impl<'a> Copies<'a> {
             Step::Cast { to, .. } => {
                 let on = self.current.device();
                 let runtime = self.registry.runtime(on)?;
-                let overflow = self.route.options.overflow_rule();
+                let overflow = self.options.overflow_rule();
                 self.on_device(on, to, |from| runtime.cast(from, to, overflow))
             }
             Step::DeviceCopy { on } => {
@@ -81,7 +86,7 @@ impl<'a> Copies<'a> {
     /// A cast on the host.
     fn cast(&mut self, to: DataType) -> Result<ManagedTensor> {
         let tools = self.registry.host_tools()?;
-        let overflow = self.route.options.overflow_rule();
+        let overflow = self.options.overflow_rule();
         self.on_host(to, |from, to| tools.cast(from, to, overflow))
     }
 
@@ -89,7 +94,7 @@ impl<'a> Copies<'a> {
     /// cannot take over.
     fn needs_a_vector(&self) -> bool {
         let fits = self.current.facts().ownership == Ownership::Movable;
-        self.route.accepts.takes_only_vectors() && !fits && self.is_on_host()
+        self.accepts.takes_only_vectors() && !fits && self.is_on_host()
     }
 
     /// What `write` writes to new host memory that the target can take over.
@@ -98,7 +103,7 @@ impl<'a> Copies<'a> {
         data_type: DataType,
         write: impl Fn(&ManagedTensor, &mut ManagedTensor) -> Result<()>,
     ) -> Result<ManagedTensor> {
-        let accepts = self.route.accepts;
+        let accepts = self.accepts;
         let layout = accepts.layout_rule().compact(self.current.shape())?;
         let bytes = layout.compact_bytes(data_type)?;
         // The element's own alignment, if that is enough: then a vector can own the copy later.
@@ -126,7 +131,7 @@ impl<'a> Copies<'a> {
         let bytes = self.bytes_as(data_type)?;
         // Packed elements have row-major strides only.
         let packed = self.current.data_type().size_in_bytes().is_none();
-        let column_major = self.route.accepts.layout_rule() == LayoutRule::ColumnMajor;
+        let column_major = self.accepts.layout_rule() == LayoutRule::ColumnMajor;
         self.admitted(device, bytes, |current| {
             if packed || !column_major {
                 return make(current);

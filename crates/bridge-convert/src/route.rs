@@ -242,7 +242,9 @@ impl Route<'_> {
             }
         }
         let source = tensor.into_shared();
-        let made = Copies::new(self, &source).and_then(|copies| copies.make(&mut plan));
+        let made = self.lookup.registry().and_then(|registry| {
+            Copies::new(registry, self.accepts, self.options, &source).make(&mut plan)
+        });
         let made = made.and_then(|made| {
             let imported = ends.import(self.as_promised(made));
             imported.map_err(Refused::into_error)

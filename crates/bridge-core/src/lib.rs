@@ -58,10 +58,10 @@ pub use runtime::{Mapping, Rank, Runtime};
 /// What can go wrong with a tensor: [`Error::Tensor`] holds it.
 pub use bridge_tensor::Error as TensorError;
 pub use bridge_tensor::{
-    Access, DataType, DataTypeError, Description, Device, DeviceError, DeviceKind, Element, Facts,
-    HostMemory, Layout, MAX_RANK, ManagedTensor, Owner, Ownership, Shape, SharedTensor, Stream,
-    Strides, TensorSpec, TypeCode, alignment_of, dlpack, float8, half, num_complex, vec_with_room,
-    with_element_type,
+    Access, ConsumerStream, DataType, DataTypeError, Description, Device, DeviceError, DeviceKind,
+    Element, Facts, HostMemory, Layout, MAX_RANK, ManagedTensor, Owner, Ownership, Shape,
+    SharedTensor, Stream, Strides, TensorSpec, TypeCode, alignment_of, dlpack, float8, half,
+    num_complex, vec_with_room, with_element_type,
 };
 
 /// What a crate submits its [`Registration`] with.

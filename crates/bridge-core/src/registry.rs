@@ -242,8 +242,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] where none is linked for this kind of device; else what the first of
-    /// them says of its absence: [`Error::Unavailable`] or [`Error::DeviceUnavailable`].
+    /// [`Error::Unsupported`] where none is linked for this kind of device; else what their backends say
+    /// of its absence: [`Error::Unavailable`] or [`Error::DeviceUnavailable`].
     pub fn runtime(&self, device: Device) -> Result<&'static dyn Runtime> {
         let mut best = None;
         for &runtime in &self.runtimes {
@@ -258,18 +258,20 @@ impl Registry {
             return Ok(runtime);
         }
         let kind = device.kind();
-        match self.runtimes_for(kind).next() {
-            Some(runtime) => match runtime.backend().devices() {
-                Ok(_) => Err(runtime.backend().lacks(device)),
-                Err(unavailable) => Err(unavailable),
-            },
-            None => Err(Error::Unsupported {
+        let backends: Vec<_> = self.runtimes_for(kind).map(Runtime::backend).collect();
+        // A backend that cannot run at all tells more than one that runs on other devices.
+        if let Some(error) = backends.iter().find_map(|backend| backend.devices().err()) {
+            return Err(error);
+        }
+        Err(match backends.first() {
+            Some(backend) => backend.lacks(device),
+            None => Error::Unsupported {
                 what: format!("memory of {device}"),
                 remedy: format!(
                     "link a backend for {kind} (arraybridge has Cargo features for it)"
                 ),
-            }),
-        }
+            },
+        })
     }
 
     /// The runtimes for a kind of device, whether or not they serve one here, in the fixed order.

@@ -45,13 +45,13 @@ mod transfer;
 
 pub use array::CudaArray;
 pub use backend::Cuda;
+pub use bridge_core::ConsumerStream;
 use bridge_core::Registration;
 pub use cudarc;
 pub use memory::managed::managed;
 pub use memory::pinned::pinned;
 
 pub use streams::choice::{new_stream, on_stream, thread_stream, wrap_stream};
-pub use streams::consumer::ConsumerStream;
 pub use streams::pending::Pending;
 pub use transfer::staging::release_staging;
 

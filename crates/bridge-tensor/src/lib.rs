@@ -52,8 +52,8 @@ pub use host_memory::HostMemory;
 pub use layout::{Layout, MAX_RANK, Shape, Strides};
 pub use refused::Refused;
 pub use tensor::{
-    Access, Description, Facts, ManagedTensor, Owner, Ownership, SharedTensor, Stream, TensorSpec,
-    alignment_of, vec_with_room,
+    Access, ConsumerStream, Description, Facts, ManagedTensor, Owner, Ownership, SharedTensor,
+    Stream, TensorSpec, alignment_of, vec_with_room,
 };
 
 /// The crates of the [`Element`] types that are not Rust's own, in the versions that are meant.

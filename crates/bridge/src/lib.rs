@@ -57,13 +57,14 @@ pub use bridge_convert::{
     Stacker, Step, Steps, Watching, convert_all, convert_each, map_slices, observe, stack, unstack,
 };
 pub use bridge_core::{
-    Accepts, Access, Admission, Allocator, Array, Availability, Backend, Capability, Converter,
-    CopyPolicy, DataType, DataTypeError, Declined, Description, Descriptor, Detail, Device,
-    DeviceError, DeviceKind, DeviceMemory, Disabled, Dlpack, Element, Error, Facts, HostMemory,
-    HostTools, Layout, LayoutRule, MAX_RANK, ManagedTensor, Mapping, NativeArray, NativeType,
-    Options, Overflow, Owner, Ownership, Permit, Rank, Reason, Refused, Registration, Registry,
-    Result, Runtime, Shape, SharedTensor, Stream, Strides, TensorError, TensorSpec, TypeCode,
-    Unavailable, alignment_of, dlpack, float8, half, inventory, num_complex, register,
+    Accepts, Access, Admission, Allocator, Array, Availability, Backend, Capability,
+    ConsumerStream, Converter, CopyPolicy, DataType, DataTypeError, Declined, Description,
+    Descriptor, Detail, Device, DeviceError, DeviceKind, DeviceMemory, Disabled, Dlpack, Element,
+    Error, Facts, HostMemory, HostTools, Layout, LayoutRule, MAX_RANK, ManagedTensor, Mapping,
+    NativeArray, NativeType, Options, Overflow, Owner, Ownership, Permit, Rank, Reason, Refused,
+    Registration, Registry, Result, Runtime, Shape, SharedTensor, Stream, Strides, TensorError,
+    TensorSpec, TypeCode, Unavailable, alignment_of, dlpack, float8, half, inventory, num_complex,
+    register,
 };
 
 #[cfg(feature = "ndarray")]

@@ -4,13 +4,12 @@ mod check;
 mod slice;
 
 use bridge_core::{
-    Access, DataType, Device, Error, Layout, ManagedTensor, Overflow, Refused, Result, Stream,
-    TensorError, TensorSpec,
+    Access, ConsumerStream, DataType, Device, Error, Layout, ManagedTensor, Overflow, Refused,
+    Result, Stream, TensorError, TensorSpec,
 };
 
 use crate::memory::allocate;
 use crate::memory::pinned::pinned;
-use crate::streams::consumer::ConsumerStream;
 use crate::streams::home::{Home, raw};
 use crate::streams::pending::Pending;
 use crate::transfer::source::{on_gpu, settle};

@@ -1,5 +1,6 @@
 //! The loops of a cast: each maps a run of numbers to a run of others.
 
+use super::map::map;
 #[cfg(target_arch = "x86_64")]
 use super::native_avx2::{f32_to_nearest_i32, i64_to_f32};
 use super::number::{Float, Number, To};
@@ -16,29 +17,6 @@ use bridge_core::Overflow;
 /// `count` numbers of the type that the kernel is for can be read at the source, as many of its
 /// result type can be written at the target, and the two do not overlap.
 pub(super) type Kernel = unsafe fn(source: *const u8, target: *mut u8, count: usize);
-
-/// Calls `convert` for each of `count` numbers.
-///
-/// # Safety
-///
-/// As [`Kernel`], for the types `S` and `T`, of which every bit pattern of `S` is valid.
-#[inline(always)]
-pub(super) unsafe fn map<S, T>(
-    source: *const u8,
-    target: *mut u8,
-    count: usize,
-    convert: impl Fn(S) -> T,
-) {
-    let (source, target) = (source.cast::<S>(), target.cast::<T>());
-    for place in 0..count {
-        // SAFETY: the caller promises `count` numbers on both sides; the reads and writes need no
-        // alignment.
-        unsafe {
-            let number = source.add(place).read_unaligned();
-            target.add(place).write_unaligned(convert(number));
-        }
-    }
-}
 
 /// Defines kernels that are one `map` each.
 macro_rules! kernels {

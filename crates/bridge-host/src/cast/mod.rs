@@ -4,6 +4,7 @@ mod check;
 mod describe;
 mod half_kernels;
 mod kernels;
+mod map;
 #[cfg(target_arch = "x86_64")]
 mod native_avx2;
 mod number;

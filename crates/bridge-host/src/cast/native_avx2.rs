@@ -7,7 +7,7 @@ use std::arch::x86_64::{
     _mm256_srli_epi64, _mm256_storeu_si256, _mm256_sub_pd, _mm256_testz_si256, _mm256_xor_si256,
 };
 
-use super::kernels::map;
+use super::map::map;
 use super::number::To;
 
 /// Numbers of 32 bits in a register.

@@ -1,5 +1,6 @@
 //! The currency: an owned, validated tensor on any device.
 
+mod consumer_stream;
 mod description;
 mod owner;
 mod shared;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+pub use consumer_stream::ConsumerStream;
 pub use description::{Description, Facts, Ownership};
 pub use owner::Owner;
 pub use shared::SharedTensor;
