@@ -22,10 +22,11 @@ pub(crate) const PYTORCH: &str = "torch==2.13.0";
 /// What `import torch` and programs that link libtorch load, in the releases that PyTorch's wheel
 /// asks for. Left out is what only compiling models and linear algebra on a GPU need: triton,
 /// cuSOLVER, NVTX, CUDA's Python bindings, SymPy and others, 1.3 GB of 4.7.
-const LOADED: [&str; 16] = [
+const LOADED: [&str; 17] = [
     PYTORCH,
     "numpy",
     "typing-extensions",
+    "setuptools", // torch.utils.cpp_extension, which torch-sys asks where libtorch is
     "nvidia-cublas==13.1.1.3",
     "nvidia-cuda-cupti==13.0.85",
     "nvidia-cuda-nvrtc==13.0.88",
@@ -54,7 +55,7 @@ fn detect(workspace: &Workspace) -> Presence {
         }
     }
     let python = PythonEnvironment::of_workspace(workspace);
-    match python.evaluate("import numpy, torch; print(torch.__version__)") {
+    match python.evaluate("import numpy, setuptools, torch; print(torch.__version__)") {
         Ok(version) => Presence::Found {
             place: format!("PyTorch {} in .venv", version.trim()),
             env: environment(&python.programs()),

@@ -64,12 +64,10 @@ impl<'a> Copies<'a> {
                 let (runtime, to) = (self.registry.runtime(from)?, Device::CPU);
                 self.on_device(to, self.current.data_type(), |from| runtime.transfer(from, to))
             }
-            Step::Copy
-            | Step::Stay
-            | Step::Shortcut { .. }
-            | Step::Move
-            | Step::Share
-            | Step::Map { .. } => self.copy(),
+            Step::Copy => self.copy(),
+            Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share | Step::Map { .. } => {
+                unreachable!("steps that copy nothing are not taken here")
+            }
         }
     }
 

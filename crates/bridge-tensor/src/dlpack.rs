@@ -43,7 +43,8 @@ impl ManagedTensor {
     ///   `shape` and `strides`, where not null, lead to `ndim` values.
     /// - The data, where the tensor is valid, is memory that may be read (and written, without
     ///   `READ_ONLY`) until the deleter runs.
-    /// - Nobody writes to the memory while Rust references into it live.
+    /// - With `READ_ONLY` nobody writes to the memory until the deleter runs, with `IS_COPIED` nobody
+    ///   else reads or writes it.
     /// - The deleter may run on any thread and does not unwind.
     pub unsafe fn from_dlpack(raw: *mut DLManagedTensorVersioned) -> Result<Self> {
         // SAFETY: the caller owns `raw`; dlpark checks null and the major version, and runs the

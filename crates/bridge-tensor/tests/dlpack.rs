@@ -105,7 +105,10 @@ fn accepted(
 #[test]
 fn a_tensor_comes_in_and_its_deleter_runs_once_on_another_thread() {
     let (tensor, deleted) = accepted(|_| {});
-    assert_eq!(tensor.as_slice::<f32>().unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    let refused = tensor.as_slice::<f32>().unwrap_err().to_string();
+    assert!(refused.contains("others may write"), "{refused}");
+    // SAFETY: nobody writes to it meanwhile.
+    assert_eq!(unsafe { tensor.as_shared_slice::<f32>() }.unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     assert_eq!((tensor.device(), tensor.data_type()), (Device::CPU, DataType::F32));
     std::thread::spawn(move || drop(tensor)).join().unwrap();
     assert_eq!(deleted.load(Ordering::SeqCst), 1);
@@ -136,7 +139,8 @@ fn class_a_an_empty_tensor_deletes_too() {
         // SAFETY: the producer's shape has two values.
         unsafe { *header.dl_tensor.shape = 0 };
     });
-    assert!(tensor.as_slice::<f32>().unwrap().is_empty());
+    // SAFETY: nobody writes to it meanwhile.
+    assert!(unsafe { tensor.as_shared_slice::<f32>() }.unwrap().is_empty());
     let raw = tensor.into_dlpack();
     // SAFETY: `raw` is live.
     assert!(unsafe { raw.as_ref() }.dl_tensor.data.is_null());
@@ -210,7 +214,8 @@ fn class_c_the_byte_offset_is_honoured() {
         // SAFETY: the producer's shape has two values.
         unsafe { *header.dl_tensor.shape = 1 };
     });
-    assert_eq!(tensor.as_slice::<f32>().unwrap(), [1.0, 2.0, 3.0]);
+    // SAFETY: nobody writes to it meanwhile.
+    assert_eq!(unsafe { tensor.as_shared_slice::<f32>() }.unwrap(), [1.0, 2.0, 3.0]);
 }
 
 #[test]
@@ -289,7 +294,9 @@ fn class_d_misaligned_data_is_kept_but_not_read_as_numbers() {
         // SAFETY: the producer's shape has two values.
         unsafe { *header.dl_tensor.shape = 1 };
     });
-    assert!(tensor.as_slice::<f32>().unwrap_err().to_string().contains("not aligned to 4"));
+    // SAFETY: nobody writes to it meanwhile.
+    let refused = unsafe { tensor.as_shared_slice::<f32>() }.unwrap_err().to_string();
+    assert!(refused.contains("not aligned to 4"), "{refused}");
 }
 
 #[test]
@@ -344,7 +351,8 @@ fn class_g_a_bool_is_zero_or_one() {
         // SAFETY: the producer's data has 24 bytes; six are used.
         unsafe { header.dl_tensor.data.cast::<u8>().write_bytes(3, 6) };
     });
-    let text = tensor.as_slice::<bool>().unwrap_err().to_string();
+    // SAFETY: nobody writes to it meanwhile.
+    let text = unsafe { tensor.as_shared_slice::<bool>() }.unwrap_err().to_string();
     assert!(text.contains("byte 0 of a bool tensor is 3"), "{text}");
 }
 

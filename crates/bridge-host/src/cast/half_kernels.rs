@@ -1,7 +1,7 @@
 //! Loops between `f32` and the two 16-bit floats, with the processor's instructions where it has
 //! them.
 
-use super::kernels::map;
+use super::map::map;
 use crate::small_floats::{self, decode_bf16, decode_f16};
 use bridge_core::Overflow;
 

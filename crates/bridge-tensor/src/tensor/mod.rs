@@ -92,8 +92,8 @@ impl ManagedTensor {
     ///   `owner` is dropped, and is initialized.
     /// - `owner` may be dropped on any thread.
     /// - `access` is true: for [`Access::ReadOnly`] nobody writes, for [`Access::Exclusive`] nobody
-    ///   else reads or writes, while the tensor lives. For [`Access::Shared`], nobody writes while
-    ///   a Rust reference into the memory lives.
+    ///   else reads or writes, while the tensor lives. For [`Access::Shared`] others may write: safe
+    ///   code gets no reference into the memory.
     #[inline]
     pub unsafe fn from_parts(
         data: *mut c_void,

@@ -9,17 +9,38 @@ impl ManagedTensor {
     ///
     /// # Errors
     ///
-    /// Where the elements are not `T`, not in host memory, not row-major, not aligned for `T`, or
-    /// not valid values of `T` (bool): the error says which.
+    /// Where the elements are not `T`, not in host memory, not row-major, not aligned for `T`, not
+    /// valid values of `T` (bool), or in memory that [others may write](Self::others_may_write): the
+    /// error says which.
     pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
+        if self.others_may_write() {
+            return Err(Error::NotReadable {
+                what: "memory that others may write".to_owned(),
+                remedy: "copy it first, or promise that nobody writes meanwhile with the unsafe \
+                         as_shared_slice()",
+            });
+        }
+        // SAFETY: nobody else writes, and writing through this tensor takes it mutably.
+        unsafe { self.as_shared_slice() }
+    }
+
+    /// As [`as_slice`](Self::as_slice), of memory that others may write too.
+    ///
+    /// # Errors
+    ///
+    /// As [`as_slice`](Self::as_slice), but for the others.
+    ///
+    /// # Safety
+    ///
+    /// Nobody writes to the memory while the slice lives.
+    pub unsafe fn as_shared_slice<T: Element>(&self) -> Result<&[T]> {
         let (first, count) = self.typed_row_major::<T>()?;
         // SAFETY: `slice::from_raw_parts` asks that
         // - the pointer is aligned and not null and leads to `count` elements of one allocation:
         //   `typed_row_major` checked alignment, type, device and layout, and `from_parts` that
         //   there is memory for them;
         // - they are initialized: a tensor's elements are; and valid: it ran `T::check`;
-        // - nobody writes while the slice lives: `from_parts` has that promise for all accesses,
-        //   and writing through this tensor takes it mutably;
+        // - nobody writes while the slice lives: the caller promises it;
         // - the size is at most `isize::MAX` bytes: `Layout::span` checked.
         Ok(unsafe { std::slice::from_raw_parts(first, count) })
     }

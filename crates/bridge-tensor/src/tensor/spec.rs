@@ -9,7 +9,7 @@ use crate::layout::Layout;
 pub enum Access {
     /// Nobody may write through this tensor.
     ReadOnly,
-    /// Writing is allowed, and others may hold the same memory: Rust gives out no `&mut`.
+    /// Writing is allowed, and others may write too: safe Rust gets no reference into the memory.
     Shared,
     /// Writing is allowed and nobody else holds the memory.
     Exclusive,
