@@ -2,6 +2,7 @@
 //!
 //! Needs an OpenCL device: `cargo bench --package bridge-benches --features opencl --bench opencl`.
 
+use arraybridge::ConvertByName;
 use std::hint::black_box;
 
 use arraybridge::backends::opencl::{ClArray, ClDevice, ClQueue};
