@@ -36,7 +36,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         torch.join().expect("the thread that fetches PyTorch does not panic")
     })?;
     run_each(&checks.code(&torch))?;
-    miri::run(workspace, &miri::Options::for_ci())?;
+    miri::run_for_ci(workspace)?;
     if options.checks_only {
         return Ok(ExitCode::SUCCESS);
     }
