@@ -90,7 +90,7 @@ pub fn stack(
 ///
 /// [`TensorError::InvalidArgument`] for an axis out of range, and as [`ConvertByName::convert`]. The
 /// array comes back. Where the backend keeps slices that it was given although their arrays are
-/// gone, what comes back is a tensor of the others: from the slice on that was refused.
+/// gone, what comes back is a tensor of the slices that it was not given yet.
 pub fn unstack(
     registry: &Registry,
     array: Array,
@@ -112,7 +112,8 @@ pub fn unstack(
             Ok(slice) => slices.push(slice),
             Err(error) => {
                 drop(slices);
-                return Err(Refused::new(whole.restored(index), error));
+                // The refused slice, too, was in the backend's hands.
+                return Err(Refused::new(whole.restored(index + 1), error));
             }
         }
     }
@@ -186,17 +187,17 @@ impl Whole {
         Ok(unsafe { ManagedTensor::slice_of(&self.shared, self.axis, index) }?)
     }
 
-    /// The array again; where a backend kept some of the first `taken` slices, a tensor of the
+    /// The array again; where a backend kept some of the first `given` slices, a tensor of the
     /// others, since those that were kept may be written to.
-    fn restored(self, taken: usize) -> Array {
+    fn restored(self, given: usize) -> Array {
         match self.shared.try_unwrap() {
             Ok(tensor) => Array::restored(tensor, self.native),
             Err(shared) => {
-                // SAFETY: no slice from `taken` on is held by anybody: the one that was refused
-                // came back and was dropped, the later ones were not made. The whole is given up.
-                let rest = unsafe { ManagedTensor::rest_of(&shared, self.axis, taken) };
-                let rest = rest.unwrap_or_else(|error| {
-                    unreachable!("a slice of the same axis has been made: {error}")
+                // SAFETY: no slice from `given` on was made, and the whole is given up.
+                let rest = |start| unsafe { ManagedTensor::rest_of(&shared, self.axis, start) };
+                // Packed elements cannot be cut: then nothing is left.
+                let rest = rest(given).or_else(|_| rest(usize::MAX)).unwrap_or_else(|error| {
+                    unreachable!("no slices of an axis that there is: {error}")
                 });
                 Array::new(rest)
             }
