@@ -135,10 +135,14 @@ impl From<Error> for Failure {
                 | Error::Tensor(TensorError::Device(DeviceError::Unknown { .. }))
                 | Error::Tensor(TensorError::DataType(DataTypeError::Unknown { .. }))
         );
-        let failure = Self::new(error.to_string());
+        // The library's advice is for those who write programs.
         let failure = match &error {
-            Error::UnknownBackend { asked, .. } => failure.remedy(instead_of(asked)),
-            _ => failure,
+            Error::UnknownBackend { asked, available } => {
+                let linked = available.join(", ");
+                Self::new(format!("there is no backend \"{asked}\": linked are {linked}"))
+                    .remedy(instead_of(asked))
+            }
+            _ => Self::new(error.to_string()),
         };
         if wrong_usage { failure.into_wrong_usage() } else { failure }
     }

@@ -87,8 +87,7 @@ pub enum Error {
 
     /// A copy was forbidden and would be needed.
     #[error(
-        "{target} cannot take this array without a copy, and copies are forbidden: {}; allow one \
-         with CopyPolicy::IfNeeded",
+        "{target} cannot take this array without a copy, and copies are forbidden: {}",
         reasons(declined)
     )]
     WouldCopy {
