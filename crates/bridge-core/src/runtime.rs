@@ -34,7 +34,12 @@ pub enum Mapping {
 /// A backend whose arrays lie on a device of their own implements it, and registers it with
 /// [`Registration::runtime`](crate::Registration::runtime). Conversions ask the registry for the
 /// runtime of a device, whichever crate it comes from.
-pub trait Runtime: Send + Sync + 'static {
+///
+/// # Safety
+///
+/// Where [`synchronize`](Self::synchronize) returns `Ok`, all work submitted to the device is done:
+/// conversions then read memory that the device was writing.
+pub unsafe trait Runtime: Send + Sync + 'static {
     /// The backend it belongs to.
     fn backend(&self) -> &'static dyn Backend;
 

@@ -49,7 +49,8 @@ impl Backend for Cuda {
     }
 }
 
-impl Runtime for Cuda {
+// SAFETY: `synchronize` waits for the context, and for memory of the host for every context in use.
+unsafe impl Runtime for Cuda {
     fn backend(&self) -> &'static dyn Backend {
         &Cuda
     }

@@ -55,7 +55,8 @@ impl Backend for OpenCl {
     }
 }
 
-impl Runtime for OpenCl {
+// SAFETY: `synchronize` finishes every queue of the device.
+unsafe impl Runtime for OpenCl {
     fn backend(&self) -> &'static dyn Backend {
         &OpenCl
     }

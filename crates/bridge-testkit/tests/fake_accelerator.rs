@@ -202,10 +202,12 @@ fn a_device_that_is_not_there_is_named() {
     );
 }
 
-/// The fake accelerator's runtime, which casts nothing.
-struct Unable;
+/// The fake accelerator's runtime, which casts nothing, and gives out memory that it was lent
+/// read-only as its own.
+struct Odd;
 
-impl Runtime for Unable {
+// SAFETY: no work is ever pending when `synchronize` returns, or what it works on is a test's own.
+unsafe impl Runtime for Odd {
     fn backend(&self) -> &'static dyn bridge_core::Backend {
         &FakeAccelerator
     }
@@ -238,58 +240,6 @@ impl Runtime for Unable {
     fn synchronize(&self, device: Device) -> bridge_core::Result<()> {
         FakeAccelerator.synchronize(device)
     }
-}
-
-#[test]
-fn what_a_device_does_not_cast_is_cast_on_the_host_and_reported() {
-    let registry = Registry::new([
-        Registration::backend(&FakeAccelerator),
-        Registration::runtime(&Unable),
-        Registration::host_tools(&bridge_host::HostKernels),
-    ]);
-    let host = ManagedTensor::from_vec(vec![1.0_f32, 2.5], &[2]).unwrap();
-    let there = registry.convert(Array::new(host), NAME, Options::default()).unwrap();
-    let cast = Options::default().cast(DataType::F64);
-    let (array, report) = registry.convert_reported(there, NAME, cast).unwrap();
-    let steps: Vec<_> = report.steps.iter().map(Step::name).collect();
-    assert_eq!(steps, ["download", "cast", "upload", "share"]);
-    assert_eq!(report.bytes_copied, 8 + 16 + 16);
-    let back = Unable.transfer(&array.export().unwrap(), Device::CPU).unwrap();
-    assert_eq!(back.as_slice::<f64>().unwrap(), [1.0, 2.5]);
-}
-
-/// As [`Unable`], and it gives out memory that it was lent read-only as its own.
-struct Launders;
-
-impl Runtime for Launders {
-    fn backend(&self) -> &'static dyn bridge_core::Backend {
-        &FakeAccelerator
-    }
-
-    fn device_kinds(&self) -> &'static [DeviceKind] {
-        FakeAccelerator.device_kinds()
-    }
-
-    fn transfer(&self, tensor: &ManagedTensor, to: Device) -> bridge_core::Result<ManagedTensor> {
-        FakeAccelerator.transfer(tensor, to)
-    }
-
-    fn copy(&self, tensor: &ManagedTensor) -> bridge_core::Result<ManagedTensor> {
-        FakeAccelerator.copy(tensor)
-    }
-
-    fn cast(
-        &self,
-        tensor: &ManagedTensor,
-        to: DataType,
-        overflow: bridge_core::Overflow,
-    ) -> bridge_core::Result<ManagedTensor> {
-        FakeAccelerator.cast(tensor, to, overflow)
-    }
-
-    fn synchronize(&self, device: Device) -> bridge_core::Result<()> {
-        FakeAccelerator.synchronize(device)
-    }
 
     fn mapping(&self, found: &bridge_core::Description, to: Device) -> bridge_core::Mapping {
         FakeAccelerator.mapping(found, to)
@@ -310,10 +260,28 @@ impl Runtime for Launders {
 }
 
 #[test]
+fn what_a_device_does_not_cast_is_cast_on_the_host_and_reported() {
+    let registry = Registry::new([
+        Registration::backend(&FakeAccelerator),
+        Registration::runtime(&Odd),
+        Registration::host_tools(&bridge_host::HostKernels),
+    ]);
+    let host = ManagedTensor::from_vec(vec![1.0_f32, 2.5], &[2]).unwrap();
+    let there = registry.convert(Array::new(host), NAME, Options::default()).unwrap();
+    let cast = Options::default().cast(DataType::F64);
+    let (array, report) = registry.convert_reported(there, NAME, cast).unwrap();
+    let steps: Vec<_> = report.steps.iter().map(Step::name).collect();
+    assert_eq!(steps, ["download", "cast", "upload", "share"]);
+    assert_eq!(report.bytes_copied, 8 + 16 + 16);
+    let back = Odd.transfer(&array.export().unwrap(), Device::CPU).unwrap();
+    assert_eq!(back.as_slice::<f64>().unwrap(), [1.0, 2.5]);
+}
+
+#[test]
 fn memory_that_is_used_in_place_is_no_more_writable_than_it_was() {
     let registry = Registry::new([
         Registration::backend(&FakeAccelerator),
-        Registration::runtime(&Launders),
+        Registration::runtime(&Odd),
         Registration::host_tools(&bridge_host::HostKernels),
     ]);
     // A large vector, whose start is aligned to more than its elements need.

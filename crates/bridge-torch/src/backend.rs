@@ -69,7 +69,8 @@ impl Backend for Torch {
     }
 }
 
-impl Runtime for Torch {
+// SAFETY: `synchronize` is libtorch's own, which waits for all streams of the device.
+unsafe impl Runtime for Torch {
     fn backend(&self) -> &'static dyn Backend {
         &Torch
     }
