@@ -107,25 +107,17 @@ void bridge_torch_release_context(at::Tensor* tensor);
 // How many CUDA devices there are; where there is none, the message says why.
 int32_t bridge_torch_cuda_devices();
 
+// A copy without gaps, row-major, with these axes the other way round; on a CUDA device, or on the CPU
+// (device -1).
+int32_t bridge_torch_copied(
+    const at::Tensor* tensor,
+    const int64_t* backwards,
+    int64_t count,
+    int32_t device,
+    at::Tensor** made);
+
 // Zeroed bytes on a CUDA device.
 int32_t bridge_torch_cuda_zeros(int64_t bytes, int32_t device, at::Tensor** made);
-
-// Copies elements of `size` bytes to `target`, row-major without gaps; either side is on the host
-// (device -1) or on a CUDA device. Axes in `reversed` run backwards from the lowest address, which
-// `source` is. Returns when the copy is done.
-int32_t bridge_torch_cuda_copy(
-    const void* source,
-    int32_t source_device,
-    void* target,
-    int32_t target_device,
-    const int64_t* sizes,
-    const int64_t* strides,
-    const bool* reversed,
-    int64_t rank,
-    int32_t size);
-
-// Converts the elements of a CUDA tensor to another type.
-int32_t bridge_torch_cuda_cast(const at::Tensor* tensor, int32_t scalar_type, at::Tensor** made);
 
 int32_t bridge_torch_cuda_synchronize(int32_t device);
 

@@ -14,7 +14,6 @@
 
 #include <mutex>
 #include <string>
-#include <vector>
 
 #include "bridge_torch.h"
 #include "guard.h"
@@ -86,24 +85,6 @@ void require(int32_t index) {
   TORCH_CHECK(index >= 0 && index < cuda().devices, "there is no device cuda:", index);
 }
 
-// The type that copies elements of this size bit by bit.
-c10::ScalarType bits_of(int32_t size) {
-  switch (size) {
-    case 1:
-      return c10::ScalarType::Byte;
-    case 2:
-      return c10::ScalarType::Short;
-    case 4:
-      return c10::ScalarType::Int;
-    case 8:
-      return c10::ScalarType::Long;
-    case 16:
-      return c10::ScalarType::ComplexDouble;
-    default:
-      TORCH_CHECK(false, "elements of ", size, " bytes cannot be copied");
-  }
-}
-
 c10::DeviceAllocator& allocator() {
   auto* found = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(CUDA));
   TORCH_CHECK(found != nullptr, "the allocator that is set for CUDA keeps no statistics");
@@ -131,66 +112,33 @@ int32_t bridge_torch_cuda_devices() {
   return status == BRIDGE_TORCH_OK ? devices : 0;
 }
 
+int32_t bridge_torch_copied(
+    const at::Tensor* tensor,
+    const int64_t* backwards,
+    int64_t count,
+    int32_t device,
+    at::Tensor** made) {
+  return guarded([&] {
+    auto target = c10::Device(c10::DeviceType::CPU);
+    if (device >= 0) {
+      require(device);
+      target = device_at(device);
+    }
+    const c10::IntArrayRef axes(backwards, static_cast<size_t>(count));
+    const auto forwards = axes.empty() ? *tensor : tensor->flip(axes);
+    const auto compact = forwards.contiguous();
+    const bool copy = compact.is_same(*tensor) || compact.device() != target;
+    *made = new at::Tensor(compact.to(
+        compact.options().device(target), /*non_blocking=*/false, copy,
+        c10::MemoryFormat::Contiguous));
+  });
+}
+
 int32_t bridge_torch_cuda_zeros(int64_t bytes, int32_t device, at::Tensor** made) {
   return guarded([&] {
     require(device);
     const auto options = at::TensorOptions().dtype(at::kByte).device(device_at(device));
     *made = new at::Tensor(at::zeros({bytes}, options));
-  });
-}
-
-int32_t bridge_torch_cuda_copy(
-    const void* source,
-    int32_t source_device,
-    void* target,
-    int32_t target_device,
-    const int64_t* sizes,
-    const int64_t* strides,
-    const bool* reversed,
-    int64_t rank,
-    int32_t size) {
-  return guarded([&] {
-    const auto place = [](int32_t device) {
-      if (device < 0) {
-        return c10::Device(c10::DeviceType::CPU);
-      }
-      require(device);
-      return device_at(device);
-    };
-    const auto from = place(source_device);
-    const auto to = place(target_device);
-    const auto length = static_cast<size_t>(rank);
-    const auto options = at::TensorOptions().dtype(bits_of(size));
-    const c10::IntArrayRef shape(sizes, length);
-    auto elements = at::for_blob(const_cast<void*>(source), shape)
-                        .strides(c10::IntArrayRef(strides, length))
-                        .options(options.device(from))
-                        .target_device(from)
-                        .make_tensor();
-    std::vector<int64_t> backwards;
-    for (int64_t axis = 0; axis < rank; ++axis) {
-      if (reversed[axis]) {
-        backwards.push_back(axis);
-      }
-    }
-    if (!backwards.empty()) {
-      elements = elements.flip(backwards);
-    }
-    auto compact =
-        at::for_blob(target, shape).options(options.device(to)).target_device(to).make_tensor();
-    compact.copy_(elements, /*non_blocking=*/false);
-    for (const auto& device : {from, to}) {
-      if (device.is_cuda()) {
-        at::detail::getCUDAHooks().deviceSynchronize(device.index());
-      }
-    }
-  });
-}
-
-int32_t bridge_torch_cuda_cast(const at::Tensor* tensor, int32_t scalar_type, at::Tensor** made) {
-  return guarded([&] {
-    const auto type = static_cast<c10::ScalarType>(scalar_type);
-    *made = new at::Tensor(tensor->to(type).contiguous());
   });
 }
 

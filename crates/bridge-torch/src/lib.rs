@@ -45,15 +45,18 @@
 //! A program registers the backend by naming the crate once, `use bridge_torch as _;`, or by calling
 //! [`register_all`].
 
+mod allocator;
 mod backend;
-mod cuda;
 mod data_types;
+mod devices;
+mod guest_runtime;
 mod obstacles;
 mod shim;
+mod streams;
 mod tensor;
 
+pub use allocator::{CachedMemory, cached_memory};
 pub use backend::Torch;
-pub use cuda::{CachedMemory, cached_memory};
 
 use bridge_core::Registration;
 

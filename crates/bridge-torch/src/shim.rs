@@ -55,6 +55,9 @@ impl View {
     }
 }
 
+/// The CPU, where the shim takes the ordinal of a CUDA device.
+pub(crate) const ON_THE_CPU: i32 = -1;
+
 /// `c10::DeviceType`.
 pub(crate) mod device_type {
     pub(crate) const CPU: i32 = 0;
@@ -94,24 +97,16 @@ unsafe extern "C" {
 
     pub(crate) fn bridge_torch_release_context(tensor: *mut Handle);
 
-    pub(crate) fn bridge_torch_cuda_devices() -> i32;
-    pub(crate) fn bridge_torch_cuda_zeros(bytes: i64, device: i32, made: *mut *mut Handle) -> i32;
-    pub(crate) fn bridge_torch_cuda_copy(
-        source: *const c_void,
-        source_device: i32,
-        target: *mut c_void,
-        target_device: i32,
-        sizes: *const i64,
-        strides: *const i64,
-        reversed: *const bool,
-        rank: i64,
-        size: i32,
-    ) -> i32;
-    pub(crate) fn bridge_torch_cuda_cast(
+    pub(crate) fn bridge_torch_copied(
         tensor: *const Handle,
-        scalar_type: i32,
+        backwards: *const i64,
+        count: i64,
+        device: i32,
         made: *mut *mut Handle,
     ) -> i32;
+
+    pub(crate) fn bridge_torch_cuda_devices() -> i32;
+    pub(crate) fn bridge_torch_cuda_zeros(bytes: i64, device: i32, made: *mut *mut Handle) -> i32;
     pub(crate) fn bridge_torch_cuda_synchronize(device: i32) -> i32;
     pub(crate) fn bridge_torch_cuda_stream(device: i32, handle: *mut u64) -> i32;
     pub(crate) fn bridge_torch_cuda_wait(device: i32, handle: u64) -> i32;

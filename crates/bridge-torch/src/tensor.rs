@@ -30,8 +30,8 @@ use self::view::{
     access_beside_others, access_of, device_of, imported_of, shows_all_of, spec_of, view_of,
 };
 use crate::backend::Torch;
-use crate::cuda;
 use crate::data_types::DATA_TYPES;
+use crate::streams::current_stream;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("libtorch's 64-bit extents are read as Rust's own: this needs a 64-bit target");
@@ -76,7 +76,7 @@ impl NativeArray<Torch> for Tensor {
     fn export(self) -> Result<ManagedTensor, Refused<Self>> {
         let view = or_refuse!(self, view_of(&self));
         let device = or_refuse!(self, device_of(&view));
-        let stream = or_refuse!(self, cuda::current_stream(device));
+        let stream = or_refuse!(self, current_stream(device));
         let imported = match imported_of(&view) {
             Some(imported) if view.is_alone() => {
                 return export_imported(self, &view, imported, stream);

@@ -11,15 +11,16 @@ use bridge_core::{
 };
 use tch::Tensor;
 
-use crate::cuda;
 use crate::data_types::{DATA_TYPES, scalar_type_of};
+use crate::devices::ordinal;
 use crate::shim::{self, Work, device_type};
+use crate::streams::wait_for;
 
 /// Makes a torch tensor over the memory of a tensor, which it keeps.
 #[inline]
 pub(super) fn import_memory(tensor: ManagedTensor) -> Result<Tensor, Refused<ManagedTensor>> {
     let ready = check(&tensor).and_then(|checked| {
-        cuda::wait_for(tensor.device(), tensor.stream())?;
+        wait_for(tensor.device(), tensor.stream())?;
         Ok(checked)
     });
     let Checked { scalar_type, device_type, device_index, bytes } = or_refuse!(tensor, ready);
@@ -89,7 +90,7 @@ fn check(tensor: &ManagedTensor) -> Result<Checked> {
     let (data_type, device, layout) = (tensor.data_type(), tensor.device(), tensor.layout());
     let scalar_type = scalar_type_of(data_type).ok_or_else(|| lacks(data_type))?;
     let (device_type, device_index) = if device.kind() == DeviceKind::Cuda {
-        (device_type::CUDA, cuda::ordinal(device)?)
+        (device_type::CUDA, ordinal(device)?)
     } else {
         tensor.require_host()?;
         (device_type::CPU, -1)
