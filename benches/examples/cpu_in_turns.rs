@@ -104,7 +104,7 @@ fn bytes_in_page(bytes: usize, further: usize) -> ManagedTensor {
 
 fn runs() {
     for further in [0, 16, 1040] {
-        for kib in [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536] {
+        for kib in [1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384, 65536] {
             let name = format!("{kib} KiB, {further} bytes further on in the page");
             if !is_chosen(&name) {
                 continue;

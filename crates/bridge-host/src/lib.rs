@@ -31,6 +31,8 @@ mod registration;
 mod runs;
 #[cfg(target_arch = "x86_64")]
 mod runs_avx2;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod runs_avx512;
 mod small_floats;
 mod strided_copy;
 mod strided_rows;

@@ -2,14 +2,13 @@
 
 use std::ptr;
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use crate::processor::CopyingRuns;
 use crate::processor::Processor;
 #[cfg(target_arch = "x86_64")]
 use crate::runs_avx2;
-
-/// Bytes of a run from which the C library may take `rep movsb`, and a loop of our own be faster: see
-/// [`Processor::has_slow_rep_movsb`].
-#[cfg(target_arch = "x86_64")]
-const LONG: usize = 2048;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+use crate::runs_avx512;
 
 /// Bytes of a run from which stores may go around the caches; shorter ones have too many broken lines.
 pub(crate) const STREAMED_RUN: usize = 512;
@@ -21,12 +20,14 @@ pub(crate) const STREAMED_RUN: usize = 512;
 /// As [`ptr::copy_nonoverlapping`] of bytes.
 #[inline]
 pub(crate) unsafe fn copy_run(source: *const u8, target: *mut u8, bytes: usize) {
-    #[cfg(target_arch = "x86_64")]
-    if bytes >= LONG && Processor::get().has_slow_rep_movsb() {
-        // SAFETY: the caller promises the same; the processor has AVX2, and a long run is longer
-        // than a block.
-        unsafe { runs_avx2::copy_long_run(source, target, bytes) };
-        return;
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    match Processor::get().copying_runs_of(bytes) {
+        CopyingRuns::Library => {}
+        // SAFETY: the caller promises the same; the processor has AVX2, and the run is longer than a
+        // block.
+        CopyingRuns::Avx2 => return unsafe { runs_avx2::copy_long_run(source, target, bytes) },
+        // SAFETY: as above, with AVX-512.
+        CopyingRuns::Avx512 => return unsafe { runs_avx512::copy_long_run(source, target, bytes) },
     }
     // SAFETY: the caller promises the same.
     unsafe { ptr::copy_nonoverlapping(source, target, bytes) };
@@ -93,16 +94,44 @@ mod tests {
         }
     }
 
-    /// Also where the processor is not one that it is chosen for.
-    #[cfg(target_arch = "x86_64")]
+    /// Also where the processor is not one that they are chosen for.
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
     #[test]
-    fn the_loop_of_our_own_is_exact_wherever_it_can_run() {
-        if !has_avx2() {
-            return;
+    fn the_loops_of_our_own_are_exact_wherever_they_can_run() {
+        let lengths = || (257..700).chain(2046..2350).chain([4096, 4097, 8192, 65_536, 100_003]);
+        if has_avx2() {
+            for bytes in lengths().chain(129..257) {
+                // SAFETY: as the type says; there is AVX2, and more bytes than a block.
+                is_exact(
+                    |from, to, bytes| unsafe { runs_avx2::copy_long_run(from, to, bytes) },
+                    bytes,
+                );
+            }
         }
-        for bytes in (129..700).chain(LONG - 2..LONG + 300).chain([65_536, 100_003]) {
-            // SAFETY: as the type says; there is AVX2, and more bytes than a block.
-            is_exact(|from, to, bytes| unsafe { runs_avx2::copy_long_run(from, to, bytes) }, bytes);
+        if has_avx2() && std::arch::is_x86_feature_detected!("avx512f") {
+            for bytes in lengths() {
+                // SAFETY: as above, with AVX-512.
+                is_exact(
+                    |from, to, bytes| unsafe { runs_avx512::copy_long_run(from, to, bytes) },
+                    bytes,
+                );
+            }
+        }
+    }
+
+    /// At all distances within a page the bytes are the same, whichever way they are copied.
+    #[test]
+    fn blocks_further_on_in_their_page_arrive_too() {
+        const PAGE: usize = 4096;
+        let source: Vec<u8> = (0..3 * PAGE).map(|at| (at % 251) as u8).collect();
+        let mut target = vec![0; 4 * PAGE];
+        for further in (0..PAGE).step_by(if cfg!(miri) { 1021 } else { 61 }) {
+            target.fill(0);
+            // SAFETY: both have room for the offset, at most a page, and the bytes.
+            unsafe { copy_run(source.as_ptr(), target.as_mut_ptr().add(further), source.len()) };
+            assert_eq!(target[further..][..source.len()], source, "{further}");
+            let untouched = target[..further].iter().chain(&target[further + source.len()..]);
+            assert!(untouched.into_iter().all(|&byte| byte == 0), "{further}");
         }
     }
 }

@@ -83,18 +83,29 @@ pub(crate) unsafe fn copy_layouts(
     if source_layout.is_empty() {
         return;
     }
-    // Copies of few compact elements take no longer than their bytes do.
-    if source_layout.is_row_major()
-        && target_layout.is_row_major()
-        && let Some(bytes) = data_type.bytes_for(source_layout.element_count())
-        && bytes < Processor::get().compact_bytes_to_share().min(STREAMED_BYTES)
-    {
+    if let Some(bytes) = side_by_side(source_layout, target_layout, data_type) {
         // SAFETY: the elements of both lie side by side, in the same order.
         unsafe { copy_run(ends.source, ends.target, bytes) };
         return;
     }
     // SAFETY: the caller promises the same.
     unsafe { copy_loops(ends, source_layout, target_layout, data_type, target) };
+}
+
+/// The bytes of the elements, where they are few and lie side by side in both: such a copy takes no
+/// longer than its bytes do.
+#[inline]
+pub(crate) fn side_by_side(
+    source_layout: &Layout,
+    target_layout: &Layout,
+    data_type: DataType,
+) -> Option<usize> {
+    let is_compact = source_layout.is_row_major() && target_layout.is_row_major();
+    if !is_compact || source_layout.is_empty() {
+        return None;
+    }
+    let bytes = data_type.bytes_for(source_layout.element_count())?;
+    (bytes < Processor::get().compact_bytes_to_share().min(STREAMED_BYTES)).then_some(bytes)
 }
 
 /// As [`copy_layouts`], of at least one element.
