@@ -4,7 +4,7 @@ use arraybridge::ConvertByName;
 use std::hint::black_box;
 
 use arraybridge::backends::ndarray::SharedArray;
-use arraybridge::{Array, Convert, Options, Registry};
+use arraybridge::{Array, Convert, DataType, Options, Registry};
 use candle_core::Tensor;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dlpark::TryFromDlpack;
@@ -134,5 +134,24 @@ fn by_name(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ndarray_to_ndarray, ndarray_to_candle, candle_to_ndarray, by_name);
+/// What it takes to say what a conversion would do: one that shares, and one that casts.
+fn plans(c: &mut Criterion) {
+    let registry = Registry::global().expect("no duplicates");
+    let (array, options) = (small(), Options::default());
+    let mut group = c.benchmark_group("plan ndarray to candle");
+    group.bench_function("by type", |b| {
+        b.iter(|| black_box(&array).plan_to::<Tensor>(&options).expect("shares"));
+    });
+    let erased = Array::new(small());
+    group.bench_function("by name", |b| {
+        b.iter(|| registry.plan(black_box(&erased), "candle", &options).expect("shares"));
+    });
+    let cast = Options::default().cast(DataType::F64);
+    group.bench_function("by name, a cast", |b| {
+        b.iter(|| registry.plan(black_box(&erased), "candle", &cast).expect("casts"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, ndarray_to_ndarray, ndarray_to_candle, candle_to_ndarray, by_name, plans);
 criterion_main!(benches);

@@ -72,7 +72,7 @@ fn compare<'a>(
         }
     }
     let medians: Vec<f64> = seconds.into_iter().map(median).collect();
-    print!("| {name} | {:.2} µs |", medians[0] * 1e6);
+    print!("| {name} | {:.3} µs |", medians[0] * 1e6);
     for ((peer, _), median) in jobs.iter().zip(&medians).skip(1) {
         print!(" {peer} {:.2} |", median / medians[0]);
     }
@@ -118,6 +118,20 @@ fn runs() {
             let ours = job(|| copy(black_box(&from), &mut to).expect("copies"));
             compare(&name, ours, [("memcpy", memcpy)]);
         }
+    }
+}
+
+/// What a call takes on top of the bytes: beside others' calls, and the bytes alone.
+fn calls() {
+    for bytes in [64, 256, 1024, 2048, 4096] {
+        let name = format!("a call that copies {bytes} bytes");
+        let numpy =
+            format!("a = numpy.ones({bytes}, 'u1')\nb = a.copy()\ndef job(): numpy.copyto(b, a)");
+        let torch = format!(
+            "a = torch.ones({bytes}, dtype=torch.uint8)\nb = a.clone()\ndef job(): b.copy_(a)"
+        );
+        let row = new(DataType::U8, &[bytes]);
+        to_compact(&name, &row, DataType::U8, &[("numpy", &numpy), ("torch", &torch)], true);
     }
 }
 
@@ -186,13 +200,14 @@ fn into_new_memory() {
             continue;
         }
         let numbers = vec![1.5_f32; side * side];
-        let tensor = ManagedTensor::from_vec(numbers.clone(), &[side, side]).expect("it fits");
+        let tensor = ManagedTensor::from_vec(numbers, &[side, side]).expect("it fits");
+        let numbers = tensor.as_slice::<f32>().expect("numbers");
         let ours = job(|| drop(black_box(to_row_major(&tensor).expect("copies"))));
-        let clone = job(|| drop(black_box(numbers.clone())));
+        let clone = job(|| drop(black_box(numbers.to_vec())));
         let numpy = format!("a = numpy.ones(({side}, {side}), 'f4')\ndef job(): a.copy()");
         let torch = format!("a = torch.ones(({side}, {side}))\ndef job(): a.clone()");
         let peers = [python("numpy", &numpy), python("torch", &torch)].into_iter().flatten();
-        compare(&name, ours, std::iter::once(("Vec::clone", clone)).chain(peers));
+        compare(&name, ours, std::iter::once(("to_vec", clone)).chain(peers));
     }
 }
 
@@ -239,6 +254,7 @@ fn casts() {
 
 fn main() {
     set_max_threads(1);
+    calls();
     runs();
     strided();
     into_new_memory();

@@ -95,11 +95,11 @@ impl Processor {
         }
     }
 
-    /// Whether the pages of a large new block, which the system has just filled with zeros, are
-    /// still in its caches, so that stores around the caches would have to drive them out.
+    /// Whether a large new block is still in the caches, so that stores around them would have to drive it
+    /// out: the system has just filled its pages with zeros, or somebody has just freed it.
     ///
     /// Measured on Intel's Sapphire Rapids, with 2 MiB of second-level cache; not so on AMD's Zen 3.
-    pub(crate) fn keeps_new_pages(self) -> bool {
+    pub(crate) fn keeps_new_memory(self) -> bool {
         self.vendor == Vendor::Intel
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let other = Processor { vendor: Vendor::Other, ..intel };
         let choices = |processor: Processor| {
             let of_4_kib = processor.copying_runs_of(4096);
-            (of_4_kib, processor.keeps_new_pages(), processor.streams_casts())
+            (of_4_kib, processor.keeps_new_memory(), processor.streams_casts())
         };
         assert_eq!(choices(intel), (CopyingRuns::Avx512, true, true));
         assert_eq!(choices(other), (CopyingRuns::Avx2, false, false));

@@ -45,7 +45,7 @@ pub(crate) unsafe fn copy_long_run(source: *const u8, target: *mut u8, bytes: us
 #[target_feature(enable = "avx2")]
 unsafe fn copy_block(source: *const u8, target: *mut u8) {
     let (from, to) = (source.cast::<__m256i>(), target.cast::<__m256i>());
-    // SAFETY: four vectors are a block; the loads and stores need no border.
+    // SAFETY: four vectors are a block; the loads and stores need no alignment.
     unsafe {
         let vectors = [0, 1, 2, 3].map(|vector| _mm256_loadu_si256(from.add(vector)));
         for (vector, bytes) in vectors.into_iter().enumerate() {
@@ -67,7 +67,7 @@ pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize
     let tail = head + lines * LINE;
     // SAFETY:
     // - The three parts together are the `bytes` bytes that the caller lets read and write.
-    // - The streaming stores need 32-byte borders: `head` leads to a border of 64.
+    // - The streaming stores need an alignment of 32 bytes: after `head` it is 64.
     unsafe {
         ptr::copy_nonoverlapping(source, target, head);
         for line in 0..lines {

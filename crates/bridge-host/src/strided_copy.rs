@@ -14,9 +14,6 @@ use crate::transpose::{self, Plane, Transposer};
 /// reads next.
 const STREAMED_BYTES: usize = 16 << 20;
 
-/// Bytes from which the system maps new blocks afresh, with pages that were zeroed just now.
-const NEW_PAGES: usize = 32 << 20;
-
 /// What is known of a copy's target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -29,8 +26,7 @@ pub(crate) enum Target {
 impl Target {
     /// Whether `bytes` bytes that are copied to it go around the caches.
     fn is_streamed(self, bytes: usize) -> bool {
-        let in_caches =
-            self == Self::New && bytes >= NEW_PAGES && Processor::get().keeps_new_pages();
+        let in_caches = self == Self::New && Processor::get().keeps_new_memory();
         bytes >= STREAMED_BYTES && !in_caches
     }
 }

@@ -62,7 +62,7 @@ pub(crate) struct Transposer {
     avx2: bool,
     /// Whether source rows are fetched into the cache before their turn.
     fetches: bool,
-    /// Room for the rows of a tile, on a cache line's border.
+    /// Room for the rows of a tile, aligned to a cache line.
     buffer: HostMemory,
 }
 

@@ -200,7 +200,7 @@ fn nearest(format: &Format, exact: f64) -> Result<f64, ()> {
     if code_of(chosen).is_some() { Ok(chosen) } else { Err(()) }
 }
 
-/// Values that lie at every border of every type.
+/// Values that lie at every bound of every type.
 fn interesting() -> Vec<f64> {
     let mut values = vec![0.0, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, 5e-324];
     for exponent in -1075..1024 {
@@ -430,16 +430,16 @@ macro_rules! around {
     }};
 }
 
-/// Of the floats around each border of each integer type, those fit whose integer part does; each is
+/// Of the floats around each bound of each integer type, those fit whose integer part does; each is
 /// cast alone, so that none hides behind another.
 #[test]
-fn the_borders_of_integers_are_exact() {
+fn the_bounds_of_integers_are_exact() {
     macro_rules! check {
         ($float:ident: $($integer:ident)*) => {
             $(
                 let (low, high) = ($integer::MIN as i128, $integer::MAX as i128);
-                let borders = [low - 1, low, low + 1, -1, 0, high - 1, high, high + 1];
-                for value in borders.into_iter().flat_map(|border| around!(border as $float)) {
+                let bounds = [low - 1, low, low + 1, -1, 0, high - 1, high, high + 1];
+                for value in bounds.into_iter().flat_map(|bound| around!(bound as $float)) {
                     let whole = value.trunc() as i128;
                     match cast_list::<$float, $integer>(&[value], Refuse) {
                         Ok(found) => assert_eq!(i128::from(found[0]), whole, "{value:?}"),
@@ -455,15 +455,15 @@ fn the_borders_of_integers_are_exact() {
 
 /// The same around the largest value of each small float, and of `f32`.
 #[test]
-fn the_borders_of_floats_are_exact() {
+fn the_bounds_of_floats_are_exact() {
     for to in REAL.into_iter().filter(|to| to.is_float() && to.bits() <= 16) {
         let format = format(to);
         let values = &format.values;
         let (smallest, largest) = (values[0].0, values[values.len() - 1].0);
         let step = largest - values[values.len() - 2].0;
-        let borders = [smallest, 0.75 * smallest, smallest - step / 2.0, 0.0];
-        let borders = borders.into_iter().chain([largest, largest + step / 2.0, largest + step]);
-        for value in borders.flat_map(|border| around!(border as f32)) {
+        let bounds = [smallest, 0.75 * smallest, smallest - step / 2.0, 0.0];
+        let bounds = bounds.into_iter().chain([largest, largest + step / 2.0, largest + step]);
+        for value in bounds.flat_map(|bound| around!(bound as f32)) {
             let fits = to_data_type(&list(&[value]), to, Refuse).is_ok();
             assert_eq!(fits, nearest(&format, value.into()).is_ok(), "{value:?} to {to}");
         }

@@ -97,10 +97,10 @@ fn has_f16c() -> bool {
 mod f16c {
     use std::arch::x86_64::{
         __m256, __m256i, _CMP_UNORD_Q, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128,
-        _mm_storeu_si128, _mm256_add_epi32, _mm256_and_si256, _mm256_blendv_epi8,
-        _mm256_castps_si256, _mm256_cmp_ps, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_loadu_ps,
-        _mm256_or_si256, _mm256_packus_epi32, _mm256_permute4x64_epi64, _mm256_set1_epi32,
-        _mm256_srli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
+        _mm256_add_epi32, _mm256_and_si256, _mm256_blendv_epi8, _mm256_castps_si256, _mm256_cmp_ps,
+        _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_loadu_ps, _mm256_or_si256, _mm256_packus_epi32,
+        _mm256_permute4x64_epi64, _mm256_set_m128i, _mm256_set1_epi32, _mm256_srli_epi32,
+        _mm256_storeu_ps, _mm256_storeu_si256,
     };
 
     use super::map;
@@ -134,14 +134,18 @@ mod f16c {
     /// As [`f32_to_f16`](super::f32_to_f16), and the processor has AVX2 and F16C.
     #[target_feature(enable = "avx2,f16c")]
     pub(super) unsafe fn encode(source: *const u8, target: *mut u8, count: usize) {
-        let whole = count - count % WIDE;
-        for place in (0..whole).step_by(WIDE) {
-            // SAFETY: the eight numbers from `place` on are among `count`; the loads and stores
+        let whole = count - count % (2 * WIDE);
+        for place in (0..whole).step_by(2 * WIDE) {
+            // SAFETY: the sixteen numbers from `place` on are among `count`; the loads and stores
             // need no alignment.
             unsafe {
-                let values = _mm256_loadu_ps(source.add(4 * place).cast());
-                let codes = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(values);
-                _mm_storeu_si128(target.add(2 * place).cast(), codes);
+                let low = _mm256_loadu_ps(source.add(4 * place).cast());
+                let high = _mm256_loadu_ps(source.add(4 * (place + WIDE)).cast());
+                let codes = _mm256_set_m128i(
+                    _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(high),
+                    _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(low),
+                );
+                _mm256_storeu_si256(target.add(2 * place).cast(), codes);
             }
         }
         // SAFETY: the numbers from `whole` on are the rest of `count`.
