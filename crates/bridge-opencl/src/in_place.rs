@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integrated_gpu_wants_whole_lines_from_the_border_of_a_page() {
+    fn an_integrated_gpu_wants_whole_lines_from_the_start_of_a_page() {
         let device = sharing(false, false);
         assert_eq!(why_not(&found(row(1024), 4096), &device), None);
         assert_eq!(why_not(&found(row(16), 8192), &device), None);

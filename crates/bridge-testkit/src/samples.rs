@@ -232,7 +232,7 @@ impl Arrangement {
         }
     }
 
-    /// Whether elements lie on borders that their type does not allow.
+    /// Whether elements are not aligned as their type asks.
     pub fn is_misaligned_for(&self, data_type: DataType) -> bool {
         !self.shift.is_multiple_of(data_type.alignment())
     }

@@ -83,18 +83,18 @@ fn the_unified_device_uses_memory_in_place() {
 fn memory_that_cannot_be_used_in_place_is_copied_and_the_reason_told() {
     let odd = || {
         let tensor = ManagedTensor::from_vec(vec![1_f64; 64], &[64]).unwrap();
-        let start = tensor.data().addr() / 8 % 2; // one of two elements lies on a border of 16
+        let start = tensor.data().addr() / 8 % 2; // every other element is aligned to 16
         Array::new(tensor.sliced(0, 1 - start, 8, 1).unwrap())
     };
     let never = Options::default().on(UNIFIED).copy(CopyPolicy::Never);
     let refused = registry().convert(odd(), NAME, never).unwrap_err().to_string();
-    assert!(refused.contains("border of 8 bytes"), "{refused}");
+    assert!(refused.contains("aligned to 8 bytes"), "{refused}");
 
     let options = Options::default().on(UNIFIED);
     let (_, report) = registry().convert_reported(odd(), NAME, options).unwrap();
     assert_eq!(report.steps.first(), Some(&Step::Upload { to: UNIFIED }), "{report}");
     let told = report.declined.last().unwrap().to_string();
-    assert!(told.starts_with("no map: ") && told.contains("border of 8 bytes"), "{told}");
+    assert!(told.starts_with("no map: ") && told.contains("aligned to 8 bytes"), "{told}");
 
     let (_, names, _) = steps(on_host(), Options::default().on(UNIFIED).copy(CopyPolicy::Always));
     assert_eq!(names, ["upload", "share"]);

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_is_met_or_missed_at_its_border() {
+    fn each_rule_is_met_or_missed_at_its_bound() {
         let hand_over = "a tensor of torch to a CudaArray and back";
         let judged = |measured: &[Measured], job: &str| {
             let verdicts = verdicts(measured);

@@ -11,8 +11,8 @@ const SHAPE: &[usize] = &[24, 32];
 const COUNT: usize = 24 * 32;
 const RULES: [Overflow; 3] = [Overflow::Refuse, Overflow::Saturate, Overflow::Wrap];
 
-/// Numbers at the borders of many types, as bits of `f64`.
-fn borders() -> Vec<f64> {
+/// Numbers at the bounds of many types, as bits of `f64`.
+fn bounds() -> Vec<f64> {
     let mut found = vec![0.0, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e-300];
     let whole = [1_i64 << 7, 1 << 8, 1 << 15, 1 << 16, 1 << 31, 1 << 32, 1 << 62];
     for number in whole.map(|whole| whole as f64) {
@@ -31,7 +31,7 @@ fn borders() -> Vec<f64> {
     found
 }
 
-/// A tensor of any type: borders where the type holds floats, then bits that look random.
+/// A tensor of any type: bounds where the type holds floats, then bits that look random.
 fn sample(data_type: DataType) -> ManagedTensor {
     let spec = TensorSpec::row_major(data_type, SHAPE).unwrap();
     let tensor = bridge_host::zeroed(&spec, 16).unwrap();
@@ -55,16 +55,16 @@ fn sample(data_type: DataType) -> ManagedTensor {
             _ => random() as u8,
         };
     }
-    let borders = borders();
+    let bounds = bounds();
     let step = bytes / COUNT.max(1);
-    for (place, &border) in borders.iter().enumerate() {
+    for (place, &bound) in bounds.iter().enumerate() {
         let parts = if data_type.is_complex() { 2 } else { 1 };
         let at = &mut memory[COUNT / 3 * step + place * step..];
         match (data_type.bits() as usize / parts, data_type.is_float() || data_type.is_complex()) {
-            (64, true) => at[..8].copy_from_slice(&border.to_ne_bytes()),
-            (32, true) => at[..4].copy_from_slice(&(border as f32).to_ne_bytes()),
-            (64, false) => at[..8].copy_from_slice(&(border as i64).to_ne_bytes()),
-            (32, false) => at[..4].copy_from_slice(&(border as i32).to_ne_bytes()),
+            (64, true) => at[..8].copy_from_slice(&bound.to_ne_bytes()),
+            (32, true) => at[..4].copy_from_slice(&(bound as f32).to_ne_bytes()),
+            (64, false) => at[..8].copy_from_slice(&(bound as i64).to_ne_bytes()),
+            (32, false) => at[..4].copy_from_slice(&(bound as i32).to_ne_bytes()),
             _ => {}
         }
     }

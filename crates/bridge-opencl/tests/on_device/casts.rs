@@ -44,13 +44,13 @@ fn tensor(data_type: DataType, bytes: &[u8]) -> ManagedTensor {
     }
 }
 
-/// Element values where conversions differ: borders of every type, halves, subnormals, specials.
+/// Element values where conversions differ: bounds of every type, halves, subnormals, specials.
 fn values(data_type: DataType) -> Vec<u8> {
-    let borders: Vec<f64> = [7, 8, 15, 16, 23, 24, 31, 32, 52, 53, 62, 63, 64, 126, 127, 128, 1023]
+    let bounds: Vec<f64> = [7, 8, 15, 16, 23, 24, 31, 32, 52, 53, 62, 63, 64, 126, 127, 128, 1023]
         .into_iter()
         .flat_map(|power| {
-            let border = 2_f64.powi(power);
-            [border, border.next_down(), border.next_up(), border - 1.0, border + 1.0, border - 0.5]
+            let bound = 2_f64.powi(power);
+            [bound, bound.next_down(), bound.next_up(), bound - 1.0, bound + 1.0, bound - 0.5]
         })
         .chain([0.0, 0.5, 1.0, 1.5, 2.5, 3.0, 0.1, 65504.0, 65519.0, 65520.0, 65536.0, 448.0])
         .chain([2_f64.powi(-14), 2_f64.powi(-24), 2_f64.powi(-25), 3e-8, 1e-40, 1e-45, 1e-310])
@@ -58,11 +58,11 @@ fn values(data_type: DataType) -> Vec<u8> {
         .flat_map(|value| [value, -value])
         .chain([f64::NAN])
         .collect();
-    let integers = borders.iter().map(|&value| value as i128);
+    let integers = bounds.iter().map(|&value| value as i128);
     match data_type {
         DataType::BOOL => [0, 1, 1, 0, 1].repeat(13),
-        DataType::F64 => borders.iter().flat_map(|v| v.to_ne_bytes()).collect(),
-        DataType::F32 => borders.iter().flat_map(|&v| (v as f32).to_ne_bytes()).collect(),
+        DataType::F64 => bounds.iter().flat_map(|v| v.to_ne_bytes()).collect(),
+        DataType::F32 => bounds.iter().flat_map(|&v| (v as f32).to_ne_bytes()).collect(),
         DataType::F16 | DataType::BF16 => (0..=u16::MAX).flat_map(u16::to_ne_bytes).collect(),
         DataType::I8 | DataType::U8 => (0..=u8::MAX).collect(),
         DataType::I16 | DataType::U16 => (0..=u16::MAX).flat_map(u16::to_ne_bytes).collect(),

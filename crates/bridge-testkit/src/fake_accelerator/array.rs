@@ -49,7 +49,7 @@ impl NativeArray<FakeAccelerator> for FakeArray {
         } else if !Self::ACCEPTS.has(data_type) {
             format!("{data_type} in the fake accelerator")
         } else if !tensor.layout().is_empty() && !data.is_multiple_of(data_type.alignment()) {
-            format!("{data_type} on a border of another size")
+            format!("{data_type} with another alignment")
         } else {
             return Ok(Self(tensor));
         };

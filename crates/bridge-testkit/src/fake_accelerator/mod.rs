@@ -4,7 +4,7 @@
 //! [`FakeAccelerator`] has three devices of kind [`DeviceKind::Extension`], "extension:0" to
 //! "extension:2". `bridge-core` takes their memory for a device's, so every way to and from it is a
 //! transfer: upload, download, peer copy, copy and cast on the device. The last one, [`UNIFIED`],
-//! shares its memory with the host and uses tensors in place that lie on a border of 16 bytes.
+//! shares its memory with the host and uses tensors in place that are aligned to 16 bytes.
 //! What was done is counted and what it shall fail at is set [for one thread](Faults), so that
 //! tests run side by side.
 //!

@@ -8,7 +8,7 @@ use super::faults;
 /// The device that shares its memory with the host.
 pub const UNIFIED: Device = Device::new(DeviceKind::Extension, 2);
 
-/// The border on which it takes memory in place.
+/// The alignment of the memory that it takes in place, in bytes.
 const ALIGNMENT: usize = 16;
 
 pub(super) fn mapping(from: Device, alignment: usize, to: Device) -> Mapping {
@@ -16,7 +16,7 @@ pub(super) fn mapping(from: Device, alignment: usize, to: Device) -> Mapping {
     if !(on_host(from) && to == UNIFIED || from == UNIFIED && on_host(to)) {
         Mapping::Never
     } else if alignment < ALIGNMENT {
-        Mapping::Declined(format!("data on a border of {alignment} bytes, not of {ALIGNMENT}"))
+        Mapping::Declined(format!("data aligned to {alignment} bytes, not to {ALIGNMENT}"))
     } else {
         Mapping::Possible
     }

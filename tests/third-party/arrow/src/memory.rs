@@ -1,4 +1,4 @@
-//! Memory across the border: a tensor that keeps an Arrow array, and an Arrow buffer that keeps a tensor.
+//! Memory from one to the other: a tensor that keeps an Arrow array, and an Arrow buffer that keeps a tensor.
 
 use std::any::Any;
 use std::ptr::NonNull;
