@@ -26,7 +26,7 @@ fn places(layout: &Layout, item: isize) -> Vec<isize> {
 /// A compact layout that has been permuted, sliced, reversed and broadcast.
 fn layouts() -> impl Strategy<Value = Layout> {
     // Miri visits fewer indices: it is a thousand times slower.
-    let (extents, ranks) = if cfg!(miri) { (0..3, 0..4) } else { (0..5, 0..5) };
+    let (extents, ranks) = if cfg!(miri) { (0_usize..3, 0..4) } else { (0..5, 0..5) };
     let shape = prop::collection::vec(extents, ranks);
     let change = (0_usize..4, 0_usize..5, 0_usize..5, -2_isize..3);
     (shape, prop::collection::vec(change, 0..4)).prop_map(|(shape, changes)| {

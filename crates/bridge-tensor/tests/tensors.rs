@@ -44,7 +44,8 @@ fn handle(handle: *mut c_void, byte_offset: usize) -> ManagedTensor {
 #[test]
 fn an_owner_is_given_back_to_who_knows_it_until_the_tensor_is_changed() {
     struct OtherArray;
-    let ways: [(fn(Array) -> Owner, _, _); 3] = [
+    type Way = fn(Array) -> Owner;
+    let ways: [(Way, TypeId, Ownership); 3] = [
         (Owner::keep, TypeId::of::<Array>(), Ownership::Kept),
         (Owner::keep_for::<OtherArray, _>, TypeId::of::<OtherArray>(), Ownership::Kept),
         (Owner::keep_vector, TypeId::of::<Array>(), Ownership::Movable),
