@@ -175,6 +175,28 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_as_large_and_as_aligned_as_it_was_asked_to_be() {
+        // Below and above the sizes from which the C library maps blocks and asks for large pages.
+        for size in [1, 100, 200 << 10, 33 << 20].into_iter().filter(|n| !cfg!(miri) || *n < 1000) {
+            let memory = HostMemory::zeroed(size, 64).unwrap();
+            assert_eq!((memory.size(), memory.alignment()), (size, 64));
+            assert!(memory.as_ptr().addr().is_multiple_of(64));
+            // SAFETY: the block has so many bytes, which are initialized.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), size) };
+            assert!(bytes.iter().all(|&byte| byte == 0));
+            bytes.fill(1);
+            assert_eq!(format!("{memory:?}"), format!("{size} bytes at {:p}", memory.as_ptr()));
+        }
+        let memory = HostMemory::zeroed(12, 4).unwrap();
+        assert!(memory.is_vec_of(4, 4, 3) && memory.is_vec_of(4, 12, 1));
+        assert!(!memory.is_vec_of(4, 4, 4) && !memory.is_vec_of(4, 8, 1));
+        assert!(!memory.is_vec_of(2, 4, 3) && !memory.is_vec_of(8, 4, 3));
+        // A vector of elements without size allocates nothing.
+        let nothing = HostMemory::zeroed(0, 1).unwrap();
+        assert!(!nothing.is_vec_of(1, 0, 0) && nothing.is_vec_of(1, 1, 0));
+    }
+
+    #[test]
     #[cfg_attr(miri, ignore = "Miri has no allocator that fails")]
     fn impossible_sizes_are_errors_not_aborts() {
         assert!(matches!(HostMemory::allocate(usize::MAX, 64), Err(Error::TooLarge { .. })));

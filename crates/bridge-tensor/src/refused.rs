@@ -106,6 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_printed_as_its_error_and_has_its_source() {
+        let error = fmt::Error;
+        let refused: Refused<u8, Wrapped> = Refused::new(7, Wrapped(error));
+        assert_eq!(format!("{refused:?}"), "Refused { error: Wrapped(Error), .. }");
+        assert_eq!(refused.to_string(), "wrapped");
+        let source = std::error::Error::source(&refused).unwrap();
+        assert_eq!(source.to_string(), error.to_string());
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("wrapped")]
+    struct Wrapped(#[source] fmt::Error);
+
+    #[test]
     fn a_refusal_of_what_is_not_sync_is_an_error_that_any_thread_may_hold() {
         let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(refusal(Cell::new(1)));
         assert!(boxed.to_string().contains("not a device"));

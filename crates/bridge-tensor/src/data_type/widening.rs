@@ -43,9 +43,10 @@ impl DataType {
     /// What numbers the type can hold; `None` where casts do not apply (opaque, odd widths).
     fn numbers(self) -> Option<Numbers> {
         use TypeCode as C;
+        // Bits but for the sign.
         let integer = |signed: bool, bits: u8| Numbers {
-            significant: u32::from(bits) - u32::from(signed),
-            highest: i32::from(bits) - i32::from(signed),
+            significant: bits.into(),
+            highest: bits.into(),
             lowest: 0,
             signed,
             special: Special::None,
@@ -70,7 +71,7 @@ impl DataType {
         let finite = |numbers: Numbers| Numbers { special: Special::None, ..numbers };
         Some(match (self.code, self.bits) {
             (C::Bool, 8) => integer(false, 1),
-            (C::Int, 8 | 16 | 32 | 64) => integer(true, self.bits),
+            (C::Int, 8 | 16 | 32 | 64) => integer(true, self.bits - 1),
             (C::UInt, 8 | 16 | 32 | 64) => integer(false, self.bits),
             (C::Float, 16) => float(11, 16, -24),
             (C::Float, 32) => float(24, 128, -149),

@@ -161,7 +161,7 @@ impl Layout {
             return Err(refusal(format!("{:?} has {} elements", self.shape, self.element_count())));
         }
         let offset = self.byte_offset;
-        if self.is_empty() || self.is_row_major() {
+        if self.is_row_major() {
             return Ok(Self::row_major(shape)?.at_byte_offset(offset));
         }
         // Runs of axes that are one axis in memory; a new axis must stay within one run.

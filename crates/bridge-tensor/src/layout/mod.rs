@@ -4,6 +4,7 @@
 
 mod change;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::ops::Range;
 
@@ -197,12 +198,8 @@ impl Layout {
         if self.is_row_major() {
             return Some(axes);
         }
-        // Axes of extent 1 lie anywhere: sorted to the front, where they do not disturb.
-        let key = |&axis: &usize| match self.shape[axis] {
-            1 => (0, 0),
-            _ => (1, self.strides[axis].wrapping_neg()),
-        };
-        axes.sort_by_key(key);
+        // Axes of extent 1 may lie anywhere, and do not disturb.
+        axes.sort_by_key(|&axis| Reverse(self.strides[axis]));
         let mut dense = axes.iter().rev().copied();
         self.is_compact_along(&mut dense).then_some(axes)
     }
@@ -285,8 +282,8 @@ impl Layout {
                 .and_then(|steps| steps.checked_mul(stride))
                 .and_then(|elements| elements.checked_mul(item))
                 .ok_or_else(too_large)?;
-            let end = if reach < 0 { &mut low } else { &mut high };
-            *end = end.checked_add(reach).ok_or_else(too_large)?;
+            low = low.checked_add(reach.min(0)).ok_or_else(too_large)?;
+            high = high.checked_add(reach.max(0)).ok_or_else(too_large)?;
         }
         high.checked_sub(low).ok_or_else(too_large)?;
         isize::try_from(self.byte_offset)

@@ -42,7 +42,7 @@ impl ConsumerStream {
         match u64::try_from(number) {
             Ok(LEGACY) => Ok(Self::Legacy),
             Ok(PER_THREAD) => Ok(Self::PerThread),
-            Ok(handle) if handle > PER_THREAD => Ok(Self::Handle(handle)),
+            Ok(handle) if handle != 0 => Ok(Self::Handle(handle)),
             Err(_) if number == -1 => Ok(Self::Unordered),
             _ => Err(Error::InvalidArgument {
                 what: "the stream number",

@@ -262,4 +262,4 @@ pub fn vec_with_room<T>(count: usize, each: usize) -> Result<Vec<T>> {
 }
 
 /// What the parts of a tensor allocate, at most, where its rank is small.
-const PARTS_BYTES: usize = size_of::<Parts>() + 2 * size_of::<usize>();
+const PARTS_BYTES: usize = size_of::<(Parts, [usize; 2])>();
