@@ -24,7 +24,7 @@ unsafe impl Send for HostMemory {}
 unsafe impl Sync for HostMemory {}
 
 impl HostMemory {
-    /// Allocates `size` bytes, not initialized, on an `alignment` border.
+    /// Allocates `size` bytes, not initialized, aligned to `alignment` bytes.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl HostMemory {
         Self::allocate_with(size, alignment, alloc::alloc)
     }
 
-    /// Allocates `size` bytes of zeros on an `alignment` border.
+    /// Allocates `size` bytes of zeros, aligned to `alignment` bytes.
     ///
     /// # Errors
     ///

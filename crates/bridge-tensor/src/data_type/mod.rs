@@ -202,7 +202,7 @@ impl DataType {
         self.bits as usize * self.lanes as usize
     }
 
-    /// Bytes of one element, or `None` where elements do not fall on byte borders (packed 4-bit
+    /// Bytes of one element, or `None` where elements do not begin and end with bytes (packed 4-bit
     /// and 6-bit floats).
     #[inline]
     pub const fn size_in_bytes(self) -> Option<usize> {
