@@ -96,11 +96,11 @@ fn has_f16c() -> bool {
 #[cfg(target_arch = "x86_64")]
 mod f16c {
     use std::arch::x86_64::{
-        __m256, __m256i, _CMP_UNORD_Q, _MM_FROUND_TO_NEAREST_INT, _mm_loadu_si128,
-        _mm256_add_epi32, _mm256_and_si256, _mm256_blendv_epi8, _mm256_castps_si256, _mm256_cmp_ps,
-        _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_loadu_ps, _mm256_or_si256, _mm256_packus_epi32,
-        _mm256_permute4x64_epi64, _mm256_set_m128i, _mm256_set1_epi32, _mm256_srli_epi32,
-        _mm256_storeu_ps, _mm256_storeu_si256,
+        __m256, __m256i, _CMP_UNORD_Q, _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_loadu_si128,
+        _mm_prefetch, _mm256_add_epi32, _mm256_and_si256, _mm256_blendv_epi8, _mm256_castps_si256,
+        _mm256_cmp_ps, _mm256_cvtph_ps, _mm256_cvtps_ph, _mm256_loadu_ps, _mm256_or_si256,
+        _mm256_packus_epi32, _mm256_permute4x64_epi64, _mm256_set_m128i, _mm256_set1_epi32,
+        _mm256_srli_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
     };
 
     use super::map;
@@ -108,6 +108,8 @@ mod f16c {
 
     /// Numbers in a register of `f32`.
     const WIDE: usize = 8;
+    /// Bytes ahead of what is read that are asked for: the processor itself stops at the end of a page.
+    const AHEAD: usize = 3072;
 
     /// # Safety
     ///
@@ -139,6 +141,7 @@ mod f16c {
             // SAFETY: the sixteen numbers from `place` on are among `count`; the loads and stores
             // need no alignment.
             unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(4 * place + AHEAD).cast());
                 let low = _mm256_loadu_ps(source.add(4 * place).cast());
                 let high = _mm256_loadu_ps(source.add(4 * (place + WIDE)).cast());
                 let codes = _mm256_set_m128i(
@@ -164,6 +167,7 @@ mod f16c {
             // SAFETY: the sixteen numbers from `place` on are among `count`; the loads and stores
             // need no alignment.
             unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(source.wrapping_add(4 * place + AHEAD).cast());
                 let low = _mm256_loadu_ps(source.add(4 * place).cast());
                 let high = _mm256_loadu_ps(source.add(4 * (place + WIDE)).cast());
                 // Packing works within the halves of a register; the permutation mends the order.
