@@ -102,7 +102,7 @@ fn a_capability_is_found_by_its_trait_and_its_backends_names() {
         Registration::capability(&BLUE),
         Registration::capability(&RED),
     ]);
-    let colour = |backend| registry.capability::<dyn Colour>(backend).map(|one| one.colour());
+    let colour = |backend| registry.capability::<dyn Colour>(backend).map(Colour::colour);
     assert_eq!(
         ["tables", "Sheets", "unlinked", "first"].map(colour),
         [Some("red"), Some("red"), Some("blue"), None]
