@@ -253,6 +253,61 @@ mod tests {
     }
 
     #[test]
+    fn four_axes_can_be_limited_and_no_fifth() {
+        let four = (0..4).fold(Accepts::host(&[]), |accepts, axis| accepts.extent(axis, 1, 2));
+        assert!(four.has_shape(&[1, 2, 1, 2, 9]));
+        for axis in 0..4 {
+            let mut shape = [2; 5];
+            shape[axis] = 3;
+            assert!(!four.has_shape(&shape), "axis {axis} is limited");
+        }
+        assert!(std::panic::catch_unwind(|| four.extent(4, 1, 2)).is_err());
+    }
+
+    #[test]
+    fn the_element_types_and_the_kinds_of_device_are_those_asked_for() {
+        let unnamed = DataType::F32.with_lanes(4).unwrap();
+        let host = Accepts::host(&[DataType::F32, DataType::U8]);
+        assert_eq!(host.data_types(), [DataType::F32, DataType::U8]);
+        for &data_type in DataType::NAMED.iter().chain([&unnamed]) {
+            let asked = [DataType::F32, DataType::U8].contains(&data_type);
+            assert_eq!(host.has(data_type), asked, "{data_type}");
+            assert!(Accepts::anything().has(data_type), "{data_type}");
+        }
+        assert!(!Accepts::host(DataType::NAMED).has(unnamed));
+        let extension = Accepts::on(&[DeviceKind::Extension], &[]);
+        assert_eq!(extension.device_kinds(), [DeviceKind::Extension]);
+        for &kind in DeviceKind::ALL {
+            assert_eq!(host.is_on(kind), kind.is_host_accessible(), "{kind}");
+            assert_eq!(extension.is_on(kind), kind == DeviceKind::Extension, "{kind}");
+            assert!(Accepts::anything().is_on(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn everything_of_its_types_and_devices_is_accepted_until_it_is_narrowed_down() {
+        let told = |accepts: Accepts| {
+            let alignments = [DataType::U8, DataType::F64].map(|one| accepts.alignment_for(one));
+            let (ranks, rule) = (accepts.rank_limits(), accepts.layout_rule());
+            (rule, ranks, alignments, accepts.takes_only_vectors(), accepts.may_write_read_only())
+        };
+        let (any, all) = (LayoutRule::Any, (0, MAX_RANK));
+        let host = Accepts::host(&[DataType::U8]);
+        assert_eq!(told(host), (any, all, [1, 8], false, false));
+        assert_eq!(told(Accepts::anything()), told(host));
+        let dense = host.layout(LayoutRule::Dense);
+        assert_eq!(told(dense), (LayoutRule::Dense, all, [1, 8], false, false));
+        assert_eq!(told(host.ranks(2, 3)), (any, (2, 3), [1, 8], false, false));
+        assert_eq!(told(host.aligned_to(4)), (any, all, [4, 8], false, false));
+        assert_eq!(told(host.ignores_read_only()), (any, all, [1, 8], false, true));
+        assert_eq!(
+            told(host.only_vectors()),
+            (any, all, [1, 8], true, true),
+            "a vector is written"
+        );
+    }
+
+    #[test]
     fn the_shapes_are_told_in_words() {
         assert_eq!(COLOURS.shapes(), "rank 3 with 3 to 4 elements along the last axis");
         let pairs = Accepts::host(&[]).ranks(1, 2).extent(1, 2, 2);

@@ -43,3 +43,23 @@ impl fmt::Debug for Permit {
         f.write_str(if self.0.is_some() { "Permit(held)" } else { "Permit(unlimited)" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_permit_holds_what_it_stands_for_until_it_is_dropped() {
+        let room = Arc::new(());
+        let permit = Permit::new(Arc::clone(&room));
+        assert_eq!(Arc::strong_count(&room), 2);
+        assert_eq!(
+            format!("{permit:?} {:?}", Permit::unlimited()),
+            "Permit(held) Permit(unlimited)"
+        );
+        drop(permit);
+        assert_eq!(Arc::strong_count(&room), 1);
+    }
+}

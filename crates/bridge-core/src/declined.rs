@@ -96,3 +96,30 @@ impl fmt::Display for Declined {
         write!(f, "no {}: {}", self.way, self.reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_tells_what_was_needed_and_what_was_found() {
+        let message = || "it is full".to_owned();
+        let (from, to) = (DataType::F32, DataType::I64);
+        let devices = (Device::cuda(1), Device::CPU);
+        for (reason, told) in [
+            (Reason::CopyAsked, "a copy was asked for"),
+            (Reason::DataType { from, to }, "float32 has to be cast to int64"),
+            (Reason::Device { from: devices.0, to: devices.1 }, "on cuda:1, not on cpu"),
+            (Reason::Layout { rule: LayoutRule::RowMajor }, "needs a row-major layout"),
+            (Reason::Alignment { needed: 64, found: 8 }, "to 64 bytes, and it is aligned to 8"),
+            (Reason::NotAVector, "only own Rust vectors"),
+            (Reason::ReadOnly, "read-only"),
+            (Reason::NotMappable { message: message() }, "in place: it is full"),
+            (Reason::Refused { message: message() }, "refused it: it is full"),
+        ] {
+            let declined = Declined { way: "share", reason };
+            let text = declined.to_string();
+            assert!(text.starts_with("no share: ") && text.contains(told), "{text}");
+        }
+    }
+}

@@ -255,6 +255,126 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
+    use crate::declined::Reason;
+
+    #[test]
+    fn every_error_tells_what_was_asked_what_was_found_and_what_to_do() {
+        let (asked, from, to) = (Device::cuda(1), DataType::F32, DataType::U8);
+        let lacks_type = |supported: &[DataType], remedy| Error::UnsupportedDataType {
+            target: "torch",
+            data_type: DataType::F64,
+            supported: supported.to_vec(),
+            remedy,
+        };
+        let lacks_device =
+            |available| Error::DeviceUnavailable { backend: "torch", asked, available };
+        let shape = |index, found: &str| Error::Mismatch {
+            index,
+            what: "shape",
+            expected: "[2]".to_owned(),
+            found: found.to_owned(),
+            remedy: "reshape it",
+        };
+        let declined = |way, reason| Declined { way, reason };
+        for (error, told) in [
+            (
+                Error::UnknownBackend {
+                    asked: "jax".to_owned(),
+                    available: vec!["ndarray", "torch"],
+                },
+                &["\"jax\"", "linked are ndarray, torch;", "to link it"] as &[_],
+            ),
+            (
+                Error::WrongArrayType { asked: "Wide", found: "Narrow" },
+                &["is a Narrow, not a Wide", "`convert_to::<Wide>()`"],
+            ),
+            (
+                Error::Unavailable {
+                    backend: "torch",
+                    why: Unavailable::new("no driver", "add one"),
+                },
+                &["\"torch\" is not available: no driver; add one"],
+            ),
+            (
+                lacks_device(vec![Device::CPU, Device::cuda(0)]),
+                &["\"torch\" has no device cuda:1; it has cpu, cuda:0"],
+            ),
+            (lacks_device(vec![]), &["\"torch\" has no device cuda:1; it has none"]),
+            (
+                lacks_type(&[from, DataType::C128], Some(DataType::C128)),
+                &["torch has no float64; cast to complex128, which holds every value"],
+            ),
+            (lacks_type(&[from], None), &["its elements are float32", "or cast to float32"]),
+            (
+                lacks_type(&[from, to], None),
+                &["torch has no float64; cast to one of float32, uint8,"],
+            ),
+            (lacks_type(&[], None), &["torch has no float64; it has no element types"]),
+            (
+                Error::UnsupportedShape {
+                    target: "image",
+                    shape: vec![2, 5],
+                    takes: "rank 3".to_owned(),
+                },
+                &["image has no arrays of shape [2, 5]: it takes rank 3; reshape"],
+            ),
+            (
+                Error::WouldCopy {
+                    target: "torch",
+                    declined: vec![
+                        declined("share", Reason::CopyAsked),
+                        declined("move", Reason::DataType { from, to }),
+                    ],
+                },
+                &[
+                    "torch cannot",
+                    "copies are forbidden: no share: ",
+                    "; no move: float32 has to be cast",
+                ],
+            ),
+            (
+                Error::ValueOutOfRange { index: 7, value: "300".to_owned(), from, to },
+                &[
+                    "element 7 is 300, which uint8 cannot hold",
+                    "from float32",
+                    "Overflow::Saturate",
+                ],
+            ),
+            (
+                Error::NoCast { from, to, reason: "ask for neither".to_owned() },
+                &["no cast from float32 to uint8: ask for neither"],
+            ),
+            (shape(3, "[4]"), &["array 3 has shape [4], array 0 has [2]", "; reshape it"]),
+            (
+                Error::InBatch { index: 2, error: Box::new(lacks_device(vec![])) },
+                &["array 2 of the batch: \"torch\" has no device cuda:1"],
+            ),
+            (
+                Error::Unsupported { what: "sorting".to_owned(), remedy: "copy".to_owned() },
+                &["sorting is not supported: copy"],
+            ),
+            (
+                Error::Framework {
+                    backend: "torch",
+                    operation: "copy",
+                    message: "it broke".to_owned(),
+                },
+                &["\"torch\" failed to copy: it broke"],
+            ),
+        ] {
+            let text = error.to_string();
+            assert!(told.iter().all(|part| text.contains(part)), "{text}: lacks one of {told:?}");
+        }
+    }
+
+    #[test]
+    fn memory_that_ran_out_is_told_apart_from_other_errors() {
+        let (device, requested) = (Device::cuda(1), 1 << 40);
+        let full = Error::from(bridge_tensor::Error::OutOfMemory { device, requested });
+        assert_eq!(full.out_of_memory(), Some((device, requested)));
+        let other = Error::from("float7".parse::<DataType>().unwrap_err());
+        assert_eq!(other.out_of_memory(), None);
+    }
 
     #[test]
     fn a_program_without_backends_is_told_how_to_link_one() {

@@ -57,3 +57,52 @@ impl fmt::Display for LayoutRule {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: [LayoutRule; 5] = [
+        LayoutRule::Any,
+        LayoutRule::Forward,
+        LayoutRule::Dense,
+        LayoutRule::RowMajor,
+        LayoutRule::ColumnMajor,
+    ];
+
+    #[test]
+    fn each_rule_allows_the_layouts_it_names() {
+        let layout = |shape: &[usize], strides: &[isize]| Layout::new(shape, strides, 0).unwrap();
+        // By the rules in their order: any, forward, dense, row-major, column-major.
+        for (layout, allowed) in [
+            (layout(&[2, 3, 4], &[12, 4, 1]), [true, true, true, true, false]),
+            (layout(&[2, 3, 4], &[1, 2, 6]), [true, true, true, false, true]),
+            (layout(&[2, 3, 4], &[4, 8, 1]), [true, true, true, false, false]),
+            (layout(&[2, 3, 4], &[24, 8, 2]), [true, true, false, false, false]),
+            (layout(&[2, 3, 4], &[0, 4, 1]), [true, true, false, false, false]),
+            (layout(&[4], &[-1]), [true, false, false, false, false]),
+            (layout(&[4], &[1]), [true; 5]),
+            (layout(&[], &[]), [true; 5]),
+            (layout(&[0, 3], &[-7, -9]), [true; 5]),
+        ] {
+            assert_eq!(RULES.map(|rule| rule.allows(&layout)), allowed, "{layout:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_for_a_rule_keeps_it_and_has_no_gaps() {
+        for rule in RULES {
+            let compact = rule.compact(&[2, 3, 4]).unwrap();
+            assert!(rule.allows(&compact) && compact.is_dense(), "{rule}: {compact:?}");
+            assert!(rule.compact(&[usize::MAX, 2]).is_err(), "{rule}");
+        }
+    }
+
+    #[test]
+    fn each_rule_has_words_of_its_own() {
+        let words = RULES.map(|rule| rule.to_string());
+        for (index, one) in words.iter().enumerate() {
+            assert!(!one.is_empty() && !words[..index].contains(one), "{words:?}");
+        }
+    }
+}

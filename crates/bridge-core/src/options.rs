@@ -119,3 +119,33 @@ impl Options {
         self.ignore_read_only
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_is_kept_and_changes_nothing_else() {
+        let told = |options: Options| {
+            let (device, data_type) = (options.device(), options.data_type());
+            let (overflow, copy) = (options.overflow_rule(), options.copy_policy());
+            (device, data_type, overflow, copy, options.ignores_read_only())
+        };
+        let (no, refuse, if_needed) = (None, Overflow::Refuse, CopyPolicy::IfNeeded);
+        let none = Options::default();
+        assert_eq!(told(none), (no, None, refuse, if_needed, false));
+        // SAFETY: nothing is converted under these options.
+        let ignoring = unsafe { none.ignore_read_only() };
+        assert_eq!(told(ignoring), (no, None, refuse, if_needed, true));
+        // Each is asked for where everything before it has been.
+        let (on, cast) = (Some(Device::cuda(1)), Some(DataType::F16));
+        let mut asked = ignoring.on(Device::cuda(1));
+        assert_eq!(told(asked), (on, None, refuse, if_needed, true));
+        asked = asked.cast(DataType::F16);
+        assert_eq!(told(asked), (on, cast, refuse, if_needed, true));
+        asked = asked.overflow(Overflow::Wrap);
+        assert_eq!(told(asked), (on, cast, Overflow::Wrap, if_needed, true));
+        asked = asked.copy(CopyPolicy::Never);
+        assert_eq!(told(asked), (on, cast, Overflow::Wrap, CopyPolicy::Never, true));
+    }
+}
