@@ -77,21 +77,26 @@ impl ConvertByName for Registry {
         target: &str,
         options: Options,
     ) -> Result<(Array, Report), Refused<Array>> {
-        match self.backend(target).and_then(|backend| ends(&array, backend, &options)) {
-            Ok(Meeting::Same(same)) => {
-                let (plan, found) = *same;
+        let met = self.backend(target).and_then(|backend| {
+            let found = array.describe()?;
+            Ok((backend, ends(&array, &found, backend, &options)?, found))
+        });
+        match met {
+            Ok((_, Some(ends), _)) => ends.route(self, &options).run_reported(&ends, array),
+            Ok((backend, None, found)) => {
+                let plan = Plan::stay(backend.name());
                 let report = Report::of(plan, found.data_type, found.layout.shape());
                 Ok((array, report))
             }
-            Ok(Meeting::Apart(ends)) => ends.route(self, &options).run_reported(&ends, array),
             Err(error) => Err(Refused::new(array, error)),
         }
     }
 
     fn plan(&self, array: &Array, target: &str, options: &Options) -> Result<Plan> {
-        match ends(array, self.backend(target)?, options)? {
-            Meeting::Same(same) => Ok(same.0),
-            Meeting::Apart(ends) => ends.route(self, options).plan(&array.describe()?),
+        let (backend, found) = (self.backend(target)?, array.describe()?);
+        match ends(array, &found, backend, options)? {
+            Some(ends) => ends.route(self, options).plan(&found),
+            None => Ok(Plan::stay(backend.name())),
         }
     }
 }
@@ -103,33 +108,32 @@ pub(crate) fn convert_into(
     target: &'static dyn Backend,
     options: Options,
 ) -> Result<Array, Refused<Array>> {
-    match ends(&array, target, &options) {
-        Ok(Meeting::Same(_)) => Ok(array),
-        Ok(Meeting::Apart(ends)) => ends.route(registry, &options).run(&ends, array),
+    match array.describe().and_then(|found| ends(&array, &found, target, &options)) {
+        Ok(Some(ends)) => ends.route(registry, &options).run(&ends, array),
+        Ok(None) => Ok(array),
         Err(error) => Err(Refused::new(array, error)),
     }
 }
 
-/// What is to be done to bring an array to a backend.
-fn ends(array: &Array, backend: &'static dyn Backend, options: &Options) -> Result<Meeting> {
+/// The ends of the way that brings an array of this description to a backend; `None` where the array
+/// is there already, as it is asked for.
+fn ends(
+    array: &Array,
+    found: &Description,
+    backend: &'static dyn Backend,
+    options: &Options,
+) -> Result<Option<ByName>> {
     let devices = backend.devices()?;
     if let Some(asked) = options.device().filter(|asked| !devices.contains(asked)) {
         return Err(backend.lacks(asked));
     }
     let source = array.native_type();
-    let found = array.describe()?;
-    if source.descriptor().name == backend.name() && stays(&found, options) {
-        return Ok(Meeting::Same(Box::new((Plan::stay(backend.name()), found))));
+    if source.descriptor().name == backend.name() && stays(found, options) {
+        return Ok(None);
     }
     let data_type = options.data_type().unwrap_or(found.data_type);
     let target = backend.native_type_for(data_type, found.layout.shape())?;
-    Ok(Meeting::Apart(ByName { source, target }))
-}
-
-/// Whether source and target are one backend, and nothing has to be done.
-enum Meeting {
-    Same(Box<(Plan, Description)>),
-    Apart(ByName),
+    Ok(Some(ByName { source, target }))
 }
 
 struct ByName {

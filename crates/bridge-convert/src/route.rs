@@ -70,8 +70,11 @@ impl Route<'_> {
         {
             return Err(target.lacks(asked));
         }
-        let plan = self.plan_of_copies(found, self.options);
-        let plan = self.in_place(found, plan);
+        let mut plan = self.plan_of_copies(found, self.options);
+        if matches!(&plan, Ok(plan) if plan.declined.is_empty()) {
+            return plan;
+        }
+        self.map_instead(found, &mut plan);
         let copies = match &plan {
             Ok(plan) => !plan.is_zero_copy(),
             Err(error) => matches!(error, Error::WouldCopy { .. }),
@@ -88,50 +91,61 @@ impl Route<'_> {
 
     /// The general plan. What a device cannot cast is cast on the host.
     fn plan_of_copies(&self, found: &Description, options: &Options) -> Result<Plan> {
-        let mut plan = Plan::new((self.source, found), (self.target, self.accepts), options)
-            .map_err(|error| self.naming_the_type(error))?;
-        if let Some((on, to)) = plan.cast_on_a_device(found.device) {
-            let runtime = self.lookup.registry()?.runtime(on)?;
-            if !runtime.casts(found.data_type, to, options.overflow_rule()) {
-                plan.cast_on_the_host(found, to)?;
-            }
+        let mut plan = Plan::new((self.source, found), (self.target, self.accepts), options);
+        match &mut plan {
+            Ok(plan) if plan.declined.is_empty() => {}
+            Ok(plan) => self.cast_where_it_can_be(found, plan, options)?,
+            Err(error) => self.name_the_type(error),
         }
-        Ok(plan)
+        plan
     }
 
-    /// The error with the Rust type in place of the backend's name, where it is the type that is
-    /// too narrow.
-    fn naming_the_type(&self, mut error: Error) -> Error {
+    fn cast_where_it_can_be(
+        &self,
+        found: &Description,
+        plan: &mut Plan,
+        options: &Options,
+    ) -> Result<()> {
+        let Some((on, to)) = plan.cast_on_a_device(found.device) else { return Ok(()) };
+        let runtime = self.lookup.registry()?.runtime(on)?;
+        if !runtime.casts(found.data_type, to, options.overflow_rule()) {
+            plan.cast_on_the_host(found, to)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the Rust type in place of the backend's name, where it is the type that is too narrow.
+    #[cold]
+    fn name_the_type(&self, error: &mut Error) {
         let narrow = self.accepts.data_types().len() == 1;
-        match &mut error {
+        match error {
             Error::UnsupportedDataType { target, .. } if narrow => *target = (self.type_name)(),
             Error::UnsupportedShape { target, .. } => *target = (self.type_name)(),
             _ => {}
         }
-        error
     }
 
-    /// The plan without a copy, where the device is all that stands against one and can use the
-    /// memory where it lies; else the plan as it was, with the reason.
-    fn in_place(&self, found: &Description, plan: Result<Plan>) -> Result<Plan> {
-        let declined = match &plan {
-            Ok(plan) => &plan.declined,
+    /// Plans without a copy, where the device is all that stands against one and can use the
+    /// memory where it lies; where it cannot, the plan says why.
+    fn map_instead(&self, found: &Description, plan: &mut Result<Plan>) {
+        let declined = match plan {
+            Ok(plan) => &mut plan.declined,
             Err(Error::WouldCopy { declined, .. }) => declined,
-            Err(_) => return plan,
+            Err(_) => return,
         };
         let &[Declined { reason: Reason::Device { from, to }, .. }] = declined.as_slice() else {
-            return plan;
+            return;
         };
         match self.runtime_between(from, to).map(|runtime| runtime.mapping(found, to)) {
             Ok(Mapping::Possible) => {
                 let target = (self.target, self.accepts);
-                Ok(Plan::mapped(self.source, target, Step::Map { from, to }))
+                *plan = Ok(Plan::mapped(self.source, target, Step::Map { from, to }));
             }
             Ok(Mapping::Declined(message)) => {
                 let reason = Reason::NotMappable { message };
-                with_declined(plan, Declined { way: "map", reason })
+                declined.push(Declined { way: "map", reason });
             }
-            Ok(Mapping::Never) | Err(_) => plan,
+            Ok(Mapping::Never) | Err(_) => {}
         }
     }
 
@@ -352,21 +366,6 @@ impl Route<'_> {
         let mut plan = self.plan_of_copies(found, &options)?;
         plan.declined = vec![declined];
         Ok(plan)
-    }
-}
-
-/// The plan, or the refusal to copy, with one more way declined.
-fn with_declined(plan: Result<Plan>, more: Declined) -> Result<Plan> {
-    match plan {
-        Ok(mut plan) => {
-            plan.declined.push(more);
-            Ok(plan)
-        }
-        Err(Error::WouldCopy { target, mut declined }) => {
-            declined.push(more);
-            Err(Error::WouldCopy { target, declined })
-        }
-        Err(error) => Err(error),
     }
 }
 
