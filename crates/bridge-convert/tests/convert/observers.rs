@@ -1,5 +1,6 @@
 //! Observers see the conversions of their thread, each once, and only while they watch.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,6 +53,30 @@ fn a_conversion_is_told_once_and_only_while_somebody_watches() {
     drop(watching);
     share();
     assert!(first.take().is_empty() && second.take().is_empty());
+}
+
+#[test]
+fn a_thread_may_convert_until_its_end_when_its_observers_are_gone() {
+    static CONVERTED: AtomicBool = AtomicBool::new(false);
+
+    struct ConvertsLast;
+
+    impl Drop for ConvertsLast {
+        fn drop(&mut self) {
+            let converted = registry().convert(array(&[2]), "takes", Options::default());
+            CONVERTED.store(converted.is_ok(), Ordering::Relaxed);
+        }
+    }
+
+    thread_local! { static LAST: ConvertsLast = const { ConvertsLast } }
+
+    let thread = std::thread::spawn(|| {
+        // What a thread makes first it drops last.
+        LAST.with(|_| ());
+        convert(Options::default());
+    });
+    thread.join().unwrap();
+    assert!(CONVERTED.load(Ordering::Relaxed));
 }
 
 #[test]
