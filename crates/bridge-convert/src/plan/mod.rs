@@ -144,14 +144,16 @@ impl Plan {
         }
         let carried = if cast_first { after } else { before };
         match (needs_transfer(source.device, device, options), from_host, to_host) {
-            (true, true, true) if device == Device::CPU => {
+            (true, true, true) => {
                 if !casts {
                     add(Step::Copy, before);
                 }
             }
             (true, true, false) => add(Step::Upload { to: device }, carried),
             (true, false, true) => add(Step::Download { from: source.device }, carried),
-            (true, ..) => add(Step::PeerCopy { from: source.device, to: device }, carried),
+            (true, false, false) => {
+                add(Step::PeerCopy { from: source.device, to: device }, carried);
+            }
             (false, true, _) if !casts => add(Step::Copy, before),
             (false, false, _) if !casts => add(Step::DeviceCopy { on: device }, before),
             (false, ..) => {}
@@ -183,22 +185,21 @@ impl Plan {
             match *step {
                 Step::Cast { to, .. } if !at.kind().is_host_accessible() => return Some((at, to)),
                 Step::Upload { to } | Step::PeerCopy { to, .. } => at = to,
-                Step::Download { .. } | Step::Copy => at = Device::CPU,
+                Step::Download { .. } => at = Device::CPU,
                 _ => {}
             }
         }
         None
     }
 
-    /// The same plan with its cast done on the host: the elements are downloaded, where they are
-    /// on a device, and uploaded again.
+    /// The same plan, which casts on a device, with its cast done on the host: the elements are
+    /// downloaded, where they are on a device, and taken to where they were to go.
     pub(crate) fn cast_on_the_host(&mut self, source: &Description, to: DataType) -> Result<()> {
         let from = source.data_type;
         let before = source.layout.compact_bytes(from)? as u64;
         let after = source.layout.compact_bytes(to)? as u64;
         let end = self.steps.iter().fold(source.device, |at, step| match *step {
             Step::Upload { to } | Step::PeerCopy { to, .. } => to,
-            Step::Download { .. } => Device::CPU,
             _ => at,
         });
         let arrival = self.steps.pop();
@@ -212,7 +213,10 @@ impl Plan {
             add(Step::Download { from: source.device }, before);
         }
         add(Step::Cast { from, to }, after);
-        if !end.kind().is_host_accessible() {
+        // A device cast what stays on a device or goes to memory that its driver allocates.
+        if end.kind().is_host_accessible() {
+            add(Step::PeerCopy { from: Device::CPU, to: end }, after);
+        } else {
             add(Step::Upload { to: end }, after);
         }
         self.steps.extend(arrival);

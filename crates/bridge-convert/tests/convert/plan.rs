@@ -78,6 +78,8 @@ fn what_fits_is_shared_or_moved() {
     assert_eq!(steps(&matrix(), &VECTORS, Options::default()), (vec!["move"], 0));
     let never = Options::default().copy(CopyPolicy::Never);
     assert_eq!(steps(&matrix(), &ANY, never), (vec!["share"], 0));
+    let just_aligned = steps(&matrix(), &ANY.aligned_to(64), never);
+    assert_eq!(just_aligned, (vec!["share"], 0));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Who is asked before a conversion takes memory.
 
-mod support;
-
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,15 +8,9 @@ use bridge_core::{
     Admission, Array, CopyPolicy, DataType, Device, Error, HostTools, ManagedTensor, Options,
     Overflow, Permit, Registration, Registry, Result, TensorError,
 };
-use support::{Behaviour, Plain};
 
-struct Takes;
-
-impl Behaviour for Takes {
-    const NAME: &'static str = "takes";
-}
-
-static BACKEND: Plain<Takes> = Plain::new();
+use crate::accelerator::{ACCELERATOR, DRIVER, FIRST, SECOND};
+use crate::support::{TAKES, VECTORS};
 
 /// Admits so many bytes at a time, and writes down what it was asked.
 struct Watch {
@@ -34,7 +26,10 @@ impl Watch {
 
     fn registry(&'static self) -> Registry {
         Registry::new([
-            Registration::backend(&BACKEND),
+            Registration::backend(&TAKES),
+            Registration::backend(&VECTORS),
+            Registration::backend(&ACCELERATOR),
+            Registration::runtime(&DRIVER),
             Registration::host_tools(&bridge_host::HostKernels),
             Registration::admission(self),
         ])
@@ -70,6 +65,21 @@ fn a_copy_asks_before_it_takes_memory_and_a_share_does_not() {
     let (_, report) = registry.convert_reported(Array::new(numbers()), "takes", cast).unwrap();
     assert!(matches!(report.steps[0], Step::Cast { .. }), "{report}");
     assert_eq!(*WATCH.asked.lock().unwrap(), [(Device::CPU, 32)]);
+}
+
+#[test]
+fn every_copy_on_the_way_asks_on_the_device_that_it_is_written_to() {
+    static WATCH: Watch = Watch::new(1 << 20);
+    let registry = WATCH.registry();
+    let asked = || std::mem::take(&mut *WATCH.asked.lock().unwrap());
+    let there = Options::default().on(FIRST).cast(DataType::I64);
+    let array = registry.convert(Array::new(numbers()), "accelerator", there).unwrap();
+    assert_eq!(asked(), [(FIRST, 16), (FIRST, 32)], "an upload and a cast");
+    let array = registry.convert(array, "accelerator", Options::default().on(SECOND)).unwrap();
+    assert_eq!(asked(), [(SECOND, 32)]);
+    // What this device downloads no vector can own.
+    assert!(registry.convert(array, "vectors", Options::default()).is_ok());
+    assert_eq!(asked(), [(Device::CPU, 32), (Device::CPU, 32)]);
 }
 
 #[test]
@@ -112,7 +122,7 @@ fn a_step_that_ran_out_of_memory_is_tried_again_as_long_as_room_is_made() {
     static WATCH: Watch = Watch::new(1 << 20);
     static SHORT: Short = Short(AtomicU32::new(0));
     let registry = Registry::new([
-        Registration::backend(&BACKEND),
+        Registration::backend(&TAKES),
         Registration::host_tools(&SHORT),
         Registration::admission(&WATCH),
     ]);

@@ -2,25 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-mod support;
-
 use std::sync::Mutex;
 
+use crate::support::{Behaviour, Plain, numbers, refusal};
 use bridge_convert::{Stacker, unstack};
-use bridge_core::{
-    Access, Array, Error, ManagedTensor, Options, Refused, Registration, Registry, Result,
-};
-use support::{Behaviour, Plain};
-
-fn numbers(shape: &[usize]) -> ManagedTensor {
-    let count = shape.iter().product::<usize>();
-    ManagedTensor::from_vec((0..count).map(|n| n as f32).collect(), shape).unwrap()
-}
-
-fn refusal(tensor: ManagedTensor) -> Refused<ManagedTensor> {
-    let (what, remedy) = ("a slice from 4 on".to_owned(), "stop before it".to_owned());
-    Refused::new(tensor, Error::Unsupported { what, remedy })
-}
+use bridge_core::{Access, Array, ManagedTensor, Options, Refused, Registration, Registry, Result};
 
 /// Keeps what it is given beyond its arrays, and refuses the slice that starts with 4.
 struct Keeps;
@@ -32,7 +18,7 @@ impl Behaviour for Keeps {
 
     fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
         if tensor.as_slice::<f32>().is_ok_and(|values| values.first() == Some(&4.0)) {
-            return Err(refusal(tensor));
+            return Err(refusal(tensor, "a slice from 4 on"));
         }
         KEPT.lock().unwrap().push(tensor);
         Ok(numbers(&[2]))
@@ -66,7 +52,7 @@ impl Behaviour for Refuses {
     const NAME: &'static str = "refuses";
 
     fn import(tensor: ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor>> {
-        Err(refusal(tensor))
+        Err(refusal(tensor, "a slice from 4 on"))
     }
 }
 
