@@ -469,4 +469,27 @@ mod tests {
         let packed = (1_u32 | 2 << 6 | 63 << 12 | 4 << 18).to_le_bytes();
         assert_eq!(unpacked(&packed[..3], 6, 4), [1, 2, 63, 4]);
     }
+
+    #[test]
+    fn one_number_at_a_time_rounds_to_the_nearest_bfloat16() {
+        let largest = [BF16_LIMIT, BF16_LIMIT.next_up(), f32::MAX, f32::INFINITY];
+        let small = [0.0, f32::from_bits(1), f32::MIN_POSITIVE, 1.0, 1.003_906_3, 1.011_718_8];
+        let nans = [f32::NAN, f32::from_bits(0x7F80_0001), f32::from_bits(0x7FFF_FFFF)];
+        for value in [&largest[..], &small, &nans].concat() {
+            for value in [value, -value] {
+                let nearest = half::bf16::from_f32(value).to_bits();
+                assert_eq!(encode_bf16(value), nearest, "{value} {:08x}", value.to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn the_least_and_the_largest_scale_fit_under_every_rule() {
+        for overflow in [Overflow::Refuse, Overflow::Saturate, Overflow::Wrap] {
+            assert_eq!(encode_scale(SCALE_LOWEST, overflow), 0, "{overflow:?}");
+            assert_eq!(encode_scale(SCALE_LIMIT, overflow), SCALE_NAN - 1, "{overflow:?}");
+        }
+        assert_eq!(encode_scale(SCALE_LOWEST.next_down(), Overflow::Wrap), SCALE_NAN);
+        assert_eq!(encode_scale(SCALE_LIMIT.next_up(), Overflow::Wrap), SCALE_NAN);
+    }
 }
