@@ -108,10 +108,26 @@ pub(crate) fn convert_into(
     target: &'static dyn Backend,
     options: Options,
 ) -> Result<Array, Refused<Array>> {
-    match array.describe().and_then(|found| ends(&array, &found, target, &options)) {
-        Ok(Some(ends)) => ends.route(registry, &options).run(&ends, array),
-        Ok(None) => Ok(array),
-        Err(error) => Err(Refused::new(array, error)),
+    let source = array.native_type();
+    if source.descriptor().name == target.name() {
+        return match array.describe().and_then(|found| ends(&array, &found, target, &options)) {
+            Ok(Some(ends)) => ends.route(registry, &options).run(&ends, array),
+            Ok(None) => Ok(array),
+            Err(error) => Err(Refused::new(array, error)),
+        };
+    }
+    if let Err(error) = check_device(target, &options) {
+        return Err(Refused::new(array, error));
+    }
+    // The tensor tells all that a description would.
+    let tensor = array.export()?;
+    let data_type = options.data_type().unwrap_or(tensor.data_type());
+    match target.native_type_for(data_type, tensor.shape()) {
+        Ok(target) => {
+            let ends = ByName { source, target };
+            ends.route(registry, &options).run_on(&ends, tensor)
+        }
+        Err(error) => Err(Refused::new(Array::restored(tensor, source), error)),
     }
 }
 
@@ -123,10 +139,7 @@ fn ends(
     backend: &'static dyn Backend,
     options: &Options,
 ) -> Result<Option<ByName>> {
-    let devices = backend.devices()?;
-    if let Some(asked) = options.device().filter(|asked| !devices.contains(asked)) {
-        return Err(backend.lacks(asked));
-    }
+    check_device(backend, options)?;
     let source = array.native_type();
     if source.descriptor().name == backend.name() && stays(found, options) {
         return Ok(None);
@@ -134,6 +147,15 @@ fn ends(
     let data_type = options.data_type().unwrap_or(found.data_type);
     let target = backend.native_type_for(data_type, found.layout.shape())?;
     Ok(Some(ByName { source, target }))
+}
+
+/// Checks that a backend can run, and has the device that is asked for.
+fn check_device(backend: &'static dyn Backend, options: &Options) -> Result<()> {
+    let devices = backend.devices()?;
+    match options.device().filter(|asked| !devices.contains(asked)) {
+        Some(asked) => Err(backend.lacks(asked)),
+        None => Ok(()),
+    }
 }
 
 struct ByName {

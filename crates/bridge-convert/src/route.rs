@@ -168,7 +168,17 @@ impl Route<'_> {
         ends: &E,
         source: E::Source,
     ) -> Result<E::Target, Refused<E::Source>> {
-        let mut tensor = self.exported(ends, source)?;
+        self.run_on(ends, ends.export(source)?)
+    }
+
+    /// As [`run`](Self::run), from where the source has been exported.
+    #[inline]
+    pub(crate) fn run_on<E: Ends>(
+        &self,
+        ends: &E,
+        tensor: ManagedTensor,
+    ) -> Result<E::Target, Refused<E::Source>> {
+        let mut tensor = self.awaited(ends, tensor)?;
         // What fits and is watched by nobody needs no plan: this is the way that must be short.
         if !self.options.ignores_read_only()
             && !observe::is_watched()
@@ -188,18 +198,18 @@ impl Route<'_> {
         ends: &E,
         source: E::Source,
     ) -> Result<(E::Target, Report), Refused<E::Source>> {
-        self.run_exported(ends, self.exported(ends, source)?)
+        let tensor = self.awaited(ends, ends.export(source)?)?;
+        self.run_exported(ends, tensor)
     }
 
-    /// The source as a tensor. Memory that the CPU reads in place is waited for, where a device may
-    /// still be writing it.
+    /// The tensor, ready: memory that the CPU reads in place is waited for, where a device may still be
+    /// writing it.
     #[inline]
-    fn exported<E: Ends>(
+    fn awaited<E: Ends>(
         &self,
         ends: &E,
-        source: E::Source,
+        tensor: ManagedTensor,
     ) -> Result<ManagedTensor, Refused<E::Source>> {
-        let tensor = ends.export(source)?;
         let device = tensor.device();
         if tensor.stream().is_none() || !device.kind().is_host_accessible() {
             return Ok(tensor);
