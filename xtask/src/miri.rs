@@ -89,7 +89,7 @@ fn tests(workspace: &Workspace, runner: Runner, options: &Options) -> Tool {
     let (run, sample): (&[&str], &[&str]) = match runner {
         Runner::Nextest => (
             &["nextest", "run"],
-            &["--filterset", "not (binary(conformance) | test(ten_thousand))"],
+            &["--filterset", "not (binary(conformance) | binary(layout) | test(ten_thousand))"],
         ),
         Runner::CargoTest => (&["test"], &["--lib"]),
     };
