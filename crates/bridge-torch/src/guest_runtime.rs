@@ -91,7 +91,8 @@ fn copied(tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
     Work { operation: "copy between devices", device: to, bytes }.check(status)?;
     // SAFETY: the shim has made it just now.
     let copy = unsafe { shim::tensor_of(made) };
-    for device in [tensor.device(), to] {
+    // What is host memory to torch, pinned memory too, has been read or written already.
+    for device in [tensor.device(), to].into_iter().filter(|device| has_memory_of(*device)) {
         synchronize(device)?;
     }
     // SAFETY: the copy has as many bytes as the elements, row-major, and is done.
@@ -207,6 +208,21 @@ mod tests {
                 assert_eq!((copy.data_type(), copy.shape()), (data_type, layout.shape()), "{what}");
                 assert_eq!(copy.access(), Access::Exclusive, "{what}");
             }
+        }
+    }
+
+    #[test]
+    fn pinned_and_managed_memory_is_host_memory() {
+        for kind in [DeviceKind::CudaHost, DeviceKind::CudaManaged] {
+            let mut elements = vec![1_u8, 2, 3];
+            let data = elements.as_mut_ptr().cast();
+            let spec = TensorSpec::row_major(DataType::U8, &[3]).unwrap();
+            let (device, owner) = (Device::new(kind, 0), Owner::keep(elements));
+            // SAFETY: the vector has the elements, is kept, and is nobody else's; the host reads it.
+            let tensor =
+                unsafe { ManagedTensor::from_parts(data, spec, device, Access::Exclusive, owner) };
+            let copy = Torch.transfer(&tensor.unwrap(), Device::CPU).unwrap();
+            assert_eq!(copy.as_slice::<u8>().unwrap(), [1, 2, 3], "{device}");
         }
     }
 
