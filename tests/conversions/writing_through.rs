@@ -5,7 +5,7 @@ use arraybridge::backends::ndarray::SharedArray;
 use arraybridge::{Convert, CopyPolicy, Options};
 use ndarray::{ArrayD, array};
 
-const NEVER: fn() -> Options = || Options::default().copy(CopyPolicy::Never);
+const NEVER: fn() -> Options<'static> = || Options::default().copy(CopyPolicy::Never);
 
 fn numbers() -> ArrayD<f32> {
     array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]].into_dyn()

@@ -6,7 +6,7 @@ use bridge_tests::address;
 use candle_core::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Slice, array};
 
-const NEVER: fn() -> Options = || Options::default().copy(CopyPolicy::Never);
+const NEVER: fn() -> Options<'static> = || Options::default().copy(CopyPolicy::Never);
 
 fn candle_address(tensor: &Tensor) -> usize {
     address(&tensor.clone().convert::<ManagedTensor>().unwrap())

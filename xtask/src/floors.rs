@@ -3,7 +3,7 @@
 use crate::workspace::Workspace;
 
 /// Each crate's floor. What it depends on lies on lower ones.
-const FLOORS: [(&str, u32); 12] = [
+const FLOORS: [(&str, u32); 13] = [
     ("bridge-tensor", 0),
     ("bridge-core", 1),
     ("bridge-convert", 2),
@@ -13,6 +13,7 @@ const FLOORS: [(&str, u32); 12] = [
     ("bridge-torch", 3),
     ("bridge-opencl", 3),
     ("bridge-cuda", 3),
+    ("bridge-memory", 3),
     ("arraybridge", 4),
     ("bridge-cli", 5),
     ("bridge-tests", 6),

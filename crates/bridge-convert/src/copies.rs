@@ -1,8 +1,8 @@
 //! Taking the copying steps of a plan.
 
 use bridge_core::{
-    Accepts, DataType, Device, HostMemory, LayoutRule, ManagedTensor, Options, Ownership, Permit,
-    Registry, Result, SharedTensor, TensorSpec,
+    Accepts, Admission, DataType, Device, DeviceBytes, HostMemory, LayoutRule, ManagedTensor,
+    Options, Ownership, Permit, Registry, Result, SharedTensor, TensorSpec,
 };
 
 use crate::plan::{Plan, Step};
@@ -12,57 +12,66 @@ pub(crate) struct Copies<'a> {
     registry: &'a Registry,
     /// What the target takes.
     accepts: &'a Accepts,
-    options: &'a Options,
+    options: &'a Options<'a>,
     /// What the last step made; before the first, the source.
     current: SharedTensor,
-    /// What was admitted, until the conversion is done.
-    permits: Vec<Permit>,
+    /// Who is asked before memory is taken.
+    admission: Option<&'a dyn Admission>,
 }
 
 impl<'a> Copies<'a> {
     pub(crate) fn new(
         registry: &'a Registry,
         accepts: &'a Accepts,
-        options: &'a Options,
+        options: &'a Options<'a>,
         source: &SharedTensor,
     ) -> Self {
-        Self { registry, accepts, options, current: source.clone(), permits: Vec::new() }
+        let admission = options.admission().or(registry.admission().map(|one| one as _));
+        Self { registry, accepts, options, current: source.clone(), admission }
     }
 
     /// Takes the plan's copying steps and returns what the last one made. A copy that the plan did
     /// not foresee is added to it.
     pub(crate) fn make(mut self, plan: &mut Plan) -> Result<ManagedTensor> {
+        let _admitted = self.admit(&plan.peaks)?;
         for step in plan.steps.iter().filter(|step| step.copies()) {
             self.current = self.take(step)?.into_shared();
         }
         if self.needs_a_vector() {
+            let bytes = self.current.layout().compact_bytes(self.current.data_type())? as u64;
+            let _admitted = self.admit(&[DeviceBytes { device: Device::CPU, bytes }])?;
             self.current = self.copy()?.into_shared();
-            plan.add_last_copy(self.bytes_as(self.current.data_type())?);
+            plan.add_last_copy(bytes);
         }
         let made = self.current.try_unwrap();
         Ok(made.unwrap_or_else(|_| unreachable!("a plan without a copy is not taken here")))
     }
 
-    fn take(&mut self, step: &Step) -> Result<ManagedTensor> {
+    /// Room for what will be taken, until it is dropped.
+    fn admit(&self, peaks: &[DeviceBytes]) -> Result<Option<Permit>> {
+        self.admission.map(|admission| admission.admit(peaks)).transpose()
+    }
+
+    fn take(&self, step: &Step) -> Result<ManagedTensor> {
         match *step {
             Step::Cast { to, .. } if self.is_on_host() => self.cast(to),
             Step::Cast { to, .. } => {
                 let on = self.current.device();
                 let runtime = self.registry.runtime(on)?;
                 let overflow = self.options.overflow_rule();
-                self.on_device(on, to, |from| runtime.cast(from, to, overflow))
+                self.on_device(on, |from| runtime.cast(from, to, overflow))
             }
             Step::DeviceCopy { on } => {
                 let runtime = self.registry.runtime(on)?;
-                self.on_device(on, self.current.data_type(), |from| runtime.copy(from))
+                self.on_device(on, |from| runtime.copy(from))
             }
             Step::Upload { to } | Step::PeerCopy { to, .. } => {
                 let runtime = self.registry.runtime(to)?;
-                self.on_device(to, self.current.data_type(), |from| runtime.transfer(from, to))
+                self.on_device(to, |from| runtime.transfer(from, to))
             }
             Step::Download { from } => {
                 let (runtime, to) = (self.registry.runtime(from)?, Device::CPU);
-                self.on_device(to, self.current.data_type(), |from| runtime.transfer(from, to))
+                self.on_device(to, |from| runtime.transfer(from, to))
             }
             Step::Copy => self.copy(),
             Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share | Step::Map { .. } => {
@@ -76,13 +85,13 @@ impl<'a> Copies<'a> {
     }
 
     /// A copy on the host.
-    fn copy(&mut self) -> Result<ManagedTensor> {
+    fn copy(&self) -> Result<ManagedTensor> {
         let tools = self.registry.host_tools()?;
         self.on_host(self.current.data_type(), |from, to| tools.copy(from, to))
     }
 
     /// A cast on the host.
-    fn cast(&mut self, to: DataType) -> Result<ManagedTensor> {
+    fn cast(&self, to: DataType) -> Result<ManagedTensor> {
         let tools = self.registry.host_tools()?;
         let overflow = self.options.overflow_rule();
         self.on_host(to, |from, to| tools.cast(from, to, overflow))
@@ -97,7 +106,7 @@ impl<'a> Copies<'a> {
 
     /// What `write` writes to new host memory that the target can take over.
     fn on_host(
-        &mut self,
+        &self,
         data_type: DataType,
         write: impl Fn(&ManagedTensor, &mut ManagedTensor) -> Result<()>,
     ) -> Result<ManagedTensor> {
@@ -106,7 +115,7 @@ impl<'a> Copies<'a> {
         let bytes = layout.compact_bytes(data_type)?;
         // The element's own alignment, if that is enough: then a vector can own the copy later.
         let alignment = accepts.alignment_for(data_type);
-        self.admitted(Device::CPU, bytes as u64, |current| {
+        self.recovering(Device::CPU, |current| {
             let memory = HostMemory::allocate(bytes, alignment)?;
             let spec = TensorSpec { data_type, layout: layout.clone() };
             // SAFETY: both callers hand the tensor to `HostTools`, whose safety contract is that
@@ -121,16 +130,14 @@ impl<'a> Copies<'a> {
     /// What a runtime makes on a device, which is row-major, in the layout that the target takes:
     /// for a column-major one the axes are reversed before and after.
     fn on_device(
-        &mut self,
+        &self,
         device: Device,
-        data_type: DataType,
         make: impl Fn(&ManagedTensor) -> Result<ManagedTensor>,
     ) -> Result<ManagedTensor> {
-        let bytes = self.bytes_as(data_type)?;
         // Packed elements have row-major strides only.
         let packed = self.current.data_type().size_in_bytes().is_none();
         let column_major = self.accepts.layout_rule() == LayoutRule::ColumnMajor;
-        self.admitted(device, bytes, |current| {
+        self.recovering(device, |current| {
             if packed || !column_major {
                 return make(current);
             }
@@ -140,33 +147,23 @@ impl<'a> Copies<'a> {
         })
     }
 
-    /// Bytes of the elements as `data_type`.
-    fn bytes_as(&self, data_type: DataType) -> Result<u64> {
-        Ok(self.current.layout().compact_bytes(data_type)? as u64)
-    }
-
-    /// Does what takes `bytes` on `device`, once whoever watches over the memory admits it, and
-    /// again as long as they make room after it failed.
-    fn admitted(
-        &mut self,
+    /// Does what takes memory on `device`, and again as long as who watches over the memory makes
+    /// room after it failed.
+    fn recovering(
+        &self,
         device: Device,
-        bytes: u64,
         make: impl Fn(&SharedTensor) -> Result<ManagedTensor>,
     ) -> Result<ManagedTensor> {
-        let Some(admission) = self.registry.admission() else {
-            return make(&self.current);
-        };
-        self.permits.push(admission.admit(device, bytes)?);
         let mut attempt = 1;
         loop {
-            match make(&self.current) {
-                Err(error)
+            match (make(&self.current), self.admission) {
+                (Err(error), Some(admission))
                     if error.out_of_memory().is_some()
                         && admission.recover(device, &error, attempt) =>
                 {
                     attempt += 1;
                 }
-                done => return done,
+                (done, _) => return done,
             }
         }
     }

@@ -25,6 +25,6 @@ pub use batch::{Batch, convert_all, convert_each};
 pub use by_name::ConvertByName;
 pub use by_type::{Convert, Erased};
 pub use observe::{Count, Counters, Observer, Record, Row, Watching, observe};
-pub use plan::{Plan, Step, Steps};
+pub use plan::{Peaks, Plan, Step, Steps};
 pub use report::Report;
 pub use stack::{Stacker, map_slices, stack, unstack};

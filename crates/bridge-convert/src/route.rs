@@ -35,7 +35,7 @@ pub(crate) struct Route<'a> {
     pub(crate) target_type: TypeId,
     /// Its name, for errors.
     pub(crate) type_name: fn() -> &'static str,
-    pub(crate) options: &'a Options,
+    pub(crate) options: &'a Options<'a>,
     /// Where host tools, devices and shortcuts are looked up, when one is needed.
     pub(crate) lookup: Lookup<'a>,
 }
@@ -91,10 +91,20 @@ impl Route<'_> {
 
     /// The general plan. What a device cannot cast is cast on the host.
     fn plan_of_copies(&self, found: &Description, options: &Options) -> Result<Plan> {
-        let mut plan = Plan::new((self.source, found), (self.target, self.accepts), options);
+        let ends = ((self.source, found), (self.target, self.accepts));
+        let mut plan = Plan::without_peaks(ends.0, ends.1, options);
         match &mut plan {
             Ok(plan) if plan.declined.is_empty() => {}
-            Ok(plan) => self.cast_where_it_can_be(found, plan, options)?,
+            Ok(plan) => {
+                self.cast_where_it_can_be(found, plan, options)?;
+                plan.find_peaks(found, |step, at, data_type, to| {
+                    let Some(on) = worker(step, at.device) else { return Vec::new() };
+                    match self.lookup.registry().and_then(|registry| registry.runtime(on)) {
+                        Ok(runtime) => runtime.working_memory(at, data_type, to),
+                        Err(_) => Vec::new(),
+                    }
+                })?;
+            }
             Err(error) => self.name_the_type(error),
         }
         plan
@@ -376,6 +386,23 @@ impl Route<'_> {
         let mut plan = self.plan_of_copies(found, &options)?;
         plan.declined = vec![declined];
         Ok(plan)
+    }
+}
+
+/// The device whose runtime takes a step that copies, where it is not the host's tools.
+fn worker(step: &Step, at: Device) -> Option<Device> {
+    match *step {
+        Step::Cast { .. } if at.kind().is_host_accessible() => None,
+        Step::Cast { .. } => Some(at),
+        Step::DeviceCopy { on } => Some(on),
+        Step::Upload { to } | Step::PeerCopy { to, .. } => Some(to),
+        Step::Download { from } => Some(from),
+        Step::Copy
+        | Step::Stay
+        | Step::Shortcut { .. }
+        | Step::Move
+        | Step::Share
+        | Step::Map { .. } => None,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Stacking arrays along a new axis, taking stacks apart, and mapping over the slices.
 
 use bridge_core::{
-    Array, Backend, DataType, Description, Device, Error, HostMemory, ManagedTensor, NativeType,
-    Options, Refused, Registry, Result, Shape, SharedTensor, TensorError, TensorSpec,
-    vec_with_room,
+    Admission, Array, Backend, DataType, Description, Device, DeviceBytes, Error, HostMemory,
+    ManagedTensor, NativeType, Options, Permit, Refused, Registry, Result, Runtime, Shape,
+    SharedTensor, TensorError, TensorSpec, vec_with_room,
 };
 
 use crate::by_name::{ConvertByName, convert_into};
+use crate::plan::Peaks;
 
 /// Stacks arrays of one shape and element type, from any backends, along a new axis, and hands the
 /// result to the backend `target`.
@@ -64,6 +65,7 @@ pub fn stack(
         None => {
             let stacked: Result<_> = (|| {
                 let mut stacker = Stacker::new(registry, count, axis);
+                stacker.admission = options_there.admission().or(stacker.admission);
                 for tensor in &tensors {
                     stacker.write(tensor)?;
                 }
@@ -216,7 +218,7 @@ impl Whole {
 
 /// The options, with the result where the arrays were unless the caller says otherwise: on their
 /// device, if the target can be there.
-fn staying_on(device: Device, target: &dyn Backend, options: Options) -> Options {
+fn staying_on<'a>(device: Device, target: &dyn Backend, options: Options<'a>) -> Options<'a> {
     let there = || target.native_types().iter().any(|native| native.accepts().is_on(device.kind()));
     match options.device() {
         None if !device.kind().is_host_accessible() && there() => options.on(device),
@@ -240,6 +242,8 @@ pub struct Stacker<'a> {
     axis: usize,
     written: usize,
     stack: Option<Slots>,
+    /// Who is asked before memory is taken.
+    admission: Option<&'a dyn Admission>,
 }
 
 /// The stack's memory, and what every slice must be like.
@@ -247,13 +251,28 @@ struct Slots {
     whole: SharedTensor,
     shape: Shape,
     data_type: DataType,
+    /// What was admitted for it.
+    _permit: Option<Permit>,
 }
 
 impl<'a> Stacker<'a> {
     /// A stack of `count` arrays along a new axis `axis`. Its memory is allocated when the first
     /// array comes.
     pub fn new(registry: &'a Registry, count: usize, axis: usize) -> Self {
-        Self { registry, count, axis, written: 0, stack: None }
+        let admission = registry.admission().map(|one| one as _);
+        Self { registry, count, axis, written: 0, stack: None, admission }
+    }
+
+    /// Asks `admission`, a budget, before memory is taken: for the stack, until it is handed over,
+    /// and for each array that has to come from a device. It is not asked for what
+    /// [`finish`](Self::finish) does: its options say who is.
+    #[must_use]
+    pub fn within(self, admission: &'a dyn Admission) -> Self {
+        Self { admission: Some(admission), ..self }
+    }
+
+    fn admit(&self, peaks: &[DeviceBytes]) -> Result<Option<Permit>> {
+        self.admission.map(|admission| admission.admit(peaks)).transpose()
     }
 
     /// Copies the next array into the stack and drops it.
@@ -277,11 +296,15 @@ impl<'a> Stacker<'a> {
                 expected: format!("the stack was made for {}", self.count),
             }));
         }
-        let downloaded;
+        let (_admitted, downloaded);
         let tensor = if tensor.device().kind().is_host_accessible() {
             tensor
         } else {
             let runtime = self.registry.runtime(tensor.device())?;
+            _admitted = match self.admission {
+                Some(_) => self.admit(&download_peaks(runtime, tensor)?)?,
+                None => None,
+            };
             downloaded = runtime.transfer(tensor, Device::CPU)?;
             &downloaded
         };
@@ -289,9 +312,10 @@ impl<'a> Stacker<'a> {
         // Until the first array is written there is no stack, so that a failure leaves none.
         let made = match &self.stack {
             Some(_) => None,
-            None => Some(Slots::for_slices_like(tensor, self.count, self.axis)?),
+            None => Some(self.slots_for_slices_like(tensor)?),
         };
-        let Some(Slots { whole, shape, data_type }) = made.as_ref().or(self.stack.as_ref()) else {
+        let Some(Slots { whole, shape, data_type, .. }) = made.as_ref().or(self.stack.as_ref())
+        else {
             unreachable!("one of the two is there");
         };
         if shape.as_slice() != tensor.shape() {
@@ -315,6 +339,25 @@ impl<'a> Stacker<'a> {
         Ok(())
     }
 
+    /// Memory for a stack of slices like this one.
+    fn slots_for_slices_like(&self, slice: &ManagedTensor) -> Result<Slots> {
+        let mut shape = Shape::from_slice(slice.shape());
+        if self.axis > shape.len() {
+            return Err(no_such_axis(self.axis, shape.len() + 1));
+        }
+        shape.insert(self.axis, self.count);
+        let data_type = slice.data_type();
+        let spec = TensorSpec::row_major(data_type, &shape)?;
+        let bytes = spec.layout.compact_bytes(data_type)?;
+        let peak = DeviceBytes { device: Device::CPU, bytes: bytes as u64 };
+        let _permit = self.admit(&[peak])?;
+        let memory = HostMemory::zeroed(bytes, data_type.alignment())?;
+        // SAFETY: the memory is initialized with zeros, which are valid for every element type.
+        let whole = unsafe { ManagedTensor::from_host_memory(memory, spec) }?;
+        let shape = Shape::from_slice(slice.shape());
+        Ok(Slots { whole: whole.into_shared(), shape, data_type, _permit })
+    }
+
     /// Hands the stack to the backend `target`. The stacker is empty then, and can be filled again.
     ///
     /// # Errors
@@ -332,7 +375,7 @@ impl<'a> Stacker<'a> {
             expected: format!("the stack needs {}, and at least one", self.count),
         };
         let complete = self.written == self.count;
-        let Slots { whole, shape, data_type } =
+        let Slots { whole, shape, data_type, _permit } =
             self.stack.take_if(|_| complete).ok_or_else(incomplete)?;
         let whole = whole
             .try_unwrap()
@@ -345,29 +388,23 @@ impl<'a> Stacker<'a> {
             Err(refused) => {
                 let (array, error) = refused.into_parts();
                 let whole = array.downcast::<ManagedTensor>()?.into_shared();
-                self.stack = Some(Slots { whole, shape, data_type });
+                self.stack = Some(Slots { whole, shape, data_type, _permit });
                 Err(error)
             }
         }
     }
 }
 
-impl Slots {
-    fn for_slices_like(slice: &ManagedTensor, count: usize, axis: usize) -> Result<Self> {
-        let mut shape = Shape::from_slice(slice.shape());
-        if axis > shape.len() {
-            return Err(no_such_axis(axis, shape.len() + 1));
-        }
-        shape.insert(axis, count);
-        let data_type = slice.data_type();
-        let spec = TensorSpec::row_major(data_type, &shape)?;
-        let bytes = spec.layout.compact_bytes(data_type)?;
-        let memory = HostMemory::zeroed(bytes, data_type.alignment())?;
-        // SAFETY: the memory is initialized with zeros, which are valid for every element type.
-        let whole = unsafe { ManagedTensor::from_host_memory(memory, spec) }?;
-        let shape = Shape::from_slice(slice.shape());
-        Ok(Self { whole: whole.into_shared(), shape, data_type })
+/// What downloading a tensor takes.
+fn download_peaks(runtime: &dyn Runtime, tensor: &ManagedTensor) -> Result<Peaks> {
+    let found = tensor.describe();
+    let bytes = found.layout.compact_bytes(found.data_type)? as u64;
+    let mut peaks = Peaks::from_vec(runtime.working_memory(&found, found.data_type, Device::CPU));
+    match peaks.iter_mut().find(|one| one.device == Device::CPU) {
+        Some(host) => host.bytes = host.bytes.saturating_add(bytes),
+        None => peaks.push(DeviceBytes { device: Device::CPU, bytes }),
     }
+    Ok(peaks)
 }
 
 /// The device and element type of all arrays, where these and the shape agree.

@@ -7,20 +7,34 @@ use bridge_tensor::Device;
 
 use crate::error::{Error, Result};
 
-/// Is asked before a conversion takes memory on a device, and again where there was too little.
-/// Where nobody is registered, nothing is asked and nothing counted.
-pub trait Admission: Send + Sync + 'static {
-    /// Admits the taking of `bytes` on `device`; the permit holds until it is dropped, which a
-    /// conversion does when it is done.
+/// Is asked before a conversion takes memory, and again where there was too little.
+///
+/// A caller names one with [`Options::within`](crate::Options::within); one that is
+/// [registered](crate::Registration::admission) is asked where the caller names none. Where there is
+/// neither, nothing is asked and nothing counted.
+pub trait Admission: Send + Sync {
+    /// Admits that a conversion takes these bytes, each device once: the most that it will have
+    /// taken there at any time. The permit holds until it is dropped, which a conversion does when
+    /// it is done.
     ///
     /// # Errors
     ///
-    /// Where there is no room; the conversion ends with this error and gives its input back.
-    fn admit(&self, device: Device, bytes: u64) -> Result<Permit>;
+    /// Where there is no room, as [`Error::NotAdmitted`]; the conversion ends with this error, has
+    /// taken nothing and gives its input back.
+    fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit>;
 
     /// Makes room after `error`, an allocation on `device` that failed for the `attempt`th time,
     /// counted from 1. Where it answers `true`, the step is tried once more.
     fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool;
+}
+
+/// So many bytes of one device's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeviceBytes {
+    /// Whose memory.
+    pub device: Device,
+    /// How much of it.
+    pub bytes: u64,
 }
 
 /// Room that has been admitted, until it is dropped.

@@ -39,6 +39,23 @@ pub trait Allocator: Send + Sync + 'static {
     ///
     /// Where the device reports one.
     fn trim(&self, device: Device) -> Result<u64>;
+
+    /// What it holds of the device's memory itself; `None`, as by default, where it does not count.
+    ///
+    /// # Errors
+    ///
+    /// Where the device reports one.
+    fn holdings(&self, device: Device) -> Result<Option<Holdings>> {
+        let _ = device;
+        Ok(None)
+    }
+
+    /// Whether it keeps freed memory of the device for the next allocation. A pool on top of it
+    /// would keep it a second time. By default it does not.
+    fn caches(&self, device: Device) -> bool {
+        let _ = device;
+        false
+    }
 }
 
 /// How much memory a device has, in bytes.
@@ -48,6 +65,15 @@ pub struct DeviceMemory {
     pub total: u64,
     /// What could be allocated now.
     pub free: u64,
+}
+
+/// What one allocator holds of a device's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Holdings {
+    /// In use by arrays.
+    pub in_use: u64,
+    /// Kept for the next ones: what [`Allocator::trim`] could give back.
+    pub cached: u64,
 }
 
 impl fmt::Debug for dyn Allocator {

@@ -35,6 +35,14 @@ pub trait Backend: Send + Sync + 'static {
     /// element type and the shape.
     fn native_types(&self) -> &'static [NativeType];
 
+    /// Whether an error of the framework's own says that memory ran out. It looks at the error's
+    /// type and code: an illegal access or an invalid argument is no lack of memory, whatever its
+    /// text. Errors of [`Error`]'s type need no answer; `false` by default.
+    fn is_out_of_memory(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        let _ = error;
+        false
+    }
+
     /// The error for a device that it does not have here: [`Error::DeviceUnavailable`], which lists
     /// those it has, by default. A backend that knows why it has no such device says so, with
     /// [`Error::Unavailable`].

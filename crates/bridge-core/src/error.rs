@@ -1,6 +1,7 @@
 //! What can go wrong with a conversion, and how a failed call gives its input back.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bridge_tensor::{DataType, DataTypeError, Device, DeviceError};
 
@@ -157,6 +158,11 @@ pub enum Error {
         /// What to do instead.
         remedy: String,
     },
+
+    /// Who watches over the memory has no room for what a call would take; the error says why,
+    /// and what to do.
+    #[error(transparent)]
+    NotAdmitted(Arc<dyn std::error::Error + Send + Sync>),
 
     /// A framework reported an error of its own.
     #[error("\"{backend}\" failed to {operation}: {message}")]

@@ -36,8 +36,8 @@ mod registry;
 mod runtime;
 
 pub use accepts::Accepts;
-pub use admission::{Admission, Permit};
-pub use allocator::{Allocator, DeviceMemory};
+pub use admission::{Admission, DeviceBytes, Permit};
+pub use allocator::{Allocator, DeviceMemory, Holdings};
 pub use array::{Array, broken_law};
 pub use availability::{Availability, Unavailable};
 pub use backend::Backend;

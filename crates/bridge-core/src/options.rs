@@ -1,6 +1,10 @@
 //! What a caller may ask of a conversion.
 
+use std::fmt;
+
 use bridge_tensor::{DataType, Device};
+
+use crate::admission::Admission;
 
 /// When a conversion may copy, as in the array API's `copy` argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -31,7 +35,8 @@ pub enum Overflow {
     Wrap,
 }
 
-/// What a caller asks of a conversion: device, element type, and whether it may copy.
+/// What a caller asks of a conversion: device, element type, whether it may copy, and whose memory
+/// it takes.
 ///
 /// ```
 /// use bridge_core::{CopyPolicy, DataType, Device, Options};
@@ -39,16 +44,19 @@ pub enum Overflow {
 /// let options = Options::default().on(Device::CPU).cast(DataType::F16).copy(CopyPolicy::IfNeeded);
 /// assert_eq!(options.data_type(), Some(DataType::F16));
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Options {
+///
+/// `'a` is how long the budget lives that they name; options without one are `Options<'static>`.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
     device: Option<Device>,
     data_type: Option<DataType>,
     overflow: Overflow,
     copy: CopyPolicy,
     ignore_read_only: bool,
+    admission: Option<&'a dyn Admission>,
 }
 
-impl Options {
+impl<'a> Options<'a> {
     /// Asks for the result on `device`. By default it stays where the source is, when the target
     /// can be there.
     #[must_use]
@@ -76,6 +84,18 @@ impl Options {
     pub fn copy(mut self, copy: CopyPolicy) -> Self {
         self.copy = copy;
         self
+    }
+
+    /// Asks `admission`, a budget, before the conversion takes memory, in place of what is
+    /// registered for the program. All that the conversion will take, on each device, is admitted
+    /// before its first allocation and given back when it is done; what takes no memory asks
+    /// nothing.
+    #[must_use]
+    pub fn within<'b>(self, admission: &'b dyn Admission) -> Options<'b>
+    where
+        'a: 'b,
+    {
+        Options { admission: Some(admission), ..self }
     }
 
     /// Lets a read-only array reach, without a copy, a framework that has no read-only arrays.
@@ -117,6 +137,25 @@ impl Options {
     #[inline]
     pub fn ignores_read_only(&self) -> bool {
         self.ignore_read_only
+    }
+
+    /// Who is asked before memory is taken, where the caller named one.
+    #[inline]
+    pub fn admission(&self) -> Option<&'a dyn Admission> {
+        self.admission
+    }
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("device", &self.device)
+            .field("data_type", &self.data_type)
+            .field("overflow", &self.overflow)
+            .field("copy", &self.copy)
+            .field("ignore_read_only", &self.ignore_read_only)
+            .field("within", &self.admission.is_some())
+            .finish()
     }
 }
 

@@ -68,7 +68,7 @@ impl Registration {
     }
 
     /// Adds who is asked before conversions take memory.
-    pub const fn admission<A: Admission>(admission: &'static A) -> Self {
+    pub const fn admission<A: Admission + 'static>(admission: &'static A) -> Self {
         Self::of::<A>(Registered::Admission(admission))
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use bridge_tensor::{DataType, Description, Device, DeviceKind, ManagedTensor};
 
+use crate::admission::DeviceBytes;
 use crate::backend::{Backend, cannot};
 use crate::error::{Refused, Result};
 use crate::options::Overflow;
@@ -90,6 +91,20 @@ pub unsafe trait Runtime: Send + Sync + 'static {
     fn casts(&self, from: DataType, to: DataType, overflow: Overflow) -> bool {
         let _ = (from, to, overflow);
         true
+    }
+
+    /// What [`transfer`](Self::transfer), [`copy`](Self::copy) and [`cast`](Self::cast) take, beside
+    /// the memory of their result, while they make a copy of `found` as `data_type` on device `to`:
+    /// staging memory, say. A budget admits it together with the result. Touches no device; nothing
+    /// by default.
+    fn working_memory(
+        &self,
+        found: &Description,
+        data_type: DataType,
+        to: Device,
+    ) -> Vec<DeviceBytes> {
+        let _ = (found, data_type, to);
+        Vec::new()
     }
 
     /// Waits until all work submitted to `device` is done.

@@ -53,18 +53,19 @@
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
 pub use bridge_convert::{
-    Batch, Convert, ConvertByName, Count, Counters, Erased, Observer, Plan, Record, Report, Row,
-    Stacker, Step, Steps, Watching, convert_all, convert_each, map_slices, observe, stack, unstack,
+    Batch, Convert, ConvertByName, Count, Counters, Erased, Observer, Peaks, Plan, Record, Report,
+    Row, Stacker, Step, Steps, Watching, convert_all, convert_each, map_slices, observe, stack,
+    unstack,
 };
 pub use bridge_core::{
     Accepts, Access, Admission, Allocator, Array, Availability, Backend, Capability,
     ConsumerStream, Converter, CopyPolicy, DataType, DataTypeError, Declined, Description,
-    Descriptor, Detail, Device, DeviceError, DeviceKind, DeviceMemory, Disabled, Dlpack, Element,
-    Error, Facts, HostMemory, HostTools, Layout, LayoutRule, MAX_RANK, ManagedTensor, Mapping,
-    NativeArray, NativeType, Options, Overflow, Owner, Ownership, Permit, Rank, Reason, Refused,
-    Registration, Registry, Result, Runtime, Shape, SharedTensor, Stream, Strides, TensorError,
-    TensorSpec, TypeCode, Unavailable, alignment_of, dlpack, float8, half, inventory, num_complex,
-    register,
+    Descriptor, Detail, Device, DeviceBytes, DeviceError, DeviceKind, DeviceMemory, Disabled,
+    Dlpack, Element, Error, Facts, Holdings, HostMemory, HostTools, Layout, LayoutRule, MAX_RANK,
+    ManagedTensor, Mapping, NativeArray, NativeType, Options, Overflow, Owner, Ownership, Permit,
+    Rank, Reason, Refused, Registration, Registry, Result, Runtime, Shape, SharedTensor, Stream,
+    Strides, TensorError, TensorSpec, TypeCode, Unavailable, alignment_of, dlpack, float8, half,
+    inventory, num_complex, register,
 };
 
 #[cfg(feature = "ndarray")]

@@ -13,13 +13,13 @@ use crate::failure::{Failure, Outcome};
 #[derive(Debug)]
 pub(crate) struct Chain {
     hops: Vec<Hop>,
-    last: Options,
+    last: Options<'static>,
 }
 
 #[derive(Debug)]
 struct Hop {
     backend: &'static dyn Backend,
-    options: Options,
+    options: Options<'static>,
 }
 
 impl Chain {
@@ -47,7 +47,7 @@ impl Chain {
         let cast_at = backends.len() - behind;
 
         let common = Options::default().overflow(args.overflow.into());
-        let options_at = |place: usize, options: Options| match args.dtype {
+        let options_at = |place: usize, options: Options<'static>| match args.dtype {
             Some(data_type) if place == cast_at => options.cast(data_type),
             _ => options,
         };

@@ -1,15 +1,18 @@
 //! Plans: the steps a conversion will take, known before anything moves.
 
 mod obstacles;
+mod peaks;
 mod step;
 
 use std::fmt;
 
 use bridge_core::{
-    Accepts, CopyPolicy, DataType, Declined, Description, Device, Error, Facts, Options, Result,
+    Accepts, CopyPolicy, DataType, Declined, Description, Device, DeviceBytes, Error, Facts,
+    Options, Result,
 };
 use smallvec::SmallVec;
 
+pub use peaks::Peaks;
 pub use step::Step;
 
 pub(crate) use self::obstacles::fits;
@@ -32,6 +35,9 @@ pub struct Plan {
     pub steps: Steps,
     /// Bytes that all copying steps write together.
     pub bytes_copied: u64,
+    /// The most memory that the copies take at any time, on each device that they take any on: what
+    /// a budget is asked for. A shortcut is not known to take any.
+    pub peaks: Peaks,
     /// The ways without a copy that cannot be taken.
     pub declined: Vec<Declined>,
 }
@@ -46,6 +52,17 @@ impl Plan {
     /// kind of device, and
     /// [`Error::WouldCopy`] where a copy is needed under [`CopyPolicy::Never`].
     pub fn new(
+        source: (&'static str, &Description),
+        target: (&'static str, &Accepts),
+        options: &Options,
+    ) -> Result<Self> {
+        let mut plan = Self::without_peaks(source, target, options)?;
+        plan.find_peaks(source.1, |_, _, _, _| Vec::new())?;
+        Ok(plan)
+    }
+
+    /// As [`new`](Self::new), for a caller that will find the peaks.
+    pub(crate) fn without_peaks(
         (source_name, source): (&'static str, &Description),
         (target_name, accepts): (&'static str, &Accepts),
         options: &Options,
@@ -61,6 +78,7 @@ impl Plan {
             target: target_name,
             steps: Steps::new(),
             bytes_copied: 0,
+            peaks: Peaks::new(),
             declined: Vec::new(),
         };
         let arrival = arrival(accepts);
@@ -90,6 +108,7 @@ impl Plan {
             target,
             steps: smallvec::smallvec![step],
             bytes_copied: 0,
+            peaks: Peaks::new(),
             declined: Vec::new(),
         }
     }
@@ -107,6 +126,7 @@ impl Plan {
             target,
             steps: smallvec::smallvec![way, arrival(accepts)],
             bytes_copied: 0,
+            peaks: Peaks::new(),
             declined: Vec::new(),
         }
     }
@@ -176,6 +196,16 @@ impl Plan {
         let arrival = self.steps.len().saturating_sub(1);
         self.steps.insert(arrival, Step::Copy);
         self.bytes_copied = self.bytes_copied.saturating_add(bytes);
+    }
+
+    /// Finds how much memory the steps take, where `working` says what each takes beside its result.
+    pub(crate) fn find_peaks(
+        &mut self,
+        source: &Description,
+        working: impl Fn(&Step, &Description, DataType, Device) -> Vec<DeviceBytes>,
+    ) -> Result<()> {
+        self.peaks = peaks::peaks(source, &self.steps, working)?;
+        Ok(())
     }
 
     /// The device on which a cast is planned, and the element type cast to, where it is not on the

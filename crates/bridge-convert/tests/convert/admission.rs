@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bridge_convert::{ConvertByName, Step};
 use bridge_core::{
-    Admission, Array, CopyPolicy, DataType, Device, Error, HostTools, ManagedTensor, Options,
-    Overflow, Permit, Registration, Registry, Result, TensorError,
+    Admission, Array, CopyPolicy, DataType, Device, DeviceBytes, Error, HostTools, ManagedTensor,
+    Options, Overflow, Permit, Registration, Registry, Result, TensorError,
 };
 
 use crate::accelerator::{ACCELERATOR, DRIVER, FIRST, SECOND};
@@ -37,12 +37,14 @@ impl Watch {
 }
 
 impl Admission for Watch {
-    fn admit(&self, device: Device, bytes: u64) -> Result<Permit> {
-        self.asked.lock().unwrap().push((device, bytes));
-        if bytes > self.limit {
-            return Err(TensorError::OutOfMemory { device, requested: bytes }.into());
+    fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit> {
+        self.asked.lock().unwrap().extend(peaks.iter().map(|peak| (peak.device, peak.bytes)));
+        match peaks.iter().find(|peak| peak.bytes > self.limit) {
+            Some(&DeviceBytes { device, bytes: requested }) => {
+                Err(TensorError::OutOfMemory { device, requested }.into())
+            }
+            None => Ok(Permit::new(())),
         }
-        Ok(Permit::new(bytes))
     }
 
     fn recover(&self, _: Device, _: &Error, attempt: u32) -> bool {
@@ -68,13 +70,13 @@ fn a_copy_asks_before_it_takes_memory_and_a_share_does_not() {
 }
 
 #[test]
-fn every_copy_on_the_way_asks_on_the_device_that_it_is_written_to() {
+fn all_copies_together_ask_once_for_what_they_take_on_each_device() {
     static WATCH: Watch = Watch::new(1 << 20);
     let registry = WATCH.registry();
     let asked = || std::mem::take(&mut *WATCH.asked.lock().unwrap());
     let there = Options::default().on(FIRST).cast(DataType::I64);
     let array = registry.convert(Array::new(numbers()), "accelerator", there).unwrap();
-    assert_eq!(asked(), [(FIRST, 16), (FIRST, 32)], "an upload and a cast");
+    assert_eq!(asked(), [(FIRST, 48)], "an upload, and a cast while that is still there");
     let array = registry.convert(array, "accelerator", Options::default().on(SECOND)).unwrap();
     assert_eq!(asked(), [(SECOND, 32)]);
     // What this device downloads no vector can own.

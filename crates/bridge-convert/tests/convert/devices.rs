@@ -11,7 +11,7 @@ use crate::support::{PlainArray, TAKES, Takes, Vectors, numbers, registry};
 
 /// Where the array is, what it is converted to and how, and the plan as it is printed. Only the
 /// first line is compared: the others say why there is a copy.
-type Case = (Device, &'static str, Options, &'static str);
+type Case = (Device, &'static str, Options<'static>, &'static str);
 
 fn cases() -> Vec<Case> {
     const CPU: Device = Device::CPU;

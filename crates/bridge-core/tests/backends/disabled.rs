@@ -1,8 +1,8 @@
 //! What is disabled, or not available, and that the others stay.
 
 use bridge_core::{
-    Admission, Backend, Device, Error, HostTools, ManagedTensor, Overflow, Permit, Registration,
-    Registry, Result,
+    Admission, Backend, Device, DeviceBytes, Error, HostTools, ManagedTensor, Overflow, Permit,
+    Registration, Registry, Result,
 };
 
 use crate::asked::{Asked, FIRST, names, ready};
@@ -67,7 +67,7 @@ unsafe impl HostTools for Only {
 }
 
 impl Admission for Only {
-    fn admit(&self, _: Device, _: u64) -> Result<Permit> {
+    fn admit(&self, _: &[DeviceBytes]) -> Result<Permit> {
         self.refusal()
     }
 
@@ -94,8 +94,7 @@ fn of_host_tools_and_admissions_the_first_stays() {
     let source = ManagedTensor::from_vec(vec![1_u8], &[1]).unwrap();
     let mut target = ManagedTensor::from_vec(vec![0_u8], &[1]).unwrap();
     let copied = registry.host_tools().unwrap().copy(&source, &mut target).unwrap_err();
-    let admitted =
-        registry.admission().expect("one is registered").admit(Device::CPU, 1).unwrap_err();
+    let admitted = registry.admission().expect("one is registered").admit(&[]).unwrap_err();
     for error in [copied, admitted] {
         assert!(error.to_string().contains("the former"), "{error}");
     }

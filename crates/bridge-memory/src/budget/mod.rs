@@ -1,0 +1,1 @@
+//! Budgets: room for memory that is promised before it is taken.

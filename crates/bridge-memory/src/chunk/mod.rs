@@ -1,0 +1,1 @@
+//! Work in parts: how large they are, and running over them.

@@ -1,0 +1,1 @@
+//! Conversions kept, put off and merged, and devices given out to threads.

@@ -1,0 +1,1 @@
+//! How many bytes a computation will take, before it starts.

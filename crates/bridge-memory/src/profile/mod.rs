@@ -1,0 +1,1 @@
+//! What a piece of code takes, and a monitor over time.

@@ -1,0 +1,1 @@
+//! Recovery from out of memory, in any framework.

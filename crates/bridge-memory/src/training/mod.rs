@@ -1,0 +1,1 @@
+//! What training in little memory needs: batch sizes, placement, checkpoints, loss scaling.
