@@ -1,6 +1,7 @@
 //! What can go wrong with a conversion, and how a failed call gives its input back.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use bridge_tensor::{DataType, DataTypeError, Device, DeviceError};
@@ -162,7 +163,7 @@ pub enum Error {
     /// Who watches over the memory has no room for what a call would take; the error says why,
     /// and what to do.
     #[error(transparent)]
-    NotAdmitted(Arc<dyn std::error::Error + Send + Sync>),
+    NotAdmitted(Arc<dyn std::error::Error + Send + Sync + UnwindSafe + RefUnwindSafe>),
 
     /// A framework reported an error of its own.
     #[error("\"{backend}\" failed to {operation}: {message}")]
