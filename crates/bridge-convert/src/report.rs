@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bridge_core::{DataType, Declined, Shape};
+use bridge_core::{DataType, Declined, DeviceBytes, Shape};
 
 use crate::plan::{Plan, Steps};
 
@@ -19,6 +19,8 @@ pub struct Report {
     pub bytes_copied: u64,
     /// The ways without a copy that were not taken.
     pub declined: Vec<Declined>,
+    /// The memory that was taken for the result, and that it keeps; `None` where it took none.
+    pub taken: Option<DeviceBytes>,
     /// The element type of the result.
     pub data_type: DataType,
     /// The shape of the result.
@@ -33,6 +35,7 @@ impl Report {
             steps: plan.steps,
             bytes_copied: plan.bytes_copied,
             declined: plan.declined,
+            taken: plan.taken,
             data_type,
             shape: Shape::from_slice(shape),
         }

@@ -24,6 +24,7 @@ pub mod recovery;
 pub mod training;
 
 mod arguments;
+mod bytes;
 mod clock;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -38,6 +38,8 @@ pub struct Plan {
     /// The most memory that the copies take at any time, on each device that they take any on: what
     /// a budget is asked for. A shortcut is not known to take any.
     pub peaks: Peaks,
+    /// The memory that is taken for the result, and that it keeps; `None` where it takes none.
+    pub taken: Option<DeviceBytes>,
     /// The ways without a copy that cannot be taken.
     pub declined: Vec<Declined>,
 }
@@ -79,6 +81,7 @@ impl Plan {
             steps: Steps::new(),
             bytes_copied: 0,
             peaks: Peaks::new(),
+            taken: None,
             declined: Vec::new(),
         };
         let arrival = arrival(accepts);
@@ -109,6 +112,7 @@ impl Plan {
             steps: smallvec::smallvec![step],
             bytes_copied: 0,
             peaks: Peaks::new(),
+            taken: None,
             declined: Vec::new(),
         }
     }
@@ -127,6 +131,7 @@ impl Plan {
             steps: smallvec::smallvec![way, arrival(accepts)],
             bytes_copied: 0,
             peaks: Peaks::new(),
+            taken: None,
             declined: Vec::new(),
         }
     }
@@ -196,6 +201,7 @@ impl Plan {
         let arrival = self.steps.len().saturating_sub(1);
         self.steps.insert(arrival, Step::Copy);
         self.bytes_copied = self.bytes_copied.saturating_add(bytes);
+        self.taken = Some(DeviceBytes { device: Device::CPU, bytes });
     }
 
     /// Finds how much memory the steps take, where `working` says what each takes beside its result.
@@ -204,7 +210,7 @@ impl Plan {
         source: &Description,
         working: impl Fn(&Step, &Description, DataType, Device) -> Vec<DeviceBytes>,
     ) -> Result<()> {
-        self.peaks = peaks::peaks(source, &self.steps, working)?;
+        (self.peaks, self.taken) = peaks::peaks(source, &self.steps, working)?;
         Ok(())
     }
 

@@ -10,12 +10,13 @@ use super::Step;
 pub type Peaks = SmallVec<[DeviceBytes; 2]>;
 
 /// What these steps take: each writes to new memory while that of the step before is still there;
-/// the source is its owner's. `working` says what a step takes beside its result.
+/// the source is its owner's. `working` says what a step takes beside its result. With them, what the
+/// last step makes.
 pub(super) fn peaks(
     found: &Description,
     steps: &[Step],
     working: impl Fn(&Step, &Description, DataType, Device) -> Vec<DeviceBytes>,
-) -> Result<Peaks> {
+) -> Result<(Peaks, Option<DeviceBytes>)> {
     let mut peaks = Peaks::new();
     let mut before: Option<DeviceBytes> = None;
     let mut at = found.clone();
@@ -34,7 +35,7 @@ pub(super) fn peaks(
         at = Description { data_type, device, layout, ..at };
         before = Some(made);
     }
-    Ok(peaks)
+    Ok((peaks, before))
 }
 
 /// Adds to what is there of the same device.

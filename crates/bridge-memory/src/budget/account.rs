@@ -1,0 +1,131 @@
+//! Consumers: under which name memory is reserved.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ledger::Entry;
+use super::one::{Inner, Refusal};
+use super::reservation::Reservation;
+use super::shortage::Shortage;
+
+/// Reserves memory of a [`Budget`](super::Budget) under a name, which errors and reports tell.
+/// Clones are the same consumer.
+#[derive(Clone)]
+pub struct Consumer {
+    pub(super) account: Arc<Account>,
+}
+
+/// What is kept of one consumer as long as it or one of its reservations lives.
+pub(super) struct Account {
+    pub(super) name: Arc<str>,
+    pub(super) entry: Entry,
+    pub(super) budget: Arc<Inner>,
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if self.entry.floor > 0 {
+            self.budget.ledger.end_promise(self.entry.floor);
+        }
+    }
+}
+
+impl Consumer {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.account.name
+    }
+
+    /// Bytes it has reserved.
+    pub fn reserved(&self) -> u64 {
+        self.account.entry.reserved.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Bytes it can have at any time.
+    pub fn floor(&self) -> u64 {
+        self.account.entry.floor
+    }
+
+    /// Reserves `bytes`, now or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Shortage::Never`] for more than the budget's capacity; else [`Shortage::NotNow`], after
+    /// everybody who [keeps something cached](super::Budget::on_pressure) was asked to give it back.
+    #[inline]
+    pub fn reserve(&self, bytes: u64) -> Result<Reservation, Shortage> {
+        let mut reservation = self.nothing();
+        reservation.try_grow(bytes)?;
+        Ok(reservation)
+    }
+
+    /// Reserves `bytes` as soon as there is room and everybody who came before has been served; waits
+    /// for `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve), after the time is over; [`Shortage::Never`] at once.
+    pub fn reserve_waiting(&self, bytes: u64, timeout: Duration) -> Result<Reservation, Shortage> {
+        let mut reservation = self.nothing();
+        reservation.grow_waiting(bytes, timeout)?;
+        Ok(reservation)
+    }
+
+    /// A reservation of no bytes, to grow.
+    #[inline]
+    pub fn nothing(&self) -> Reservation {
+        Reservation::new(Arc::clone(&self.account))
+    }
+}
+
+impl Account {
+    /// Takes bytes of the budget and of those it is a part of.
+    #[inline]
+    pub(super) fn take(&self, bytes: u64) -> Result<(), Shortage> {
+        match self.budget.take(&self.entry, bytes) {
+            Ok(()) => Ok(()),
+            Err(refusal) => self.take_under_pressure(bytes, refusal),
+        }
+    }
+
+    #[cold]
+    fn take_under_pressure(&self, bytes: u64, refusal: Refusal) -> Result<(), Shortage> {
+        let refusal = match refusal {
+            Refusal::Here(short) if bytes <= self.budget.ledger.capacity() => {
+                let missing = bytes.saturating_sub(short.have);
+                match self.budget.pressure.relieve(missing) {
+                    0 => refusal,
+                    _ => match self.budget.take(&self.entry, bytes) {
+                        Ok(()) => return Ok(()),
+                        Err(refusal) => refusal,
+                    },
+                }
+            }
+            _ => refusal,
+        };
+        Err(self.budget.shortage(refusal, bytes, None))
+    }
+
+    /// As [`take`](Self::take), waiting.
+    pub(super) fn take_waiting(&self, bytes: u64, timeout: Duration) -> Result<(), Shortage> {
+        let shortage = match self.take(bytes) {
+            Ok(()) => return Ok(()),
+            Err(shortage) => shortage,
+        };
+        if timeout.is_zero() || !shortage.is_passing() {
+            return Err(shortage);
+        }
+        self.budget.take_waiting(&self.entry, bytes, timeout)
+    }
+
+    pub(super) fn give_back(&self, bytes: u64) {
+        self.budget.give_back(&self.entry, bytes);
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Consumer({:?} of {:?})", self.name(), self.account.budget.name)
+    }
+}

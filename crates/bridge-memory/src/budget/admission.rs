@@ -1,0 +1,62 @@
+//! Budgets that conversions ask.
+
+use bridge_core::{Admission, Device, DeviceBytes, DeviceKind, Error, Permit, Result};
+
+use super::account::Consumer;
+use super::one::{Budget, Inner};
+use super::reservation::Reservation;
+
+/// Under which name conversions reserve that were given a budget and no consumer of it.
+const CONVERSIONS: &str = "conversions";
+
+impl Inner {
+    /// Whether it counts memory of this device.
+    pub(super) fn counts(&self, device: Device) -> bool {
+        self.device.is_none_or(|counted| counted == holder_of(device))
+    }
+}
+
+/// The device whose memory it is: pinned memory is the host's.
+pub(super) fn holder_of(device: Device) -> Device {
+    match device.kind() {
+        DeviceKind::CudaHost | DeviceKind::RocmHost => Device::CPU,
+        DeviceKind::CudaManaged => Device::new(DeviceKind::Cuda, device.ordinal()),
+        _ => device,
+    }
+}
+
+impl Consumer {
+    /// Reserves what a conversion takes, as far as this budget counts it: all or nothing.
+    pub(super) fn reserve_peaks(&self, peaks: &[DeviceBytes]) -> Result<Reservation> {
+        let counted = peaks.iter().filter(|peak| self.account.budget.counts(peak.device));
+        let bytes = counted.fold(0_u64, |sum, peak| sum.saturating_add(peak.bytes));
+        Ok(self.reserve(bytes)?)
+    }
+}
+
+impl Admission for Consumer {
+    fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit> {
+        self.reserve_peaks(peaks).map(Permit::new)
+    }
+
+    /// Once: what is kept on the device for later is given back.
+    fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool {
+        let missing = error.out_of_memory().map_or(u64::MAX, |(_, bytes)| bytes);
+        attempt == 1 && {
+            self.account.budget.pressure.relieve(missing);
+            let _ = device;
+            true
+        }
+    }
+}
+
+/// Memory of other devices than [the budget's](Budget::device) is not counted.
+impl Admission for Budget {
+    fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit> {
+        self.consumer(CONVERSIONS).admit(peaks)
+    }
+
+    fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool {
+        self.consumer(CONVERSIONS).recover(device, error, attempt)
+    }
+}

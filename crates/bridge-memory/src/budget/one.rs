@@ -1,0 +1,333 @@
+//! One budget.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use bridge_core::{Device, Result as BridgeResult};
+
+use super::account::{Account, Consumer};
+use super::ledger::{Entry, Ledger, MOST, Short};
+use super::pressure::{Hook, Pressure};
+use super::reservation::Reservation;
+use super::shortage::{Holder, Shortage};
+use super::status::BudgetStatus;
+use crate::arguments::invalid;
+
+/// How those who want memory share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sharing {
+    /// Whoever comes first gets what is there; nobody overtakes those who wait.
+    #[default]
+    FirstCome,
+    /// Each consumer that holds something or waits gets at most an equal share of what is not kept
+    /// for those with a floor.
+    Fair,
+}
+
+/// Memory that may be reserved up to a capacity. Clones are the same budget.
+#[derive(Clone)]
+pub struct Budget(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) name: Arc<str>,
+    /// Whose memory it counts; `None`: of every device.
+    pub(super) device: Option<Device>,
+    pub(super) ledger: Ledger,
+    pub(super) pressure: Pressure,
+    accounts: Mutex<Vec<Weak<Account>>>,
+    /// What it takes of the budget that it is a part of.
+    whole: Option<Consumer>,
+}
+
+/// Which budget was short: this one, or one that it is a part of.
+pub(super) enum Refusal {
+    Here(Short),
+    Above(Shortage),
+}
+
+/// Under which name what has none is reserved.
+const UNNAMED: &str = "unnamed";
+
+impl Budget {
+    /// A budget of `capacity` bytes, which counts memory of every device, first come first served.
+    ///
+    /// # Errors
+    ///
+    /// For a capacity of zero, or of more than 2^63 - 1 bytes.
+    pub fn new(name: &str, capacity: u64) -> BridgeResult<Self> {
+        Self::with(name, capacity, None, Sharing::FirstCome, None)
+    }
+
+    /// The same with another way of sharing. To be called before anything is reserved: it is
+    /// another budget.
+    #[must_use]
+    pub fn sharing(self, sharing: Sharing) -> Self {
+        let Inner { name, device, ledger, whole, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            name: Arc::clone(name),
+            device: *device,
+            ledger: Ledger::new(ledger.capacity(), sharing),
+            pressure: Pressure::default(),
+            accounts: Mutex::default(),
+            whole: whole.clone(),
+        }))
+    }
+
+    /// A budget of `capacity` bytes that is a part of this one: what is reserved of it is reserved
+    /// of this one too.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn part(&self, name: &str, capacity: u64) -> BridgeResult<Self> {
+        let whole = Some(self.consumer(name));
+        Self::with(name, capacity, self.0.device, Sharing::FirstCome, whole)
+    }
+
+    /// A budget of `capacity` bytes of one device; pinned memory counts as the host's.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of_device(name: &str, capacity: u64, device: Device) -> BridgeResult<Self> {
+        let device = super::admission::holder_of(device);
+        Self::with(name, capacity, Some(device), Sharing::FirstCome, None)
+    }
+
+    fn with(
+        name: &str,
+        capacity: u64,
+        device: Option<Device>,
+        sharing: Sharing,
+        whole: Option<Consumer>,
+    ) -> BridgeResult<Self> {
+        check_capacity(capacity)?;
+        Ok(Self(Arc::new(Inner {
+            name: name.into(),
+            device,
+            ledger: Ledger::new(capacity, sharing),
+            pressure: Pressure::default(),
+            accounts: Mutex::default(),
+            whole,
+        })))
+    }
+
+    /// The budget's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The device whose memory it counts; `None` where it counts every device's.
+    pub fn device(&self) -> Option<Device> {
+        self.0.device
+    }
+
+    /// Bytes that can be reserved in all.
+    pub fn capacity(&self) -> u64 {
+        self.0.ledger.capacity()
+    }
+
+    /// Changes the capacity. What is reserved stays reserved: where that is more, nothing is granted
+    /// until enough has been given back.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn set_capacity(&self, capacity: u64) -> BridgeResult<()> {
+        check_capacity(capacity)?;
+        self.0.ledger.set_capacity(capacity);
+        Ok(())
+    }
+
+    /// Bytes that are reserved.
+    pub fn reserved(&self) -> u64 {
+        self.0.ledger.reserved()
+    }
+
+    /// The consumer of this name; the same one as long as it, or something it reserved, lives.
+    pub fn consumer(&self, name: &str) -> Consumer {
+        let mut accounts = self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(account) = living(&accounts, name) {
+            return Consumer { account };
+        }
+        Consumer { account: self.open(&mut accounts, name, 0) }
+    }
+
+    /// A consumer for which `floor` bytes are kept: it can have them at any time. For those who
+    /// cannot make do with less.
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::reserve`], where there are not so many bytes to promise, and as an
+    /// [`Error`](bridge_core::Error) where there is a consumer of this name already.
+    pub fn consumer_with_floor(&self, name: &str, floor: u64) -> BridgeResult<Consumer> {
+        let mut accounts = self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if living(&accounts, name).is_some() {
+            let expected = "another consumer of this budget has this name: its floor is settled";
+            return Err(invalid("the consumer's name", &name, expected));
+        }
+        if floor > 0
+            && let Err(short) = self.0.ledger.promise(floor)
+        {
+            // The list is looked at to say who holds what.
+            drop(accounts);
+            return Err(self.0.shortage(Refusal::Here(short), floor, None).into());
+        }
+        Ok(Consumer { account: self.open(&mut accounts, name, floor) })
+    }
+
+    fn open(&self, accounts: &mut Vec<Weak<Account>>, name: &str, floor: u64) -> Arc<Account> {
+        let (name, entry, budget) = (name.into(), Entry::new(floor), Arc::clone(&self.0));
+        let account = Arc::new(Account { name, entry, budget });
+        accounts.retain(|account| account.strong_count() > 0);
+        accounts.push(Arc::downgrade(&account));
+        account
+    }
+
+    /// Reserves `bytes` under no name of its own; as [`Consumer::reserve`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::reserve`].
+    pub fn reserve(&self, bytes: u64) -> Result<Reservation, Shortage> {
+        self.consumer(UNNAMED).reserve(bytes)
+    }
+
+    /// Reserves `bytes` under no name of its own, waiting; as [`Consumer::reserve_waiting`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Consumer::reserve_waiting`].
+    pub fn reserve_waiting(&self, bytes: u64, timeout: Duration) -> Result<Reservation, Shortage> {
+        self.consumer(UNNAMED).reserve_waiting(bytes, timeout)
+    }
+
+    /// Asks `relieve` for bytes before a reservation is refused that would fit an empty budget, as
+    /// long as the hook lives: a cache drops what it can do without and what it had reserved, and
+    /// returns how many bytes. Hooks are asked in the order they were added.
+    pub fn on_pressure(
+        &self,
+        name: &str,
+        relieve: impl Fn(u64) -> u64 + Send + Sync + 'static,
+    ) -> Hook {
+        self.0.pressure.add(name, Box::new(relieve))
+    }
+
+    /// What there is, who holds how much, and how many wait.
+    pub fn status(&self) -> BudgetStatus {
+        let (capacity, reserved) = (self.capacity(), self.reserved());
+        BudgetStatus {
+            name: self.name().to_owned(),
+            device: self.0.device.map(|device| device.to_string()),
+            capacity,
+            reserved,
+            available: capacity.saturating_sub(reserved),
+            peak: self.0.ledger.peak(),
+            waiting: self.0.ledger.waiting(),
+            holders: self.0.holders(),
+        }
+    }
+}
+
+fn check_capacity(capacity: u64) -> BridgeResult<()> {
+    if capacity == 0 || capacity > MOST {
+        let expected = "it must be at least 1 and at most 2^63 - 1";
+        return Err(invalid("a budget's capacity in bytes", &capacity, expected));
+    }
+    Ok(())
+}
+
+fn living(accounts: &[Weak<Account>], name: &str) -> Option<Arc<Account>> {
+    accounts.iter().filter_map(Weak::upgrade).find(|account| &*account.name == name)
+}
+
+impl Inner {
+    #[inline]
+    pub(super) fn take(&self, entry: &Entry, bytes: u64) -> Result<(), Refusal> {
+        self.ledger.reserve(entry, bytes).map_err(Refusal::Here)?;
+        match &self.whole {
+            None => Ok(()),
+            Some(whole) => whole.account.take(bytes).map_err(|shortage| {
+                self.ledger.release(entry, bytes);
+                Refusal::Above(shortage)
+            }),
+        }
+    }
+
+    pub(super) fn take_waiting(
+        &self,
+        entry: &Entry,
+        bytes: u64,
+        timeout: Duration,
+    ) -> Result<(), Shortage> {
+        let started = Instant::now();
+        let reclaim = || {
+            let missing =
+                bytes.saturating_sub(self.ledger.capacity().saturating_sub(self.ledger.reserved()));
+            self.pressure.relieve(missing);
+        };
+        let reserved = self.ledger.reserve_waiting(entry, bytes, timeout, reclaim);
+        let waited = |short| self.shortage(Refusal::Here(short), bytes, Some(started.elapsed()));
+        reserved.map_err(waited)?;
+        let Some(whole) = &self.whole else { return Ok(()) };
+        let left = timeout.saturating_sub(started.elapsed());
+        whole.account.take_waiting(bytes, left).inspect_err(|_| self.ledger.release(entry, bytes))
+    }
+
+    pub(super) fn give_back(&self, entry: &Entry, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        if let Some(whole) = &self.whole {
+            whole.account.give_back(bytes);
+        }
+        self.ledger.release(entry, bytes);
+    }
+
+    #[cold]
+    pub(super) fn shortage(
+        &self,
+        refusal: Refusal,
+        need: u64,
+        waited: Option<Duration>,
+    ) -> Shortage {
+        let Refusal::Here(Short { have }) = refusal else {
+            let Refusal::Above(shortage) = refusal else { unreachable!("there are two refusals") };
+            return shortage;
+        };
+        let (budget, capacity) = (self.name.to_string(), self.ledger.capacity());
+        if need > capacity {
+            return Shortage::Never { budget, need, capacity };
+        }
+        let mut holders = self.holders();
+        holders.truncate(LARGEST);
+        Shortage::NotNow { budget, need, have, waited, holders }
+    }
+
+    /// Who holds something, the largest first.
+    fn holders(&self) -> Vec<Holder> {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut holders: Vec<_> = accounts
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|account| Holder {
+                name: account.name.to_string(),
+                bytes: account.entry.reserved.load(std::sync::atomic::Ordering::Relaxed),
+            })
+            .filter(|holder| holder.bytes > 0)
+            .collect();
+        drop(accounts);
+        holders.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+        holders
+    }
+}
+
+/// How many holders an error names.
+const LARGEST: usize = 5;
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget({})", self.status())
+    }
+}

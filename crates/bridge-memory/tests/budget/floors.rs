@@ -1,0 +1,69 @@
+//! What is kept for those who cannot make do with less.
+
+use bridge_memory::budget::{Budget, Shortage};
+
+#[test]
+fn what_is_promised_can_be_had_at_any_time() {
+    let budget = Budget::new("test", 100).unwrap();
+    let needy = budget.consumer_with_floor("needy", 40).unwrap();
+    assert_eq!((needy.floor(), budget.reserved()), (40, 0));
+    let refused = budget.reserve(61).unwrap_err();
+    assert!(matches!(refused, Shortage::NotNow { have: 60, .. }), "{refused}");
+    let greedy = budget.reserve(60).unwrap();
+    let mut promised = needy.reserve(30).unwrap();
+    assert!(budget.reserve(1).is_err());
+    promised.try_grow(10).unwrap();
+    assert!(promised.try_grow(1).is_err());
+    promised.shrink(25).unwrap();
+    assert!(budget.reserve(1).is_err(), "what it gave back stays promised");
+    drop(greedy);
+    promised.try_grow(85).unwrap();
+    assert_eq!(promised.bytes(), 100);
+}
+
+#[test]
+fn the_promise_ends_with_the_consumer_and_all_it_holds() {
+    let budget = Budget::new("test", 100).unwrap();
+    let needy = budget.consumer_with_floor("needy", 40).unwrap();
+    let held = needy.reserve(10).unwrap();
+    drop(needy);
+    assert!(budget.reserve(61).is_err());
+    drop(held);
+    assert!(budget.reserve(100).is_ok());
+}
+
+#[test]
+fn no_more_is_promised_than_there_is() {
+    let budget = Budget::new("test", 100).unwrap();
+    let _first = budget.consumer_with_floor("first", 70).unwrap();
+    let refused = budget.consumer_with_floor("second", 31).unwrap_err();
+    assert!(matches!(Shortage::of(&refused), Some(Shortage::NotNow { have: 30, .. })));
+    let refused = budget.consumer_with_floor("second", 101).unwrap_err();
+    assert!(matches!(Shortage::of(&refused), Some(Shortage::Never { .. })));
+    let _held = budget.reserve(30).unwrap();
+    assert!(budget.consumer_with_floor("third", 1).is_err());
+    assert!(budget.consumer_with_floor("third", 0).is_ok());
+    let refused = budget.consumer_with_floor("first", 0).unwrap_err().to_string();
+    assert!(refused.contains("first") && refused.contains("settled"), "{refused}");
+}
+
+#[test]
+fn whoever_waits_does_not_keep_what_is_promised_from_its_owner() {
+    let budget = Budget::new("test", 100).unwrap();
+    let needy = budget.consumer_with_floor("needy", 40).unwrap();
+    let held = budget.reserve(50).unwrap();
+    let waiting = {
+        let consumer = budget.consumer("patient");
+        std::thread::spawn(move || {
+            consumer.reserve_waiting(60, std::time::Duration::from_secs(30)).map(|one| one.bytes())
+        })
+    };
+    while budget.status().waiting == 0 {
+        std::thread::yield_now();
+    }
+    let promised = needy.reserve(40).unwrap();
+    assert!(needy.reserve(1).is_err(), "above its floor it comes after those who wait");
+    drop(promised);
+    drop(held);
+    assert_eq!(waiting.join().unwrap(), Ok(60));
+}

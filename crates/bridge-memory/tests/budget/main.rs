@@ -1,0 +1,12 @@
+//! Budgets as their users see them.
+#![forbid(unsafe_code)]
+
+mod conversions;
+mod fair;
+mod floors;
+mod parts;
+mod pressure;
+mod refusals;
+mod reservations;
+mod threads;
+mod waiting;

@@ -1,0 +1,79 @@
+//! Who is asked before a budget refuses.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bridge_memory::budget::{Budget, Reservation};
+
+/// A cache that holds so many reservations of ten bytes, and counts how often it was asked.
+struct Cache {
+    held: Mutex<Vec<Reservation>>,
+    asked: AtomicU64,
+}
+
+impl Cache {
+    fn of(budget: &Budget, count: u64) -> Arc<Self> {
+        let consumer = budget.consumer("cache");
+        let held = (0..count).map(|_| consumer.reserve(10).unwrap()).collect();
+        Arc::new(Self { held: Mutex::new(held), asked: AtomicU64::new(0) })
+    }
+
+    fn give(&self, missing: u64) -> u64 {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut held = self.held.lock().unwrap();
+        let count = usize::try_from(missing.div_ceil(10)).unwrap().min(held.len());
+        held.drain(..count).map(|one| one.bytes()).sum()
+    }
+}
+
+#[test]
+fn caches_give_back_what_is_missing_and_no_more() {
+    let budget = Budget::new("test", 100).unwrap();
+    let cache = Cache::of(&budget, 8);
+    let asked = Arc::clone(&cache);
+    let hook = budget.on_pressure("cache", move |missing| asked.give(missing));
+    let fits = budget.reserve(20).unwrap();
+    assert_eq!(cache.asked.load(Ordering::Relaxed), 0, "what fits asks nobody");
+    let _more = budget.reserve(25).unwrap();
+    assert_eq!(budget.reserved(), 20 + 25 + 50);
+    drop(fits);
+    // More than there is at all: nobody loses anything for it.
+    assert!(budget.reserve(101).is_err());
+    assert_eq!(cache.asked.load(Ordering::Relaxed), 1);
+    drop(hook);
+    assert!(budget.reserve(60).is_err(), "the hook has ended");
+    assert_eq!(cache.asked.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn they_are_asked_in_order_until_it_is_enough() {
+    let budget = Budget::new("test", 100).unwrap();
+    let (first, second) = (Cache::of(&budget, 5), Cache::of(&budget, 5));
+    let hooks: Vec<_> = [&first, &second]
+        .map(Arc::clone)
+        .into_iter()
+        .map(|cache| budget.on_pressure("cache", move |missing| cache.give(missing)))
+        .collect();
+    let _held = budget.reserve(40).unwrap();
+    assert_eq!((first.held.lock().unwrap().len(), second.held.lock().unwrap().len()), (1, 5));
+    let _more = budget.reserve(30).unwrap();
+    assert_eq!((first.held.lock().unwrap().len(), second.held.lock().unwrap().len()), (0, 3));
+    assert!(budget.reserve(40).is_err(), "not even all of it is enough");
+    drop(hooks);
+}
+
+#[test]
+fn a_hook_that_panics_or_reserves_itself_does_no_harm() {
+    let budget = Budget::new("test", 100).unwrap();
+    let cache = Cache::of(&budget, 10);
+    let panics = budget.on_pressure("panics", |_| panic!("on purpose"));
+    let inside = budget.clone();
+    let reserves = budget.on_pressure("reserves", move |_| {
+        assert!(inside.reserve(1).is_err());
+        0
+    });
+    let asked = Arc::clone(&cache);
+    let gives = budget.on_pressure("gives", move |missing| asked.give(missing));
+    assert!(budget.reserve(30).is_ok());
+    assert!(format!("{panics:?}{reserves:?}{gives:?}").contains("panics"));
+}
