@@ -520,7 +520,14 @@ fn golden_values_to_floats() {
     let tie = (1_i64 << 40) + (1 << 32);
     assert_eq!(to_bf16(tie), power(40));
     assert_eq!(to_bf16(tie + 1), power(40) * (1.0 + power(-7)));
+    // Of what is lost, every bit decides a tie.
+    for bit in 0..17 {
+        assert_eq!(to_bf16(tie + (1 << bit)), power(40) * (1.0 + power(-7)), "bit {bit}");
+    }
     assert_eq!(to_bf16(-tie - 1), -power(40) * (1.0 + power(-7)));
+    // The smallest scale is a value like any other.
+    let scales = to_data_type(&list(&[power(-127)]), DataType::F8E8M0FNU, Wrap).unwrap();
+    assert_eq!(bytes_of(&scales), [0]);
 }
 
 #[test]
@@ -558,6 +565,9 @@ fn packed_floats_can_be_cast_from() {
         bytes_of(&cast).iter().map(|&c| decode(DataType::F8E5M2, c.into())).collect();
     assert_eq!(values, [28.0, -28.0, 0.0, -0.0625]);
     assert_eq!(misfit_index(&source, DataType::U8), Some(1));
+    let source = tensor(DataType::F6E2M3FN, &[2, 2], &[0b1101_1111, 0b0000_1111, 0b1000_0100]);
+    let cast = to_data_type(&source, DataType::F32, Refuse).unwrap();
+    assert_eq!(cast.as_slice::<f32>().unwrap(), [7.5, -7.5, 0.0, -0.125]);
     let floats = list(&[1.0_f32]);
     assert!(matches!(to_data_type(&floats, DataType::F4E2M1FN, Wrap), Err(Error::NoCast { .. })));
 }

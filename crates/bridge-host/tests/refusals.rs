@@ -20,7 +20,10 @@ fn shapes_and_element_types_must_agree() {
     assert!(error.to_string().contains("[3, 2]") && error.to_string().contains("[2, 3]"));
     let error = copy(&source, &mut zeros(DataType::F64, &[2, 3])).unwrap_err();
     assert!(matches!(error, Error::Mismatch { what: "data type", .. }), "{error}");
-    HostKernels.cast(&source, &mut zeros(DataType::F64, &[2, 3]), Overflow::Refuse).unwrap();
+    let ones = ManagedTensor::from_vec(vec![1_f32; 6], &[2, 3]).unwrap();
+    let mut wide = zeros(DataType::F64, &[2, 3]);
+    HostKernels.cast(&ones, &mut wide, Overflow::Refuse).unwrap();
+    assert_eq!(wide.as_slice::<f64>().unwrap(), [1.0; 6]);
 }
 
 #[test]
@@ -55,17 +58,17 @@ fn targets_must_be_exclusively_writable_and_have_each_element_once() {
 fn memory_of_other_devices_is_refused() {
     let spec = TensorSpec::row_major(DataType::F32, &[4]).unwrap();
     let address = ptr::without_provenance_mut(4096);
-    // SAFETY: the address stands for device memory, which nothing here touches.
-    let device = unsafe {
-        ManagedTensor::from_parts(
-            address,
-            spec,
-            Device::cuda(0),
-            Access::Exclusive,
-            Owner::nothing(),
-        )
+    let on_device = || {
+        let (device, access) = (Device::cuda(0), Access::Exclusive);
+        // SAFETY: the address stands for device memory, which nothing here touches.
+        unsafe {
+            ManagedTensor::from_parts(address, spec.clone(), device, access, Owner::nothing())
+        }
+        .unwrap()
     };
-    let mut device = device.unwrap();
+    let (mut device, other) = (on_device(), on_device());
+    let unreadable = copy(&other, &mut device).unwrap_err();
+    assert!(matches!(unreadable, Error::Tensor(TensorError::NotReadable { .. })), "{unreadable}");
     let unreadable = to_row_major(&device).unwrap_err();
     assert!(matches!(unreadable, Error::Tensor(TensorError::NotReadable { .. })), "{unreadable}");
     let host = zeros(DataType::F32, &[4]);
