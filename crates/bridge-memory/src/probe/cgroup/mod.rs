@@ -1,0 +1,78 @@
+//! Limits of the control groups (cgroups) that the process is in: what containers are limited by.
+
+mod level;
+mod membership;
+mod mounts;
+
+use std::path::{Component, Path, PathBuf};
+
+use super::measured::Measured;
+use super::proc_files::ProcFiles;
+use membership::Membership;
+use mounts::Mount;
+
+/// The two kinds of hierarchy. A machine can have both at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// Lowers `measured` to what the groups leave. `resident` stands in for what a group uses where
+/// that cannot be read.
+pub(super) fn apply(files: &ProcFiles, resident: Option<u64>, measured: &mut Measured) {
+    let told = files
+        .told("/proc/self/cgroup")
+        .and_then(|groups| Ok((groups, files.told("/proc/self/mountinfo")?)));
+    let (groups, mounts) = match told {
+        Ok(texts) => texts,
+        Err(problem) => {
+            measured.problems.push(format!("{problem}: limits of containers are not counted"));
+            return;
+        }
+    };
+    let (memberships, mounts) = (membership::parse(&groups), mounts::parse(&mounts));
+    let mut placed = false;
+    for membership in &memberships {
+        if let Some((own, top)) = place(files, membership, &mounts) {
+            placed = true;
+            level::apply_up(files, membership.version, (&own, &top), resident, measured);
+        }
+    }
+    if !placed && !memberships.is_empty() {
+        measured.problems.push(
+            "/proc/self/mountinfo has no cgroups with memory limits mounted: limits of containers \
+             are not counted"
+                .to_owned(),
+        );
+    } else if memberships.is_empty() && !groups.trim().is_empty() {
+        measured.problems.push(
+            "/proc/self/cgroup names no group with memory limits: limits of containers are not \
+             counted"
+                .to_owned(),
+        );
+    }
+}
+
+/// Where the process's group is mounted, and where its hierarchy's topmost visible group is.
+///
+/// A container often sees its own group as the root of the mount, under a path that still is the
+/// host's: then the topmost group is the closest that can be seen.
+fn place(
+    files: &ProcFiles,
+    membership: &Membership,
+    mounts: &[Mount],
+) -> Option<(PathBuf, PathBuf)> {
+    let group = Path::new(&membership.path);
+    let inside = |mount: &Mount| group.strip_prefix(&mount.root).ok().map(Path::to_path_buf);
+    let of_version = || mounts.iter().filter(|mount| mount.version == membership.version);
+    // The deepest root that the group is in; of equals the one mounted last, which hides the others.
+    let within = of_version().filter(|mount| inside(mount).is_some());
+    let mount = within.max_by_key(|mount| mount.root.components().count());
+    let mount = mount.or_else(|| of_version().last())?;
+    let below = inside(mount).unwrap_or_default();
+    let leads_out = below.components().any(|part| !matches!(part, Component::Normal(_)));
+    let own = if leads_out { mount.point.clone() } else { mount.point.join(below) };
+    let seen = own.ancestors().find(|place| files.is_directory(place) || *place == mount.point)?;
+    Some((seen.to_path_buf(), mount.point.clone()))
+}
