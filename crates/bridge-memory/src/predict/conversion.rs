@@ -15,18 +15,16 @@ use super::cost_model::CostModel;
 ///
 /// ```
 /// use bridge_convert::Plan;
-/// use bridge_core::{Accepts, DataType, Description, Device, Options, TensorSpec};
+/// use bridge_core::{Accepts, DataType, Description, Device, Layout, ManagedTensor, Options};
 /// use bridge_memory::predict::{Conversion, CostModel};
 ///
-/// let accepts = Accepts::host();
+/// const THEIRS: Accepts = Accepts::host(&[DataType::F32]);
+/// let one = ManagedTensor::from_vec(vec![0_f64; 10], &[1, 10])?.describe();
 /// let cost = Conversion::new(Device::CPU, |rows| {
-///     let rows = vec![0_f64; 10 * rows as usize];
-/// #   let tensor = bridge_core::ManagedTensor::from_vec(rows, &[rows_of(10, 40)])?;
-/// #   let described = Description::of(&tensor);
-///     Plan::new(("mine", &described), ("theirs", &accepts), &Options::new().cast_to(DataType::F32))
+///     let rows = Description { layout: Layout::row_major(&[rows as usize, 10])?, ..one.clone() };
+///     Plan::new(("mine", &rows), ("theirs", &THEIRS), &Options::default().cast(DataType::F32))
 /// });
-/// assert_eq!(cost.bytes(4)?, 4 * 10 * 4);
-/// # fn rows_of(a: usize, b: usize) -> usize { b.max(a) }
+/// assert_eq!(cost.bytes(1000)?, 1000 * 10 * 4); // the cast's result
 /// # Ok::<(), bridge_core::Error>(())
 /// ```
 pub struct Conversion<F> {

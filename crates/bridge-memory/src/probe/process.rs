@@ -8,7 +8,8 @@ use super::proc_files::{ProcFiles, kilobytes};
 
 pub(super) const STATUS: &str = "/proc/self/status";
 
-/// The memory of this process, in bytes, as the kernel counts it.
+/// The memory of this process, in bytes, as the kernel counts it: each figure can be some hundred
+/// pages behind, as processors count by themselves for a while.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {

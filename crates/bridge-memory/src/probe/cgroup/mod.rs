@@ -71,8 +71,10 @@ fn place(
     let mount = within.max_by_key(|mount| mount.root.components().count());
     let mount = mount.or_else(|| of_version().last())?;
     let below = inside(mount).unwrap_or_default();
-    let leads_out = below.components().any(|part| !matches!(part, Component::Normal(_)));
-    let own = if leads_out { mount.point.clone() } else { mount.point.join(below) };
+    let mut own = mount.point.clone();
+    if below.components().all(|part| matches!(part, Component::Normal(_))) {
+        own.extend(below.components()); // else it leads out of what is mounted
+    }
     let seen = own.ancestors().find(|place| files.is_directory(place) || *place == mount.point)?;
     Some((seen.to_path_buf(), mount.point.clone()))
 }
