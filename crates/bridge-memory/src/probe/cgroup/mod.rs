@@ -69,7 +69,7 @@ fn place(
     // The deepest root that the group is in; of equals the one mounted last, which hides the others.
     let within = of_version().filter(|mount| inside(mount).is_some());
     let mount = within.max_by_key(|mount| mount.root.components().count());
-    let mount = mount.or_else(|| of_version().last())?;
+    let mount = mount.or_else(|| of_version().next_back())?;
     let below = inside(mount).unwrap_or_default();
     let mut own = mount.point.clone();
     if below.components().all(|part| matches!(part, Component::Normal(_))) {
