@@ -56,8 +56,8 @@ impl SafetyFactor {
         if product >= TOO_MANY {
             return Err(too_large(&format!("{bytes} bytes times {}", self.0)));
         }
-        // Above 2^53 the float for `bytes` can be smaller than it.
-        Ok((product as u64).max(bytes))
+        // Above 2^53 the float for `bytes` can be smaller than it, by less than any factor adds.
+        Ok(product as u64)
     }
 }
 

@@ -19,8 +19,10 @@ fn the_products_whole_part_is_taken() {
     assert_eq!(apply(1.2, 4).unwrap(), 4, "4.8");
     assert_eq!(apply(1.1, 10).unwrap(), 11);
     assert_eq!(apply(1.0, u64::MAX).unwrap(), u64::MAX, "no factor, no float");
-    // 2^53 + 1 is no float: the product would be 2^53.
-    assert_eq!(apply(1.0 + f64::EPSILON / 2.0, (1 << 53) + 1).unwrap(), (1 << 53) + 1);
+    let least = 1.0 + f64::EPSILON;
+    for bytes in [1, (1 << 53) + 1, (1 << 60) + 127, (1 << 61) - 129, (1 << 63) + 1023] {
+        assert!(apply(least, bytes).unwrap() >= bytes);
+    }
     for (factor, bytes) in [(1.2, u64::MAX), (2.0, 1 << 63), (f64::MAX, 2), (1.5, u64::MAX - 1)] {
         let error = apply(factor, bytes).unwrap_err();
         assert!(matches!(error, Error::Tensor(TensorError::TooLarge { .. })), "{error}");

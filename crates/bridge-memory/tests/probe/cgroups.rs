@@ -76,21 +76,44 @@ fn a_container_that_sees_its_group_as_the_root_is_limited() {
     // Moved out of the namespace's root.
     let machine = Machine::new().in_v2("/../sibling").v2_group(V2, "4294967296", GIB, 0);
     let machine = machine.v2_group("sys/fs/sibling", "1073741824", 0, 0);
+    let machine = machine.v2_group("sys/fs/cgroup/sibling", "2147483648", 0, 0);
     assert_eq!(machine.gib(), (4, 3));
+    // The mount is of another group: it is all that can be seen.
+    let machine = in_v1(Machine::new(), "/docker/0a1b", "/pods/2c3d");
+    assert_eq!(v1_group(machine, V1, "4294967296\n", NO_LIMIT, 2 * GIB).gib(), (4, 3));
+    // The group that stands in for the process's own counts, with a hierarchy or without.
+    let machine = in_v1(Machine::new(), "/docker/0a1b", "/");
+    let machine = v1_group(machine, V1, "4294967296\n", NO_LIMIT, 2 * GIB);
+    assert_eq!(machine.file(&format!("{V1}/memory.use_hierarchy"), "0\n").gib(), (4, 3));
     // The mount's root is named.
     let machine = in_v1(Machine::new(), "/docker/0a1b/inner", "/docker/0a1b");
     let machine = v1_group(machine, V1, "4294967296\n", NO_LIMIT, 2 * GIB);
     let machine = v1_group(machine, &format!("{V1}/inner"), "2147483648\n", NO_LIMIT, GIB);
     assert_eq!(machine.gib(), (2, 2));
-    // Mounted twice: the one that the group is in.
-    let machine = in_v1(Machine::new(), "/pod/x", "/pod").file(
-        "proc/self/mountinfo",
-        "35 31 0:32 /pod /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-         36 31 0:32 /other /mnt/other rw - cgroup cgroup rw,memory\n",
-    );
-    let machine = v1_group(machine, &format!("{V1}/x"), "3221225472\n", NO_LIMIT, GIB);
-    let machine = v1_group(machine, "mnt/other", "1073741824\n", NO_LIMIT, GIB);
-    assert_eq!(machine.gib(), (3, 3));
+}
+
+#[test]
+fn of_several_mounts_the_one_that_shows_most_is_read() {
+    let mounted = |lines: &str| {
+        let machine = in_v1(Machine::new(), "/pod/x", "/").file("proc/self/mountinfo", lines);
+        let machine = v1_group(machine, &format!("{V1}/pod"), "2147483648", NO_LIMIT, GIB);
+        let machine = v1_group(machine, &format!("{V1}/pod/x"), "3221225472", NO_LIMIT, GIB);
+        let machine = v1_group(machine, "mnt/pod/x", "3221225472", NO_LIMIT, GIB);
+        v1_group(machine, "mnt/other", "1073741824", NO_LIMIT, GIB)
+    };
+    let all = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+    let pod = "36 31 0:32 /pod /mnt/pod rw - cgroup cgroup rw,memory\n";
+    let other = "37 31 0:32 /other /mnt/other rw - cgroup cgroup rw,memory\n";
+    let gone = "38 31 0:32 / /mnt/gone rw - cgroup cgroup rw,memory\n";
+    assert_eq!(mounted(&[all, pod, other].concat()).gib(), (2, 2));
+    assert_eq!(mounted(&[pod, other, all].concat()).gib(), (2, 2));
+    assert_eq!(mounted(&[other, pod, gone].concat()).gib(), (3, 3));
+}
+
+#[test]
+fn nothing_above_the_mount_is_read() {
+    let machine = Machine::new().in_v2("/").v2_group(V2, "4294967296", GIB, 0);
+    assert_eq!(machine.v2_group("sys/fs", "1073741824", 0, 0).gib(), (4, 3));
 }
 
 #[test]

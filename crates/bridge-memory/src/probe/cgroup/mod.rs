@@ -54,27 +54,32 @@ pub(super) fn apply(files: &ProcFiles, resident: Option<u64>, measured: &mut Mea
     }
 }
 
-/// Where the process's group is mounted, and where its hierarchy's topmost visible group is.
+/// Where the process's group is, and the topmost group that can be seen from there.
 ///
-/// A container often sees its own group as the root of the mount, under a path that still is the
-/// host's: then the topmost group is the closest that can be seen.
+/// A container often sees its own group as the root of a mount, while the group's path still is the
+/// host's: then the group is taken for the closest one that can be seen.
 fn place(
     files: &ProcFiles,
     membership: &Membership,
     mounts: &[Mount],
 ) -> Option<(PathBuf, PathBuf)> {
-    let group = Path::new(&membership.path);
-    let inside = |mount: &Mount| group.strip_prefix(&mount.root).ok().map(Path::to_path_buf);
-    let of_version = || mounts.iter().filter(|mount| mount.version == membership.version);
-    // The deepest root that the group is in; of equals the one mounted last, which hides the others.
-    let within = of_version().filter(|mount| inside(mount).is_some());
-    let mount = within.max_by_key(|mount| mount.root.components().count());
-    let mount = mount.or_else(|| of_version().next_back())?;
-    let below = inside(mount).unwrap_or_default();
-    let mut own = mount.point.clone();
-    if below.components().all(|part| matches!(part, Component::Normal(_))) {
-        own.extend(below.components()); // else it leads out of what is mounted
-    }
+    let mounts = || mounts.iter().filter(|mount| mount.version == membership.version).rev();
+    // The mount that shows most of the groups above; of equals the last, which hides the others.
+    let shown = mounts().filter(|mount| {
+        within(mount, &membership.path).is_some_and(|own| files.is_directory(&own))
+    });
+    let mount = shown.min_by_key(|mount| mount.root.components().count());
+    let mount = mount.or_else(|| mounts().next())?;
+    let own = within(mount, &membership.path).unwrap_or_else(|| mount.point.clone());
     let seen = own.ancestors().find(|place| files.is_directory(place) || *place == mount.point)?;
     Some((seen.to_path_buf(), mount.point.clone()))
+}
+
+/// The directory of a group within a mount; `None` where it lies outside.
+fn within(mount: &Mount, group: &str) -> Option<PathBuf> {
+    let below = Path::new(group).strip_prefix(&mount.root).ok()?;
+    let stays = below.components().all(|part| matches!(part, Component::Normal(_)));
+    let mut place = mount.point.clone();
+    place.extend(below.components());
+    stays.then_some(place)
 }
