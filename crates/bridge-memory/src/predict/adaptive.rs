@@ -178,9 +178,11 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_numpy() {
         let tenths: Vec<_> = (0..10).map(|i| 1.0 + f64::from(i) / 10.0).collect();
-        // np.percentile(1 + np.arange(10) / 10, 95), and so on; NumPy 2.5.
+        // np.percentile(1 + np.arange(10) / 10, 95) of NumPy 2.5, and so on.
         assert_eq!(percentile(&tenths, 0.95), Some(P95));
         assert_eq!(percentile(&tenths, 0.5), Some(P50));
+        let mixed = [0.5, 0.57, 0.59, 0.6, 0.62, 0.71, 0.82, 1.05, 1.46, 1.98];
+        assert_eq!(percentile(&mixed, 0.95), Some(MIXED_P95));
         assert_eq!(percentile(&tenths, 1.0), Some(1.9));
         assert_eq!(percentile(&[3.0], 0.95), Some(3.0));
         assert_eq!(percentile(&[], 0.95), None);
@@ -188,4 +190,5 @@ mod tests {
 
     const P95: f64 = 1.854_999_999_999_999_8;
     const P50: f64 = 1.45;
+    const MIXED_P95: f64 = 1.745_999_999_999_999_3;
 }

@@ -8,8 +8,8 @@ use super::host::HostProbe;
 use super::measured::{Measured, Source};
 use super::memory_probe::MemoryProbe;
 
-/// Measures a device's memory: memory of the host as [`HostProbe`] does, any other through the
-/// first of its allocators that can measure it.
+/// Measures a device's memory: memory of the host, pinned and managed memory included, as
+/// [`HostProbe`] does; any other through the first of its allocators that can measure it.
 ///
 /// ```
 /// use bridge_core::{Device, Registry};

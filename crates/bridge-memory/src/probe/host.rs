@@ -30,6 +30,9 @@ pub const FALLBACK_BYTES: u64 = 16 << 30;
 /// assumed to have [`FALLBACK_BYTES`], marked [`Source::Fallback`]; where another file cannot be
 /// read, its limit does not count. Either way [`Measured::problems`] says what is missing.
 ///
+/// Each measurement reads some ten of the kernel's files, which takes a fraction of a millisecond; put
+/// it into a [`Cached`](super::Cached) where it is asked often.
+///
 /// ```
 /// use bridge_memory::probe::{HostProbe, MemoryProbe as _, Source};
 ///
