@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bridge_memory::budget::{Budget, Sharing};
+use bridge_memory::budget::Budget;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::thread;
@@ -41,9 +41,9 @@ fn two_never_hold_more_than_there_is() {
 
 #[test]
 fn whoever_waits_is_woken() {
-    for sharing in [Sharing::FirstCome, Sharing::Fair] {
+    for make in [Budget::new, Budget::fair] {
         loom::model(move || {
-            let budget = Budget::new("loom", 2).unwrap().sharing(sharing);
+            let budget = make("loom", 2).unwrap();
             let waits = {
                 let consumer = budget.consumer("waits");
                 thread::spawn(move || consumer.reserve_waiting(1, LONG).unwrap().bytes())

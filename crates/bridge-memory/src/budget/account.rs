@@ -91,20 +91,19 @@ impl Account {
 
     #[cold]
     fn take_under_pressure(&self, bytes: u64, refusal: Refusal) -> Result<(), Shortage> {
-        let refusal = match refusal {
-            Refusal::Here(short) if bytes <= self.budget.ledger.capacity() => {
-                let missing = bytes.saturating_sub(short.have);
-                match self.budget.pressure.relieve(missing) {
-                    0 => refusal,
-                    _ => match self.budget.take(&self.entry, bytes) {
-                        Ok(()) => return Ok(()),
-                        Err(refusal) => refusal,
-                    },
-                }
-            }
-            _ => refusal,
+        let Refusal::Here(short) = refusal else {
+            return Err(self.budget.shortage(refusal, bytes, None));
         };
-        Err(self.budget.shortage(refusal, bytes, None))
+        // What was measured last may be too old, and what is cached can be given back; for what can
+        // never be had, nobody loses anything.
+        self.budget.follow_at_once();
+        if bytes <= self.budget.most() {
+            self.budget.pressure.relieve(bytes.saturating_sub(short.have));
+        }
+        match self.budget.take(&self.entry, bytes) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.budget.shortage(refusal, bytes, None)),
+        }
     }
 
     /// As [`take`](Self::take), waiting.

@@ -28,6 +28,7 @@ mod admission;
 mod global;
 mod held;
 mod ledger;
+mod measured;
 mod one;
 mod pressure;
 mod reservation;
@@ -37,7 +38,7 @@ mod sync;
 
 pub use account::Consumer;
 pub use held::{ConvertHeld, ConvertHeldByName, Held};
-pub use one::{Budget, Sharing};
+pub use one::Budget;
 pub use pressure::Hook;
 pub use reservation::Reservation;
 pub use shortage::{Holder, Shortage};

@@ -8,20 +8,20 @@ use bridge_core::{Device, Result as BridgeResult};
 
 use super::account::{Account, Consumer};
 use super::ledger::{Entry, Ledger, MOST, Short};
+use super::measured::Measuring;
 use super::pressure::{Hook, Pressure};
 use super::reservation::Reservation;
 use super::shortage::{Holder, Shortage};
 use super::status::BudgetStatus;
 use crate::arguments::invalid;
+use crate::probe::MemoryProbe;
 
 /// How those who want memory share it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Sharing {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sharing {
     /// Whoever comes first gets what is there; nobody overtakes those who wait.
-    #[default]
     FirstCome,
-    /// Each consumer that holds something or waits gets at most an equal share of what is not kept
-    /// for those with a floor.
+    /// Each active consumer gets at most an equal share.
     Fair,
 }
 
@@ -33,7 +33,9 @@ pub(super) struct Inner {
     pub(super) name: Arc<str>,
     /// Whose memory it counts; `None`: of every device.
     pub(super) device: Option<Device>,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: Arc<Ledger>,
+    /// Where the capacity is what there is.
+    measuring: Option<Measuring>,
     pub(super) pressure: Pressure,
     accounts: Mutex<Vec<Weak<Account>>>,
     /// What it takes of the budget that it is a part of.
@@ -59,19 +61,15 @@ impl Budget {
         Self::with(name, capacity, None, Sharing::FirstCome, None)
     }
 
-    /// The same with another way of sharing. To be called before anything is reserved: it is
-    /// another budget.
-    #[must_use]
-    pub fn sharing(self, sharing: Sharing) -> Self {
-        let Inner { name, device, ledger, whole, .. } = &*self.0;
-        Self(Arc::new(Inner {
-            name: Arc::clone(name),
-            device: *device,
-            ledger: Ledger::new(ledger.capacity(), sharing),
-            pressure: Pressure::default(),
-            accounts: Mutex::default(),
-            whole: whole.clone(),
-        }))
+    /// As [`new`](Self::new), in equal shares: each consumer that holds something or waits gets at
+    /// most an equal part of what is not kept for those with a
+    /// [floor](Self::consumer_with_floor).
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn fair(name: &str, capacity: u64) -> BridgeResult<Self> {
+        Self::with(name, capacity, None, Sharing::Fair, None)
     }
 
     /// A budget of `capacity` bytes that is a part of this one: what is reserved of it is reserved
@@ -103,14 +101,58 @@ impl Budget {
         whole: Option<Consumer>,
     ) -> BridgeResult<Self> {
         check_capacity(capacity)?;
-        Ok(Self(Arc::new(Inner {
+        let ledger = Arc::new(Ledger::new(capacity, sharing));
+        Ok(Self::over(name, device, ledger, None, whole))
+    }
+
+    fn over(
+        name: &str,
+        device: Option<Device>,
+        ledger: Arc<Ledger>,
+        measuring: Option<Measuring>,
+        whole: Option<Consumer>,
+    ) -> Self {
+        Self(Arc::new(Inner {
             name: name.into(),
             device,
-            ledger: Ledger::new(capacity, sharing),
+            ledger,
+            measuring,
             pressure: Pressure::default(),
             accounts: Mutex::default(),
             whole,
-        })))
+        }))
+    }
+
+    /// A budget whose capacity follows what `probe` measures: a `share`, above 0 and at most 1, of the
+    /// memory that is there and not in use by others. It measures where its last answer is [too
+    /// old](crate::probe::Cached), and before it refuses. What is reserved is taken to be in use
+    /// already: what was promised and is not taken yet looks like free memory.
+    ///
+    /// # Errors
+    ///
+    /// For a share out of its range, and the probe's own.
+    pub fn measured(
+        name: &str,
+        probe: impl MemoryProbe + 'static,
+        share: f64,
+    ) -> BridgeResult<Self> {
+        Self::measured_part(name, probe, share, None, None)
+    }
+
+    pub(super) fn measured_part(
+        name: &str,
+        probe: impl MemoryProbe + 'static,
+        share: f64,
+        device: Option<Device>,
+        whole: Option<Consumer>,
+    ) -> BridgeResult<Self> {
+        if !(share > 0.0 && share <= 1.0) {
+            let expected = "it must be above 0 and at most 1";
+            return Err(invalid("a budget's share of the memory", &share, expected));
+        }
+        let ledger = Arc::new(Ledger::new(MOST, Sharing::FirstCome));
+        let measuring = Measuring::new(Box::new(probe), share, Arc::clone(&ledger))?;
+        Ok(Self::over(name, device, ledger, Some(measuring), whole))
     }
 
     /// The budget's name.
@@ -128,7 +170,7 @@ impl Budget {
         self.0.ledger.capacity()
     }
 
-    /// Changes the capacity. What is reserved stays reserved: where that is more, nothing is granted
+    /// Changes the capacity, which no longer follows what is measured. What is reserved stays reserved: where that is more, nothing is granted
     /// until enough has been given back.
     ///
     /// # Errors
@@ -136,6 +178,9 @@ impl Budget {
     /// As [`new`](Self::new).
     pub fn set_capacity(&self, capacity: u64) -> BridgeResult<()> {
         check_capacity(capacity)?;
+        if let Some(measuring) = &self.0.measuring {
+            measuring.stop();
+        }
         self.0.ledger.set_capacity(capacity);
         Ok(())
     }
@@ -216,6 +261,9 @@ impl Budget {
 
     /// What there is, who holds how much, and how many wait.
     pub fn status(&self) -> BudgetStatus {
+        let measured = self.0.measuring.as_ref().map(Measuring::unmanaged);
+        let (unmanaged, problems) =
+            measured.map_or((None, Vec::new()), |(bytes, problems)| (Some(bytes), problems));
         let (capacity, reserved) = (self.capacity(), self.reserved());
         BudgetStatus {
             name: self.name().to_owned(),
@@ -223,6 +271,8 @@ impl Budget {
             capacity,
             reserved,
             available: capacity.saturating_sub(reserved),
+            unmanaged,
+            problems,
             peak: self.0.ledger.peak(),
             waiting: self.0.ledger.waiting(),
             holders: self.0.holders(),
@@ -245,6 +295,9 @@ fn living(accounts: &[Weak<Account>], name: &str) -> Option<Arc<Account>> {
 impl Inner {
     #[inline]
     pub(super) fn take(&self, entry: &Entry, bytes: u64) -> Result<(), Refusal> {
+        if let Some(measuring) = &self.measuring {
+            measuring.follow();
+        }
         self.ledger.reserve(entry, bytes).map_err(Refusal::Here)?;
         match &self.whole {
             None => Ok(()),
@@ -296,13 +349,26 @@ impl Inner {
             let Refusal::Above(shortage) = refusal else { unreachable!("there are two refusals") };
             return shortage;
         };
-        let (budget, capacity) = (self.name.to_string(), self.ledger.capacity());
+        let (budget, capacity) = (self.name.to_string(), self.most());
         if need > capacity {
             return Shortage::Never { budget, need, capacity };
         }
         let mut holders = self.holders();
         holders.truncate(LARGEST);
         Shortage::NotNow { budget, need, have, waited, holders }
+    }
+
+    /// More than this can never be had.
+    pub(super) fn most(&self) -> u64 {
+        let measured = self.measuring.as_ref().and_then(Measuring::most);
+        measured.unwrap_or_else(|| self.ledger.capacity())
+    }
+
+    /// Measures now, where the capacity follows.
+    pub(super) fn follow_at_once(&self) {
+        if let Some(measuring) = &self.measuring {
+            measuring.follow_at_once();
+        }
     }
 
     /// Who holds something, the largest first.

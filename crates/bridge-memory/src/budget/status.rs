@@ -18,6 +18,10 @@ pub struct BudgetStatus {
     pub reserved: u64,
     /// Bytes that are not.
     pub available: u64,
+    /// Bytes in use on the device that nobody has reserved; `None` where nothing is measured.
+    pub unmanaged: Option<u64>,
+    /// What could not be measured, and why.
+    pub problems: Vec<String>,
     /// The most bytes that were reserved at any time.
     pub peak: u64,
     /// How many calls wait for room.
@@ -32,6 +36,9 @@ impl fmt::Display for BudgetStatus {
         write!(f, "{name}: {} of {} reserved", Bytes(*reserved), Bytes(*capacity))?;
         for holder in holders {
             write!(f, ", {holder}")?;
+        }
+        if let Some(unmanaged) = self.unmanaged {
+            write!(f, "; {} in use by others", Bytes(unmanaged))?;
         }
         Ok(())
     }

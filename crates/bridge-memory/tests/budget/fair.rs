@@ -1,9 +1,9 @@
 //! Equal shares.
 
-use bridge_memory::budget::{Budget, Sharing, Shortage};
+use bridge_memory::budget::{Budget, Shortage};
 
 fn fair(capacity: u64) -> Budget {
-    Budget::new("fair", capacity).unwrap().sharing(Sharing::Fair)
+    Budget::fair("fair", capacity).unwrap()
 }
 
 fn have(refused: &Shortage) -> u64 {

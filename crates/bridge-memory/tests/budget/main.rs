@@ -4,6 +4,7 @@
 mod conversions;
 mod fair;
 mod floors;
+mod measured;
 mod parts;
 mod pressure;
 mod refusals;

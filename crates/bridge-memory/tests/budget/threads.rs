@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use bridge_memory::budget::{Budget, Sharing};
+use bridge_memory::budget::Budget;
 
 const THREADS: u64 = 16;
 
@@ -67,7 +67,7 @@ fn no_more_is_ever_held_than_the_capacity() {
 #[test]
 fn nobody_who_waits_starves() {
     never_exceeds(&Budget::new("queue", 400).unwrap(), true);
-    never_exceeds(&Budget::new("fair", 400).unwrap().sharing(Sharing::Fair), true);
+    never_exceeds(&Budget::fair("fair", 400).unwrap(), true);
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! Budgets whose capacity is what there is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bridge_core::{Error, Result};
+
+use super::ledger::{Ledger, MOST};
+use crate::probe::{Cached, Measured, MemoryProbe};
+
+/// Measures memory, and keeps a budget's capacity at a share of what is not in use by others.
+pub(super) struct Measuring {
+    probe: Cached<Capacity>,
+    /// Whether the capacity still follows.
+    follows: AtomicBool,
+}
+
+struct Capacity {
+    probe: Box<dyn MemoryProbe>,
+    share: f64,
+    ledger: Arc<Ledger>,
+    /// The capacity, if nobody else used anything.
+    most: AtomicU64,
+    /// In use, and not reserved.
+    unmanaged: AtomicU64,
+}
+
+impl Measuring {
+    /// Measures for the first time.
+    pub(super) fn new(
+        probe: Box<dyn MemoryProbe>,
+        share: f64,
+        ledger: Arc<Ledger>,
+    ) -> Result<Self> {
+        let (most, unmanaged) = (AtomicU64::new(0), AtomicU64::new(0));
+        let probe = Cached::new(Capacity { probe, share, ledger, most, unmanaged });
+        probe.refresh()?;
+        Ok(Self { probe, follows: AtomicBool::new(true) })
+    }
+
+    /// Measures where the last time is too long ago. Where it fails, the capacity stays.
+    pub(super) fn follow(&self) {
+        if self.follows.load(Ordering::Relaxed) {
+            let _ = self.probe.measure();
+        }
+    }
+
+    /// Measures now, before a refusal.
+    pub(super) fn follow_at_once(&self) {
+        if self.follows.load(Ordering::Relaxed) {
+            let _ = self.probe.refresh();
+        }
+    }
+
+    /// Leaves the capacity to whoever set it.
+    pub(super) fn stop(&self) {
+        self.follows.store(false, Ordering::Relaxed);
+    }
+
+    /// More than this can never be had.
+    pub(super) fn most(&self) -> Option<u64> {
+        let follows = self.follows.load(Ordering::Relaxed);
+        follows.then(|| self.probe.probe().most.load(Ordering::Relaxed))
+    }
+
+    /// Bytes in use that are not reserved, and what could not be read.
+    pub(super) fn unmanaged(&self) -> (u64, Vec<String>) {
+        let problems = match self.probe.measure() {
+            Ok(measured) => measured.problems,
+            Err(error) => vec![Error::to_string(&error)],
+        };
+        (self.probe.probe().unmanaged.load(Ordering::Relaxed), problems)
+    }
+}
+
+impl MemoryProbe for Capacity {
+    fn measure(&self) -> Result<Measured> {
+        let measured = self.probe.measure()?;
+        let used = measured.total.saturating_sub(measured.available);
+        // What is reserved may have been taken already, or not yet: as long as nobody knows, it is
+        // taken for taken, so that nothing is counted twice.
+        let reserved = self.ledger.reserved().min(used);
+        let ours = measured.available.saturating_add(reserved);
+        let share = |bytes: u64| ((bytes as f64 * self.share) as u64).clamp(1, MOST);
+        self.most.store(share(measured.total), Ordering::Relaxed);
+        self.unmanaged.store(used - reserved, Ordering::Relaxed);
+        self.ledger.set_capacity(share(ours));
+        Ok(measured)
+    }
+}
