@@ -191,3 +191,40 @@ fn bytes_that_are_no_bools_do_not_come_back_as_an_array() {
     let refused = ndarray::Array1::<bool>::import(exported).unwrap_err();
     assert!(refused.to_string().contains("2, only 0 and 1"), "{refused}");
 }
+
+#[test]
+fn every_way_the_elements_lie_is_seen_with_their_own_values() {
+    let numbers = || ManagedTensor::from_vec((0..12_i32).collect(), &[3, 4]).unwrap();
+    let backwards = SharedArray::<i32>::import(numbers().sliced(0, 2, 3, -1).unwrap()).unwrap();
+    assert_eq!(backwards.view().row(0).to_vec(), [8, 9, 10, 11]);
+    let turned = SharedArray::<i32>::import(numbers().permuted(&[1, 0]).unwrap()).unwrap();
+    assert_eq!(turned.view().row(1).to_vec(), [1, 5, 9]);
+    // What a view of part of it hands out begins where the part does, while the whole lives too.
+    let last = SharedArray::<i32>::import(numbers().sliced(0, 1, 2, 1).unwrap()).unwrap();
+    let (kept, exported) = (last.clone(), last.export().unwrap());
+    assert_eq!(exported.shape(), kept.shape());
+    let again = SharedArray::<i32>::import(exported).unwrap();
+    assert_eq!(again.view(), array![[4, 5, 6, 7], [8, 9, 10, 11]].into_dyn());
+    let nothing = SharedArray::<i32>::import(numbers().sliced(0, 2, 0, -1).unwrap()).unwrap();
+    assert!(nothing.view().is_empty() && nothing.shape() == [0, 4]);
+}
+
+#[test]
+fn arrays_are_equal_where_shapes_and_elements_are() {
+    let two_rows = exclusive();
+    assert!(two_rows == read_only() && two_rows == two_rows.clone());
+    assert!(two_rows != SharedArray::from(array![[1, 2, 3], [4, 5, 7]]));
+    assert!(two_rows != SharedArray::from(array![[1, 2], [3, 4], [5, 6]]));
+}
+
+#[test]
+fn what_nobody_else_holds_becomes_an_owned_array_where_it_lies() {
+    let shared = exclusive();
+    let address = shared.view().as_ptr();
+    let clone = shared.clone();
+    let refused = shared.try_into_owned().unwrap_err();
+    assert!(refused.error().to_string().contains("it has clones"), "{refused}");
+    drop(clone);
+    let owned = refused.into_value().try_into_owned().unwrap();
+    assert_eq!((owned.as_ptr(), owned.sum()), (address, 21));
+}

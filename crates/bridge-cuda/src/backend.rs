@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bridge_core::{
     Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
-    DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow, Refused, Result,
-    Runtime, TensorSpec,
+    DeviceBytes, DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow,
+    Refused, Result, Runtime, TensorSpec,
 };
 
 use crate::array::CudaArray;
@@ -86,6 +86,15 @@ unsafe impl Runtime for Cuda {
         overflow: Overflow,
     ) -> Result<ManagedTensor> {
         cast::cast(tensor, to, overflow)
+    }
+
+    fn working_memory(
+        &self,
+        found: &Description,
+        data_type: DataType,
+        to: Device,
+    ) -> Vec<DeviceBytes> {
+        transfer::working_memory::working_memory(found, data_type, to)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bridge_core::{
     Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
-    DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeArray, NativeType, Overflow,
-    Refused, Result, Runtime, TensorSpec,
+    DeviceBytes, DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeArray, NativeType,
+    Overflow, Refused, Result, Runtime, TensorSpec,
 };
 
 use crate::array::ClArray;
@@ -21,6 +21,7 @@ use crate::region::Region;
 use crate::status::NAME;
 use crate::streams;
 use crate::transfer::download;
+use crate::working_memory;
 
 /// The backend for OpenCL.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +111,15 @@ unsafe impl Runtime for OpenCl {
         overflow: Overflow,
     ) -> Result<ManagedTensor> {
         made_of(tensor, to, |region, after| compute::cast(region, to, overflow, after))
+    }
+
+    fn working_memory(
+        &self,
+        found: &Description,
+        data_type: DataType,
+        to: Device,
+    ) -> Vec<DeviceBytes> {
+        working_memory::working_memory(found, data_type, to)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {

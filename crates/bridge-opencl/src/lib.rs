@@ -39,6 +39,7 @@ mod status;
 mod streams;
 mod svm;
 mod transfer;
+mod working_memory;
 
 pub use array::ClArray;
 pub use backend::OpenCl;

@@ -9,6 +9,7 @@ pub(crate) mod source;
 pub(crate) mod staging;
 mod staging_buffers;
 pub(crate) mod upload;
+pub(crate) mod working_memory;
 
 use bridge_core::{Device, DeviceKind, Error, ManagedTensor, Result, TensorSpec};
 

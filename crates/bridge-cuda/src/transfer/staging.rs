@@ -106,7 +106,8 @@ impl Drop for Staging {
     }
 }
 
-fn size_for(bytes: usize) -> usize {
+/// Bytes of the buffer that serves so many.
+pub(crate) fn size_for(bytes: usize) -> usize {
     bytes.max(SMALLEST).checked_next_power_of_two().unwrap_or(bytes)
 }
 
