@@ -1,0 +1,295 @@
+//! Drawing a recording, with whatever draws lines and text.
+
+use bridge_core::Result;
+use plotters::chart::{ChartBuilder, ChartContext};
+use plotters::coord::Shift;
+use plotters::coord::cartesian::Cartesian2d;
+use plotters::coord::types::RangedCoordf64;
+use plotters::drawing::{DrawingArea, DrawingAreaErrorKind};
+use plotters::element::{Circle, PathElement, Polygon, Text};
+use plotters::prelude::DrawingBackend;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{
+    Color, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle, WHITE,
+};
+
+use super::scale::{Unit, digits, size};
+use super::{Picture, failed};
+use crate::profile::recording::{Point, Recording};
+
+/// Colours that differ to every eye, after Okabe and Ito, without those too light for lines.
+const COLORS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+];
+const INK: RGBColor = RGBColor(33, 37, 41);
+const QUIET: RGBColor = RGBColor(92, 99, 106);
+const GRID: RGBColor = RGBColor(226, 229, 232);
+const BUDGET: RGBColor = RGBColor(170, 0, 40);
+
+const TEXT: i32 = 15;
+const TITLE: i32 = 22;
+/// Pixels of a letter, of a row of text, and of the margin.
+const LETTER: i32 = 8;
+const ROW: i32 = 20;
+const MARGIN: i32 = 20;
+/// Rows of labels of marks above the lines.
+const MARK_ROWS: usize = 3;
+/// Entries of the legend, two rows each.
+const ENTRY: i32 = 2 * ROW + 8;
+
+type Area<B> = DrawingArea<B, Shift>;
+type Axes<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Drawn<B, T = ()> =
+    std::result::Result<T, DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+
+pub(super) fn draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> Result<()> {
+    let drawn = try_draw(picture, area);
+    drawn.map_err(|error| failed("draw a picture", &error))
+}
+
+fn try_draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> Drawn<B> {
+    area.fill(&WHITE)?;
+    let (width, height) = (picture.size.0.cast_signed(), picture.size.1.cast_signed());
+    let legend_width = legend_width(picture.recording, width);
+    let title_room = usize::try_from((width - 2 * MARGIN) / 12).unwrap_or(0);
+    let bold = style(TITLE, &INK, HPos::Left, VPos::Center, FontStyle::Bold);
+    area.draw(&Text::new(shortened(&picture.title, title_room), (MARGIN, 28), bold))?;
+    let ranges = Ranges::of(picture);
+    let mark_rows = if picture.recording.marks.is_empty() { 0 } else { MARK_ROWS as i32 };
+    let top = 52 + mark_rows * ROW + ROW;
+    let mut builder = ChartBuilder::on(area);
+    builder.margin_left(MARGIN).margin_bottom(MARGIN - 8).margin_top(top);
+    builder.margin_right(legend_width + MARGIN);
+    builder.x_label_area_size(52).y_label_area_size(56);
+    let mut chart = builder.build_cartesian_2d(0.0..ranges.right, 0.0..ranges.top)?;
+    draw_axes(&mut chart, &ranges)?;
+    let origin = chart.backend_coord(&(0.0, ranges.top));
+    let unit = style(TEXT, &QUIET, HPos::Right, VPos::Bottom, FontStyle::Normal);
+    area.draw(&Text::new(ranges.bytes.name, (origin.0 - 8, origin.1 - 10), unit))?;
+    draw_marks(area, &chart, &ranges, picture.recording)?;
+    for (place, color) in (0..picture.recording.series.len()).zip(COLORS.iter().cycle()) {
+        draw_series(area, &chart, &ranges, picture.recording, (place, *color))?;
+    }
+    draw_budget(area, &chart, &ranges, picture)?;
+    let legend = (width - legend_width, origin.1);
+    draw_legend(area, picture.recording, legend, (legend_width - MARGIN, height - MARGIN))?;
+    area.present()
+}
+
+/// The units of the axes and how far they go, in these units.
+struct Ranges {
+    bytes: Unit,
+    seconds: Unit,
+    top: f64,
+    right: f64,
+    /// Where the budget's line is, where it can be shown.
+    budget: Option<f64>,
+}
+
+impl Ranges {
+    /// The most bytes shown. A budget that is far above everything would press the lines flat, and
+    /// is only told.
+    fn of(picture: &Picture<'_>) -> Self {
+        let recording = picture.recording;
+        let most = recording.series.iter().map(|series| series.summary.max).max().unwrap_or(0);
+        let limit = picture.budget.as_ref().map(|(_, bytes)| *bytes);
+        let shown_limit = limit.filter(|&limit| limit <= most.saturating_mul(5));
+        let highest = most.max(shown_limit.unwrap_or(0)).max(1);
+        let ends = recording.points.iter().map(|point| point.until);
+        let latest =
+            ends.chain(recording.marks.iter().map(|mark| mark.seconds)).fold(0.0, f64::max);
+        let (bytes, seconds) = (Unit::of_bytes(highest), Unit::of_seconds(latest));
+        Self {
+            top: highest as f64 * 1.1 / bytes.size,
+            right: if latest > 0.0 { latest / seconds.size } else { 1.0 },
+            budget: shown_limit.map(|limit| limit as f64 / bytes.size),
+            bytes,
+            seconds,
+        }
+    }
+}
+
+fn draw_axes<B: DrawingBackend>(chart: &mut Axes<'_, B>, ranges: &Ranges) -> Drawn<B> {
+    let labels = style(TEXT, &QUIET, HPos::Left, VPos::Top, FontStyle::Normal);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(GRID)
+        .axis_style(QUIET)
+        .label_style(labels.clone())
+        .axis_desc_style(labels)
+        .x_desc(format!("time ({})", ranges.seconds.name))
+        .x_label_formatter(&|x| digits(*x))
+        .y_label_formatter(&|y| digits(*y))
+        .x_labels(10)
+        .y_labels(8)
+        .draw()
+}
+
+fn draw_series<B: DrawingBackend>(
+    area: &Area<B>,
+    chart: &Axes<'_, B>,
+    ranges: &Ranges,
+    recording: &Recording,
+    (place, color): (usize, RGBColor),
+) -> Drawn<B> {
+    let at = |seconds: f64, bytes: u64| {
+        chart.backend_coord(&(seconds / ranges.seconds.size, bytes as f64 / ranges.bytes.size))
+    };
+    let line_style = color.stroke_width(2);
+    let has = |point: &Point| point.values.get(place).copied().flatten();
+    // Where a sample is missing, the line has a gap.
+    for run in recording.points.split(|point| has(point).is_none()) {
+        let seen: Vec<_> =
+            run.iter().filter_map(|point| Some((point.until, has(point)?))).collect();
+        if seen.iter().any(|(_, seen)| seen.min < seen.max) {
+            let upper = seen.iter().map(|&(seconds, seen)| at(seconds, seen.max));
+            let lower = seen.iter().rev().map(|&(seconds, seen)| at(seconds, seen.min));
+            area.draw(&Polygon::new(upper.chain(lower).collect::<Vec<_>>(), color.mix(0.18)))?;
+        }
+        let line: Vec<_> = seen.iter().map(|&(seconds, seen)| at(seconds, seen.last)).collect();
+        match line.as_slice() {
+            [] => {}
+            [one] => area.draw(&Circle::new(*one, 3, color.filled()))?,
+            _ => area.draw(&PathElement::new(line, line_style))?,
+        }
+    }
+    Ok(())
+}
+
+fn draw_budget<B: DrawingBackend>(
+    area: &Area<B>,
+    chart: &Axes<'_, B>,
+    ranges: &Ranges,
+    picture: &Picture<'_>,
+) -> Drawn<B> {
+    let Some((label, bytes)) = &picture.budget else { return Ok(()) };
+    let (left, right) =
+        (chart.backend_coord(&(0.0, 0.0)), chart.backend_coord(&(ranges.right, 0.0)));
+    let mut text = format!("{label} {}", size(*bytes));
+    let y = match ranges.budget {
+        Some(budget) => chart.backend_coord(&(0.0, budget)).1,
+        None => {
+            text.push_str(", above this picture");
+            chart.backend_coord(&(0.0, ranges.top)).1 + ROW
+        }
+    };
+    let style = style(TEXT, &BUDGET, HPos::Left, VPos::Bottom, FontStyle::Bold);
+    if ranges.budget.is_some() {
+        dashed(area, (left.0, y), (right.0, y), BUDGET.stroke_width(2))?;
+    }
+    area.draw(&Text::new(text, (left.0 + 10, y - 5), style))
+}
+
+/// A line for each mark, and its label where one of the rows above has room for it.
+fn draw_marks<B: DrawingBackend>(
+    area: &Area<B>,
+    chart: &Axes<'_, B>,
+    ranges: &Ranges,
+    recording: &Recording,
+) -> Drawn<B> {
+    let (right, top) = chart.backend_coord(&(ranges.right, ranges.top));
+    let bottom = chart.backend_coord(&(0.0, 0.0)).1;
+    // Up to which pixel each row is taken.
+    let mut taken = [i32::MIN; MARK_ROWS];
+    for mark in &recording.marks {
+        let x = chart.backend_coord(&(mark.seconds / ranges.seconds.size, 0.0)).0;
+        let label = shortened(&mark.what, 40);
+        let width = label.chars().count() as i32 * LETTER;
+        // A label near the right end stands left of its line.
+        let (start, anchor) =
+            if x + width > right + MARGIN { (x - width - 6, HPos::Right) } else { (x, HPos::Left) };
+        let row = taken.iter().position(|&end| end < start);
+        let Some(row) = row else {
+            dashed(area, (x, top), (x, bottom), QUIET.stroke_width(1))?;
+            continue;
+        };
+        taken[row] = start + width + 2 * LETTER;
+        let y = top - ROW / 2 - row as i32 * ROW;
+        dashed(area, (x, y - ROW / 2 + 2), (x, bottom), QUIET.stroke_width(1))?;
+        let aside = if matches!(anchor, HPos::Left) { x + 5 } else { x - 5 };
+        let style = style(TEXT, &INK, anchor, VPos::Center, FontStyle::Normal);
+        area.draw(&Text::new(label, (aside, y), style))?;
+    }
+    Ok(())
+}
+
+fn draw_legend<B: DrawingBackend>(
+    area: &Area<B>,
+    recording: &Recording,
+    (left, top): (i32, i32),
+    (room, bottom): (i32, i32),
+) -> Drawn<B> {
+    let letters = usize::try_from((room - 30) / LETTER).unwrap_or(0);
+    let fitting = usize::try_from((bottom - top) / ENTRY).unwrap_or(0);
+    let count = recording.series.len();
+    let shown = if count > fitting { fitting.saturating_sub(1) } else { count };
+    let normal = |color| style(TEXT, color, HPos::Left, VPos::Center, FontStyle::Normal);
+    let mut y = top + ROW / 2;
+    for (series, color) in recording.series.iter().zip(COLORS.iter().cycle()).take(shown) {
+        area.draw(&PathElement::new(vec![(left, y), (left + 20, y)], color.stroke_width(4)))?;
+        let label = shortened(&series.label, letters);
+        area.draw(&Text::new(label, (left + 28, y), normal(&INK)))?;
+        let most = format!("most {}", size(series.summary.max));
+        area.draw(&Text::new(most, (left + 28, y + ROW), normal(&QUIET)))?;
+        y += ENTRY;
+    }
+    if shown < count {
+        let rest = format!("and {} more", count - shown);
+        area.draw(&Text::new(rest, (left + 28, y), normal(&QUIET)))?;
+    }
+    Ok(())
+}
+
+fn legend_width(recording: &Recording, width: i32) -> i32 {
+    let longest = recording.series.iter().map(|series| series.label.chars().count()).max();
+    let wanted = longest.unwrap_or(0).clamp(14, 40) as i32 * LETTER + 28 + MARGIN + 8;
+    wanted.min(width / 3)
+}
+
+/// A straight line with gaps.
+fn dashed<B: DrawingBackend>(
+    area: &Area<B>,
+    (x0, y0): (i32, i32),
+    (x1, y1): (i32, i32),
+    style: ShapeStyle,
+) -> Drawn<B> {
+    const DASH: i32 = 6;
+    const STEP: i32 = 10;
+    let length = (x1 - x0).abs().max((y1 - y0).abs());
+    let (right, down) = ((x1 - x0).signum(), (y1 - y0).signum());
+    let mut at = 0;
+    while at < length {
+        let end = (at + DASH).min(length);
+        let (from, to) = ((x0 + right * at, y0 + down * at), (x0 + right * end, y0 + down * end));
+        area.draw(&PathElement::new(vec![from, to], style))?;
+        at += STEP;
+    }
+    Ok(())
+}
+
+fn style(
+    size: i32,
+    color: &'static RGBColor,
+    across: HPos,
+    along: VPos,
+    weight: FontStyle,
+) -> TextStyle<'static> {
+    let font = ("sans-serif", size).into_font().style(weight).transform(FontTransform::None);
+    TextStyle::from(font).color(color).pos(Pos::new(across, along))
+}
+
+/// At most so many letters of a text.
+fn shortened(text: &str, letters: usize) -> String {
+    if text.chars().count() <= letters {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(letters.saturating_sub(3)).collect();
+    kept + "..."
+}
