@@ -67,7 +67,7 @@ impl Recorder {
     /// Takes one sample. The recording can be read and marked meanwhile.
     pub(super) fn sample(&self) {
         let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
-        let readings = catch_unwind(AssertUnwindSafe(|| sampler()));
+        let readings = catch_unwind(AssertUnwindSafe(&mut *sampler));
         let (mut kept, at) = self.now();
         match readings {
             Ok(Ok(readings)) => kept.recording.add(at, &readings),

@@ -10,9 +10,10 @@ use plotters::element::{Circle, PathElement, Polygon, Text};
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{
-    Color, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle, WHITE,
+    Color, FontStyle, FontTransform, IntoFont, RGBAColor, RGBColor, ShapeStyle, TextStyle, WHITE,
 };
 
+use super::marks::{LETTER, Placed, place, rows, shortened};
 use super::scale::{Unit, digits, size};
 use super::{Picture, failed};
 use crate::profile::recording::{Point, Recording};
@@ -33,13 +34,12 @@ const BUDGET: RGBColor = RGBColor(170, 0, 40);
 
 const TEXT: i32 = 15;
 const TITLE: i32 = 22;
-/// Pixels of a letter, of a row of text, and of the margin.
-const LETTER: i32 = 8;
+/// Pixels of a row of text, of the margin, of the title and what is around it, of the labels left of
+/// the lines, and of an entry of the legend, which has two rows.
 const ROW: i32 = 20;
 const MARGIN: i32 = 20;
-/// Rows of labels of marks above the lines.
-const MARK_ROWS: usize = 3;
-/// Entries of the legend, two rows each.
+const HEAD: i32 = 68;
+const Y_LABELS: i32 = 56;
 const ENTRY: i32 = 2 * ROW + 8;
 
 type Area<B> = DrawingArea<B, Shift>;
@@ -55,29 +55,40 @@ pub(super) fn draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> 
 fn try_draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> Drawn<B> {
     area.fill(&WHITE)?;
     let (width, height) = (picture.size.0.cast_signed(), picture.size.1.cast_signed());
-    let legend_width = legend_width(picture.recording, width);
-    let title_room = usize::try_from((width - 2 * MARGIN) / 12).unwrap_or(0);
-    let bold = style(TITLE, &INK, HPos::Left, VPos::Center, FontStyle::Bold);
-    area.draw(&Text::new(shortened(&picture.title, title_room), (MARGIN, 28), bold))?;
+    let recording = picture.recording;
     let ranges = Ranges::of(picture);
-    let mark_rows = if picture.recording.marks.is_empty() { 0 } else { MARK_ROWS as i32 };
-    let top = 52 + mark_rows * ROW + ROW;
+
+    let title_letters = usize::try_from((width - 2 * MARGIN) / 12).unwrap_or(0);
+    let title = shortened(&picture.title, title_letters);
+    let bold = style(TITLE, &INK, HPos::Left, VPos::Center, FontStyle::Bold);
+    area.draw(&Text::new(title, (MARGIN, 28), bold))?;
+
+    let legend_width = legend_width(recording, width);
+    let (left, right) = (MARGIN + Y_LABELS, width - legend_width - MARGIN);
+    let x = |seconds: f64| {
+        let part = seconds / ranges.seconds.size / ranges.right;
+        left + (part * f64::from(right - left)).round() as i32
+    };
+    let marks = place(&recording.marks, x, left, right);
+
     let mut builder = ChartBuilder::on(area);
-    builder.margin_left(MARGIN).margin_bottom(MARGIN - 8).margin_top(top);
-    builder.margin_right(legend_width + MARGIN);
-    builder.x_label_area_size(52).y_label_area_size(56);
+    builder.margin_left(MARGIN).margin_right(width - right).margin_bottom(MARGIN - 8);
+    builder.margin_top(HEAD + rows(&marks) * ROW);
+    builder.x_label_area_size(52).y_label_area_size(Y_LABELS);
     let mut chart = builder.build_cartesian_2d(0.0..ranges.right, 0.0..ranges.top)?;
     draw_axes(&mut chart, &ranges)?;
-    let origin = chart.backend_coord(&(0.0, ranges.top));
+    let (corner, bottom) =
+        (chart.backend_coord(&(0.0, ranges.top)), chart.backend_coord(&(0.0, 0.0)).1);
     let unit = style(TEXT, &QUIET, HPos::Right, VPos::Bottom, FontStyle::Normal);
-    area.draw(&Text::new(ranges.bytes.name, (origin.0 - 8, origin.1 - 10), unit))?;
-    draw_marks(area, &chart, &ranges, picture.recording)?;
-    for (place, color) in (0..picture.recording.series.len()).zip(COLORS.iter().cycle()) {
-        draw_series(area, &chart, &ranges, picture.recording, (place, *color))?;
+    area.draw(&Text::new(ranges.bytes.name, (corner.0 - 8, corner.1 - 6), unit))?;
+
+    draw_marks(area, &marks, (corner.1, bottom))?;
+    for place in 0..recording.series.len() {
+        draw_series(area, &chart, &ranges, recording, place)?;
     }
     draw_budget(area, &chart, &ranges, picture)?;
-    let legend = (width - legend_width, origin.1);
-    draw_legend(area, picture.recording, legend, (legend_width - MARGIN, height - MARGIN))?;
+    let legend = (width - legend_width, corner.1);
+    draw_legend(area, recording, legend, (legend_width - MARGIN, height - MARGIN))?;
     area.present()
 }
 
@@ -119,6 +130,7 @@ fn draw_axes<B: DrawingBackend>(chart: &mut Axes<'_, B>, ranges: &Ranges) -> Dra
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .max_light_lines(1)
         .light_line_style(WHITE)
         .bold_line_style(GRID)
         .axis_style(QUIET)
@@ -137,8 +149,9 @@ fn draw_series<B: DrawingBackend>(
     chart: &Axes<'_, B>,
     ranges: &Ranges,
     recording: &Recording,
-    (place, color): (usize, RGBColor),
+    place: usize,
 ) -> Drawn<B> {
+    let color = color_of(place);
     let at = |seconds: f64, bytes: u64| {
         chart.backend_coord(&(seconds / ranges.seconds.size, bytes as f64 / ranges.bytes.size))
     };
@@ -151,7 +164,7 @@ fn draw_series<B: DrawingBackend>(
         if seen.iter().any(|(_, seen)| seen.min < seen.max) {
             let upper = seen.iter().map(|&(seconds, seen)| at(seconds, seen.max));
             let lower = seen.iter().rev().map(|&(seconds, seen)| at(seconds, seen.min));
-            area.draw(&Polygon::new(upper.chain(lower).collect::<Vec<_>>(), color.mix(0.18)))?;
+            area.draw(&Polygon::new(upper.chain(lower).collect::<Vec<_>>(), color.mix(0.2)))?;
         }
         let line: Vec<_> = seen.iter().map(|&(seconds, seen)| at(seconds, seen.last)).collect();
         match line.as_slice() {
@@ -187,35 +200,20 @@ fn draw_budget<B: DrawingBackend>(
     area.draw(&Text::new(text, (left.0 + 10, y - 5), style))
 }
 
-/// A line for each mark, and its label where one of the rows above has room for it.
+/// A line for each mark, and its label where there is room for one.
 fn draw_marks<B: DrawingBackend>(
     area: &Area<B>,
-    chart: &Axes<'_, B>,
-    ranges: &Ranges,
-    recording: &Recording,
+    placed: &[Placed],
+    (top, bottom): (i32, i32),
 ) -> Drawn<B> {
-    let (right, top) = chart.backend_coord(&(ranges.right, ranges.top));
-    let bottom = chart.backend_coord(&(0.0, 0.0)).1;
-    // Up to which pixel each row is taken.
-    let mut taken = [i32::MIN; MARK_ROWS];
-    for mark in &recording.marks {
-        let x = chart.backend_coord(&(mark.seconds / ranges.seconds.size, 0.0)).0;
-        let label = shortened(&mark.what, 40);
-        let width = label.chars().count() as i32 * LETTER;
-        // A label near the right end stands left of its line.
-        let (start, anchor) =
-            if x + width > right + MARGIN { (x - width - 6, HPos::Right) } else { (x, HPos::Left) };
-        let row = taken.iter().position(|&end| end < start);
-        let Some(row) = row else {
-            dashed(area, (x, top), (x, bottom), QUIET.stroke_width(1))?;
-            continue;
-        };
-        taken[row] = start + width + 2 * LETTER;
-        let y = top - ROW / 2 - row as i32 * ROW;
-        dashed(area, (x, y - ROW / 2 + 2), (x, bottom), QUIET.stroke_width(1))?;
-        let aside = if matches!(anchor, HPos::Left) { x + 5 } else { x - 5 };
-        let style = style(TEXT, &INK, anchor, VPos::Center, FontStyle::Normal);
-        area.draw(&Text::new(label, (aside, y), style))?;
+    for Placed { x, label } in placed {
+        let row = label.as_ref().map(|label| top - ROW / 2 - label.row as i32 * ROW);
+        let start = row.map_or(top, |y| y - ROW / 2 + 2);
+        dashed(area, (*x, start), (*x, bottom), QUIET.stroke_width(1))?;
+        if let (Some(label), Some(y)) = (label, row) {
+            let style = style(TEXT, &INK, HPos::Left, VPos::Center, FontStyle::Normal);
+            area.draw(&Text::new(label.text.as_str(), (label.left, y), style))?;
+        }
     }
     Ok(())
 }
@@ -232,7 +230,8 @@ fn draw_legend<B: DrawingBackend>(
     let shown = if count > fitting { fitting.saturating_sub(1) } else { count };
     let normal = |color| style(TEXT, color, HPos::Left, VPos::Center, FontStyle::Normal);
     let mut y = top + ROW / 2;
-    for (series, color) in recording.series.iter().zip(COLORS.iter().cycle()).take(shown) {
+    for (place, series) in recording.series.iter().enumerate().take(shown) {
+        let color = color_of(place);
         area.draw(&PathElement::new(vec![(left, y), (left + 20, y)], color.stroke_width(4)))?;
         let label = shortened(&series.label, letters);
         area.draw(&Text::new(label, (left + 28, y), normal(&INK)))?;
@@ -245,6 +244,12 @@ fn draw_legend<B: DrawingBackend>(
         area.draw(&Text::new(rest, (left + 28, y), normal(&QUIET)))?;
     }
     Ok(())
+}
+
+/// The colour of a series; paler where the colours are used a second time.
+fn color_of(place: usize) -> RGBAColor {
+    let color = COLORS[place % COLORS.len()];
+    if place < COLORS.len() { color.to_rgba() } else { color.mix(0.45) }
 }
 
 fn legend_width(recording: &Recording, width: i32) -> i32 {
@@ -283,13 +288,4 @@ fn style(
 ) -> TextStyle<'static> {
     let font = ("sans-serif", size).into_font().style(weight).transform(FontTransform::None);
     TextStyle::from(font).color(color).pos(Pos::new(across, along))
-}
-
-/// At most so many letters of a text.
-fn shortened(text: &str, letters: usize) -> String {
-    if text.chars().count() <= letters {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(letters.saturating_sub(3)).collect();
-    kept + "..."
 }

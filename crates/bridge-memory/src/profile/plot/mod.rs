@@ -2,6 +2,7 @@
 
 mod draw;
 mod letters;
+mod marks;
 mod scale;
 
 use bridge_core::{Device, Error, Result, TensorError};
