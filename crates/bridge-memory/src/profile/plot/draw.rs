@@ -211,8 +211,10 @@ fn draw_marks<B: DrawingBackend>(
         let start = row.map_or(top, |y| y - ROW / 2 + 2);
         dashed(area, (*x, start), (*x, bottom), QUIET.stroke_width(1))?;
         if let (Some(label), Some(y)) = (label, row) {
-            let style = style(TEXT, &INK, HPos::Left, VPos::Center, FontStyle::Normal);
-            area.draw(&Text::new(label.text.as_str(), (label.left, y), style))?;
+            let (at, anchor) =
+                if label.left > *x { (label.left, HPos::Left) } else { (label.right, HPos::Right) };
+            let style = style(TEXT, &INK, anchor, VPos::Center, FontStyle::Normal);
+            area.draw(&Text::new(label.text.as_str(), (at, y), style))?;
         }
     }
     Ok(())

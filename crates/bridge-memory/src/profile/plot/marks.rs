@@ -25,9 +25,10 @@ pub(super) struct Label {
     pub(super) text: String,
     /// From the row just above the lines, 0, upward.
     pub(super) row: usize,
-    /// Where the text begins.
+    /// Where the text begins and ends. Letters may be narrower than they are taken to be: it stands
+    /// at the end that is next to the line.
     pub(super) left: i32,
-    right: i32,
+    pub(super) right: i32,
 }
 
 /// Places the labels of marks whose lines are at `x`, between pixels `left` and `right`, so that none
