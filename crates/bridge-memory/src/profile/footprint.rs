@@ -31,7 +31,7 @@ impl Part {
 /// let dense = Dense::new(1024, 512, DataType::F32)?.report(128);
 /// let sketched = Sketched::new(1024, 512, 1, 16, DataType::F32)?.report(128);
 /// println!("{dense}\n{sketched}");
-/// let saved = sketched.reduction_from(&dense).unwrap();
+/// let saved = sketched.kept_reduction_from(&dense).unwrap();
 /// assert!((90.0..100.0).contains(&saved));
 /// # Ok::<(), bridge_core::Error>(())
 /// ```

@@ -25,10 +25,10 @@ pub use counting_allocator::CountingAllocator;
 pub use delta::{DeviceDelta, HolderDelta, MemoryDelta, Profiler, profile};
 pub use footprint::{Footprint, FootprintReport, Part};
 pub use layers::{Dense, Sketched};
-pub use monitor::{Monitor, MonitorBuilder};
+pub use monitor::{Marker, Monitor, MonitorBuilder};
 pub use peak::{Peak, PeakScope, allocated_bytes};
 #[cfg(feature = "plot")]
 pub use plot::Picture;
 pub use recorder::{Reading, SampleError, readings};
 pub use recording::{Mark, Point, Recording, Seen, Series, Summary};
-pub use usage::{DeviceUsage, HolderUsage, Usage};
+pub use usage::{DeviceUsage, HolderUsage, Usage, resident_bytes_of};

@@ -14,7 +14,7 @@ use crate::arguments::invalid;
 use crate::clock::{Clock, SystemClock};
 
 /// How long the end of a monitor waits for a sample that is being taken.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Samples memory on a thread of its own until it is finished or dropped.
 ///
@@ -41,6 +41,23 @@ struct Shared {
     recorder: Recorder,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// Records what happens for a [`Monitor`]; after its end, nothing.
+#[derive(Clone)]
+pub struct Marker(Arc<Shared>);
+
+impl Marker {
+    /// As [`Monitor::mark`].
+    pub fn mark(&self, what: impl Into<String>) {
+        self.0.recorder.mark(what.into());
+    }
+}
+
+impl fmt::Debug for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Marker")
+    }
 }
 
 #[derive(Default)]
@@ -100,13 +117,18 @@ impl Monitor {
         self.shared.recorder.mark(what.into());
     }
 
+    /// What can mark on any thread, for an observer or a hook.
+    pub fn marker(&self) -> Marker {
+        Marker(Arc::clone(&self.shared))
+    }
+
     /// What was recorded so far.
     pub fn recording(&self) -> Recording {
         self.shared.recorder.recording()
     }
 
-    /// Takes a last sample, stops, and gives out what was recorded. A sample that takes longer than two
-    /// seconds is not waited for.
+    /// Takes a last sample, stops, and gives out what was recorded. A sample that takes longer than a
+    /// second is not waited for.
     pub fn finish(mut self) -> Recording {
         self.stop();
         self.recording()

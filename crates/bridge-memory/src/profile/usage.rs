@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fs;
 
-use bridge_core::{Allocator, Device, DeviceMemory, Registry};
+use bridge_core::{Allocator, Device, DeviceMemory, Error, Registry, Result};
 use serde::{Serialize, Serializer};
 
 /// What the process and each device that somebody holds memory of take at one moment, in bytes.
@@ -89,7 +89,7 @@ impl Usage {
     }
 
     fn measure_process(&mut self) {
-        match resident_bytes() {
+        match resident_bytes("self") {
             Ok(bytes) => self.resident = Some(bytes),
             Err(problem) => self.problems.push(problem),
         }
@@ -140,13 +140,26 @@ impl DeviceUsage {
     }
 }
 
-/// The memory of the process that lies in the machine's memory.
-fn resident_bytes() -> Result<u64, String> {
-    const FILE: &str = "/proc/self/status";
-    let status = fs::read_to_string(FILE)
-        .map_err(|error| format!("resident memory of the process: {FILE}: {error}"))?;
+/// The memory of another process that lies in the machine's memory, for a [`Monitor`](super::Monitor)
+/// of a program that was started.
+///
+/// # Errors
+///
+/// Where there is no such process any more, or the system does not tell.
+pub fn resident_bytes_of(process: u32) -> Result<u64> {
+    resident_bytes(&process.to_string()).map_err(|what| Error::Unsupported {
+        what,
+        remedy: "ask while the process runs, on Linux".to_owned(),
+    })
+}
+
+/// The memory of a process, this being "self", that lies in the machine's memory.
+fn resident_bytes(process: &str) -> Result<u64, String> {
+    let file = format!("/proc/{process}/status");
+    let status = fs::read_to_string(&file)
+        .map_err(|error| format!("reading resident memory from {file} ({error})"))?;
     resident_in(&status)
-        .ok_or_else(|| format!("resident memory of the process: {FILE} has no VmRSS in kB"))
+        .ok_or_else(|| format!("reading resident memory from {file} (no VmRSS in kB)"))
 }
 
 fn resident_in(status: &str) -> Option<u64> {

@@ -51,6 +51,14 @@ fn training() -> Recording {
     monitor.finish()
 }
 
+/// Writes a picture to be looked at: PICTURES=folder cargo test -p bridge-memory --features plot pictures
+fn look_at(name: &str, picture: &Picture<'_>) {
+    let Some(folder) = std::env::var_os("PICTURES") else { return };
+    let folder = std::path::Path::new(&folder);
+    std::fs::write(folder.join(format!("{name}.svg")), picture.svg().unwrap()).unwrap();
+    std::fs::write(folder.join(format!("{name}.png")), picture.png().unwrap()).unwrap();
+}
+
 fn lines_of(svg: &str, color: &str) -> usize {
     let stroke = format!("stroke=\"{color}\" stroke-width=\"2\"");
     svg.lines().filter(|line| line.starts_with("<polyline") && line.contains(&stroke)).count()
@@ -89,12 +97,7 @@ fn a_picture_shows_series_budget_and_marks() {
     }
     let dashes = lines_of(&svg, "#AA0028");
     assert!((50..150).contains(&dashes), "the budget's line has {dashes} dashes");
-    // To look at it: PICTURES=folder cargo test -p bridge-memory --features plot pictures
-    if let Some(folder) = std::env::var_os("PICTURES") {
-        let folder = std::path::Path::new(&folder);
-        std::fs::write(folder.join("training.svg"), &svg).unwrap();
-        std::fs::write(folder.join("training.png"), picture.png().unwrap()).unwrap();
-    }
+    look_at("training", &picture);
 }
 
 #[test]
@@ -116,9 +119,12 @@ fn a_png_has_the_same_lines_and_letters_of_its_own() {
 #[test]
 fn a_budget_far_above_everything_is_told_and_not_drawn() {
     let recording = training();
-    let svg = Picture::of(&recording).budget("all of the GPU", 80 << 30).svg().unwrap();
-    assert!(svg.contains("all of the GPU 80 GiB, above this picture"));
-    assert_eq!(lines_of(&svg, "#AA0028"), 0);
+    let picture = Picture::of(&recording).budget("all of the GPU", 80 << 30);
+    look_at("large-budget", &picture);
+    let svg = picture.svg().unwrap();
+    assert!(svg.contains("\nall of the GPU\n") && svg.contains("\n80 GiB, above this picture\n"));
+    // Two dashes, in the legend.
+    assert_eq!(lines_of(&svg, "#AA0028"), 2);
 }
 
 #[test]
@@ -140,6 +146,7 @@ fn a_thinned_recording_shows_the_range_of_each_point() {
         monitor.sample();
     }
     let recording = monitor.finish();
+    look_at("thinned", &Picture::of(&recording));
     let svg = Picture::of(&recording).svg().unwrap();
     assert!(svg.contains("<polygon") && svg.contains("opacity=\"0.2\""));
     assert!(svg.contains("time (min)") && svg.contains("\nMiB\n"));
@@ -182,6 +189,8 @@ fn odd_recordings_have_pictures_too() {
         let picture = picture.budget("none", 0).title("long ".repeat(200));
         assert!(picture.svg().unwrap().ends_with("</svg>\n"));
         assert!(!picture.png().unwrap().is_empty());
+        look_at(&format!("odd-{}", readings.len()), &picture);
+        assert!(picture.svg().unwrap().contains("of 100 marks are labelled"));
         if readings.len() > 40 {
             assert!(picture.svg().unwrap().contains(" more\n"));
         }

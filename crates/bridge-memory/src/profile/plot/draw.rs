@@ -63,7 +63,7 @@ fn try_draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> Drawn<B
     let bold = style(TITLE, &INK, HPos::Left, VPos::Center, FontStyle::Bold);
     area.draw(&Text::new(title, (MARGIN, 28), bold))?;
 
-    let legend_width = legend_width(recording, width);
+    let legend_width = legend_width(picture, &ranges, width);
     let (left, right) = (MARGIN + Y_LABELS, width - legend_width - MARGIN);
     let x = |seconds: f64| {
         let part = seconds / ranges.seconds.size / ranges.right;
@@ -88,7 +88,14 @@ fn try_draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> Drawn<B
     }
     draw_budget(area, &chart, &ranges, picture)?;
     let legend = (width - legend_width, corner.1);
-    draw_legend(area, recording, legend, (legend_width - MARGIN, height - MARGIN))?;
+    draw_legend(area, picture, &ranges, legend, (legend_width - MARGIN, height - MARGIN))?;
+    let count = recording.marks.len();
+    let labelled = marks.iter().filter(|mark| mark.label.is_some()).count();
+    if labelled < count {
+        let note = format!("{labelled} of {count} marks are labelled");
+        let quiet = style(TEXT, &QUIET, HPos::Right, VPos::Center, FontStyle::Normal);
+        area.draw(&Text::new(note, (right, height - MARGIN), quiet))?;
+    }
     area.present()
 }
 
@@ -159,17 +166,23 @@ fn draw_series<B: DrawingBackend>(
     let has = |point: &Point| point.values.get(place).copied().flatten();
     // Where a sample is missing, the line has a gap.
     for run in recording.points.split(|point| has(point).is_none()) {
-        let seen: Vec<_> =
-            run.iter().filter_map(|point| Some((point.until, has(point)?))).collect();
+        let seen: Vec<_> = run.iter().filter_map(|point| Some((point, has(point)?))).collect();
         if seen.iter().any(|(_, seen)| seen.min < seen.max) {
-            let upper = seen.iter().map(|&(seconds, seen)| at(seconds, seen.max));
-            let lower = seen.iter().rev().map(|&(seconds, seen)| at(seconds, seen.min));
+            let upper = seen.iter().flat_map(|&(point, seen)| {
+                [at(point.seconds, seen.max), at(point.until, seen.max)]
+            });
+            let lower = seen.iter().rev().flat_map(|&(point, seen)| {
+                [at(point.until, seen.min), at(point.seconds, seen.min)]
+            });
             area.draw(&Polygon::new(upper.chain(lower).collect::<Vec<_>>(), color.mix(0.2)))?;
         }
-        let line: Vec<_> = seen.iter().map(|&(seconds, seen)| at(seconds, seen.last)).collect();
-        match line.as_slice() {
-            [] => {}
-            [one] => area.draw(&Circle::new(*one, 3, color.filled()))?,
+        let line: Vec<_> = seen.iter().map(|&(point, seen)| at(point.until, seen.last)).collect();
+        match (line.first(), line.last()) {
+            // Too short to be seen as a line.
+            (Some(first), Some(last)) if first.0 == last.0 => {
+                area.draw(&Circle::new(*last, 3, color.filled()))?;
+            }
+            (None, _) => {}
             _ => area.draw(&PathElement::new(line, line_style))?,
         }
     }
@@ -182,22 +195,14 @@ fn draw_budget<B: DrawingBackend>(
     ranges: &Ranges,
     picture: &Picture<'_>,
 ) -> Drawn<B> {
-    let Some((label, bytes)) = &picture.budget else { return Ok(()) };
-    let (left, right) =
-        (chart.backend_coord(&(0.0, 0.0)), chart.backend_coord(&(ranges.right, 0.0)));
-    let mut text = format!("{label} {}", size(*bytes));
-    let y = match ranges.budget {
-        Some(budget) => chart.backend_coord(&(0.0, budget)).1,
-        None => {
-            text.push_str(", above this picture");
-            chart.backend_coord(&(0.0, ranges.top)).1 + ROW
-        }
+    let (Some((label, bytes)), Some(budget)) = (&picture.budget, ranges.budget) else {
+        return Ok(());
     };
+    let (left, y) = chart.backend_coord(&(0.0, budget));
+    let right = chart.backend_coord(&(ranges.right, budget)).0;
+    dashed(area, (left, y), (right, y), BUDGET.stroke_width(2))?;
     let style = style(TEXT, &BUDGET, HPos::Left, VPos::Bottom, FontStyle::Bold);
-    if ranges.budget.is_some() {
-        dashed(area, (left.0, y), (right.0, y), BUDGET.stroke_width(2))?;
-    }
-    area.draw(&Text::new(text, (left.0 + 10, y - 5), style))
+    area.draw(&Text::new(format!("{label} {}", size(*bytes)), (left + 10, y - 5), style))
 }
 
 /// A line for each mark, and its label where there is room for one.
@@ -220,29 +225,38 @@ fn draw_marks<B: DrawingBackend>(
     Ok(())
 }
 
+/// What the colours mean, and a budget that is too high to be shown.
 fn draw_legend<B: DrawingBackend>(
     area: &Area<B>,
-    recording: &Recording,
+    picture: &Picture<'_>,
+    ranges: &Ranges,
     (left, top): (i32, i32),
     (room, bottom): (i32, i32),
 ) -> Drawn<B> {
+    let series = &picture.recording.series;
     let letters = usize::try_from((room - 30) / LETTER).unwrap_or(0);
-    let fitting = usize::try_from((bottom - top) / ENTRY).unwrap_or(0);
-    let count = recording.series.len();
-    let shown = if count > fitting { fitting.saturating_sub(1) } else { count };
     let normal = |color| style(TEXT, color, HPos::Left, VPos::Center, FontStyle::Normal);
+    let entry = |y, label: &str, note: String, color| {
+        let label = shortened(label, letters);
+        area.draw(&Text::new(label, (left + 28, y), normal(color)))?;
+        area.draw(&Text::new(note, (left + 28, y + ROW), normal(&QUIET)))
+    };
     let mut y = top + ROW / 2;
-    for (place, series) in recording.series.iter().enumerate().take(shown) {
-        let color = color_of(place);
-        area.draw(&PathElement::new(vec![(left, y), (left + 20, y)], color.stroke_width(4)))?;
-        let label = shortened(&series.label, letters);
-        area.draw(&Text::new(label, (left + 28, y), normal(&INK)))?;
-        let most = format!("most {}", size(series.summary.max));
-        area.draw(&Text::new(most, (left + 28, y + ROW), normal(&QUIET)))?;
+    if let (Some((label, bytes)), None) = (&picture.budget, ranges.budget) {
+        dashed(area, (left, y), (left + 20, y), BUDGET.stroke_width(2))?;
+        entry(y, label, format!("{}, above this picture", size(*bytes)), &BUDGET)?;
         y += ENTRY;
     }
-    if shown < count {
-        let rest = format!("and {} more", count - shown);
+    let fitting = usize::try_from((bottom - y) / ENTRY).unwrap_or(0);
+    let shown = if series.len() > fitting { fitting.saturating_sub(1) } else { series.len() };
+    for (place, series) in series.iter().enumerate().take(shown) {
+        let line = vec![(left, y), (left + 20, y)];
+        area.draw(&PathElement::new(line, color_of(place).stroke_width(4)))?;
+        entry(y, &series.label, format!("most {}", size(series.summary.max)), &INK)?;
+        y += ENTRY;
+    }
+    if shown < series.len() {
+        let rest = format!("and {} more", series.len() - shown);
         area.draw(&Text::new(rest, (left + 28, y), normal(&QUIET)))?;
     }
     Ok(())
@@ -254,9 +268,13 @@ fn color_of(place: usize) -> RGBAColor {
     if place < COLORS.len() { color.to_rgba() } else { color.mix(0.45) }
 }
 
-fn legend_width(recording: &Recording, width: i32) -> i32 {
-    let longest = recording.series.iter().map(|series| series.label.chars().count()).max();
-    let wanted = longest.unwrap_or(0).clamp(14, 40) as i32 * LETTER + 28 + MARGIN + 8;
+fn legend_width(picture: &Picture<'_>, ranges: &Ranges, width: i32) -> i32 {
+    let labels = picture.recording.series.iter().map(|series| series.label.as_str());
+    let above = picture.budget.as_ref().filter(|_| ranges.budget.is_none());
+    let labels = labels.chain(above.map(|(label, _)| label.as_str()));
+    let longest = labels.map(|label| label.chars().count()).max().unwrap_or(0);
+    let least = if above.is_some() { 28 } else { 18 };
+    let wanted = longest.clamp(least, 40) as i32 * LETTER + 28 + MARGIN + 8;
     wanted.min(width / 3)
 }
 

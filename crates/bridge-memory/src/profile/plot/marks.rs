@@ -59,7 +59,7 @@ impl Placed {
     /// Whether another mark can have its line at `x` from `row` on, and its label there.
     fn allows(&self, x: i32, row: usize, (left, right): (i32, i32)) -> bool {
         let Some(label) = &self.label else { return true };
-        let crosses = row >= label.row && (label.left - ASIDE..label.right + ASIDE).contains(&x);
+        let crosses = row >= label.row && (label.left..label.right + ASIDE).contains(&x);
         let is_crossed = label.row >= row && (left..right).contains(&self.x);
         let meets = row == label.row && left < label.right + ASIDE && label.left < right + ASIDE;
         !crosses && !is_crossed && !meets
@@ -104,6 +104,11 @@ mod tests {
         assert_eq!(
             placed(&[(10, "out of memory"), (20, "trim")]),
             [(10, Some((1, 15))), (20, Some((0, 25)))]
+        );
+        // At once: one above the other, in their order.
+        assert_eq!(
+            placed(&[(10, "out of memory"), (10, "trim")]),
+            [(10, Some((1, 15))), (10, Some((0, 15)))]
         );
         // At the right end: before the line.
         assert_eq!(placed(&[(990, "end")]), [(990, Some((0, 961)))]);

@@ -10,13 +10,9 @@ pub(super) struct Unit {
 impl Unit {
     /// The unit in which so many bytes are a short number.
     pub(super) fn of_bytes(most: u64) -> Self {
-        let (name, shift) = match most {
-            0..0x400 => ("bytes", 0),
-            0x400..0x10_0000 => ("KiB", 10),
-            0x10_0000..0x4000_0000 => ("MiB", 20),
-            _ => ("GiB", 30),
-        };
-        Self { name, size: (1_u64 << shift) as f64 }
+        const NAMES: [&str; 7] = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        let step = most.checked_ilog2().unwrap_or(0) / 10;
+        Self { name: NAMES[step as usize], size: (1_u64 << (10 * step)) as f64 }
     }
 
     /// The unit in which so many seconds are a short number.
@@ -64,7 +60,8 @@ mod tests {
             (1_073_741_823, "1024 MiB"),
             (1 << 30, "1 GiB"),
             (13_314_398_617, "12.4 GiB"),
-            (u64::MAX, "17179869184 GiB"),
+            (5 << 40, "5 TiB"),
+            (u64::MAX, "16 EiB"),
         ] {
             assert_eq!(size(bytes), text);
         }
