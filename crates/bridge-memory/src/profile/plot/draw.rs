@@ -88,13 +88,13 @@ fn try_draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> Drawn<B
     }
     draw_budget(area, &chart, &ranges, picture)?;
     let legend = (width - legend_width, corner.1);
-    draw_legend(area, picture, &ranges, legend, (legend_width - MARGIN, height - MARGIN))?;
-    let count = recording.marks.len();
-    let labelled = marks.iter().filter(|mark| mark.label.is_some()).count();
-    if labelled < count {
-        let note = format!("{labelled} of {count} marks are labelled");
-        let quiet = style(TEXT, &QUIET, HPos::Right, VPos::Center, FontStyle::Normal);
-        area.draw(&Text::new(note, (right, height - MARGIN), quiet))?;
+    draw_legend(area, picture, &ranges, legend, (legend_width - MARGIN, height - MARGIN - ROW))?;
+    let unlabelled =
+        recording.marks.len() - marks.iter().filter(|mark| mark.label.is_some()).count();
+    if unlabelled > 0 {
+        let note = format!("{unlabelled} marks unlabelled");
+        let quiet = style(TEXT, &QUIET, HPos::Left, VPos::Center, FontStyle::Normal);
+        area.draw(&Text::new(note, (legend.0, height - MARGIN), quiet))?;
     }
     area.present()
 }
