@@ -152,7 +152,7 @@ fn a_recording_becomes_csv_that_a_table_reader_understands() {
     let sampler = move || -> Result<Vec<Reading>, SampleError> {
         sample += 1;
         match sample {
-            1 => Ok(vec![("a, \"quoted\" name".to_owned(), 5)]),
+            1 => Ok(vec![("a \"quoted\" name".to_owned(), 5)]),
             2 => Err("gone".into()),
             _ => Ok(vec![("second\nline".to_owned(), 6)]),
         }
@@ -167,10 +167,31 @@ fn a_recording_becomes_csv_that_a_table_reader_understands() {
     monitor.finish().write_csv(&mut csv).unwrap();
     assert_eq!(
         String::from_utf8(csv).unwrap(),
-        "seconds,\"a, \"\"quoted\"\" name\",\"second\nline\",event\r\n\
+        "seconds,\"a \"\"quoted\"\" name\",\"second\nline\",event\r\n\
          0,5,,\r\n\
          0.25,,,\"first, one; then another\"\r\n\
          0.25,,6,\r\n"
+    );
+}
+
+#[test]
+fn marks_stand_in_the_row_that_their_time_belongs_to() {
+    let clock = Arc::new(ManualClock::new());
+    let monitor = sampling((1..100).collect()).clock(clock.clone()).keep(2).start().unwrap();
+    for step in 1..8 {
+        clock.advance(Duration::from_secs(1));
+        monitor.sample();
+        if step == 2 {
+            monitor.mark("in the first half");
+        }
+    }
+    clock.advance(Duration::from_secs(1));
+    monitor.mark("after the last sample");
+    let mut csv = Vec::new();
+    monitor.recording().write_csv(&mut csv).unwrap();
+    assert_eq!(
+        String::from_utf8(csv).unwrap(),
+        "seconds,memory,event\r\n0,4,in the first half\r\n4,8,after the last sample\r\n"
     );
 }
 
@@ -194,7 +215,7 @@ fn a_monitor_samples_by_itself_and_stops_when_it_is_dropped() {
     };
     let monitor = Monitor::builder(Duration::from_millis(1)).sampler(sampler).start().unwrap();
     for _ in 0..4 {
-        samples.recv().unwrap();
+        samples.recv_timeout(Duration::from_secs(60)).unwrap();
     }
     drop(monitor);
     // The thread has ended, and with it its end of the channel.
