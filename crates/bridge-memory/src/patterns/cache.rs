@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bridge_convert::ConvertByName;
-use bridge_core::{Array, Device, Options, Registry, Result};
+use bridge_core::{Array, Device, Options, Refused, Registry, Result};
 
 use super::shared_array::{Follower, SharedArray};
 
@@ -68,7 +68,7 @@ struct Key {
     device: Option<Device>,
 }
 
-/// One conversion: locked by whoever makes it.
+/// One conversion, locked by whoever makes it; nothing where it failed.
 type Slot = Arc<Mutex<Option<Converted>>>;
 
 struct Kept {
@@ -135,13 +135,7 @@ impl<'r> ConversionCache<'r> {
         }
         let options = device.map_or_else(Options::default, |device| Options::default().on(device));
         let converted = self.registry.convert_reported(source.alias(), backend, options);
-        let (array, report) = match converted {
-            Ok(converted) => converted,
-            Err(refused) => {
-                self.kept.give_up(&key, &slot);
-                return Err(refused.into_error());
-            }
-        };
+        let (array, report) = converted.map_err(Refused::into_error)?;
         let bytes = if report.is_zero_copy() { 0 } else { bytes_of(&array)? };
         let converted = Converted(Arc::new(Mutex::new(array)));
         *made = Some(converted.clone());
@@ -210,16 +204,6 @@ impl Kept {
         drop(state);
         // Freeing an array may take a while, or ask the cache.
         drop(freed);
-    }
-
-    /// Removes the place of a conversion that failed, unless others wait to try it themselves.
-    fn give_up(&self, key: &Key, slot: &Slot) {
-        let mut state = self.lock();
-        let is_there = state.slots.get(key).is_some_and(|used| Arc::ptr_eq(&used.slot, slot));
-        // The map's and the caller's own.
-        if is_there && Arc::strong_count(slot) == 2 {
-            state.slots.remove(key);
-        }
     }
 
     /// Frees the conversions that `chosen` says.

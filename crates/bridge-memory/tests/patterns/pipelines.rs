@@ -87,6 +87,15 @@ fn a_conversion_that_decides_the_device_is_not_left_out() {
         pipeline.run().unwrap()
     };
     let there = uploaded(&registry);
+    let pipeline = Pipeline::of(&registry, there).to(FAKE).to_device(FAKE, fake(1));
+    assert!(pipeline.explain().unwrap().contains("stay fake-accelerator on extension:1"));
+    let there = pipeline.to_device(FAKE, fake(0)).to_device(FAKE, fake(1)).run().unwrap();
+    let pipeline = Pipeline::of(&registry, there).to_device(FAKE, fake(0));
+    let there = pipeline.to_device(FAKE, fake(1)).map("keep", Ok).run().unwrap();
+    assert_eq!(there.describe().unwrap().device, fake(1));
+    let moved = Pipeline::of(&registry, there).to_device(FAKE, fake(0)).run().unwrap();
+    assert_eq!(moved.describe().unwrap().device, fake(0), "of the same backend, and elsewhere");
+    let there = uploaded(&registry);
     let pipeline = Pipeline::of(&registry, there).to("host").to(FAKE);
     assert!(!pipeline.explain().unwrap().contains("leaving out"));
     assert_eq!(pipeline.run().unwrap().describe().unwrap().device, fake(0));

@@ -9,7 +9,6 @@ use bridge_core::{
 use bridge_memory::profile::{MemoryDelta, Profiler, Usage, profile, readings, resident_bytes_of};
 use bridge_testkit::fake_accelerator::{self, FakeAccelerator};
 
-static IN_USE: AtomicU64 = AtomicU64::new(0);
 static CACHED: AtomicU64 = AtomicU64::new(0);
 
 /// A second holder of the fake devices, which counts; of the last device it cannot.
@@ -41,8 +40,10 @@ impl Allocator for Counting {
             let (what, remedy) = ("counting".to_owned(), "ask another".to_owned());
             return Err(Error::Unsupported { what, remedy });
         }
-        let (in_use, cached) = (IN_USE.load(Ordering::SeqCst), CACHED.load(Ordering::SeqCst));
-        Ok(Some(Holdings { in_use, cached }))
+        if device == fake_accelerator::DEVICES[1] {
+            return Ok(Some(Holdings { in_use: 150, cached: 50 }));
+        }
+        Ok(Some(Holdings { in_use: 0, cached: CACHED.load(Ordering::SeqCst) }))
     }
 }
 
@@ -60,6 +61,7 @@ fn usage_tells_who_holds_what_and_what_could_not_be_measured() {
     assert_eq!(devices, fake_accelerator::DEVICES);
     let first = usage.device(devices[0]).unwrap();
     assert_eq!((first.total, first.free, first.used()), (Some(1000), Some(400), Some(600)));
+    assert_eq!(usage.devices[1].unaccounted(), Some(400));
     let last = usage.device(fake_accelerator::UNIFIED).unwrap();
     assert_eq!((last.holders[0].in_use, last.unaccounted()), (None, Some(600)));
     assert_eq!(usage.problems.len(), 1);

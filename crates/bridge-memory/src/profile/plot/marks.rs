@@ -36,20 +36,22 @@ pub(super) struct Label {
 pub(super) fn place(marks: &[Mark], x: impl Fn(f64) -> i32, left: i32, right: i32) -> Vec<Placed> {
     let mut placed: Vec<Placed> = Vec::new();
     for mark in marks.iter().rev() {
-        let x = x(mark.seconds);
+        let at = x(mark.seconds);
         let text = shortened(&mark.what, LETTERS);
         let width = i32::try_from(text.chars().count()).unwrap_or(i32::MAX / LETTER) * LETTER;
-        let after = (x + ASIDE, x + ASIDE + width);
-        let before = (x - ASIDE - width, x - ASIDE);
-        let sides = [after, before].into_iter().filter(|&(from, to)| from >= left && to <= right);
-        let free = sides.flat_map(|side| (0..ROWS).map(move |row| (row, side)));
-        let free =
-            free.filter(|&(row, side)| placed.iter().all(|other| other.allows(x, row, side)));
-        // The lowest row; in one row, after the line.
-        let label = free.min_by_key(|&(row, _)| row);
-        let label = label.map(|(row, (left, right))| Label { text, row, left, right });
-        if label.is_some() || placed.iter().all(|other| other.x != x) {
-            placed.push(Placed { x, label });
+        let after = (at + ASIDE, at + ASIDE + width);
+        let before = (at - ASIDE - width, at - ASIDE);
+        // A label before its line stands high where there are lines that it must not be crossed by.
+        let is_above = marks.iter().any(|other| (before.0..at).contains(&x(other.seconds)));
+        let after = (0..ROWS).map(|row| (row, after));
+        let before = (0..ROWS).map(|row| (if is_above { ROWS - 1 - row } else { row }, before));
+        let free = after.chain(before).find(|&(row, side)| {
+            let is_inside = side.0 >= left && side.1 <= right;
+            is_inside && placed.iter().all(|other| other.allows(at, row, side))
+        });
+        let label = free.map(|(row, (left, right))| Label { text, row, left, right });
+        if label.is_some() || placed.iter().all(|other| other.x != at) {
+            placed.push(Placed { x: at, label });
         }
     }
     placed
@@ -83,6 +85,8 @@ pub(super) fn shortened(text: &str, letters: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn placed(marks: &[(i32, &str)]) -> Vec<(i32, Option<(usize, i32)>)> {
@@ -105,6 +109,11 @@ mod tests {
             placed(&[(10, "out of memory"), (20, "trim")]),
             [(10, Some((1, 15))), (20, Some((0, 25)))]
         );
+        // The line of the one in the middle would cross the first label in the lowest row.
+        assert_eq!(
+            placed(&[(5, "before"), (50, "middle"), (60, "after")]),
+            [(5, Some((2, 10))), (50, Some((1, 55))), (60, Some((0, 65)))]
+        );
         // At once: one above the other, in their order.
         assert_eq!(
             placed(&[(10, "out of memory"), (10, "trim")]),
@@ -112,6 +121,11 @@ mod tests {
         );
         // At the right end: before the line.
         assert_eq!(placed(&[(990, "end")]), [(990, Some((0, 961)))]);
+        // And above the lines that would cross it.
+        assert_eq!(
+            placed(&[(940, "one"), (990, "the end")]),
+            [(940, Some((0, 945))), (990, Some((3, 929)))]
+        );
     }
 
     #[test]
@@ -120,6 +134,33 @@ mod tests {
         let placed = placed(&many);
         assert_eq!(placed.len(), 10);
         assert_eq!(placed.iter().filter(|(_, label)| label.is_some()).count(), ROWS);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+        #[test]
+        fn any_marks_are_placed_so(
+            mut marks in prop::collection::vec((900_i32..=1000, 1_usize..12), 1..12),
+        ) {
+            marks.sort();
+            let mark = |&(x, length): &(i32, usize)| {
+                Mark { seconds: f64::from(x), what: "a".repeat(length) }
+            };
+            let marks: Vec<_> = marks.iter().map(mark).collect();
+            let placed = place(&marks, |seconds| seconds as i32, 880, 1000);
+            for (index, one) in placed.iter().enumerate() {
+                let Some(label) = &one.label else { continue };
+                prop_assert!(label.left >= 880 && label.right <= 1000);
+                for other in placed[..index].iter().chain(&placed[index + 1..]) {
+                    let Some(theirs) = &other.label else { continue };
+                    let apart = theirs.right < label.left || label.right < theirs.left;
+                    prop_assert!(apart || theirs.row != label.row, "{one:?} {other:?}");
+                    let within = (label.left..label.right).contains(&other.x);
+                    prop_assert!(!within || theirs.row < label.row, "{one:?} {other:?}");
+                }
+            }
+        }
     }
 
     #[test]
