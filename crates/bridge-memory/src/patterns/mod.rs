@@ -13,6 +13,7 @@ mod environment;
 mod hops;
 mod lazy;
 mod pipeline;
+mod pipeline_error;
 mod shared_array;
 mod streams;
 
@@ -20,6 +21,7 @@ pub use assigner::DeviceAssigner;
 pub use cache::{ConversionCache, Converted, Held};
 pub use environment::{DEVICE, DEVICES, WORKER};
 pub use lazy::Lazy;
-pub use pipeline::{Pipeline, PipelineError};
+pub use pipeline::Pipeline;
+pub use pipeline_error::PipelineError;
 pub use shared_array::SharedArray;
 pub use streams::ThreadStreams;

@@ -1,6 +1,5 @@
 //! Conversions and functions in a row.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::mem;
 
@@ -8,6 +7,7 @@ use bridge_convert::ConvertByName;
 use bridge_core::{Array, Device, Error, NativeArray, Options, Refused, Registry, Result};
 
 use super::hops::{Found, Hop, merge};
+use super::pipeline_error::PipelineError;
 
 /// An array, and what shall be done with it: conversions and functions, in this order.
 ///
@@ -53,14 +53,6 @@ enum Action<'r> {
     /// The array is there already.
     Stay(Found),
     Map(String, Function<'r>),
-}
-
-/// Why a pipeline stopped, and the array as it was then.
-#[derive(Debug)]
-pub struct PipelineError {
-    stage: String,
-    error: Box<Error>,
-    array: Option<Array>,
 }
 
 impl Pipeline<'static> {
@@ -167,7 +159,13 @@ impl<'r> Pipeline<'r> {
         let Self { registry, mut array, .. } = self;
         let actions = match actions(registry, &array, stages) {
             Ok(actions) => actions,
-            Err(error) => return Err(stopped("look at the stages".to_owned(), Some(array), error)),
+            Err(error) => {
+                return Err(PipelineError::new(
+                    "look at the stages".to_owned(),
+                    Some(array),
+                    error,
+                ));
+            }
         };
         for action in actions {
             let stage = action.to_string();
@@ -182,7 +180,7 @@ impl<'r> Pipeline<'r> {
                 }
                 Action::Map(_, function) => function(array),
             };
-            array = done.map_err(|(array, error)| stopped(stage, array, error))?;
+            array = done.map_err(|(array, error)| PipelineError::new(stage, array, error))?;
         }
         Ok(array)
     }
@@ -238,10 +236,6 @@ fn gives_back(refused: Refused<Array>) -> (Option<Array>, Error) {
     (Some(array), error)
 }
 
-fn stopped(stage: String, array: Option<Array>, error: Error) -> PipelineError {
-    PipelineError { stage, error: Box::new(error), array }
-}
-
 impl fmt::Display for Action<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found = match self {
@@ -259,41 +253,6 @@ impl fmt::Display for Action<'_> {
             write!(f, "{} {hop}", if index == 0 { ", leaving out" } else { "," })?;
         }
         Ok(())
-    }
-}
-
-impl PipelineError {
-    /// What the pipeline was doing.
-    pub fn stage(&self) -> &str {
-        &self.stage
-    }
-
-    /// Why it stopped.
-    pub fn error(&self) -> &Error {
-        &self.error
-    }
-
-    /// The array of the stage that failed; `None` where a function lost it.
-    pub fn into_array(self) -> Option<Array> {
-        self.array
-    }
-}
-
-impl fmt::Display for PipelineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the pipeline stopped at \"{}\": {}", self.stage, self.error)
-    }
-}
-
-impl StdError for PipelineError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.error)
-    }
-}
-
-impl From<PipelineError> for Error {
-    fn from(stopped: PipelineError) -> Self {
-        *stopped.error
     }
 }
 

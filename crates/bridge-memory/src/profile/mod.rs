@@ -31,4 +31,4 @@ pub use peak::{Peak, PeakScope, allocated_bytes};
 pub use plot::Picture;
 pub use recorder::{Reading, SampleError, readings};
 pub use recording::{Mark, Point, Recording, Seen, Series, Summary};
-pub use usage::{DeviceUsage, HolderUsage, Usage, resident_bytes_of};
+pub use usage::{DeviceUsage, HolderUsage, Usage};

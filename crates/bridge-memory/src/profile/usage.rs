@@ -1,10 +1,11 @@
 //! What the process and the devices take now.
 
 use std::fmt::Display;
-use std::fs;
 
-use bridge_core::{Allocator, Device, DeviceMemory, Error, Registry, Result};
+use bridge_core::{Allocator, Device, DeviceMemory, Registry};
 use serde::{Serialize, Serializer};
+
+use crate::probe::ProcessMemory;
 
 /// What the process and each device that somebody holds memory of take at one moment, in bytes.
 ///
@@ -89,9 +90,9 @@ impl Usage {
     }
 
     fn measure_process(&mut self) {
-        match resident_bytes("self") {
-            Ok(bytes) => self.resident = Some(bytes),
-            Err(problem) => self.problems.push(problem),
+        match ProcessMemory::measure() {
+            Ok(process) => self.resident = Some(process.resident),
+            Err(error) => self.problems.push(error.to_string()),
         }
     }
 
@@ -140,48 +141,6 @@ impl DeviceUsage {
     }
 }
 
-/// The memory of another process that lies in the machine's memory, for a [`Monitor`](super::Monitor)
-/// of a program that was started.
-///
-/// # Errors
-///
-/// Where there is no such process any more, or the system does not tell.
-pub fn resident_bytes_of(process: u32) -> Result<u64> {
-    resident_bytes(&process.to_string()).map_err(|what| Error::Unsupported {
-        what,
-        remedy: "ask while the process runs, on Linux".to_owned(),
-    })
-}
-
-/// The memory of a process, this being "self", that lies in the machine's memory.
-fn resident_bytes(process: &str) -> Result<u64, String> {
-    let file = format!("/proc/{process}/status");
-    let status = fs::read_to_string(&file)
-        .map_err(|error| format!("reading resident memory from {file} ({error})"))?;
-    resident_in(&status)
-        .ok_or_else(|| format!("reading resident memory from {file} (no VmRSS in kB)"))
-}
-
-fn resident_in(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
 fn as_text<S: Serializer>(device: &Device, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(device)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::resident_in;
-
-    #[test]
-    fn resident_memory_is_read_or_refused() {
-        assert_eq!(resident_in("VmHWM:\t 9 kB\nVmRSS:\t  4 kB\n"), Some(4096));
-        for malformed in ["", "VmRSS:", "VmRSS: x kB", "VmRSS: 4", "VmRSS: 99999999999999999999 kB"]
-        {
-            assert_eq!(resident_in(malformed), None, "{malformed}");
-        }
-    }
 }

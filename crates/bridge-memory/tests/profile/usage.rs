@@ -6,7 +6,7 @@ use bridge_core::{
     Allocator, Backend, DataType, Device, DeviceMemory, Error, Holdings, ManagedTensor,
     Registration, Registry, Result, TensorSpec,
 };
-use bridge_memory::profile::{MemoryDelta, Profiler, Usage, profile, readings, resident_bytes_of};
+use bridge_memory::profile::{MemoryDelta, Profiler, Usage, profile, readings};
 use bridge_testkit::fake_accelerator::{self, FakeAccelerator};
 
 static CACHED: AtomicU64 = AtomicU64::new(0);
@@ -134,12 +134,4 @@ fn what_is_in_only_one_of_two_usages_is_unknown() {
     let delta = MemoryDelta::between("first", &before, &after);
     assert_eq!((delta.resident, delta.devices[0].used), (None, None));
     assert_eq!(delta.devices[0].holders[0].in_use, None);
-}
-
-#[test]
-fn another_process_is_measured_while_it_is_there() {
-    let own = resident_bytes_of(std::process::id()).unwrap();
-    assert!(own > 1 << 20, "{own}");
-    let error = resident_bytes_of(u32::MAX).unwrap_err().to_string();
-    assert!(error.contains("/proc/4294967295/status"), "{error}");
 }

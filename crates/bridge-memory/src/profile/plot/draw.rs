@@ -2,35 +2,18 @@
 
 use bridge_core::Result;
 use plotters::chart::{ChartBuilder, ChartContext};
-use plotters::coord::Shift;
 use plotters::coord::cartesian::Cartesian2d;
 use plotters::coord::types::RangedCoordf64;
-use plotters::drawing::{DrawingArea, DrawingAreaErrorKind};
 use plotters::element::{Circle, PathElement, Polygon, Text};
 use plotters::prelude::DrawingBackend;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{
-    Color, FontStyle, FontTransform, IntoFont, RGBAColor, RGBColor, ShapeStyle, TextStyle, WHITE,
-};
+use plotters::style::text_anchor::{HPos, VPos};
+use plotters::style::{Color, FontStyle, WHITE};
 
 use super::marks::{LETTER, Placed, place, rows, shortened};
+use super::pen::{Area, BUDGET, Drawn, GRID, INK, QUIET, color_of, dashed, style};
 use super::scale::{Unit, digits, size};
 use super::{Picture, failed};
 use crate::profile::recording::{Point, Recording};
-
-/// Colours that differ to every eye, after Okabe and Ito, without those too light for lines.
-const COLORS: [RGBColor; 6] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-];
-const INK: RGBColor = RGBColor(33, 37, 41);
-const QUIET: RGBColor = RGBColor(92, 99, 106);
-const GRID: RGBColor = RGBColor(226, 229, 232);
-const BUDGET: RGBColor = RGBColor(170, 0, 40);
 
 const TEXT: i32 = 15;
 const TITLE: i32 = 22;
@@ -42,10 +25,7 @@ const HEAD: i32 = 68;
 const Y_LABELS: i32 = 56;
 const ENTRY: i32 = 2 * ROW + 8;
 
-type Area<B> = DrawingArea<B, Shift>;
 type Axes<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-type Drawn<B, T = ()> =
-    std::result::Result<T, DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
 pub(super) fn draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> Result<()> {
     let drawn = try_draw(picture, area);
@@ -262,12 +242,6 @@ fn draw_legend<B: DrawingBackend>(
     Ok(())
 }
 
-/// The colour of a series; paler where the colours are used a second time.
-fn color_of(place: usize) -> RGBAColor {
-    let color = COLORS[place % COLORS.len()];
-    if place < COLORS.len() { color.to_rgba() } else { color.mix(0.45) }
-}
-
 fn legend_width(picture: &Picture<'_>, ranges: &Ranges, width: i32) -> i32 {
     let labels = picture.recording.series.iter().map(|series| series.label.as_str());
     let above = picture.budget.as_ref().filter(|_| ranges.budget.is_none());
@@ -276,36 +250,4 @@ fn legend_width(picture: &Picture<'_>, ranges: &Ranges, width: i32) -> i32 {
     let least = if above.is_some() { 28 } else { 18 };
     let wanted = longest.clamp(least, 40) as i32 * LETTER + 28 + MARGIN + 8;
     wanted.min(width / 3)
-}
-
-/// A straight line with gaps.
-fn dashed<B: DrawingBackend>(
-    area: &Area<B>,
-    (x0, y0): (i32, i32),
-    (x1, y1): (i32, i32),
-    style: ShapeStyle,
-) -> Drawn<B> {
-    const DASH: i32 = 6;
-    const STEP: i32 = 10;
-    let length = (x1 - x0).abs().max((y1 - y0).abs());
-    let (right, down) = ((x1 - x0).signum(), (y1 - y0).signum());
-    let mut at = 0;
-    while at < length {
-        let end = (at + DASH).min(length);
-        let (from, to) = ((x0 + right * at, y0 + down * at), (x0 + right * end, y0 + down * end));
-        area.draw(&PathElement::new(vec![from, to], style))?;
-        at += STEP;
-    }
-    Ok(())
-}
-
-fn style(
-    size: i32,
-    color: &'static RGBColor,
-    across: HPos,
-    along: VPos,
-    weight: FontStyle,
-) -> TextStyle<'static> {
-    let font = ("sans-serif", size).into_font().style(weight).transform(FontTransform::None);
-    TextStyle::from(font).color(color).pos(Pos::new(across, along))
 }

@@ -3,6 +3,7 @@
 mod draw;
 mod letters;
 mod marks;
+mod pen;
 mod scale;
 
 use bridge_core::{Device, Error, Result, TensorError};
