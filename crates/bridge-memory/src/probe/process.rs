@@ -8,7 +8,7 @@ use super::proc_files::{ProcFiles, kilobytes};
 
 pub(super) const STATUS: &str = "/proc/self/status";
 
-/// The memory of this process, in bytes, as the kernel counts it: each figure can be some hundred
+/// The memory of a process, in bytes, as the kernel counts it: each figure can be some hundred
 /// pages behind, as processors count by themselves for a while.
 ///
 /// ```
@@ -41,14 +41,28 @@ impl ProcessMemory {
         Self::read(&ProcFiles::at(PathBuf::from("/")))
     }
 
+    /// Measures another process, by its number.
+    ///
+    /// # Errors
+    ///
+    /// As [`measure`](Self::measure): also where the process has ended.
+    pub fn of(process: u32) -> Result<Self> {
+        let status = format!("/proc/{process}/status");
+        Self::read_from(&ProcFiles::at(PathBuf::from("/")), &status)
+    }
+
     pub(super) fn read(files: &ProcFiles) -> Result<Self> {
+        Self::read_from(files, STATUS)
+    }
+
+    fn read_from(files: &ProcFiles, path: &str) -> Result<Self> {
         let unknown = |what: String| Error::Unsupported {
-            what: "measuring the memory of this process".to_owned(),
-            remedy: format!("{what}; mount /proc of Linux"),
+            what: "measuring the memory of a process".to_owned(),
+            remedy: format!("{what}; the process must run, and /proc of Linux be mounted"),
         };
-        let status = files.told(STATUS).map_err(unknown)?;
+        let status = files.told(path).map_err(unknown)?;
         let value = |name: &str| {
-            kilobytes(&status, name).ok_or_else(|| unknown(format!("{STATUS} has no valid {name}")))
+            kilobytes(&status, name).ok_or_else(|| unknown(format!("{path} has no valid {name}")))
         };
         Ok(Self {
             resident: value("VmRSS")?,

@@ -104,3 +104,12 @@ fn this_machine_is_measured() {
     assert!(measured.available <= measured.total && measured.total > 0, "{measured}");
     assert_eq!(measured.is_fallback(), !cfg!(target_os = "linux"), "{measured}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn another_process_is_measured_while_it_is_there() {
+    let own = ProcessMemory::of(std::process::id()).unwrap();
+    assert!(own.resident > 1 << 20, "{own:?}");
+    let error = ProcessMemory::of(u32::MAX).unwrap_err().to_string();
+    assert!(error.contains("/proc/4294967295/status"), "{error}");
+}

@@ -1,0 +1,116 @@
+//! The most that is allocated, in a program that counts.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use bridge_memory::profile::{CountingAllocator, PeakScope, allocated_bytes, profile};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
+const MIB: u64 = 1 << 20;
+
+/// One test at a time: all of them count the whole program.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn block(mib: u64) -> Vec<u8> {
+    vec![1; (mib * MIB) as usize]
+}
+
+/// What a scope has seen, without what the test's harness allocates beside it.
+fn mib(scope: PeakScope) -> u64 {
+    (scope.finish().expect("this program counts").growth() + MIB / 2) / MIB
+}
+
+#[test]
+fn a_scope_sees_the_most_that_was_there_at_once() {
+    let _alone = alone();
+    let scope = PeakScope::start();
+    drop(block(8));
+    drop(block(32));
+    let kept = block(16);
+    assert_eq!(mib(scope), 32);
+    drop(kept);
+}
+
+#[test]
+fn each_of_nested_scopes_has_its_own_peak() {
+    let _alone = alone();
+    let outer = PeakScope::start();
+    drop(block(64));
+    let middle = PeakScope::start();
+    let kept = block(4);
+    let inner = PeakScope::start();
+    drop(block(16));
+    assert_eq!(mib(inner), 16);
+    drop(kept);
+    assert_eq!(mib(middle), 20);
+    assert_eq!(mib(outer), 64);
+}
+
+#[test]
+fn an_outer_scope_sees_what_an_inner_one_saw() {
+    let _alone = alone();
+    let outer = PeakScope::start();
+    let inner = PeakScope::start();
+    drop(block(16));
+    drop(inner); // dropped without a question
+    let later = PeakScope::start();
+    assert_eq!(mib(later), 0);
+    assert_eq!(mib(outer), 16);
+}
+
+#[test]
+fn scopes_may_overlap_and_end_in_any_order() {
+    let _alone = alone();
+    let first = PeakScope::start();
+    drop(block(32));
+    let second = PeakScope::start();
+    drop(block(8));
+    assert_eq!(mib(first), 32);
+    drop(block(12));
+    assert_eq!(mib(second), 12);
+}
+
+#[test]
+fn other_threads_are_counted_and_memory_may_change_hands() {
+    let _alone = alone();
+    let before = allocated_bytes().unwrap();
+    let scope = PeakScope::start();
+    let kept = thread::spawn(|| block(8)).join().unwrap();
+    let more = block(8);
+    drop((kept, more));
+    assert_eq!(mib(scope), 16);
+    assert!(allocated_bytes().unwrap().abs_diff(before) < MIB as usize / 2);
+}
+
+#[test]
+fn what_grows_and_shrinks_in_place_is_counted() {
+    let _alone = alone();
+    let scope = PeakScope::start();
+    let mut grown = block(4);
+    grown.reserve_exact((12 * MIB) as usize);
+    assert_eq!(mib(scope), 16);
+    let scope = PeakScope::start();
+    grown.shrink_to_fit();
+    drop(block(8));
+    // Twelve were given back before the eight.
+    assert_eq!(mib(scope), 0);
+    drop(grown);
+}
+
+#[test]
+fn a_profile_tells_the_peak() {
+    let _alone = alone();
+    let (kept, delta) = profile("two blocks", || {
+        let kept = block(8);
+        drop(block(24));
+        kept
+    });
+    assert_eq!((delta.peak.unwrap() + MIB / 2) / MIB, 32);
+    assert!(delta.to_string().contains("peak +32."), "{delta}");
+    drop(kept);
+}
