@@ -40,6 +40,11 @@
 //! frameworks), `many_arrays` (a batch that goes on after a failure, stacks, slices, counters) and `dlpack` (over a C
 //! interface and back).
 //!
+//! # Memory
+//!
+//! [`memory`] has what a program needs that runs near the end of its memory: budgets that frameworks share, predictions,
+//! pools, work in chunks, recovery from out of memory, and what tells where the memory went.
+//!
 //! # Crate features
 //!
 //! A feature adds a backend and changes nothing else.
@@ -49,6 +54,7 @@
 //! - `torch`: `tch::Tensor`, on the CPU and on CUDA devices; needs libtorch.
 //! - `opencl`: `ClArray`, on the devices of every OpenCL platform; loaded at run time.
 //! - `cuda`: `CudaArray` on NVIDIA GPUs. It needs nothing to build, and a driver to run.
+//! - `plot`: pictures of what a [memory monitor](memory::profile) has seen; a backend it is not.
 //!
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
@@ -74,6 +80,9 @@ pub use bridge_cpu::ndarray::SharedArray;
 pub use bridge_cuda::CudaArray;
 #[cfg(feature = "opencl")]
 pub use bridge_opencl::ClArray;
+
+#[doc(inline)]
+pub use bridge_memory as memory;
 
 // Naming a crate links its registrations.
 use bridge_host as _;
