@@ -196,9 +196,9 @@ fn bytes_that_are_no_bools_do_not_come_back_as_an_array() {
 fn every_way_the_elements_lie_is_seen_with_their_own_values() {
     let numbers = || ManagedTensor::from_vec((0..12_i32).collect(), &[3, 4]).unwrap();
     let backwards = SharedArray::<i32>::import(numbers().sliced(0, 2, 3, -1).unwrap()).unwrap();
-    assert_eq!(backwards.view().index_axis(Axis(0), 0).to_vec(), [8, 9, 10, 11]);
+    assert_eq!(backwards.view().index_axis(Axis(0), 0), array![8, 9, 10, 11].into_dyn());
     let turned = SharedArray::<i32>::import(numbers().permuted(&[1, 0]).unwrap()).unwrap();
-    assert_eq!(turned.view().index_axis(Axis(0), 1).to_vec(), [1, 5, 9]);
+    assert_eq!(turned.view().index_axis(Axis(0), 1), array![1, 5, 9].into_dyn());
     // What a view of part of it hands out begins where the part does, while the whole lives too.
     let last = SharedArray::<i32>::import(numbers().sliced(0, 1, 2, 1).unwrap()).unwrap();
     let (kept, exported) = (last.clone(), last.export().unwrap());
