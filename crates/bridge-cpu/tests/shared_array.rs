@@ -197,6 +197,11 @@ fn every_way_the_elements_lie_is_seen_with_their_own_values() {
     let numbers = || ManagedTensor::from_vec((0..12_i32).collect(), &[3, 4]).unwrap();
     let backwards = SharedArray::<i32>::import(numbers().sliced(0, 2, 3, -1).unwrap()).unwrap();
     assert_eq!(backwards.view().index_axis(Axis(0), 0), array![8, 9, 10, 11].into_dyn());
+    let (kept, exported) = (backwards.clone(), backwards.export().unwrap());
+    assert_eq!(SharedArray::<i32>::import(exported).unwrap(), kept);
+    let list = ManagedTensor::from_vec(vec![1, 2, 3], &[3]).unwrap().sliced(0, 2, 3, -1).unwrap();
+    let list = SharedArray::<i32>::import(list).unwrap();
+    assert_eq!(list.view(), array![3, 2, 1].into_dyn());
     let turned = SharedArray::<i32>::import(numbers().permuted(&[1, 0]).unwrap()).unwrap();
     assert_eq!(turned.view().index_axis(Axis(0), 1), array![1, 5, 9].into_dyn());
     // What a view of part of it hands out begins where the part does, while the whole lives too.
