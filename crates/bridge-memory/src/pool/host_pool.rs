@@ -80,6 +80,12 @@ impl PoolOptions {
     }
 }
 
+impl PoolOptions {
+    pub(super) fn into_parts(self) -> (Limits, Box<dyn SizeClass>) {
+        (self.limits, self.classes)
+    }
+}
+
 impl Default for PoolOptions {
     fn default() -> Self {
         Self::new()

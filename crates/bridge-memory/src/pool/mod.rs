@@ -23,6 +23,8 @@
 //! ```
 
 mod buffer;
+mod device_buffer;
+mod device_pool;
 mod host_pool;
 mod shelf;
 mod size_class;
@@ -30,6 +32,8 @@ mod stats;
 mod store;
 
 pub use buffer::PooledBuffer;
+pub use device_buffer::DeviceBuffer;
+pub use device_pool::DevicePool;
 pub use host_pool::{Pool, PoolOptions};
 pub use size_class::{DecimalBuckets, Exact, QuarterSteps, SizeClass};
 pub use stats::{PoolStats, Released};
