@@ -179,7 +179,7 @@ impl DeviceHome {
     fn allocate(&self, size: usize, bytes: usize) -> Result<ManagedTensor> {
         let spec = TensorSpec::row_major(DataType::U8, &[size])?;
         let tensor = match self.allocator.allocate(&spec, self.device) {
-            Err(error) if self.allocator.backend().is_out_of_memory(&error) => {
+            Err(error) if error.out_of_memory().is_some() => {
                 if self.store.release(|_, _| true).count == 0 {
                     return Err(error);
                 }

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 
 use bridge_memory::pool::PoolOptions;
 
-const ROUNDS: usize = if cfg!(miri) { 20 } else { 3000 };
+const ROUNDS: usize = if cfg!(miri) { 20 } else { 500 };
 
 #[test]
 fn a_pool_can_be_cleared_while_others_allocate() {
