@@ -1,7 +1,7 @@
 //! Work in parts: how large they are, and running over them.
 //!
-//! [`ChunkPlan`] says how many items fit in a limit. [`Permutation`] shuffles items without a list
-//! of them, [`ChunkBuffer`] pads chunks to a few sizes, [`Progress`] says how long the rest will take.
+//! [`ChunkPlan`] says how many items fit in a limit; [`map_chunks`] runs over an array with such a
+//! plan. [`Permutation`] shuffles items without a list of them, [`ChunkBuffer`] pads chunks to a few sizes, [`Progress`] says how long the rest will take.
 //!
 //! ```
 //! use bridge_memory::chunk::ChunkPlan;
@@ -18,13 +18,16 @@ mod bucket;
 mod chunks;
 mod compatible;
 mod exact;
+mod map;
 mod permutation;
 mod plan;
 mod progress;
+mod result;
 
 pub use bucket::{BUCKETS, ChunkBuffer, bucket};
 pub use chunks::{Chunks, Shuffled, ShuffledChunks};
 pub use compatible::Strategy;
+pub use map::{ChunkMap, Mapped, map_chunks};
 pub use permutation::Permutation;
 pub use plan::{ChunkPlan, share_of};
 pub use progress::Progress;

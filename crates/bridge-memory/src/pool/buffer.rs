@@ -21,7 +21,7 @@ use crate::arguments::invalid;
 /// [`fill`](PooledBuffer::fill), [`write_with`](PooledBuffer::write_with) or
 /// [`copy_of`](PooledBuffer::copy_of).
 pub struct PooledBuffer<T = u8> {
-    /// There until it is dropped. Holds `length` values of `T`, aligned for them.
+    /// There until it is dropped; as large and aligned as `length` values of `T` need.
     memory: Option<HostMemory>,
     length: usize,
     home: Arc<Home>,
@@ -37,38 +37,9 @@ impl<T> PooledBuffer<T> {
             None => unreachable!("the memory is there until the buffer is dropped"),
         }
     }
-
-    /// # Safety
-    ///
-    /// The memory holds `length` values of `T`.
-    #[inline]
-    unsafe fn over(memory: HostMemory, length: usize, home: &Arc<Home>) -> Self {
-        Self { memory: Some(memory), length, home: Arc::clone(home), elements: PhantomData }
-    }
-}
-
-/// Checks that memory has room for the elements, which all that is unsafe here relies on.
-#[inline]
-fn check<T>(memory: &HostMemory, length: usize) {
-    let bytes = length.checked_mul(size_of::<T>());
-    assert!(bytes.is_some_and(|bytes| bytes <= memory.size()), "the memory is too small");
-    assert!(align_of::<T>() <= memory.alignment(), "the memory is not aligned");
 }
 
 impl<T: Element> PooledBuffer<T> {
-    /// Zeros in this memory, which is zeros already where it is `fresh`.
-    #[inline]
-    pub(super) fn zeroed(memory: HostMemory, length: usize, fresh: bool, home: &Arc<Home>) -> Self {
-        check::<T>(&memory, length);
-        if !fresh {
-            // SAFETY: the block is owned, and has room for so many elements, checked above.
-            unsafe { memory.as_ptr().cast::<T>().write_bytes(0, length) };
-        }
-        // SAFETY: there is room for the elements, checked above, whose bytes are zero: written
-        // above, or allocated so. Zero is a value of every element type.
-        unsafe { Self::over(memory, length, home) }
-    }
-
     /// A host tensor of the elements, row-major. The memory goes back to the pool when the tensor is
     /// dropped, in whichever framework it is then. Nothing is copied.
     ///
@@ -140,12 +111,23 @@ pub(super) fn require_within(spec: &TensorSpec, bytes: usize) -> Result<()> {
 }
 
 impl<T: Element> PooledBuffer<MaybeUninit<T>> {
-    /// Room for elements in this memory.
+    /// Room for elements in this memory, which must be large enough.
     #[inline]
     pub(super) fn uninit(memory: HostMemory, length: usize, home: &Arc<Home>) -> Self {
-        check::<T>(&memory, length);
-        // SAFETY: there is room, checked above, and `MaybeUninit` may be anything.
-        unsafe { Self::over(memory, length, home) }
+        let bytes = length.checked_mul(size_of::<T>());
+        assert!(bytes.is_some_and(|bytes| bytes <= memory.size()), "the memory is too small");
+        assert!(align_of::<T>() <= memory.alignment(), "the memory is not aligned");
+        Self { memory: Some(memory), length, home: Arc::clone(home), elements: PhantomData }
+    }
+
+    /// Makes every byte zero, which is a value of every element type.
+    #[inline]
+    pub(super) fn zeroed(mut self) -> PooledBuffer<T> {
+        let (first, length) = (self.as_mut_ptr(), self.length);
+        // SAFETY: the pointer is that of a mutable slice of so many elements.
+        unsafe { first.write_bytes(0, length) };
+        // SAFETY: zeros were written to every element, and are a value of its type.
+        unsafe { self.assume_init() }
     }
 
     /// The elements, which have all been written.
@@ -199,8 +181,9 @@ impl<T> Deref for PooledBuffer<T> {
     #[inline]
     fn deref(&self) -> &[T] {
         // SAFETY: `slice::from_raw_parts` asks that
-        // - the pointer is aligned, not null, and leads to `length` initialized values of one
-        //   allocation: who made the buffer promised it to `over`, or to `assume_init`;
+        // - the pointer is aligned, not null, and leads to room for `length` values of one
+        //   allocation: `uninit` checked size and alignment;
+        // - they are initialized: `T` is a `MaybeUninit`, or `assume_init` was promised it;
         // - nobody writes while the slice lives: the memory is owned, out of the pool, and `self`
         //   borrowed;
         // - the size is at most `isize::MAX` bytes: the allocation's is.

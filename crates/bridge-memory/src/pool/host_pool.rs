@@ -106,9 +106,7 @@ impl Pool {
     /// pool keeps has been freed.
     #[inline]
     pub fn zeroed<T: Element>(&self, length: usize) -> Result<PooledBuffer<T>> {
-        let bytes = bytes_of::<T>(length)?;
-        let (memory, fresh) = self.home.take(bytes, HostMemory::zeroed)?;
-        Ok(PooledBuffer::zeroed(memory, length, fresh, &self.home))
+        Ok(self.uninit(length)?.zeroed())
     }
 
     /// A buffer of `length` elements that are not initialized: to be written before they are read.
@@ -119,7 +117,7 @@ impl Pool {
     #[inline]
     pub fn uninit<T: Element>(&self, length: usize) -> Result<PooledBuffer<MaybeUninit<T>>> {
         let bytes = bytes_of::<T>(length)?;
-        let (memory, _) = self.home.take(bytes, HostMemory::allocate)?;
+        let memory = self.home.take(bytes)?;
         Ok(PooledBuffer::uninit(memory, length, &self.home))
     }
 
@@ -164,33 +162,24 @@ impl Default for Pool {
 }
 
 impl Home {
-    /// Memory for so many bytes, and whether `allocate` has just made it.
+    /// Memory for so many bytes.
     #[inline]
-    fn take(
-        &self,
-        bytes: usize,
-        allocate: fn(usize, usize) -> Result<HostMemory, TensorError>,
-    ) -> Result<(HostMemory, bool)> {
+    fn take(&self, bytes: usize) -> Result<HostMemory> {
         let size = self.classes.size(bytes).max(bytes);
         match self.store.take(size, bytes) {
-            Some((_, memory)) => Ok((memory, false)),
-            None => Ok((self.allocate(size, bytes, allocate)?, true)),
+            Some((_, memory)) => Ok(memory),
+            None => self.allocate(size, bytes),
         }
     }
 
     #[cold]
-    fn allocate(
-        &self,
-        size: usize,
-        bytes: usize,
-        allocate: fn(usize, usize) -> Result<HostMemory, TensorError>,
-    ) -> Result<HostMemory> {
-        let memory = match allocate(size, ALIGNMENT) {
+    fn allocate(&self, size: usize, bytes: usize) -> Result<HostMemory> {
+        let memory = match HostMemory::allocate(size, ALIGNMENT) {
             Err(error @ TensorError::OutOfMemory { .. }) => {
                 if self.store.release(|_, _| true).count == 0 {
                     return Err(error.into());
                 }
-                allocate(size, ALIGNMENT)?
+                HostMemory::allocate(size, ALIGNMENT)?
             }
             other => other?,
         };
