@@ -86,7 +86,9 @@ impl<'a> ChunkResult<'a> {
         let spec = TensorSpec::row_major(part.data_type(), &shape)?;
         let bytes = spec.layout.compact_bytes(spec.data_type)?;
         let peaks = [DeviceBytes { device: Device::CPU, bytes: bytes as u64 }];
-        let permit = self.admission.map(|admission| admission.admit(&peaks)).transpose()?;
+        // A pool with a budget asks it itself.
+        let asked = self.admission.filter(|_| !self.pool.is_some_and(Pool::is_budgeted));
+        let permit = asked.map(|admission| admission.admit(&peaks)).transpose()?;
         let whole = match self.pool {
             Some(pool) => pool.zeroed::<u8>(bytes)?.into_tensor_as(spec)?,
             None => bridge_host::zeroed(&spec, spec.data_type.alignment())?,

@@ -12,6 +12,7 @@ use bridge_core::{
 };
 
 use super::host_pool::Home;
+use super::room::Block;
 use crate::arguments::invalid;
 
 /// Memory of a [`Pool`](super::Pool) in use: a slice of elements, which goes back to the pool when it
@@ -22,7 +23,7 @@ use crate::arguments::invalid;
 /// [`copy_of`](PooledBuffer::copy_of).
 pub struct PooledBuffer<T = u8> {
     /// There until it is dropped; as large and aligned as `length` values of `T` need.
-    memory: Option<HostMemory>,
+    block: Option<Block<HostMemory>>,
     length: usize,
     home: Arc<Home>,
     elements: PhantomData<T>,
@@ -32,8 +33,8 @@ impl<T> PooledBuffer<T> {
     /// The memory, which is not dropped yet.
     #[inline]
     fn first(&self) -> *mut T {
-        match &self.memory {
-            Some(memory) => memory.as_ptr().cast(),
+        match &self.block {
+            Some(block) => block.memory.as_ptr().cast(),
             None => unreachable!("the memory is there until the buffer is dropped"),
         }
     }
@@ -113,11 +114,11 @@ pub(super) fn require_within(spec: &TensorSpec, bytes: usize) -> Result<()> {
 impl<T: Element> PooledBuffer<MaybeUninit<T>> {
     /// Room for elements in this memory, which must be large enough.
     #[inline]
-    pub(super) fn uninit(memory: HostMemory, length: usize, home: &Arc<Home>) -> Self {
+    pub(super) fn uninit(block: Block<HostMemory>, length: usize, home: &Arc<Home>) -> Self {
         let bytes = length.checked_mul(size_of::<T>());
-        assert!(bytes.is_some_and(|bytes| bytes <= memory.size()), "the memory is too small");
-        assert!(align_of::<T>() <= memory.alignment(), "the memory is not aligned");
-        Self { memory: Some(memory), length, home: Arc::clone(home), elements: PhantomData }
+        assert!(bytes.is_some_and(|bytes| bytes <= block.memory.size()), "the memory is too small");
+        assert!(align_of::<T>() <= block.memory.alignment(), "the memory is not aligned");
+        Self { block: Some(block), length, home: Arc::clone(home), elements: PhantomData }
     }
 
     /// Makes every byte zero, which is a value of every element type.
@@ -137,9 +138,9 @@ impl<T: Element> PooledBuffer<MaybeUninit<T>> {
     /// Every element has been written.
     #[inline]
     pub unsafe fn assume_init(mut self) -> PooledBuffer<T> {
-        let (memory, length) = (self.memory.take(), self.length);
+        let (block, length) = (self.block.take(), self.length);
         let home = Arc::clone(&self.home);
-        PooledBuffer { memory, length, home, elements: PhantomData }
+        PooledBuffer { block, length, home, elements: PhantomData }
     }
 
     /// Makes every element `value`.
@@ -203,8 +204,8 @@ impl<T> Drop for PooledBuffer<T> {
     #[inline]
     fn drop(&mut self) {
         // `assume_init` has taken it out.
-        if let Some(memory) = self.memory.take() {
-            self.home.give_back(memory);
+        if let Some(block) = self.block.take() {
+            self.home.give_back(block);
         }
     }
 }

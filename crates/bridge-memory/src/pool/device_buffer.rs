@@ -7,12 +7,13 @@ use bridge_core::{ManagedTensor, Owner, Refused, TensorError, TensorSpec};
 
 use super::buffer::require_within;
 use super::device_pool::DeviceHome;
+use super::room::Block;
 
 /// Memory of a device in use, which goes back to its [`DevicePool`](super::DevicePool) when it is
 /// dropped, on whichever thread.
 pub struct DeviceBuffer {
     /// There until it is dropped: bytes, as many as the class has.
-    block: Option<ManagedTensor>,
+    block: Option<Block<ManagedTensor>>,
     bytes: usize,
     size: usize,
     home: Arc<DeviceHome>,
@@ -20,7 +21,7 @@ pub struct DeviceBuffer {
 
 impl DeviceBuffer {
     pub(super) fn new(
-        block: ManagedTensor,
+        block: Block<ManagedTensor>,
         bytes: usize,
         size: usize,
         home: Arc<DeviceHome>,
@@ -36,7 +37,7 @@ impl DeviceBuffer {
     /// All bytes, of which there can be more than were asked for.
     pub fn tensor(&self) -> &ManagedTensor {
         match &self.block {
-            Some(block) => block,
+            Some(block) => &block.memory,
             None => unreachable!("the block is there until the buffer is dropped"),
         }
     }

@@ -10,6 +10,7 @@ use bridge_core::{
 
 use super::device_buffer::DeviceBuffer;
 use super::host_pool::PoolOptions;
+use super::room::{Block, Budgeted, Keeper};
 use super::shelf::Limits;
 use super::size_class::{Exact, SizeClass};
 use super::stats::{PoolStats, Released};
@@ -43,7 +44,7 @@ pub struct DevicePool {
 
 /// Where device buffers come from and go back to.
 pub(super) struct DeviceHome {
-    store: Store<ManagedTensor>,
+    store: Store<Block<ManagedTensor>>,
     classes: Box<dyn SizeClass>,
     allocator: &'static dyn Allocator,
     /// Who waits for the device; nobody has to for memory of a host without one.
@@ -51,6 +52,15 @@ pub(super) struct DeviceHome {
     device: Device,
     /// The device has finished with all blocks that came back until then.
     finished: AtomicU64,
+    budgeted: Option<Budgeted>,
+}
+
+impl Keeper for DeviceHome {
+    type Memory = ManagedTensor;
+
+    fn store(&self) -> &Store<Block<ManagedTensor>> {
+        &self.store
+    }
 }
 
 impl DevicePool {
@@ -67,20 +77,21 @@ impl DevicePool {
     ///
     /// # Errors
     ///
-    /// Out of memory, after all that the pool keeps has been freed, and what else the device reports.
+    /// Out of memory, after all that the pool keeps has been freed; a
+    /// [`Shortage`](crate::budget::Shortage) of the pool's budget; what else the device reports.
     pub fn acquire(&self, bytes: usize) -> Result<DeviceBuffer> {
         let size = self.home.classes.size(bytes).max(bytes);
-        let tensor = match self.home.store.take(size, bytes) {
-            Some((came, tensor)) => {
+        let block = match self.home.store.take(size, bytes) {
+            Some((came, block)) => {
                 if let Err(error) = self.home.wait_for_block(came) {
-                    self.home.give_back(size, tensor);
+                    self.home.give_back(size, block);
                     return Err(error);
                 }
-                tensor
+                block
             }
             None => self.home.allocate(size, bytes)?,
         };
-        Ok(DeviceBuffer::new(tensor, bytes, size, Arc::clone(&self.home)))
+        Ok(DeviceBuffer::new(block, bytes, size, Arc::clone(&self.home)))
     }
 
     /// The device.
@@ -157,13 +168,16 @@ impl PoolOptions {
             Err(_) if device.kind().is_host_accessible() => None,
             Err(error) => return Err(error),
         };
-        let (mut limits, mut classes) = self.into_parts();
+        let Self { mut limits, mut classes, room } = self;
         if allocator.caches(device) {
             (limits, classes) = (Limits { bytes: 0, blocks: 0 }, Box::new(Exact));
         }
-        let (store, finished) = (Store::new(limits), AtomicU64::new(0));
-        let home = DeviceHome { store, classes, allocator, runtime, device, finished };
-        Ok(DevicePool { home: Arc::new(home) })
+        let home = Arc::new_cyclic(|home| {
+            let budgeted = room.map(|room| Budgeted::new(room, home));
+            let (store, finished) = (Store::new(limits), AtomicU64::new(0));
+            DeviceHome { store, classes, allocator, runtime, device, finished, budgeted }
+        });
+        Ok(DevicePool { home })
     }
 }
 
@@ -176,7 +190,9 @@ fn no_allocator(device: Device, who: &str) -> Error {
 
 impl DeviceHome {
     #[cold]
-    fn allocate(&self, size: usize, bytes: usize) -> Result<ManagedTensor> {
+    fn allocate(&self, size: usize, bytes: usize) -> Result<Block<ManagedTensor>> {
+        let reserve = |own: &Budgeted| own.room.reserve(self.device, size, &self.store);
+        let room = self.budgeted.as_ref().map(reserve).transpose()?;
         let spec = TensorSpec::row_major(DataType::U8, &[size])?;
         let tensor = match self.allocator.allocate(&spec, self.device) {
             Err(error) if error.out_of_memory().is_some() => {
@@ -189,7 +205,7 @@ impl DeviceHome {
         };
         self.check(&tensor, size)?;
         self.store.took_fresh(size, bytes);
-        Ok(tensor)
+        Ok(Block::new(tensor, room))
     }
 
     /// Checks that an allocator gave what it was asked for, on which unsafe code relies.
@@ -217,8 +233,8 @@ impl DeviceHome {
         Ok(())
     }
 
-    pub(super) fn give_back(&self, size: usize, tensor: ManagedTensor) {
-        self.store.give_back(size, tensor);
+    pub(super) fn give_back(&self, size: usize, block: Block<ManagedTensor>) {
+        self.store.give_back(size, block);
     }
 }
 

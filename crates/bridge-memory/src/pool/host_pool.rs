@@ -4,13 +4,15 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use bridge_core::{Element, HostMemory, Result, TensorError};
+use bridge_core::{Device, Element, HostMemory, Result, TensorError};
 
 use super::buffer::PooledBuffer;
+use super::room::{Block, Budgeted, Keeper, Room};
 use super::shelf::Limits;
 use super::size_class::{QuarterSteps, SizeClass};
 use super::stats::{PoolStats, Released};
 use super::store::Store;
+use crate::budget::Budget;
 
 /// What buffers are aligned to: enough for every element type, and a cache line.
 const ALIGNMENT: usize = 64;
@@ -29,8 +31,17 @@ pub struct Pool {
 
 /// Where buffers come from and go back to.
 pub(super) struct Home {
-    store: Store<HostMemory>,
+    store: Store<Block<HostMemory>>,
     classes: Box<dyn SizeClass>,
+    budgeted: Option<Budgeted>,
+}
+
+impl Keeper for Home {
+    type Memory = HostMemory;
+
+    fn store(&self) -> &Store<Block<HostMemory>> {
+        &self.store
+    }
 }
 
 /// How a [`Pool`] is made.
@@ -42,14 +53,16 @@ pub(super) struct Home {
 /// assert_eq!(pool.stats().bytes_cached, 0);
 /// ```
 pub struct PoolOptions {
-    limits: Limits,
-    classes: Box<dyn SizeClass>,
+    pub(super) limits: Limits,
+    pub(super) classes: Box<dyn SizeClass>,
+    pub(super) room: Option<Room>,
 }
 
 impl PoolOptions {
     /// A pool that keeps at most 1 GiB in at most 1024 buffers of [`QuarterSteps`].
     pub fn new() -> Self {
-        Self { limits: Limits { bytes: 1 << 30, blocks: 1024 }, classes: Box::new(QuarterSteps) }
+        let limits = Limits { bytes: 1 << 30, blocks: 1024 };
+        Self { limits, classes: Box::new(QuarterSteps), room: None }
     }
 
     /// Keeps at most so many bytes in buffers that are in no use; 0 keeps none.
@@ -73,16 +86,23 @@ impl PoolOptions {
         self
     }
 
+    /// Reserves all that the pool holds, in use or not, in a budget, under a name. Before the budget
+    /// refuses anybody something, the pool frees what is in no use. As with conversions, a
+    /// budget of another device counts nothing.
+    #[must_use]
+    pub fn within(mut self, budget: &Budget, name: &str) -> Self {
+        self.room = Some(Room::new(budget, name));
+        self
+    }
+
     /// The pool, which is empty.
     pub fn build(self) -> Pool {
-        let store = Store::new(self.limits);
-        Pool { home: Arc::new(Home { store, classes: self.classes }) }
-    }
-}
-
-impl PoolOptions {
-    pub(super) fn into_parts(self) -> (Limits, Box<dyn SizeClass>) {
-        (self.limits, self.classes)
+        let Self { limits, classes, room } = self;
+        let home = Arc::new_cyclic(|home| {
+            let budgeted = room.map(|room| Budgeted::new(room, home));
+            Home { store: Store::new(limits), classes, budgeted }
+        });
+        Pool { home }
     }
 }
 
@@ -102,8 +122,9 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`TensorError::TooLarge`] and [`TensorError::OutOfMemory`], the latter after all that the
-    /// pool keeps has been freed.
+    /// [`TensorError::TooLarge`]; [`TensorError::OutOfMemory`], after all that the pool keeps has been
+    /// freed; a [`Shortage`](crate::budget::Shortage) of the pool's budget, which it tells
+    /// [apart](crate::budget::Shortage::of).
     #[inline]
     pub fn zeroed<T: Element>(&self, length: usize) -> Result<PooledBuffer<T>> {
         Ok(self.uninit(length)?.zeroed())
@@ -117,8 +138,8 @@ impl Pool {
     #[inline]
     pub fn uninit<T: Element>(&self, length: usize) -> Result<PooledBuffer<MaybeUninit<T>>> {
         let bytes = bytes_of::<T>(length)?;
-        let memory = self.home.take(bytes)?;
-        Ok(PooledBuffer::uninit(memory, length, &self.home))
+        let block = self.home.take(bytes)?;
+        Ok(PooledBuffer::uninit(block, length, &self.home))
     }
 
     /// Lends a buffer of `length` zeros to `f`. The memory goes back when it returns, or panics.
@@ -149,6 +170,11 @@ impl Pool {
         self.trim_to(0)
     }
 
+    /// Whether a budget counts what the pool holds.
+    pub(crate) fn is_budgeted(&self) -> bool {
+        self.home.budgeted.is_some()
+    }
+
     /// What the pool holds, and how often it could help.
     pub fn stats(&self) -> PoolStats {
         self.home.store.stats()
@@ -164,16 +190,18 @@ impl Default for Pool {
 impl Home {
     /// Memory for so many bytes.
     #[inline]
-    fn take(&self, bytes: usize) -> Result<HostMemory> {
+    fn take(&self, bytes: usize) -> Result<Block<HostMemory>> {
         let size = self.classes.size(bytes).max(bytes);
         match self.store.take(size, bytes) {
-            Some((_, memory)) => Ok(memory),
+            Some((_, block)) => Ok(block),
             None => self.allocate(size, bytes),
         }
     }
 
     #[cold]
-    fn allocate(&self, size: usize, bytes: usize) -> Result<HostMemory> {
+    fn allocate(&self, size: usize, bytes: usize) -> Result<Block<HostMemory>> {
+        let reserve = |own: &Budgeted| own.room.reserve(Device::CPU, size, &self.store);
+        let room = self.budgeted.as_ref().map(reserve).transpose()?;
         let memory = match HostMemory::allocate(size, ALIGNMENT) {
             Err(error @ TensorError::OutOfMemory { .. }) => {
                 if self.store.release(|_, _| true).count == 0 {
@@ -184,12 +212,12 @@ impl Home {
             other => other?,
         };
         self.store.took_fresh(size, bytes);
-        Ok(memory)
+        Ok(Block::new(memory, room))
     }
 
     #[inline]
-    pub(super) fn give_back(&self, memory: HostMemory) {
-        self.store.give_back(memory.size(), memory);
+    pub(super) fn give_back(&self, block: Block<HostMemory>) {
+        self.store.give_back(block.memory.size(), block);
     }
 }
 

@@ -16,9 +16,9 @@ impl SizeClass for QuarterSteps {
         if bytes <= 64 {
             return 64;
         }
-        // A quarter of the largest power of two below.
-        let step = (1_usize << (bytes - 1).ilog2()) / 4;
-        bytes.checked_next_multiple_of(step).unwrap_or(bytes)
+        // A quarter of the largest power of two below, less one: what is rounded up has these bits clear.
+        let within_step = ((1_usize << (bytes - 1).ilog2()) >> 2) - 1;
+        bytes.checked_add(within_step).map_or(bytes, |above| above & !within_step)
     }
 }
 
