@@ -64,8 +64,11 @@ pub struct ChunkMap<'a> {
     options: Options<'a>,
     pool: Option<&'a Pool>,
     overlapped: bool,
-    told: Option<Box<dyn FnMut(&Progress) + 'a>>,
+    told: Option<Told<'a>>,
 }
+
+/// Who is told what is done.
+type Told<'a> = Box<dyn FnMut(&Progress) + 'a>;
 
 /// What a [`ChunkMap`] made.
 #[derive(Debug)]
@@ -156,7 +159,7 @@ impl<'a> ChunkMap<'a> {
         &self,
         whole: &SharedTensor,
         map: &mut dyn FnMut(Array) -> Result<Array>,
-        mut told: Option<Box<dyn FnMut(&Progress) + 'a>>,
+        mut told: Option<Told<'a>>,
     ) -> Result<ManagedTensor> {
         self.check(whole)?;
         let mut result = ChunkResult::new(self.registry, self.axis, &self.plan, self.pool)
