@@ -1,6 +1,6 @@
-//! The pool of host memory beside the system's allocator, mimalloc and fresh pages, in turns: what a
-//! neighbour on the machine takes from one, it takes from the other too. Prints the median of each,
-//! and each peer's as a multiple of ours; an argument selects jobs by a part of their name.
+//! The pool of host memory beside the system's allocator, mimalloc and fresh pages, in turns. Prints
+//! the best time of each, which a neighbour on the machine disturbs least, and each peer's as a
+//! multiple of ours; an argument selects jobs by a part of their name.
 //!
 //! `cargo run --release --package bridge-benches --example pool_in_turns -- "16 MiB"`
 
@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 use bridge_memory::pool::Pool;
 use mimalloc::MiMalloc;
 
-const TURNS: usize = 15;
+const TURNS: usize = 500;
+const LEAST_TURNS: usize = 5;
+/// After so long and the least turns there are no more.
+const ENOUGH: Duration = Duration::from_millis(1500);
 /// How long one of a turn's jobs takes, at least.
-const ONE_TURN: Duration = Duration::from_millis(3);
+const ONE_TURN: Duration = Duration::from_micros(100);
 const PAGE: usize = 4096;
 
 /// Does a job so often and says how long it took.
@@ -30,12 +33,19 @@ enum Use {
     Filled,
 }
 
-/// Writes to owned memory that is not initialized.
+/// Writes to memory that is not initialized, of which the caller owns `size` bytes.
 fn write(first: *mut u8, size: usize, how: Use) {
-    match how {
-        // SAFETY: both write within the `size` bytes that every caller owns.
-        Use::Touched => (0..size).step_by(PAGE).for_each(|at| unsafe { first.add(at).write(1) }),
-        Use::Filled => unsafe { first.write_bytes(1, size) },
+    let step = match how {
+        Use::Touched => PAGE,
+        Use::Filled => {
+            // SAFETY: the caller owns so many bytes.
+            unsafe { first.write_bytes(1, size) };
+            size
+        }
+    };
+    for at in (0..size).step_by(step) {
+        // SAFETY: as above, and `at` is below `size`.
+        unsafe { first.add(at).write(1) };
     }
     black_box(first);
 }
@@ -49,12 +59,7 @@ fn repeated<'a>(mut once: impl FnMut() + 'a) -> Job<'a> {
 }
 
 /// `held` blocks at a time, of an allocator.
-fn allocated<'a>(
-    allocator: &'a impl GlobalAlloc,
-    size: usize,
-    held: usize,
-    how: Use,
-) -> Job<'a> {
+fn allocated<'a>(allocator: &'a impl GlobalAlloc, size: usize, held: usize, how: Use) -> Job<'a> {
     let layout = Layout::from_size_align(size, 64).expect("a size that there can be");
     repeated(move || {
         let mut blocks = [std::ptr::null_mut(); 8];
@@ -113,25 +118,22 @@ fn compare<'a>(name: &str, mut jobs: Vec<(&str, Job<'a>)>) {
             times
         })
         .collect();
-    let mut seconds = vec![Vec::new(); jobs.len()];
+    let mut best = vec![f64::MAX; jobs.len()];
+    let start = Instant::now();
     for turn in 0..TURNS {
+        if turn >= LEAST_TURNS && start.elapsed() > ENOUGH {
+            break;
+        }
         for step in 0..jobs.len() {
             // Forth and back, so that none is always behind the same other.
             let place = if turn % 2 == 0 { step } else { jobs.len() - 1 - step };
-            let took = (jobs[place].1)(times[place]).as_secs_f64();
-            seconds[place].push(took / times[place] as f64);
+            let took = (jobs[place].1)(times[place]).as_secs_f64() / times[place] as f64;
+            best[place] = best[place].min(took);
         }
     }
-    let medians: Vec<f64> = seconds
-        .into_iter()
-        .map(|mut seconds| {
-            seconds.sort_by(f64::total_cmp);
-            seconds[seconds.len() / 2]
-        })
-        .collect();
-    print!("| {name} | {:.3} µs |", medians[0] * 1e6);
-    for ((peer, _), median) in jobs.iter().zip(&medians).skip(1) {
-        print!(" {peer} {:.2} |", median / medians[0]);
+    print!("| {name} | {:.3} µs |", best[0] * 1e6);
+    for ((peer, _), took) in jobs.iter().zip(&best).skip(1) {
+        print!(" {peer} {:.2} |", took / best[0]);
     }
     println!();
 }
