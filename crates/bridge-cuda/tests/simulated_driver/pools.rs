@@ -65,7 +65,7 @@ fn pinned_memory_is_used_again_and_freed_when_it_is_evicted() {
         assert_eq!(array.to_host().unwrap().as_slice::<f32>().unwrap()[999], 7.0);
         assert_eq!(pool.clear().bytes, 4000);
         // What the copies were staged in.
-        Cuda.trim(GPU).unwrap();
+        Cuda.trim(pinned).unwrap();
         assert_eq!(cuda.counters().pinned_bytes_alive, before);
     });
 }
