@@ -1,18 +1,16 @@
 //! Running over an array chunk by chunk.
 
 use std::fmt;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::{Builder, scope};
 
-use bridge_convert::ConvertByName;
 use bridge_core::{
-    Array, ManagedTensor, NativeType, Options, Refused, Registry, Result, SharedTensor,
+    Array, ManagedTensor, NativeType, Options, Permit, Refused, Registry, Result, SharedTensor,
 };
 
 use super::plan::ChunkPlan;
 use super::progress::Progress;
 use super::result::ChunkResult;
-use crate::arguments::invalid;
+use super::source::{Chunk, ChunkSource};
+use crate::budget::Consumer;
 use crate::pool::Pool;
 
 /// Calls `map` with every chunk of an array along `axis`, as an array of the backend `target`, and puts what
@@ -57,11 +55,7 @@ pub fn map_chunks<'a>(
 /// # Ok::<(), bridge_core::Error>(())
 /// ```
 pub struct ChunkMap<'a> {
-    registry: &'a Registry,
-    plan: ChunkPlan,
-    axis: usize,
-    target: Option<&'a str>,
-    options: Options<'a>,
+    source: ChunkSource<'a>,
     pool: Option<&'a Pool>,
     overlapped: bool,
     told: Option<Told<'a>>,
@@ -77,35 +71,46 @@ pub struct Mapped {
     pub result: ManagedTensor,
     /// The array; where the function kept a chunk of it, as a read-only tensor.
     pub array: Array,
+    /// The room that the result has in a budget, where one was asked: to be kept as long as it.
+    pub room: Option<Permit>,
 }
 
 impl<'a> ChunkMap<'a> {
     /// Chunks along the first axis, which stay where the array is, as [`ManagedTensor`]s.
     pub fn new(registry: &'a Registry, plan: &ChunkPlan) -> Self {
-        let (target, pool, told) = (None, None, None);
-        let options = Options::default();
-        Self { registry, plan: *plan, axis: 0, target, options, pool, overlapped: true, told }
+        let (target, options, consumer) = (None, Options::default(), None);
+        let source = ChunkSource { registry, plan: *plan, axis: 0, target, options, consumer };
+        Self { source, pool: None, overlapped: true, told: None }
     }
 
     /// Divides another axis.
     #[must_use]
     pub fn along(mut self, axis: usize) -> Self {
-        self.axis = axis;
+        self.source.axis = axis;
         self
     }
 
     /// Converts each chunk to the backend of this name.
     #[must_use]
     pub fn to(mut self, target: &'a str) -> Self {
-        self.target = Some(target);
+        self.source.target = Some(target);
         self
     }
 
     /// How each chunk is converted: to which device, within which budget. The budget is asked for the
-    /// result too.
+    /// result too. Chunks have room there while they are converted only; see [`within`](Self::within).
     #[must_use]
     pub fn options(mut self, options: Options<'a>) -> Self {
-        self.options = options;
+        self.source.options = options;
+        self
+    }
+
+    /// Reserves in a budget: for each chunk, as long as the function works on it, and for the result,
+    /// whose room is [handed over](Mapped::room) with it. It is asked instead of the budget of the
+    /// options.
+    #[must_use]
+    pub fn within(mut self, consumer: &'a Consumer) -> Self {
+        self.source.consumer = Some(consumer);
         self
     }
 
@@ -139,7 +144,7 @@ impl<'a> ChunkMap<'a> {
     /// [`TensorError::InvalidArgument`](bridge_core::TensorError::InvalidArgument) where there is no
     /// such axis, the plan is for another number of items, or `map` returns another number than it was
     /// given, [`Error::Mismatch`](bridge_core::Error::Mismatch) where else what it returns differs, what `map` returns itself, as
-    /// [`ConvertByName::convert`], and out of memory. The first error ends the run, and the array comes
+    /// [`ConvertByName::convert`](bridge_convert::ConvertByName::convert), and out of memory. The first error ends the run, and the array comes
     /// back; where `map` kept a chunk, as a read-only tensor.
     pub fn run(
         mut self,
@@ -150,7 +155,7 @@ impl<'a> ChunkMap<'a> {
         let whole = array.export()?.into_shared();
         let told = self.told.take();
         match self.result(&whole, &mut map, told) {
-            Ok(result) => Ok(Mapped { result, array: restored(whole, native) }),
+            Ok((result, room)) => Ok(Mapped { result, array: restored(whole, native), room }),
             Err(error) => Err(Refused::new(restored(whole, native), error)),
         }
     }
@@ -160,104 +165,32 @@ impl<'a> ChunkMap<'a> {
         whole: &SharedTensor,
         map: &mut dyn FnMut(Array) -> Result<Array>,
         mut told: Option<Told<'a>>,
-    ) -> Result<ManagedTensor> {
-        self.check(whole)?;
-        let mut result = ChunkResult::new(self.registry, self.axis, &self.plan, self.pool)
-            .within(self.options.admission().or(self.registry.admission().map(|one| one as _)));
-        let mut progress = Progress::new(self.plan.items() as u64);
-        let mut work = |index, chunk| {
-            result.write(index, map(chunk)?)?;
-            progress.advance(self.plan.range(index).map_or(0, |range| range.len() as u64));
+    ) -> Result<(ManagedTensor, Option<Permit>)> {
+        let source = &self.source;
+        let (registry, plan) = (source.registry, source.plan);
+        source.check(whole)?;
+        let mut result =
+            ChunkResult::new(registry, source.axis, &plan, self.pool).within(source.admission());
+        let mut progress = Progress::new(plan.items() as u64);
+        let mut work = |index, chunk: Chunk| {
+            result.write(index, map(chunk.array)?)?;
+            drop(chunk.room);
+            progress.advance(plan.range(index).map_or(0, |range| range.len() as u64));
             if let Some(told) = &mut told {
                 told(&progress);
             }
             Ok(())
         };
-        let first = self.chunk(whole, 0)?;
-        let device = first.describe()?.device;
+        let first = source.chunk(whole, 0)?;
+        let device = first.array.describe()?.device;
         let uploads = device != whole.device() && !device.kind().is_host_accessible();
-        if self.overlapped && uploads && self.plan.is_chunked() {
-            self.run_overlapped(whole, first, &mut work)?;
+        if self.overlapped && uploads && plan.is_chunked() {
+            source.run_overlapped(whole, first, &mut work)?;
         } else {
             work(0, first)?;
-            (1..self.plan.count()).try_for_each(|index| work(index, self.chunk(whole, index)?))?;
+            (1..plan.count()).try_for_each(|index| work(index, source.chunk(whole, index)?))?;
         }
         result.finish()
-    }
-
-    /// Works on the chunks while another thread uploads the next one, which it gives away before it
-    /// begins another.
-    fn run_overlapped(
-        &self,
-        whole: &SharedTensor,
-        first: Array,
-        work: &mut dyn FnMut(usize, Array) -> Result<()>,
-    ) -> Result<()> {
-        let (registry, target, options) = (self.registry, self.target, self.options);
-        let (plan, axis) = (self.plan, self.axis);
-        scope(|scope| {
-            let (give, take) = sync_channel(0);
-            let upload = move || {
-                for index in 1..plan.count() {
-                    let chunk = chunk(registry, whole, &plan, axis, target, options, index);
-                    let failed = chunk.is_err();
-                    // Nobody takes it where the work has failed.
-                    if give.send(chunk).is_err() || failed {
-                        return;
-                    }
-                }
-            };
-            // Dropped before the thread is waited for, so that it ends where the work fails.
-            let take: Receiver<Result<Array>> = take;
-            let uploader = Builder::new().name("map_chunks".to_owned());
-            let started = uploader.spawn_scoped(scope, upload).is_ok();
-            work(0, first)?;
-            for index in 1..plan.count() {
-                let next = if started { take.recv().ok() } else { None };
-                let next = next.unwrap_or_else(|| self.chunk(whole, index));
-                work(index, next?)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn check(&self, whole: &ManagedTensor) -> Result<()> {
-        let shape = whole.shape();
-        match shape.get(self.axis) {
-            None => {
-                let expected = format!("it must be below {}", shape.len());
-                Err(invalid("the axis", &self.axis, &expected))
-            }
-            Some(&items) if items != self.plan.items() => {
-                let expected = format!("axis {} of {shape:?} has {items}", self.axis);
-                Err(invalid("the number of items of the plan", &self.plan.items(), &expected))
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    fn chunk(&self, whole: &SharedTensor, index: usize) -> Result<Array> {
-        let (registry, target, options) = (self.registry, self.target, self.options);
-        chunk(registry, whole, &self.plan, self.axis, target, options, index)
-    }
-}
-
-/// One chunk, where it is wanted.
-fn chunk(
-    registry: &Registry,
-    whole: &SharedTensor,
-    plan: &ChunkPlan,
-    axis: usize,
-    target: Option<&str>,
-    options: Options,
-    index: usize,
-) -> Result<Array> {
-    let range = plan.range(index).unwrap_or_default();
-    let chunk = ManagedTensor::alias(whole).sliced(axis, range.start, range.len(), 1)?;
-    let chunk = Array::new(chunk);
-    match target {
-        Some(target) => Ok(registry.convert(chunk, target, options)?),
-        None => Ok(chunk),
     }
 }
 
@@ -272,9 +205,9 @@ fn restored(whole: SharedTensor, native: &'static NativeType) -> Array {
 impl fmt::Debug for ChunkMap<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkMap")
-            .field("plan", &self.plan)
-            .field("axis", &self.axis)
-            .field("target", &self.target)
+            .field("plan", &self.source.plan)
+            .field("axis", &self.source.axis)
+            .field("target", &self.source.target)
             .finish_non_exhaustive()
     }
 }

@@ -23,6 +23,7 @@ mod permutation;
 mod plan;
 mod progress;
 mod result;
+mod source;
 
 pub use bucket::{BUCKETS, ChunkBuffer, bucket};
 pub use chunks::{Chunks, Shuffled, ShuffledChunks};

@@ -23,7 +23,7 @@ pub(super) struct ChunkResult<'a> {
 struct Made {
     whole: SharedTensor,
     /// What was admitted for it.
-    _permit: Option<Permit>,
+    room: Option<Permit>,
 }
 
 impl<'a> ChunkResult<'a> {
@@ -88,18 +88,20 @@ impl<'a> ChunkResult<'a> {
         let peaks = [DeviceBytes { device: Device::CPU, bytes: bytes as u64 }];
         // A pool with a budget asks it itself.
         let asked = self.admission.filter(|_| !self.pool.is_some_and(Pool::is_budgeted));
-        let permit = asked.map(|admission| admission.admit(&peaks)).transpose()?;
+        let room = asked.map(|admission| admission.admit(&peaks)).transpose()?;
         let whole = match self.pool {
             Some(pool) => pool.zeroed::<u8>(bytes)?.into_tensor_as(spec)?,
             None => bridge_host::zeroed(&spec, spec.data_type.alignment())?,
         };
-        Ok(Made { whole: whole.into_shared(), _permit: permit })
+        Ok(Made { whole: whole.into_shared(), room })
     }
 
-    /// The whole, of which every chunk has been written.
-    pub(super) fn finish(self) -> Result<ManagedTensor> {
-        let made = self.made.ok_or_else(|| invalid("the number of chunks", &0, "one or more"))?;
-        Ok(made.whole.try_unwrap().unwrap_or_else(|_| unreachable!("every part was dropped")))
+    /// The whole, of which every chunk has been written, and the room it has in a budget.
+    pub(super) fn finish(self) -> Result<(ManagedTensor, Option<Permit>)> {
+        let no_chunks = || invalid("the number of chunks", &0, "one or more");
+        let Made { whole, room } = self.made.ok_or_else(no_chunks)?;
+        let whole = whole.try_unwrap().unwrap_or_else(|_| unreachable!("every part was dropped"));
+        Ok((whole, room))
     }
 }
 

@@ -3,6 +3,7 @@
 use bridge_core::{
     Admission, Array, Device, DeviceBytes, Error, ManagedTensor, Options, Permit, Result,
 };
+use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan, map_chunks};
 use bridge_memory::pool::Pool;
 use bridge_testkit::fake_accelerator::{FakeArray, transfers};
@@ -170,4 +171,36 @@ fn a_budget_is_asked_for_the_result() {
             assert!(matches!(refused.error(), Error::NotAdmitted(_)));
         }
     }
+}
+
+#[test]
+fn chunks_and_the_result_have_room_in_a_budget_as_long_as_they_live() {
+    let registry = registry();
+    let plan = ChunkPlan::of_size(100, 10).unwrap();
+    let device = Budget::of_device("device", 80, DEVICE).unwrap();
+    let everything = Budget::new("all", 480).unwrap();
+    for (budget, result) in [(&device, 0), (&everything, 400)] {
+        let consumer = budget.consumer("chunks");
+        let run = ChunkMap::new(&registry, &plan).to("fake-accelerator").within(&consumer);
+        // One chunk is worked on, another has been uploaded or will be.
+        let mut least = u64::MAX;
+        let mapped = run.run(Array::new(counted(&[100])), |chunk| {
+            least = least.min(budget.reserved());
+            let chunk = chunk.downcast::<FakeArray>()?;
+            let on_host = registry.runtime(DEVICE)?.transfer(chunk.tensor(), Device::CPU)?;
+            Ok(Array::new(plus_one(&on_host)?))
+        });
+        let mapped = mapped.unwrap();
+        assert!(least >= 40, "{least}");
+        assert_eq!(budget.reserved(), result);
+        drop(mapped.room);
+        assert_eq!(budget.reserved(), 0);
+    }
+    // Room for a chunk and a half: an error, or in turns.
+    let small = Budget::of_device("device", 60, DEVICE).unwrap();
+    let consumer = small.consumer("chunks");
+    let run = || ChunkMap::new(&registry, &plan).to("fake-accelerator").within(&consumer);
+    let one = run().one_at_a_time().run(Array::new(counted(&[100])), plus_one_on_device);
+    assert!(one.is_ok());
+    assert_eq!(small.reserved(), 0);
 }
