@@ -12,7 +12,7 @@ use bridge_core::{
 };
 
 use super::host_pool::Home;
-use super::room::Block;
+use super::room::BoxedBlock;
 use crate::arguments::invalid;
 
 /// Memory of a [`Pool`](super::Pool) in use: a slice of elements, which goes back to the pool when it
@@ -23,7 +23,7 @@ use crate::arguments::invalid;
 /// [`copy_of`](PooledBuffer::copy_of).
 pub struct PooledBuffer<T = u8> {
     /// There until it is dropped; as large and aligned as `length` values of `T` need.
-    block: Option<Block<HostMemory>>,
+    block: Option<BoxedBlock<HostMemory>>,
     length: usize,
     home: Arc<Home>,
     elements: PhantomData<T>,
@@ -114,7 +114,7 @@ pub(super) fn require_within(spec: &TensorSpec, bytes: usize) -> Result<()> {
 impl<T: Element> PooledBuffer<MaybeUninit<T>> {
     /// Room for elements in this memory, which must be large enough.
     #[inline]
-    pub(super) fn uninit(block: Block<HostMemory>, length: usize, home: &Arc<Home>) -> Self {
+    pub(super) fn uninit(block: BoxedBlock<HostMemory>, length: usize, home: &Arc<Home>) -> Self {
         let bytes = length.checked_mul(size_of::<T>());
         assert!(bytes.is_some_and(|bytes| bytes <= block.memory.size()), "the memory is too small");
         assert!(align_of::<T>() <= block.memory.alignment(), "the memory is not aligned");

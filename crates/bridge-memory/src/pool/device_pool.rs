@@ -10,7 +10,7 @@ use bridge_core::{
 
 use super::device_buffer::DeviceBuffer;
 use super::host_pool::PoolOptions;
-use super::room::{Block, Budgeted, Keeper};
+use super::room::{Block, BoxedBlock, Budgeted, Keeper};
 use super::shelf::Limits;
 use super::size_class::{Exact, SizeClass};
 use super::stats::{PoolStats, Released};
@@ -44,7 +44,7 @@ pub struct DevicePool {
 
 /// Where device buffers come from and go back to.
 pub(super) struct DeviceHome {
-    store: Store<Block<ManagedTensor>>,
+    store: Store<BoxedBlock<ManagedTensor>>,
     classes: Box<dyn SizeClass>,
     allocator: &'static dyn Allocator,
     /// Who waits for the device; nobody has to for memory of a host without one.
@@ -58,7 +58,7 @@ pub(super) struct DeviceHome {
 impl Keeper for DeviceHome {
     type Memory = ManagedTensor;
 
-    fn store(&self) -> &Store<Block<ManagedTensor>> {
+    fn store(&self) -> &Store<BoxedBlock<ManagedTensor>> {
         &self.store
     }
 }
@@ -190,7 +190,7 @@ fn no_allocator(device: Device, who: &str) -> Error {
 
 impl DeviceHome {
     #[cold]
-    fn allocate(&self, size: usize, bytes: usize) -> Result<Block<ManagedTensor>> {
+    fn allocate(&self, size: usize, bytes: usize) -> Result<BoxedBlock<ManagedTensor>> {
         let reserve = |own: &Budgeted| own.room.reserve(self.device, size, &self.store);
         let room = self.budgeted.as_ref().map(reserve).transpose()?;
         let spec = TensorSpec::row_major(DataType::U8, &[size])?;
@@ -205,7 +205,7 @@ impl DeviceHome {
         };
         self.check(&tensor, size)?;
         self.store.took_fresh(size, bytes);
-        Ok(Block::new(tensor, room))
+        Ok(Block::boxed(tensor, room))
     }
 
     /// Checks that an allocator gave what it was asked for, on which unsafe code relies.
@@ -233,7 +233,7 @@ impl DeviceHome {
         Ok(())
     }
 
-    pub(super) fn give_back(&self, size: usize, block: Block<ManagedTensor>) {
+    pub(super) fn give_back(&self, size: usize, block: BoxedBlock<ManagedTensor>) {
         self.store.give_back(size, block);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bridge_core::{Device, Element, HostMemory, Result, TensorError};
 
 use super::buffer::PooledBuffer;
-use super::room::{Block, Budgeted, Keeper, Room};
+use super::room::{Block, BoxedBlock, Budgeted, Keeper, Room};
 use super::shelf::Limits;
 use super::size_class::{QuarterSteps, SizeClass};
 use super::stats::{PoolStats, Released};
@@ -31,7 +31,7 @@ pub struct Pool {
 
 /// Where buffers come from and go back to.
 pub(super) struct Home {
-    store: Store<Block<HostMemory>>,
+    store: Store<BoxedBlock<HostMemory>>,
     classes: Box<dyn SizeClass>,
     budgeted: Option<Budgeted>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Home {
 impl Keeper for Home {
     type Memory = HostMemory;
 
-    fn store(&self) -> &Store<Block<HostMemory>> {
+    fn store(&self) -> &Store<BoxedBlock<HostMemory>> {
         &self.store
     }
 }
@@ -190,7 +190,7 @@ impl Default for Pool {
 impl Home {
     /// Memory for so many bytes.
     #[inline]
-    fn take(&self, bytes: usize) -> Result<Block<HostMemory>> {
+    fn take(&self, bytes: usize) -> Result<BoxedBlock<HostMemory>> {
         let size = self.classes.size(bytes).max(bytes);
         match self.store.take(size, bytes) {
             Some((_, block)) => Ok(block),
@@ -199,7 +199,7 @@ impl Home {
     }
 
     #[cold]
-    fn allocate(&self, size: usize, bytes: usize) -> Result<Block<HostMemory>> {
+    fn allocate(&self, size: usize, bytes: usize) -> Result<BoxedBlock<HostMemory>> {
         let reserve = |own: &Budgeted| own.room.reserve(Device::CPU, size, &self.store);
         let room = self.budgeted.as_ref().map(reserve).transpose()?;
         let memory = match HostMemory::allocate(size, ALIGNMENT) {
@@ -212,11 +212,11 @@ impl Home {
             other => other?,
         };
         self.store.took_fresh(size, bytes);
-        Ok(Block::new(memory, room))
+        Ok(Block::boxed(memory, room))
     }
 
     #[inline]
-    pub(super) fn give_back(&self, block: Block<HostMemory>) {
+    pub(super) fn give_back(&self, block: BoxedBlock<HostMemory>) {
         self.store.give_back(block.memory.size(), block);
     }
 }

@@ -18,9 +18,13 @@ pub(super) struct Block<M> {
     _room: Option<Permit>,
 }
 
+/// A block as it goes to and fro between pool and user: as a pointer, since to move its words takes as
+/// long as the rest of a call.
+pub(super) type BoxedBlock<M> = Box<Block<M>>;
+
 impl<M> Block<M> {
-    pub(super) fn new(memory: M, room: Option<Permit>) -> Self {
-        Self { memory, _room: room }
+    pub(super) fn boxed(memory: M, room: Option<Permit>) -> BoxedBlock<M> {
+        Box::new(Self { memory, _room: room })
     }
 }
 
@@ -28,7 +32,7 @@ impl<M> Block<M> {
 pub(super) trait Keeper: Send + Sync + 'static {
     type Memory: Send + 'static;
 
-    fn store(&self) -> &Store<Block<Self::Memory>>;
+    fn store(&self) -> &Store<BoxedBlock<Self::Memory>>;
 }
 
 /// In which budget a pool reserves, and under which name.
