@@ -438,6 +438,30 @@ fn parts_that_meet_in_an_element_may_not_be_written() {
 }
 
 #[test]
+fn ranges_of_an_axis_are_written_apart_and_come_back_as_the_whole() {
+    let shared = vector().into_shared();
+    // SAFETY: no index is in two of the ranges, and nothing is reached through the whole.
+    let range = |indices| unsafe { ManagedTensor::range_of(&shared, 1, indices) };
+    let (mut first, last, nothing) =
+        (range(0..1).unwrap(), range(1..3).unwrap(), range(3..3).unwrap());
+    assert_eq!(
+        (first.shape(), last.shape(), nothing.shape()),
+        (&[2, 1][..], &[2, 2][..], &[2, 0][..])
+    );
+    assert_eq!((first.access(), last.layout().strides()), (Access::Exclusive, &[3, 1][..]));
+    // SAFETY: the element is the part's own, which is exclusive.
+    unsafe { first.first_element().cast::<i32>().add(3).write(30) };
+    first = first.selected(0, 1).unwrap();
+    assert_eq!(first.as_slice::<i32>().unwrap(), [30]);
+    assert!(range(2..4).is_err());
+    // SAFETY: there is no such axis.
+    assert!(unsafe { ManagedTensor::range_of(&shared, 2, 0..1) }.is_err());
+    drop((first, last, nothing));
+    let vec = shared.try_unwrap().unwrap().into_vec::<i32>().unwrap().0;
+    assert_eq!(vec, [0, 1, 2, 30, 4, 5]);
+}
+
+#[test]
 fn the_rest_of_a_tensor_is_what_its_first_parts_leave() {
     let shared = vector().into_shared();
     // SAFETY: each index is reached through one part, and not through the whole.

@@ -4,6 +4,7 @@
 mod availability;
 mod faults;
 mod kernels;
+mod pools;
 mod refusals;
 mod staging;
 mod streams;

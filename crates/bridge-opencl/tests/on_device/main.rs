@@ -7,6 +7,7 @@ mod copies;
 mod dlpack;
 mod hostile;
 mod in_place;
+mod pools;
 mod queues;
 #[path = "../support/mod.rs"]
 mod support;

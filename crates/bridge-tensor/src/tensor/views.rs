@@ -1,6 +1,7 @@
 //! Other views of the same memory: permuted, sliced, aliased, taken apart.
 
 use std::ffi::c_void;
+use std::ops::Range;
 
 use super::owner::Kept;
 use super::{Access, ManagedTensor, Owner, Parts, SharedTensor, start_at_lowest};
@@ -207,9 +208,28 @@ impl ManagedTensor {
     ///
     /// As [`slice_of`](Self::slice_of), for all indices from `start` on.
     pub unsafe fn rest_of(shared: &SharedTensor, axis: usize, start: usize) -> Result<Self> {
+        let extent = shared.parts.layout.shape().get(axis).copied().unwrap_or_default();
+        // SAFETY: these are the indices from `start` on.
+        unsafe { Self::range_of(shared, axis, start..extent) }
+    }
+
+    /// The part of a shared tensor whose indices of `axis` are in `range`, as writable as
+    /// [`slice_of`](Self::slice_of) makes it. A range that ends before it starts is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::sliced`].
+    ///
+    /// # Safety
+    ///
+    /// As [`slice_of`](Self::slice_of), for all indices of the range.
+    pub unsafe fn range_of(
+        shared: &SharedTensor,
+        axis: usize,
+        range: Range<usize>,
+    ) -> Result<Self> {
         let whole = &shared.parts.layout;
-        let count = whole.shape().get(axis).map_or(0, |extent| extent.saturating_sub(start));
-        let layout = whole.sliced(axis, start, count, 1, shared.parts.data_type)?;
+        let layout = whole.sliced(axis, range.start, range.len(), 1, shared.parts.data_type)?;
         Self::part_of(shared, layout)
     }
 

@@ -1,0 +1,243 @@
+//! The pool of host memory.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use bridge_core::{Device, Element, HostMemory, Result, TensorError};
+
+use super::buffer::PooledBuffer;
+use super::room::{Block, BoxedBlock, Budgeted, Keeper, Room};
+use super::shelf::Limits;
+use super::size_class::{QuarterSteps, SizeClass};
+use super::stats::{PoolStats, Released};
+use super::store::Store;
+use crate::budget::Budget;
+
+/// What buffers are aligned to: enough for every element type, and a cache line.
+const ALIGNMENT: usize = 64;
+
+/// Host memory that is used again, for buffers of any element type.
+///
+/// Clones are the same pool. All calls can be made from all threads at any time. What is kept is limited
+/// in bytes and in number: a buffer that comes back makes the pool free the ones that came back
+/// first, and is freed itself where it alone is too large.
+///
+/// Below some 100 KiB the system's allocator keeps pages too; there a pool gains little.
+#[derive(Clone)]
+pub struct Pool {
+    home: Arc<Home>,
+}
+
+/// Where buffers come from and go back to.
+pub(super) struct Home {
+    store: Store<BoxedBlock<HostMemory>>,
+    classes: Box<dyn SizeClass>,
+    budgeted: Option<Budgeted>,
+}
+
+impl Keeper for Home {
+    type Memory = HostMemory;
+
+    fn store(&self) -> &Store<BoxedBlock<HostMemory>> {
+        &self.store
+    }
+}
+
+/// How a [`Pool`] is made.
+///
+/// ```
+/// use bridge_memory::pool::{Exact, PoolOptions};
+///
+/// let pool = PoolOptions::new().max_bytes(256 << 20).max_buffers(16).size_classes(Exact).build();
+/// assert_eq!(pool.stats().bytes_cached, 0);
+/// ```
+pub struct PoolOptions {
+    pub(super) limits: Limits,
+    pub(super) classes: Box<dyn SizeClass>,
+    pub(super) room: Option<Room>,
+}
+
+impl PoolOptions {
+    /// A pool that keeps at most 1 GiB in at most 1024 buffers of [`QuarterSteps`].
+    pub fn new() -> Self {
+        let limits = Limits { bytes: 1 << 30, blocks: 1024 };
+        Self { limits, classes: Box::new(QuarterSteps), room: None }
+    }
+
+    /// Keeps at most so many bytes in buffers that are in no use; 0 keeps none.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// Keeps at most so many buffers that are in no use; 0 keeps none.
+    #[must_use]
+    pub fn max_buffers(mut self, buffers: usize) -> Self {
+        self.limits.blocks = buffers;
+        self
+    }
+
+    /// Rounds sizes up by another rule.
+    #[must_use]
+    pub fn size_classes(mut self, classes: impl SizeClass) -> Self {
+        self.classes = Box::new(classes);
+        self
+    }
+
+    /// Reserves all that the pool holds, in use or not, in a budget, under a name. Before the budget
+    /// refuses anybody something, the pool frees what is in no use. As with conversions, a
+    /// budget of another device counts nothing.
+    #[must_use]
+    pub fn within(mut self, budget: &Budget, name: &str) -> Self {
+        self.room = Some(Room::new(budget, name));
+        self
+    }
+
+    /// The pool, which is empty.
+    pub fn build(self) -> Pool {
+        let Self { limits, classes, room } = self;
+        let home = Arc::new_cyclic(|home| {
+            let budgeted = room.map(|room| Budgeted::new(room, home));
+            Home { store: Store::new(limits), classes, budgeted }
+        });
+        Pool { home }
+    }
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pool {
+    /// A pool as [`PoolOptions::new`] describes it.
+    pub fn new() -> Self {
+        PoolOptions::new().build()
+    }
+
+    /// A buffer of `length` zeros.
+    ///
+    /// # Errors
+    ///
+    /// [`TensorError::TooLarge`]; [`TensorError::OutOfMemory`], after all that the pool keeps has been
+    /// freed; a [`Shortage`](crate::budget::Shortage) of the pool's budget, which it tells
+    /// [apart](crate::budget::Shortage::of).
+    #[inline]
+    pub fn zeroed<T: Element>(&self, length: usize) -> Result<PooledBuffer<T>> {
+        Ok(self.uninit(length)?.zeroed())
+    }
+
+    /// A buffer of `length` elements that are not initialized: to be written before they are read.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeroed`](Self::zeroed).
+    #[inline]
+    pub fn uninit<T: Element>(&self, length: usize) -> Result<PooledBuffer<MaybeUninit<T>>> {
+        let bytes = bytes_of::<T>(length)?;
+        let block = self.home.take(bytes)?;
+        Ok(PooledBuffer::uninit(block, length, &self.home))
+    }
+
+    /// Lends a buffer of `length` zeros to `f`. The memory goes back when it returns, or panics.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeroed`](Self::zeroed).
+    pub fn with_temporary<T: Element, R>(
+        &self,
+        length: usize,
+        f: impl FnOnce(&mut [T]) -> R,
+    ) -> Result<R> {
+        Ok(f(&mut self.zeroed(length)?))
+    }
+
+    /// Frees the buffers that came back first until at most `bytes` are kept.
+    pub fn trim_to(&self, bytes: u64) -> Released {
+        self.home.store.release(|shelf, _| shelf.bytes() > bytes)
+    }
+
+    /// Frees the buffers that came back first until at most `buffers` are kept.
+    pub fn keep(&self, buffers: usize) -> Released {
+        self.home.store.release(|shelf, _| shelf.blocks() > buffers)
+    }
+
+    /// Frees all that is kept. Buffers in use come back as ever.
+    pub fn clear(&self) -> Released {
+        self.trim_to(0)
+    }
+
+    /// Whether a budget counts what the pool holds.
+    pub(crate) fn is_budgeted(&self) -> bool {
+        self.home.budgeted.is_some()
+    }
+
+    /// What the pool holds, and how often it could help.
+    pub fn stats(&self) -> PoolStats {
+        self.home.store.stats()
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Home {
+    /// Memory for so many bytes.
+    #[inline]
+    fn take(&self, bytes: usize) -> Result<BoxedBlock<HostMemory>> {
+        let size = self.classes.size(bytes).max(bytes);
+        match self.store.take(size, bytes) {
+            Some((_, block)) => Ok(block),
+            None => self.allocate(size, bytes),
+        }
+    }
+
+    #[cold]
+    fn allocate(&self, size: usize, bytes: usize) -> Result<BoxedBlock<HostMemory>> {
+        let reserve = |own: &Budgeted| own.room.reserve(Device::CPU, size, &self.store);
+        let room = self.budgeted.as_ref().map(reserve).transpose()?;
+        let memory = match HostMemory::allocate(size, ALIGNMENT) {
+            Err(error @ TensorError::OutOfMemory { .. }) => {
+                if self.store.release(|_, _| true).count == 0 {
+                    return Err(error.into());
+                }
+                HostMemory::allocate(size, ALIGNMENT)?
+            }
+            other => other?,
+        };
+        self.store.took_fresh(size, bytes);
+        Ok(Block::boxed(memory, room))
+    }
+
+    #[inline]
+    pub(super) fn give_back(&self, block: BoxedBlock<HostMemory>) {
+        self.store.give_back(block.memory.size(), block);
+    }
+}
+
+/// Bytes of so many elements.
+#[inline]
+fn bytes_of<T>(length: usize) -> Result<usize> {
+    let too_large = || TensorError::TooLarge {
+        what: format!("a buffer of {length} elements of {} bytes", size_of::<T>()),
+    };
+    Ok(length.checked_mul(size_of::<T>()).ok_or_else(too_large)?)
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pool").field(&self.stats()).finish()
+    }
+}
+
+impl fmt::Debug for PoolOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolOptions").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

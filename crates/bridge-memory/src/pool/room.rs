@@ -1,0 +1,97 @@
+//! The room that a pool's memory has in a budget.
+
+use std::fmt;
+use std::sync::Weak;
+
+use bridge_core::{Admission, Device, DeviceBytes, Permit, Result};
+
+use super::shelf::Shelf;
+use super::stats::Released;
+use super::store::Store;
+use crate::budget::{Budget, Consumer, Hook, Shortage};
+
+/// Memory, and the room that it has in a budget as long as it is not freed, in use or not.
+#[derive(Debug)]
+pub(super) struct Block<M> {
+    /// Freed before its room is given back.
+    pub memory: M,
+    _room: Option<Permit>,
+}
+
+/// A block as it goes to and fro between pool and user: as a pointer, since to move its words takes as
+/// long as the rest of a call.
+pub(super) type BoxedBlock<M> = Box<Block<M>>;
+
+impl<M> Block<M> {
+    pub(super) fn boxed(memory: M, room: Option<Permit>) -> BoxedBlock<M> {
+        Box::new(Self { memory, _room: room })
+    }
+}
+
+/// Who has a pool's blocks that are in no use.
+pub(super) trait Keeper: Send + Sync + 'static {
+    type Memory: Send + 'static;
+
+    fn store(&self) -> &Store<BoxedBlock<Self::Memory>>;
+}
+
+/// In which budget a pool reserves, and under which name.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    budget: Budget,
+    consumer: Consumer,
+}
+
+impl Room {
+    pub(super) fn new(budget: &Budget, name: &str) -> Self {
+        Self { budget: budget.clone(), consumer: budget.consumer(name) }
+    }
+
+    /// Reserves room for a new block. What is kept and in no use is freed for it where there is none.
+    pub(super) fn reserve<B>(
+        &self,
+        device: Device,
+        size: usize,
+        kept: &Store<B>,
+    ) -> Result<Permit> {
+        let peaks = [DeviceBytes { device, bytes: size as u64 }];
+        loop {
+            let refused = match self.consumer.admit(&peaks) {
+                Ok(permit) => return Ok(permit),
+                Err(refused) => refused,
+            };
+            // The budget has asked already, but others may have been faster to take what that gave.
+            let passes = Shortage::of(&refused).is_some_and(Shortage::is_passing);
+            if !passes || kept.release(|_, released| released.bytes < size as u64).count == 0 {
+                return Err(refused);
+            }
+        }
+    }
+
+    /// Lets the budget free what is kept and in no use, as long as the keeper and the hook live.
+    pub(super) fn relieved_by<K: Keeper>(&self, keeper: Weak<K>) -> Hook {
+        self.budget.on_pressure(self.consumer.name(), move |missing| {
+            let few = |_: &Shelf<_>, released: Released| released.bytes < missing;
+            keeper.upgrade().map_or(0, |keeper| keeper.store().release(few).bytes)
+        })
+    }
+}
+
+/// The two of a pool that has a budget.
+pub(super) struct Budgeted {
+    pub room: Room,
+    _hook: Hook,
+}
+
+impl Budgeted {
+    pub(super) fn new<K: Keeper>(room: Room, keeper: &Weak<K>) -> Self {
+        let hook = room.relieved_by(Weak::clone(keeper));
+        Self { room, _hook: hook }
+    }
+}
+
+impl fmt::Debug for Budgeted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.room.fmt(f)
+    }
+}

@@ -1,0 +1,5 @@
+//! Running over arrays chunk by chunk.
+
+mod fails;
+mod maps;
+mod support;
