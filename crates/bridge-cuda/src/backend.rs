@@ -4,9 +4,12 @@ use std::borrow::Cow;
 
 use bridge_core::{
     Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
-    DeviceBytes, DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeType, Overflow,
-    Refused, Result, Runtime, TensorSpec,
+    DeviceBytes, DeviceKind, DeviceMemory, Error, Holdings, ManagedTensor, Mapping, NativeType,
+    Overflow, Refused, Result, Runtime, TensorSpec,
 };
+
+use cudarc::driver::DriverError;
+use cudarc::driver::sys::CUresult;
 
 use crate::array::CudaArray;
 use crate::context::errors::{NAME, failed};
@@ -14,7 +17,7 @@ use crate::driver::KINDS;
 use crate::gpu::Gpu;
 use crate::memory::allocate;
 use crate::transfer::mapping;
-use crate::transfer::staging::release_staging;
+use crate::transfer::staging::{release_staging, staging_bytes};
 use crate::{cast, details, driver, transfer};
 
 /// The backend for CUDA.
@@ -42,6 +45,13 @@ impl Backend for Cuda {
 
     fn native_types(&self) -> &'static [NativeType] {
         const { &[NativeType::of::<CudaArray, Cuda>()] }
+    }
+
+    /// By the driver's code. A lost context, an illegal address, an invalid handle or argument, and
+    /// a kernel that asks for too many resources are no lack of memory.
+    fn is_out_of_memory(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        let error = error.downcast_ref::<DriverError>();
+        error.is_some_and(|error| error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY)
     }
 
     fn details(&self) -> Vec<Detail> {
@@ -114,7 +124,9 @@ impl Allocator for Cuda {
     }
 
     fn holds(&self, device: Device) -> bool {
-        driver::find().is_ok_and(|driver| driver.devices().contains(&device))
+        // Whether another kind of memory is held must not load the driver.
+        KINDS.contains(&device.kind())
+            && driver::find().is_ok_and(|driver| driver.devices().contains(&device))
     }
 
     fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
@@ -140,13 +152,41 @@ impl Allocator for Cuda {
     fn trim(&self, device: Device) -> Result<u64> {
         if device.kind() != DeviceKind::Cuda {
             driver::host_kind(device)?;
-            return Ok(release_staging());
+            return Ok(if keeps_staging(device) { release_staging() } else { 0 });
         }
-        let gpu = driver::gpu(device)?.open()?;
+        // A GPU that nobody has used has nothing to give back, and is not taken into use for that.
+        let Some(gpu) = driver::gpu(device)?.opened() else { return Ok(0) };
         // What is freed in a stream's order is free once the stream is there.
         gpu.synchronize()?;
         let _current = gpu.enter()?;
         // SAFETY: the context is current.
         unsafe { gpu.pool.trim() }
     }
+
+    /// Of a GPU, what its default memory pool has; of pinned memory, the staging buffers. Nothing is
+    /// loaded for the answer: what has not been used holds nothing.
+    fn holdings(&self, device: Device) -> Result<Option<Holdings>> {
+        if device.kind() != DeviceKind::Cuda {
+            return Ok(keeps_staging(device).then(staging_bytes));
+        }
+        let Some(driver) = driver::in_use() else { return Ok(Some(Holdings::default())) };
+        let gpu = driver.gpus.get(device.ordinal() as usize).and_then(Gpu::opened);
+        Ok(match gpu {
+            Some(gpu) if !gpu.pool.keeps() => None,
+            Some(gpu) => Some(Holdings { in_use: gpu.pool.used(), cached: gpu.pool.kept() }),
+            None => Some(Holdings::default()),
+        })
+    }
+
+    /// Where the device has a memory pool. Pinned and managed memory is freed at once; only
+    /// staging buffers, which no array gets, are kept.
+    fn caches(&self, device: Device) -> bool {
+        let gpu = driver::gpu(device).and_then(Gpu::open);
+        gpu.is_ok_and(|gpu| gpu.pool.keeps())
+    }
+}
+
+/// Whether this is the memory that staging buffers are of.
+fn keeps_staging(device: Device) -> bool {
+    device.kind() == DeviceKind::CudaHost
 }

@@ -4,21 +4,23 @@ use std::borrow::Cow;
 
 use bridge_core::{
     Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
-    DeviceBytes, DeviceKind, DeviceMemory, Error, ManagedTensor, Mapping, NativeArray, NativeType,
-    Overflow, Refused, Result, Runtime, TensorSpec,
+    DeviceBytes, DeviceKind, DeviceMemory, Error, Holdings, ManagedTensor, Mapping, NativeArray,
+    NativeType, Overflow, Refused, Result, Runtime, TensorSpec,
 };
+
+use opencl3::error_codes::ClError;
 
 use crate::array::ClArray;
 use crate::compute;
 use crate::details::details;
 use crate::device::ClDevice;
-use crate::discovery::{Found, found};
+use crate::discovery::{Found, found, in_use};
 use crate::enqueue::After;
 use crate::in_place;
 use crate::memory::Filled;
 use crate::queue::ClQueue;
 use crate::region::Region;
-use crate::status::NAME;
+use crate::status::{NAME, is_out_of_memory};
 use crate::streams;
 use crate::transfer::download;
 use crate::working_memory;
@@ -49,6 +51,11 @@ impl Backend for OpenCl {
 
     fn native_types(&self) -> &'static [NativeType] {
         NATIVE_TYPES
+    }
+
+    /// By the status of opencl3's error: no memory for an object, resources, or host memory.
+    fn is_out_of_memory(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        error.downcast_ref::<ClError>().is_some_and(|error| is_out_of_memory(error.0))
     }
 
     fn details(&self) -> Vec<Detail> {
@@ -133,7 +140,8 @@ impl Allocator for OpenCl {
     }
 
     fn holds(&self, device: Device) -> bool {
-        ClDevice::of(device).is_ok()
+        // Whether another kind of memory is held must not load OpenCL.
+        device.kind() == DeviceKind::OpenCl && ClDevice::of(device).is_ok()
     }
 
     fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
@@ -148,6 +156,16 @@ impl Allocator for OpenCl {
     /// Nothing is cached.
     fn trim(&self, device: Device) -> Result<u64> {
         ClDevice::of(device).map(|_| 0)
+    }
+
+    /// The buffers that arraybridge allocated. Nothing is loaded for the answer: a device that has
+    /// not been asked for holds nothing.
+    fn holdings(&self, device: Device) -> Result<Option<Holdings>> {
+        if device.kind() != DeviceKind::OpenCl {
+            return Ok(None);
+        }
+        let in_use = in_use(device).map_or(0, ClDevice::held);
+        Ok(Some(Holdings { in_use, cached: 0 }))
     }
 }
 

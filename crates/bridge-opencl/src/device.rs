@@ -108,8 +108,12 @@ impl ClDevice {
     /// OpenCL does not report what other programs hold.
     pub fn memory(&self) -> DeviceMemory {
         let total = self.capabilities.memory;
-        let live = self.live.load(Ordering::Relaxed);
-        DeviceMemory { total, free: total.saturating_sub(live) }
+        DeviceMemory { total, free: total.saturating_sub(self.held()) }
+    }
+
+    /// Bytes of the buffers that arraybridge allocated and still holds.
+    pub(crate) fn held(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
     }
 
     pub(crate) fn raw_context(&self) -> Result<cl_context> {

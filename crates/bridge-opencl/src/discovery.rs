@@ -26,11 +26,22 @@ pub(crate) enum Found {
 
 /// The devices of this machine. The first call asks the drivers, later ones repeat the answer.
 pub(crate) fn found() -> &'static Found {
-    static FOUND: OnceLock<Found> = OnceLock::new();
     FOUND.get_or_init(|| match find() {
         Ok(devices) => Found::Devices(devices),
         Err(nothing) => nothing.into_found(),
     })
+}
+
+static FOUND: OnceLock<Found> = OnceLock::new();
+
+/// The device, where OpenCL has been asked for its devices before: this never loads it.
+pub(crate) fn in_use(device: Device) -> Option<&'static ClDevice> {
+    match FOUND.get()? {
+        Found::Devices(devices) if device.kind() == DeviceKind::OpenCl => {
+            devices.get(device.ordinal() as usize)
+        }
+        _ => None,
+    }
 }
 
 impl ClDevice {

@@ -44,6 +44,15 @@ impl Doing {
     }
 }
 
+/// Whether a status says that memory ran out, the device's or the host's.
+///
+/// `CL_OUT_OF_RESOURCES` counts: most drivers, which allocate at first use, say so when a buffer
+/// cannot be placed. Some also say it of a kernel that ran outside its memory; the code is the same,
+/// and to try once more costs less than to give up work that would have fitted.
+pub(crate) fn is_out_of_memory(status: cl_int) -> bool {
+    matches!(status, CL_MEM_OBJECT_ALLOCATION_FAILURE | CL_OUT_OF_RESOURCES | CL_OUT_OF_HOST_MEMORY)
+}
+
 pub(crate) fn framework(operation: &'static str, message: String) -> Error {
     Error::Framework { backend: NAME, operation, message }
 }

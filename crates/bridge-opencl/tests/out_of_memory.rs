@@ -4,8 +4,8 @@ use bridge_convert::ConvertByName;
 mod support;
 
 use bridge_core::{
-    Allocator, Array, DataType, Error, ManagedTensor, Options, Registration, Registry, TensorError,
-    TensorSpec,
+    Allocator, Array, DataType, Device, Error, ManagedTensor, Options, Registration, Registry,
+    TensorError, TensorSpec,
 };
 use bridge_opencl::{ClArray, OpenCl};
 use support::on_every_device;
@@ -40,8 +40,12 @@ fn what_is_allocated_is_missing_from_what_is_free() {
         let held = OpenCl.allocate(&spec, device).unwrap();
         let during = OpenCl.usage(device).unwrap();
         assert!(during.free <= before.free - (1 << 20), "{before:?} {during:?}");
+        let holdings = OpenCl.holdings(device).unwrap().unwrap();
+        assert_eq!((holdings.in_use, holdings.cached), (during.total - during.free, 0));
         drop(held);
         assert_eq!(OpenCl.usage(device).unwrap(), before);
+        assert_eq!(OpenCl.holdings(Device::CPU).unwrap(), None);
+        assert!(!OpenCl.holds(Device::CPU));
     });
 }
 

@@ -131,4 +131,8 @@ int32_t bridge_torch_cuda_wait(int32_t device, uint64_t handle);
 int32_t bridge_torch_cuda_memory(int32_t device, uint64_t figures[4]);
 
 int32_t bridge_torch_cuda_empty_cache();
+
+// Whether libtorch's CUDA library is loaded and the device has a context, so that libtorch may hold
+// memory of it. Loads nothing; 1 where it cannot be told.
+int32_t bridge_torch_cuda_in_use(int32_t device);
 }

@@ -54,6 +54,20 @@ std::string load_cuda() {
 std::string load_cuda() { return {}; }
 #endif
 
+// Whether libtorch's CUDA library is there already, loaded by load_cuda or linked to the program.
+bool is_loaded() {
+#ifndef _WIN32
+  const auto library = folder_of_libtorch() + "libtorch_cuda.so";
+  void* found = dlopen(library.c_str(), RTLD_LAZY | RTLD_NOLOAD);
+  if (found != nullptr) {
+    dlclose(found);  // gives back what was taken here; whoever loaded it keeps it
+  }
+  return found != nullptr;
+#else
+  return true;
+#endif
+}
+
 // Empty where CUDA can be used, else the reason. The devices are counted once.
 struct Cuda {
   std::string reason;
@@ -189,6 +203,15 @@ int32_t bridge_torch_cuda_memory(int32_t device, uint64_t figures[4]) {
     figures[2] = static_cast<uint64_t>(statistics.allocated_bytes[whole].current);
     figures[3] = static_cast<uint64_t>(statistics.reserved_bytes[whole].current);
   });
+}
+
+int32_t bridge_torch_cuda_in_use(int32_t device) {
+  bool in_use = true;
+  const auto status = guarded([&] {
+    in_use = is_loaded() && device >= 0 && device < cuda().devices &&
+        at::detail::getCUDAHooks().hasPrimaryContext(static_cast<c10::DeviceIndex>(device));
+  });
+  return status != BRIDGE_TORCH_OK || in_use ? 1 : 0;
 }
 
 int32_t bridge_torch_cuda_empty_cache() {

@@ -1,8 +1,8 @@
 //! libtorch's memory: zeroed tensors, and what its caching allocator holds.
 
 use bridge_core::{
-    Access, Allocator, Backend, Device, DeviceMemory, Error, HostMemory, ManagedTensor, Owner,
-    Result, TensorError, TensorSpec,
+    Access, Allocator, Backend, Device, DeviceKind, DeviceMemory, Error, Holdings, HostMemory,
+    ManagedTensor, Owner, Result, TensorError, TensorSpec,
 };
 use tch::Tensor;
 
@@ -44,6 +44,26 @@ impl Allocator for Torch {
         let status = unsafe { shim::bridge_torch_cuda_empty_cache() };
         work("empty the cache", device, 0).check(status)?;
         Ok(before.saturating_sub(cached_memory(device)?.reserved))
+    }
+
+    /// What the caching allocator has. Nothing is loaded for the answer: a device that has not
+    /// been used holds nothing.
+    fn holdings(&self, device: Device) -> Result<Option<Holdings>> {
+        let ordinal = match device.kind() {
+            DeviceKind::Cuda => i32::try_from(device.ordinal()).unwrap_or(i32::MAX),
+            _ => return Ok(None),
+        };
+        // SAFETY: the shim takes any number.
+        if unsafe { shim::bridge_torch_cuda_in_use(ordinal) } == 0 {
+            return Ok(Some(Holdings::default()));
+        }
+        let CachedMemory { allocated, reserved } = cached_memory(device)?;
+        Ok(Some(Holdings { in_use: allocated, cached: reserved.saturating_sub(allocated) }))
+    }
+
+    /// On CUDA devices, whose memory libtorch's caching allocator keeps.
+    fn caches(&self, device: Device) -> bool {
+        has_memory_of(device)
     }
 }
 

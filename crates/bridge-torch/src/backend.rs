@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use bridge_core::{
     Allocator, Availability, Backend, Descriptor, Detail, Device, Error, NativeType,
 };
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use crate::allocator::cached_memory;
 use crate::devices::{devices, found, unavailable};
-use crate::shim;
+use crate::{errors, shim};
 
 /// The backend for libtorch.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,12 @@ impl Backend for Torch {
 
     fn native_types(&self) -> &'static [NativeType] {
         NATIVE_TYPES
+    }
+
+    /// tch has one variant for all that libtorch throws, so that its words tell: those of c10's
+    /// out-of-memory errors, and of the CUDA calls that allocate.
+    fn is_out_of_memory(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        error.downcast_ref::<TchError>().is_some_and(errors::is_out_of_memory)
     }
 
     fn details(&self) -> Vec<Detail> {

@@ -49,6 +49,7 @@ mod allocator;
 mod backend;
 mod data_types;
 mod devices;
+mod errors;
 mod guest_runtime;
 mod obstacles;
 mod shim;

@@ -112,6 +112,7 @@ unsafe extern "C" {
     pub(crate) fn bridge_torch_cuda_wait(device: i32, handle: u64) -> i32;
     pub(crate) fn bridge_torch_cuda_memory(device: i32, figures: *mut u64) -> i32;
     pub(crate) fn bridge_torch_cuda_empty_cache() -> i32;
+    pub(crate) fn bridge_torch_cuda_in_use(device: i32) -> i32;
 }
 
 /// `BridgeTorchStatus`.

@@ -17,6 +17,7 @@
 //! cast; the error names the type that holds every value.
 
 mod data_types;
+mod errors;
 mod locked;
 mod tensor;
 
@@ -49,5 +50,9 @@ impl Backend for Candle {
 
     fn native_types(&self) -> &'static [NativeType] {
         NATIVE_TYPES
+    }
+
+    fn is_out_of_memory(&self, error: &(dyn std::error::Error + 'static)) -> bool {
+        errors::is_out_of_memory(error)
     }
 }

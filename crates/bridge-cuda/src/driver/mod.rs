@@ -39,9 +39,15 @@ impl Driver {
 
 /// The driver of this process; the first answer is kept.
 pub(crate) fn find() -> Result<&'static Driver, &'static Unavailable> {
-    static DRIVER: OnceLock<Result<Driver, Unavailable>> = OnceLock::new();
     DRIVER.get_or_init(load).as_ref()
 }
+
+/// The driver, where it has been asked for before: this never loads it.
+pub(crate) fn in_use() -> Option<&'static Driver> {
+    DRIVER.get()?.as_ref().ok()
+}
+
+static DRIVER: OnceLock<Result<Driver, Unavailable>> = OnceLock::new();
 
 /// The driver, or the error that says why there is none.
 pub(crate) fn require() -> Result<&'static Driver> {

@@ -102,10 +102,19 @@ impl Pool {
         Ok(before.saturating_sub(self.reserved()))
     }
 
+    /// Whether there is a pool, which keeps freed memory.
+    pub(crate) fn keeps(&self) -> bool {
+        self.pool.is_some()
+    }
+
     /// Bytes that are kept for reuse and not in use.
     pub(crate) fn kept(&self) -> u64 {
-        let used = self.attribute(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT);
-        self.reserved().saturating_sub(used)
+        self.reserved().saturating_sub(self.used())
+    }
+
+    /// Bytes that are in use, by whoever allocates from the device's default pool.
+    pub(crate) fn used(&self) -> u64 {
+        self.attribute(CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)
     }
 
     fn reserved(&self) -> u64 {

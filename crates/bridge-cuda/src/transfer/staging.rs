@@ -3,7 +3,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use bridge_core::Result;
+use bridge_core::{Holdings, Result};
 
 use crate::gpu::Opened;
 use crate::gpu::event::Event;
@@ -192,6 +192,13 @@ fn wait_out(used: Option<Event>) {
 
 fn is_over(used: &Event) -> bool {
     used.is_reached().unwrap_or(true)
+}
+
+/// Bytes of the staging buffers, those in use and those that are kept.
+pub(crate) fn staging_bytes() -> Holdings {
+    let shelf = shelf();
+    let kept: usize = shelf.idle.iter().map(|one| one.memory.bytes()).sum();
+    Holdings { in_use: shelf.total.saturating_sub(kept) as u64, cached: kept as u64 }
 }
 
 /// Gives the idle staging buffers back to the operating system, and returns how many bytes they had.

@@ -3,6 +3,7 @@
 
 mod availability;
 mod faults;
+mod holdings;
 mod kernels;
 mod pools;
 mod refusals;

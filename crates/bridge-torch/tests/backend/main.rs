@@ -7,6 +7,7 @@ mod devices;
 mod element_types;
 mod hostile;
 mod other_handles;
+mod out_of_memory;
 mod ownership;
 mod read_only;
 mod refusals;

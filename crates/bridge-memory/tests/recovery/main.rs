@@ -1,0 +1,11 @@
+//! Recovery from out of memory, as a user sees it.
+
+mod allocations;
+mod caches;
+mod classify;
+mod fallback;
+mod ladder;
+mod scenes;
+mod split;
+mod support;
+mod turns;
