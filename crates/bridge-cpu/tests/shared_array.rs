@@ -3,11 +3,12 @@
 
 use bridge_convert::Convert;
 use bridge_core::{
-    Access, CopyPolicy, DataType, Device, Error, ManagedTensor, NativeArray, Options, Owner,
-    TensorError, TensorSpec,
+    Access, CopyPolicy, DataType, Device, Error, Layout, ManagedTensor, NativeArray, Options,
+    Owner, TensorError, TensorSpec,
 };
 use bridge_cpu::ndarray::{Ndarray, SharedArray};
 use bridge_host as _;
+use bridge_testkit::bytes_of;
 use ndarray::{Array2, ArrayD, ArrayViewD, Axis, Ix1, Ix2, array};
 
 /// Six numbers in two rows, in memory that others may write.
@@ -124,10 +125,7 @@ fn writing_asks_for_memory_that_is_this_arrays_alone() {
 #[test]
 fn repeated_elements_are_not_written() {
     let one = lent(vec![1_i32], DataType::I32, &[1]);
-    let spec = TensorSpec {
-        layout: bridge_core::Layout::new(&[4], &[0], 0).unwrap(),
-        data_type: DataType::I32,
-    };
+    let spec = TensorSpec { layout: Layout::new(&[4], &[0], 0).unwrap(), data_type: DataType::I32 };
     let (data, owner) = (one.data(), Owner::keep(one));
     // SAFETY: every place is the one element, which the owner keeps.
     let repeated =
@@ -202,6 +200,14 @@ fn every_way_the_elements_lie_is_seen_with_their_own_values() {
     let list = ManagedTensor::from_vec(vec![1, 2, 3], &[3]).unwrap().sliced(0, 2, 3, -1).unwrap();
     let list = SharedArray::<i32>::import(list).unwrap();
     assert_eq!(list.view(), array![3, 2, 1].into_dyn());
+    // The first element lies behind the others, and that is where the tensor says it begins.
+    let layout = Layout::new(&[3], &[-1], 8).unwrap();
+    let last_first = ManagedTensor::from_vec_with_layout(vec![1_i32, 2, 3], layout).unwrap();
+    assert_eq!(last_first.layout().byte_offset(), 8);
+    let last_first = SharedArray::<i32>::import(last_first).unwrap();
+    let (kept, exported) = (last_first.clone(), last_first.export().unwrap());
+    let elements: Vec<u8> = kept.iter().flat_map(|number| number.to_ne_bytes()).collect();
+    assert_eq!(bytes_of(&exported), elements);
     let turned = SharedArray::<i32>::import(numbers().permuted(&[1, 0]).unwrap()).unwrap();
     assert_eq!(turned.view().index_axis(Axis(0), 1), array![1, 5, 9].into_dyn());
     // What a view of part of it hands out begins where the part does, while the whole lives too.

@@ -1,10 +1,11 @@
 //! Budgets that conversions ask.
 
-use bridge_core::{Admission, Device, DeviceBytes, DeviceKind, Error, Permit, Result};
+use bridge_core::{Admission, Device, DeviceBytes, DeviceKind, Error, Permit, Registry, Result};
 
 use super::account::Consumer;
 use super::one::{Budget, Inner};
 use super::reservation::Reservation;
+use crate::recovery::release_caches;
 
 /// Under which name conversions reserve that were given a budget and no consumer of it.
 const CONVERSIONS: &str = "conversions";
@@ -39,12 +40,14 @@ impl Admission for Consumer {
         self.reserve_peaks(peaks).map(Permit::new)
     }
 
-    /// Once: what is kept on the device for later is given back.
+    /// Once: what every framework keeps of the device for later is given back.
     fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool {
         let missing = error.out_of_memory().map_or(u64::MAX, |(_, bytes)| bytes);
         attempt == 1 && {
             self.account.budget.pressure.relieve(missing);
-            let _ = device;
+            if let Ok(registry) = Registry::global() {
+                release_caches(registry, device);
+            }
             true
         }
     }
