@@ -26,6 +26,7 @@ mod floors;
 mod gpu_bundle;
 mod libtest;
 mod libtorch;
+mod loom;
 mod miri;
 mod mutants;
 mod nextest;
@@ -68,6 +69,8 @@ enum Chore {
     GpuBundle(gpu_bundle::Options),
     /// Run the tests of bridge-torch under AddressSanitizer
     Sanitize(sanitize::Options),
+    /// Run the tests that try every order of the steps of threads
+    Loom(loom::Options),
     /// Run the tests of the crates without a framework in another language under Miri
     Miri(miri::Options),
     /// Plant small faults, one at a time, and say which of them no test notices
@@ -98,6 +101,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Bench(options) => bench::run(&workspace, options),
         Chore::GpuBundle(options) => gpu_bundle::run(&workspace, options),
         Chore::Sanitize(options) => sanitize::run(&workspace, options),
+        Chore::Loom(options) => loom::run(&workspace, options),
         Chore::Miri(options) => miri::run(&workspace, options),
         Chore::Mutants(options) => mutants::run(&workspace, options),
         Chore::OlderTorch(options) => older_torch::run(&workspace, options),

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bridge_convert::ConvertByName;
 use bridge_core::{Array, Device, Options, Refused, Registry, Result};
 
-use super::shared_array::{Follower, SharedArray};
+use super::conversion_source::{ConversionSource, Follower};
 
 /// Keeps conversions of shared arrays: each is made when it is first asked for and given out again
 /// from then on.
 ///
 /// A conversion is known by its source, the backend and the device. The cache holds no source: when
-/// the last clone of a [`SharedArray`] is dropped, its conversions are freed, even those that share
+/// the last clone of a [`ConversionSource`] is dropped, its conversions are freed, even those that share
 /// its memory. Where the conversions take more bytes than the cache may hold, those that were not asked
 /// for the longest go first. What has been given out lives on with who has it.
 ///
@@ -21,14 +21,14 @@ use super::shared_array::{Follower, SharedArray};
 ///
 /// ```
 /// use bridge_core::{Array, ManagedTensor, Registration, Registry};
-/// use bridge_memory::patterns::{ConversionCache, SharedArray};
+/// use bridge_memory::patterns::{ConversionCache, ConversionSource};
 /// use bridge_testkit::fake_accelerator;
 ///
 /// let tools = [Registration::host_tools(&bridge_host::HostKernels)];
 /// let registry = Registry::new(fake_accelerator::REGISTRATIONS.iter().copied().chain(tools));
 /// let cache = ConversionCache::of(&registry, 1 << 30);
 /// let array = Array::new(ManagedTensor::from_vec(vec![1_f32, 2.0], &[2])?);
-/// let array = SharedArray::new(array)?;
+/// let array = ConversionSource::new(array)?;
 /// let uploaded = cache.get(&array, "fake-accelerator", None)?;
 /// let again = cache.get(&array, "fake-accelerator", None)?;
 /// assert!(uploaded.is_same(&again));
@@ -118,7 +118,7 @@ impl<'r> ConversionCache<'r> {
     /// As [`ConvertByName::convert`]. A conversion that failed is tried again the next time.
     pub fn get(
         &self,
-        source: &SharedArray,
+        source: &ConversionSource,
         backend: &str,
         device: Option<Device>,
     ) -> Result<Converted> {
@@ -145,7 +145,7 @@ impl<'r> ConversionCache<'r> {
     }
 
     /// Frees the conversions of one array: it has been written to, say.
-    pub fn forget(&self, source: &SharedArray) {
+    pub fn forget(&self, source: &ConversionSource) {
         self.kept.gone(source.number());
     }
 

@@ -3,7 +3,7 @@
 use bridge_core::{Array, Device, Refused, Registry, Result};
 
 use super::cache::{ConversionCache, Converted, Held};
-use super::shared_array::SharedArray;
+use super::conversion_source::ConversionSource;
 
 /// An array, and its conversions: each is made when it is first asked for, and kept until the array is
 /// dropped or they are [cleared](Self::clear).
@@ -24,7 +24,7 @@ use super::shared_array::SharedArray;
 /// ```
 #[derive(Debug)]
 pub struct Lazy<'r> {
-    source: SharedArray,
+    source: ConversionSource,
     cache: ConversionCache<'r>,
 }
 
@@ -50,7 +50,7 @@ impl<'r> Lazy<'r> {
     /// Where the array cannot be handed over; it comes back.
     pub fn of(registry: &'r Registry, array: Array) -> Result<Self, Refused<Array>> {
         let cache = ConversionCache::of(registry, u64::MAX);
-        Ok(Self { source: SharedArray::new(array)?, cache })
+        Ok(Self { source: ConversionSource::new(array)?, cache })
     }
 
     /// The array as one of the backend of this name, on `device` or where the conversion leaves it.
@@ -63,7 +63,7 @@ impl<'r> Lazy<'r> {
     }
 
     /// The array itself.
-    pub fn source(&self) -> &SharedArray {
+    pub fn source(&self) -> &ConversionSource {
         &self.source
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use bridge_core::{Access, Array, DataType, Device, ManagedTensor, Owner, TensorSpec};
-use bridge_memory::patterns::{ConversionCache, Held, Lazy, SharedArray};
+use bridge_memory::patterns::{ConversionCache, ConversionSource, Held, Lazy};
 use bridge_testkit::DropCounter;
 use bridge_testkit::fake_accelerator::{FakeArray, Faults, transfers};
 
@@ -14,7 +14,7 @@ use crate::support::{FAKE, HostArray, count, elements, fake, numbers, registry};
 fn a_second_call_converts_nothing() {
     let registry = registry();
     let cache = ConversionCache::of(&registry, 1 << 20);
-    let array = SharedArray::new(numbers(100)).unwrap();
+    let array = ConversionSource::new(numbers(100)).unwrap();
     let counted = count();
     let first = cache.get(&array, FAKE, Some(fake(1))).unwrap();
     assert_eq!(counted.conversions(), 1);
@@ -26,7 +26,7 @@ fn a_second_call_converts_nothing() {
     // Another device, another target, another array: each its own.
     cache.get(&array, FAKE, Some(fake(0))).unwrap();
     cache.get(&array, "host", None).unwrap();
-    cache.get(&SharedArray::new(numbers(100)).unwrap(), FAKE, Some(fake(1))).unwrap();
+    cache.get(&ConversionSource::new(numbers(100)).unwrap(), FAKE, Some(fake(1))).unwrap();
     assert_eq!(counted.conversions(), 4);
     let Held { hits, misses, conversions, bytes, .. } = cache.held();
     // The last array is gone, and what shares the host's memory takes none.
@@ -55,7 +55,7 @@ fn a_dropped_source_frees_its_conversions() {
 }
 
 /// A host array of 16 bytes whose owner's drop is counted.
-fn owned(drops: &DropCounter) -> SharedArray {
+fn owned(drops: &DropCounter) -> ConversionSource {
     let values = Box::new([1.0_f32, 2.0, 3.0, 4.0]);
     let data = std::ptr::from_ref(&*values).cast_mut().cast();
     let spec = TensorSpec::row_major(DataType::F32, &[4]).unwrap();
@@ -63,14 +63,14 @@ fn owned(drops: &DropCounter) -> SharedArray {
     let access = Access::ReadOnly;
     // SAFETY: the owner keeps the four values, to which nobody writes.
     let tensor = unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, access, owner) };
-    SharedArray::new(Array::new(HostArray(tensor.unwrap()))).unwrap()
+    ConversionSource::new(Array::new(HostArray(tensor.unwrap()))).unwrap()
 }
 
 #[test]
 fn what_was_not_asked_for_the_longest_makes_room() {
     let registry = registry();
     let cache = ConversionCache::of(&registry, 1000);
-    let arrays: Vec<_> = (0..3).map(|_| SharedArray::new(numbers(100)).unwrap()).collect();
+    let arrays: Vec<_> = (0..3).map(|_| ConversionSource::new(numbers(100)).unwrap()).collect();
     let get = |index: usize| cache.get(&arrays[index], FAKE, Some(fake(0))).unwrap();
     get(0);
     get(1);
@@ -85,7 +85,7 @@ fn what_was_not_asked_for_the_longest_makes_room() {
     get(1);
     assert_eq!(counted.conversions(), 1);
     // Larger than the cache: made, not kept, and nothing goes for it.
-    let large = SharedArray::new(numbers(1000)).unwrap();
+    let large = ConversionSource::new(numbers(1000)).unwrap();
     let held = cache.held();
     cache.get(&large, FAKE, None).unwrap();
     assert_eq!(cache.held(), Held { misses: held.misses + 1, ..held });
@@ -96,7 +96,7 @@ fn clearing_and_forgetting_free_conversions() {
     let registry = registry();
     let cache = ConversionCache::of(&registry, 1 << 20);
     let (one, other) =
-        (SharedArray::new(numbers(4)).unwrap(), SharedArray::new(numbers(4)).unwrap());
+        (ConversionSource::new(numbers(4)).unwrap(), ConversionSource::new(numbers(4)).unwrap());
     for array in [&one, &other] {
         cache.get(array, FAKE, None).unwrap();
     }
@@ -113,7 +113,7 @@ fn clearing_and_forgetting_free_conversions() {
 fn a_conversion_that_fails_is_tried_again() {
     let registry = registry();
     let cache = ConversionCache::of(&registry, 1 << 20);
-    let array = SharedArray::new(numbers(4)).unwrap();
+    let array = ConversionSource::new(numbers(4)).unwrap();
     let failing = Faults::out_of_memory_at(0).install();
     let error = cache.get(&array, FAKE, Some(fake(0))).unwrap_err();
     assert!(error.out_of_memory().is_some(), "{error}");
@@ -131,7 +131,7 @@ fn a_conversion_that_fails_is_tried_again() {
 fn threads_that_ask_for_the_same_conversion_get_one() {
     let registry = registry();
     let cache = ConversionCache::of(&registry, 1 << 20);
-    let array = SharedArray::new(numbers(1 << 10)).unwrap();
+    let array = ConversionSource::new(numbers(1 << 10)).unwrap();
     let start = Barrier::new(8);
     let (mut uploads, mut found) = (0, Vec::new());
     thread::scope(|scope| {
@@ -154,7 +154,7 @@ fn threads_that_ask_for_the_same_conversion_get_one() {
 #[test]
 fn a_cache_may_go_before_its_sources_and_conversions() {
     let registry = registry();
-    let array = SharedArray::new(numbers(4)).unwrap();
+    let array = ConversionSource::new(numbers(4)).unwrap();
     let cache = ConversionCache::of(&registry, 1 << 20);
     let converted = cache.get(&array, FAKE, None).unwrap();
     drop(cache);
@@ -167,7 +167,7 @@ fn a_cache_may_go_before_its_sources_and_conversions() {
 
 #[test]
 fn a_shared_array_comes_back_when_nobody_else_uses_it() {
-    let shared = SharedArray::new(numbers(3)).unwrap();
+    let shared = ConversionSource::new(numbers(3)).unwrap();
     let clone = shared.clone();
     let shared = shared.try_unwrap().unwrap_err();
     drop(clone);
@@ -211,6 +211,6 @@ fn caches_and_what_they_give_out_may_be_shared_by_threads() {
     fn is_shared<T: Send + Sync>(_: &T) {}
     let registry = registry();
     let cache = Arc::new(ConversionCache::of(&registry, 0));
-    let array = SharedArray::new(numbers(2)).unwrap();
+    let array = ConversionSource::new(numbers(2)).unwrap();
     is_shared(&(Arc::clone(&cache), array.clone(), cache.get(&array, FAKE, None).unwrap()));
 }

@@ -14,7 +14,7 @@ use bridge_core::{Array, Description, ManagedTensor, NativeType, Refused, Shared
 /// Nothing should write to its memory any more, also not through the framework it comes from: what has
 /// been converted is a copy, or the same memory, depending on the target.
 #[derive(Debug, Clone)]
-pub struct SharedArray(Arc<Source>);
+pub struct ConversionSource(Arc<Source>);
 
 /// Frees what was made of a source when the source is gone.
 pub(super) trait Follower: Send + Sync {
@@ -30,7 +30,7 @@ struct Source {
     followers: Mutex<Vec<Weak<dyn Follower>>>,
 }
 
-impl SharedArray {
+impl ConversionSource {
     /// Shares an array, without copying.
     ///
     /// # Errors
