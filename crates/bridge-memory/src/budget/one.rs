@@ -1,7 +1,7 @@
 //! One budget.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bridge_core::{Device, Result as BridgeResult};
@@ -13,6 +13,7 @@ use super::pressure::{Hook, Pressure};
 use super::reservation::Reservation;
 use super::shortage::{Holder, Shortage};
 use super::status::BudgetStatus;
+use super::sync::{Mutex, lock};
 use crate::arguments::invalid;
 use crate::probe::MemoryProbe;
 
@@ -118,7 +119,7 @@ impl Budget {
             ledger,
             measuring,
             pressure: Pressure::default(),
-            accounts: Mutex::default(),
+            accounts: Mutex::new(Vec::new()),
             whole,
         }))
     }
@@ -192,7 +193,7 @@ impl Budget {
 
     /// The consumer of this name; the same one as long as it, or something it reserved, lives.
     pub fn consumer(&self, name: &str) -> Consumer {
-        let mut accounts = self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = lock(&self.0.accounts);
         if let Some(account) = living(&accounts, name) {
             return Consumer { account };
         }
@@ -207,7 +208,7 @@ impl Budget {
     /// As [`Consumer::reserve`], where there are not so many bytes to promise, and as an
     /// [`Error`](bridge_core::Error) where there is a consumer of this name already.
     pub fn consumer_with_floor(&self, name: &str, floor: u64) -> BridgeResult<Consumer> {
-        let mut accounts = self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = lock(&self.0.accounts);
         if living(&accounts, name).is_some() {
             let expected = "another consumer of this budget has this name: its floor is settled";
             return Err(invalid("the consumer's name", &name, expected));
@@ -373,7 +374,7 @@ impl Inner {
 
     /// Who holds something, the largest first.
     fn holders(&self) -> Vec<Holder> {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let accounts = lock(&self.accounts);
         let mut holders: Vec<_> = accounts
             .iter()
             .filter_map(Weak::upgrade)
