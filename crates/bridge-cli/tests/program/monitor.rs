@@ -120,7 +120,7 @@ fn what_was_sampled_is_written() {
     let first: Vec<_> = lines.next().unwrap().split(',').collect();
     assert!(first[0].parse::<f64>().is_ok() && first[1].parse::<u64>().unwrap() > 0, "{table}");
 
-    folder.run(&shell(&["--output", "new.JSON", "--budget", "1TiB"], "exit 3"));
+    folder.run(&shell(&["--output", "new.JSON", "--budget", "1TiB"], "sleep 0.1; exit 3"));
     let whole: Value = serde_json::from_slice(&folder.read("new.JSON")).unwrap();
     assert_eq!((&whole["exit_code"], &whole["over_budget"]), (&3.into(), &false.into()));
     assert_eq!(whole["series"][0]["label"], "command");
@@ -246,9 +246,9 @@ fn signals_are_passed_on() {
 }
 
 fn a_summary_for_people() {
-    let ran = Folder::new().run(&shell(&["--budget", "1TiB"], "exit 0"));
+    let ran = Folder::new().run(&shell(&["--budget", "1TiB"], "sleep 0.1; exit 0"));
     let lines: Vec<_> = ran.stderr.lines().collect();
-    assert!(lines[0].starts_with("sh -c exit 0: exit code 0 after "), "{ran:?}");
+    assert!(lines[0].starts_with("sh -c sleep 0.1; exit 0: exit code 0 after "), "{ran:?}");
     let says = |text: &str| assert!(ran.stderr.contains(text), "{text}: {ran:?}");
     for header in ["memory", "most", "mean", "last"] {
         says(header);

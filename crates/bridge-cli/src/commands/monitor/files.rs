@@ -115,6 +115,11 @@ fn write(
 fn draw(form: Drawing, facts: &Facts, recording: &Recording) -> Outcome<Vec<u8>> {
     use arraybridge::memory::profile::Picture;
 
+    if recording.series.is_empty() {
+        return Err(Failure::new("there is nothing to draw")
+            .why("the command ended before its memory was read, or it cannot be read here")
+            .remedy("run a longer command, or leave --plot out"));
+    }
     let mut picture = Picture::of(recording).title(facts.title());
     if let Some(bytes) = facts.budget() {
         picture = picture.budget("budget", bytes);

@@ -138,7 +138,11 @@ impl<'a> Summary<'a> {
             ended.show(),
             self.samples
         );
-        if !self.series.is_empty() {
+        if self.series.is_empty() {
+            text.push_str(
+                "\nnothing was measured: it ended too soon, or its memory cannot be read",
+            );
+        } else {
             let _ = write!(text, "\n{table}");
         }
         if let Some(bytes) = largest_process {
@@ -148,7 +152,7 @@ impl<'a> Summary<'a> {
             let kept = match over_budget {
                 Some(true) => "exceeded",
                 Some(false) => "kept",
-                None => "nothing was measured",
+                None => "unknown",
             };
             let _ = write!(text, "\nbudget of {}: {kept}", show_size(*budget));
         }

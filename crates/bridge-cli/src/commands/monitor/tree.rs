@@ -35,16 +35,19 @@ impl Tree {
     /// Bytes that the members have in memory; `None` where all have ended. Pages that several share
     /// count for each.
     pub(super) fn measure(&mut self) -> Result<Option<u64>, String> {
+        // A short command may end while the others are looked for.
+        let first = ProcessMemory::of(self.root).ok();
         let table = processes()?;
         if !table.iter().any(|process| process.id == self.root) {
             return Err(format!("process {} is not in /proc", self.root));
         }
         let members = members(&table, self.root, &self.members);
         self.members = members.iter().map(|process| (process.id, process.start)).collect();
+        let others = members.iter().filter(|one| one.id != self.root && !one.has_ended);
+        // One that has ended meanwhile takes nothing.
+        let others = others.filter_map(|process| ProcessMemory::of(process.id).ok());
         let mut total = None;
-        for process in members.iter().filter(|process| !process.has_ended) {
-            // One that has ended meanwhile takes nothing.
-            let Ok(memory) = ProcessMemory::of(process.id) else { continue };
+        for memory in first.into_iter().chain(others) {
             total = Some(memory.resident.saturating_add(total.unwrap_or(0)));
             let most = memory.peak_resident.unwrap_or(0).max(memory.resident);
             self.largest.fetch_max(most, Ordering::Relaxed);
