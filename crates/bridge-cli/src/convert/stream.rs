@@ -91,7 +91,10 @@ impl Stream<'_> {
             Ok(())
         });
         match done {
-            Err(failure) if failure.is_shortage() => Err(self.too_small(elements, outgoing)?),
+            // Without a limit of this program's, it is another budget that has no room.
+            Err(failure) if failure.is_shortage() && self.room.limit().is_some() => {
+                Err(self.too_small(elements, outgoing)?)
+            }
             done => done.map(|()| report.finished(Some(started.elapsed().as_secs_f64()))),
         }
     }

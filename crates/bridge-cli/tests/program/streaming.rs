@@ -158,6 +158,15 @@ fn windows_pass_through_the_backends() {
     assert_eq!(report["arrays"][0]["windows"], 2);
     assert_eq!((&report["memory_limit"], &report["memory_peak"]), (&800.into(), &600.into()));
     assert_eq!(report["bytes_copied"], 600);
+    // As read, in the backend before and in the next one.
+    let args =
+        "convert a.npy b.npy --via candle,ndarray,candle --copy always --memory-limit 1GiB --json";
+    let report = folder.succeed(&args.split(' ').collect::<Vec<_>>()).json();
+    assert_eq!(report["memory_peak"], 3 * 600);
+    // As read, and in the other order.
+    folder.file("f.npy", npy("'<f4'", true, "(50, 3)", &noise(600)));
+    let args = ["convert", "f.npy", "b.safetensors", "--memory-limit", "1GiB", "--json"];
+    assert_eq!(folder.succeed(&args).json()["memory_peak"], 2 * 600);
 }
 
 /// Resident memory stays far below the file, which is far above the limit.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use arraybridge::Registry;
 use arraybridge::memory::profile::{Monitor, SampleError};
 
 use self::devices::Devices;
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &MonitorArgs, console: &mut Console<'_>) -> Outcome<Exit
 fn monitor(args: &MonitorArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     // What is wrong with the command line or the files is said before the command has done anything.
     let files = Files::new(args)?;
-    let devices = Devices::find()?;
+    let devices = Devices::find(Registry::global()?)?;
     let (Some(program), arguments) = (args.command.first(), args.command.get(1..)) else {
         return Err(Failure::usage("no command is named").remedy("name one behind --"));
     };
