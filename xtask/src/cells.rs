@@ -113,7 +113,7 @@ fn all(workspace: &Workspace) -> Vec<Cell> {
         with_backends("facade", "arraybridge"),
         Cell { requirements: &[&TORCH], ..linted("facade", "arraybridge") },
         with_backends("cli", "bridge-cli"),
-        alone("cli", "bridge-cli", &["candle", "ndarray", "pt"]),
+        alone("cli", "bridge-cli", &["candle", "ndarray", "plot", "pt"]),
         alone("cli", "bridge-cli", &["ndarray"]),
         with_backends("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),

@@ -1,11 +1,14 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arraybridge::{CopyPolicy, DataType, Device, Overflow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::interval::parse_interval;
 use crate::size::parse_size;
 
 /// Converts array files, and explains, measures and verifies conversions between frameworks.
@@ -30,6 +33,8 @@ pub(crate) enum Command {
     Matrix(MatrixArgs),
     /// Lists the backends: whether each can run here, and if not, why and what to do
     Doctor(DoctorArgs),
+    /// Runs a command and says how much memory it took, of the host and of each device
+    Monitor(MonitorArgs),
     /// Explains what a conversion would do; no element is read
     Plan(PlanArgs),
     /// Converts an array file to another format, element type, or through frameworks
@@ -67,6 +72,42 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The exit code is the command's own: 128 and the signal's number where a signal ended it, 127 \
+    where there is no such command, 126 where it cannot be run.\n\
+    Examples:\n  \
+    arraybridge monitor -- python3 train.py\n  \
+    arraybridge monitor --plot memory.png --budget 8GiB -- python3 train.py --epochs 2\n  \
+    arraybridge monitor --interval 0.5 --output memory.csv -- ./simulate"
+)]
+pub(crate) struct MonitorArgs {
+    /// Seconds between two samples
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "0.1",
+        value_parser = parse_interval,
+        allow_negative_numbers = true
+    )]
+    pub(crate) interval: Duration,
+    /// Write the samples to this file: .csv or .json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Draw the samples as a picture: .svg or .png
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Say whether the command took more than this, and draw it as a line, as in 8GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) budget: Option<u64>,
+    /// Print the summary as JSON, on standard error too: standard output is the command's
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The command to run, and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
 /// Which array to convert, and how: common to `plan` and `convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConversionArgs {
@@ -88,7 +129,7 @@ pub(crate) struct ConversionArgs {
     /// Convert only the array of this name; the array of an .npy file has no name and gets this one
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Limit the memory for the parts of the file that are converted at a time, as in 512MiB
+    /// Limit the memory that the arrays take on their way, on the host and on devices, as in 512MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory_limit: Option<u64>,
 }

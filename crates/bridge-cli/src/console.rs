@@ -96,9 +96,7 @@ impl Console<'_> {
 
     /// Writes a value as JSON, in one line.
     pub(crate) fn print_json(&mut self, value: &impl Serialize) -> Outcome<()> {
-        let text = serde_json::to_string(value)
-            .map_err(|error| Failure::new("the report cannot be written as JSON").why(error))?;
-        self.print(&text)
+        self.print(&as_json(value)?)
     }
 
     /// Writes what the parser of the command line answers: help, the version, or what is wrong.
@@ -122,6 +120,17 @@ impl Console<'_> {
         self.print_error(&text);
     }
 
+    /// Writes what is to be known beside what was asked for to the error stream.
+    pub(crate) fn note(&mut self, text: &str) {
+        self.print_error(text);
+    }
+
+    /// As [`note`](Self::note), a value as JSON, in one line.
+    pub(crate) fn note_json(&mut self, value: &impl Serialize) -> Outcome<()> {
+        self.note(&as_json(value)?);
+        Ok(())
+    }
+
     fn print_error(&mut self, text: &str) {
         // Where nobody reads the error stream, nobody can be told.
         let stream = &mut self.errors.writer;
@@ -136,6 +145,22 @@ impl Console<'_> {
     /// A table with a header, for the output. Markdown is the same everywhere; other tables fit the
     /// terminal.
     pub(crate) fn table(&self, markdown: bool, header: &[&str]) -> Table {
+        self.output.table(markdown, header)
+    }
+
+    /// A table with a header, for the error stream.
+    pub(crate) fn table_for_notes(&self, header: &[&str]) -> Table {
+        self.errors.table(false, header)
+    }
+}
+
+fn as_json(value: &impl Serialize) -> Outcome<String> {
+    serde_json::to_string(value)
+        .map_err(|error| Failure::new("the report cannot be written as JSON").why(error))
+}
+
+impl Output<'_> {
+    fn table(&self, markdown: bool, header: &[&str]) -> Table {
         let mut table = Table::new();
         // What the process's own standard output is says nothing of the stream written to.
         table.force_no_tty();
@@ -144,10 +169,10 @@ impl Console<'_> {
         } else {
             table.load_style(presets::UTF8_HORIZONTAL_ONLY);
             table.set_content_arrangement(ContentArrangement::Dynamic);
-            if let Some(columns) = self.output.columns {
+            if let Some(columns) = self.columns {
                 table.set_width(columns);
             }
-            if self.output.is_coloured {
+            if self.is_coloured {
                 table.enforce_styling();
             }
         }

@@ -12,6 +12,9 @@ pub enum Exit {
     Failed,
     /// The command line asks for what cannot be: exit code 2.
     WrongUsage,
+    /// `monitor` passes on how its command ended, and not with 0: with this exit code; one that a signal
+    /// ended has 128 and the signal's number. 126: it cannot be run. 127: there is none.
+    Command(u8),
 }
 
 impl Exit {
@@ -21,6 +24,7 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::WrongUsage => 2,
+            Self::Command(code) => code,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use arraybridge::memory::budget::Shortage;
 use arraybridge::{DataTypeError, DeviceError, Error, Refused, TensorError};
 
 use crate::exit::Exit;
@@ -15,7 +16,8 @@ pub(crate) struct Failure(Box<Parts>);
 
 #[derive(Debug, Clone)]
 struct Parts {
-    wrong_usage: bool,
+    exit: Exit,
+    is_shortage: bool,
     asked: Option<String>,
     found: String,
     why: Option<String>,
@@ -26,7 +28,8 @@ impl Failure {
     /// The command line was right and the work failed: exit code 1.
     pub(crate) fn new(found: impl Into<String>) -> Self {
         Self(Box::new(Parts {
-            wrong_usage: false,
+            exit: Exit::Failed,
+            is_shortage: false,
             asked: None,
             found: found.into(),
             why: None,
@@ -40,8 +43,13 @@ impl Failure {
     }
 
     /// The same, with exit code 2.
-    pub(crate) fn into_wrong_usage(mut self) -> Self {
-        self.0.wrong_usage = true;
+    pub(crate) fn into_wrong_usage(self) -> Self {
+        self.ending(Exit::WrongUsage)
+    }
+
+    /// The same, with this exit code.
+    pub(crate) fn ending(mut self, exit: Exit) -> Self {
+        self.0.exit = exit;
         self
     }
 
@@ -98,7 +106,12 @@ impl Failure {
 
     /// How the program ends for it.
     pub(crate) fn exit(&self) -> Exit {
-        if self.0.wrong_usage { Exit::WrongUsage } else { Exit::Failed }
+        self.0.exit
+    }
+
+    /// Whether a budget had no room.
+    pub(crate) fn is_shortage(&self) -> bool {
+        self.0.is_shortage
     }
 }
 
@@ -136,7 +149,7 @@ impl From<Error> for Failure {
                 | Error::Tensor(TensorError::DataType(DataTypeError::Unknown { .. }))
         );
         // The library's advice is for those who write programs.
-        let failure = match &error {
+        let mut failure = match &error {
             Error::UnknownBackend { asked, available } => {
                 let linked = available.join(", ");
                 Self::new(format!("there is no backend \"{asked}\": linked are {linked}"))
@@ -144,6 +157,7 @@ impl From<Error> for Failure {
             }
             _ => Self::new(error.to_string()),
         };
+        failure.0.is_shortage = Shortage::of(&error).is_some();
         if wrong_usage { failure.into_wrong_usage() } else { failure }
     }
 }

@@ -35,7 +35,8 @@
 //! ```
 //!
 //! Both can be called any number of times, also from several threads at once. They never end the process,
-//! install no signal handler and no panic hook, and read no standard input. What they share with the rest of
+//! install no signal handler and no panic hook, and read no standard input; the command that `monitor` runs
+//! has the process's own standard streams. What they share with the rest of
 //! the process is what every library does: the working directory, which relative paths start from, the
 //! environment, and the registry of linked backends. A panic of a backend unwinds to the caller; a file that
 //! was being written is removed then too.
@@ -43,7 +44,8 @@
 //! # Features
 //!
 //! `ndarray`, `candle`, `torch`, `opencl` and `cuda` link the backends of these names; `pt` adds `.pt` and
-//! `.pth` files, which need no libtorch. The default features are `ndarray`, `candle` and `pt`.
+//! `.pth` files, which need no libtorch; `plot` adds the pictures of `monitor`. The default features are
+//! `ndarray`, `candle`, `pt` and `plot`.
 
 mod args;
 mod commands;
@@ -52,6 +54,8 @@ mod convert;
 mod exit;
 mod failure;
 mod formats;
+mod interval;
+mod room;
 mod signals;
 mod size;
 
@@ -68,7 +72,7 @@ pub use crate::exit::Exit;
 /// The `main` of a program that is nothing but `arraybridge`: runs the command line of the process.
 ///
 /// Unlike [`run`] it sees to the signals of the process. Where SIGINT or SIGTERM ends it in the middle of a
-/// conversion, the partial file is removed first. A limit on file sizes (SIGXFSZ) becomes an error like any
+/// conversion, the partial file is removed first; while `monitor` runs a command, they are the command's. A limit on file sizes (SIGXFSZ) becomes an error like any
 /// other. Another call changes nothing about that.
 pub fn main() -> Exit {
     signals::handle();
@@ -108,6 +112,7 @@ fn execute(args: Vec<OsString>, console: &mut Console<'_>) -> Outcome<Exit> {
     match cli.command {
         Command::Matrix(args) => commands::matrix::run(&args, console),
         Command::Doctor(args) => commands::doctor::run(&args, console),
+        Command::Monitor(args) => commands::monitor::run(&args, console),
         Command::Plan(args) => commands::plan::run(&args, console),
         Command::Convert(args) => commands::convert::run(&args, console),
         Command::Completions { shell } => commands::completions::run(shell, &mut parser, console),

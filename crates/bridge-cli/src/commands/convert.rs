@@ -10,6 +10,7 @@ use crate::convert::{Chain, FileReport, Stream, explain, select};
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Contents, Format, Outgoing, TargetFile};
+use crate::room::Room;
 
 pub(crate) fn run(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     convert(args, console).map_err(|failure| {
@@ -26,6 +27,7 @@ fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     Format::of(&args.input)?;
     let format = Format::of(&args.output)?;
     let chain = Chain::new(&args.conversion)?;
+    let room = Room::new(args.conversion.memory_limit)?;
     let target = TargetFile::new(&args.output, &args.input, !args.no_clobber)?;
     let file = ArrayFile::open(&args.input)?;
     let arrays = select(&file, args.conversion.name.as_deref(), Some(format))?;
@@ -47,13 +49,13 @@ fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let stream = Stream {
         file: &file,
         chain: &chain,
-        memory_limit: args.conversion.memory_limit,
+        room: &room,
         scratch: target.folder(),
         shows_progress: console.shows_progress(),
     };
     let (reports, bytes) = target.write(|new| stream.run(&arrays, &contents, new))?;
     let seconds = started.elapsed().as_secs_f64();
-    let report = FileReport::new((&args.input, &args.output), reports, (bytes, seconds));
+    let report = FileReport::new((&args.input, &args.output), reports, (bytes, seconds), &room);
     if args.json {
         console.print_json(&report)?;
     } else {

@@ -10,6 +10,7 @@ use arraybridge::{
 
 use crate::failure::{Failure, Outcome};
 use crate::formats::{bytes_of, read_tensor};
+use crate::room::Room;
 
 /// A conversion is repeated up to this often, and the best time counts.
 const REPEATS: u32 = 25;
@@ -113,7 +114,7 @@ fn measure_once(
     let zero_copy = if sample.size == 0 { report.is_zero_copy() } else { after == before };
     require_the_same(zero_copy, &report)?;
     let on_host: ManagedTensor = tensor.convert_to(Options::default().on(Device::CPU))?;
-    bytes_of(on_host, |found| compare(&values, found))?;
+    bytes_of(on_host, &Room::new(None)?, |found| compare(&values, found))?;
     Ok(Measured { zero_copy, steps: report.steps.iter().map(Step::name).collect(), nanoseconds })
 }
 

@@ -5,4 +5,5 @@ pub(crate) mod convert;
 pub(crate) mod doctor;
 pub(crate) mod matrix;
 mod measure;
+pub(crate) mod monitor;
 pub(crate) mod plan;

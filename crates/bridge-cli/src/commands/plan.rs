@@ -2,10 +2,11 @@
 
 use crate::args::PlanArgs;
 use crate::console::Console;
-use crate::convert::{Chain, explain, select};
+use crate::convert::{Chain, check_room, explain, select};
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Format};
+use crate::room::Room;
 
 pub(crate) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     plan(args, console).map_err(|failure| {
@@ -19,6 +20,10 @@ fn plan(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let file = ArrayFile::open(&args.input)?;
     let arrays = select(&file, args.conversion.name.as_deref(), None)?;
     let report = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
+    if args.conversion.memory_limit.is_some() {
+        let room = Room::new(args.conversion.memory_limit)?;
+        check_room(&file, &arrays, &chain, &room)?;
+    }
     if args.json {
         console.print_json(&report)?;
     } else {

@@ -1,6 +1,7 @@
 //! The chain of backends that every array of a file passes through.
 
 use arraybridge::ConvertByName;
+use arraybridge::memory::budget::Reservation;
 use arraybridge::{
     Array, Backend, Convert, DataType, Device, Error, ManagedTensor, Options, Plan, Registry,
     Report,
@@ -8,12 +9,21 @@ use arraybridge::{
 
 use crate::args::{ConversionArgs, CopyArg};
 use crate::failure::{Failure, Outcome};
+use crate::room::Room;
 
 /// The backends of `--via`, and the tensor that is written in the end.
 #[derive(Debug)]
 pub(crate) struct Chain {
     hops: Vec<Hop>,
     last: Options<'static>,
+}
+
+/// What came out of the backends.
+pub(crate) struct Passed {
+    pub(crate) tensor: ManagedTensor,
+    pub(crate) reports: Vec<Report>,
+    /// The room that the tensor has, where it is not in the memory that it was read into.
+    pub(crate) held: Option<Reservation>,
 }
 
 #[derive(Debug)]
@@ -67,23 +77,29 @@ impl Chain {
         Ok(Self { hops, last })
     }
 
-    /// Passes a tensor through the backends.
-    pub(crate) fn pass(&self, tensor: ManagedTensor) -> Outcome<(ManagedTensor, Vec<Report>)> {
+    /// Passes a tensor through the backends; each conversion asks for room first.
+    pub(crate) fn pass(&self, tensor: ManagedTensor, room: &Room) -> Outcome<Passed> {
         let registry = Registry::global()?;
         let mut array = Array::new(tensor);
         let mut reports = Vec::with_capacity(self.hops.len() + 1);
+        let mut held = None;
         for Hop { backend, options } in &self.hops {
+            let asked = room.asked();
             let (next, report) = registry
-                .convert_reported(array, backend.name(), *options)
+                .convert_reported(array, backend.name(), asked.options(*options))
                 .map_err(|refused| failure(refused.into()))?;
             array = next;
+            // What it was made of is gone, where it has memory of its own.
+            held = asked.kept(&report).or(held);
             reports.push(report);
         }
+        let asked = room.asked();
         let (tensor, report) = array
-            .convert_reported::<ManagedTensor>(self.last)
+            .convert_reported::<ManagedTensor>(asked.options(self.last))
             .map_err(|refused| failure(refused.into()))?;
+        let held = asked.kept(&report).or(held);
         reports.push(report);
-        Ok((tensor, reports))
+        Ok(Passed { tensor, reports, held })
     }
 
     /// What [`pass`](Self::pass) would do with a tensor like `stand_in`: each plan, and the element

@@ -7,8 +7,9 @@ use arraybridge::{DataType, Layout, Plan, Report, Shape, Step};
 use serde::Serialize;
 
 use super::chain::Chain;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::formats::{Array, ArrayFile};
+use crate::room::Room;
 use crate::size::show_size;
 
 /// What was done with a file: what `convert --json` prints.
@@ -20,7 +21,18 @@ pub(crate) struct FileReport {
     total: Total,
     pub(crate) bytes_written: u64,
     pub(crate) seconds: f64,
+    #[serde(flatten)]
+    memory: Memory,
     pub(crate) arrays: Vec<ArrayReport>,
+}
+
+/// What it took of the memory that it was allowed, in bytes.
+#[derive(Debug, Serialize)]
+struct Memory {
+    #[serde(rename = "memory_limit", skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    #[serde(rename = "memory_peak", skip_serializing_if = "Option::is_none")]
+    peak: Option<u64>,
 }
 
 /// What would be done with a file: what `plan --json` prints.
@@ -210,6 +222,7 @@ impl FileReport {
         (input, output): (&Path, &Path),
         arrays: Vec<ArrayReport>,
         (bytes_written, seconds): (u64, f64),
+        room: &Room,
     ) -> Self {
         Self {
             input: input.display().to_string(),
@@ -217,6 +230,7 @@ impl FileReport {
             total: Total::of(&arrays),
             bytes_written,
             seconds,
+            memory: Memory { limit: room.limit(), peak: room.peak() },
             arrays,
         }
     }
@@ -254,6 +268,9 @@ impl PlanReport {
     }
 }
 
+/// The elements that a plan is made with. Several along some axes, so that they have an order.
+const STAND_IN: usize = 16;
+
 /// What converting these arrays would do.
 pub(crate) fn explain(
     (path, file): (&Path, &ArrayFile),
@@ -267,9 +284,8 @@ pub(crate) fn explain(
             let spec = &array.spec;
             let shape = Shape::from_slice(spec.layout.shape());
             let mut report = ArrayReport::new(name, cast.unwrap_or(spec.data_type), &shape);
-            let plans = chain
-                .plans(file.stand_in(array)?)
-                .map_err(|failure| failure.within(&format!("the array \"{name}\"")))?;
+            let within = |failure: Failure| failure.within(&format!("the array \"{name}\""));
+            let plans = chain.plans(file.stand_in(array, STAND_IN)?).map_err(within)?;
             for (plan, from) in &plans {
                 report.zero_copy &= plan.is_zero_copy();
                 report.hops.push(Hop::of_plan(plan, *from, &spec.layout)?);

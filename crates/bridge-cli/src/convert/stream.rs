@@ -4,13 +4,15 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
-use arraybridge::{DataType, ManagedTensor};
+use arraybridge::{DataType, ManagedTensor, Report};
 
-use super::chain::Chain;
+use super::chain::{Chain, Passed};
+use super::limit::too_small;
 use super::progress::Progress;
 use super::report::ArrayReport;
 use crate::failure::{Failure, Outcome};
 use crate::formats::{Array, ArrayFile, Contents, Elements, Order, Outgoing, Writer, bytes_of};
+use crate::room::Room;
 
 /// A window of this many bytes keeps disks busy and stays in the processor's cache.
 const WINDOW: usize = 8 << 20;
@@ -19,14 +21,12 @@ const WINDOW: usize = 8 << 20;
 /// all of it.
 const WINDOW_ACROSS: usize = 64 << 20;
 
-/// How many times a window may be in memory: in the file's form, in two backends', and as written.
-const COPIES: u64 = 8;
-
 /// How arrays flow from one file to another.
 pub(crate) struct Stream<'a> {
     pub(crate) file: &'a ArrayFile,
     pub(crate) chain: &'a Chain,
-    pub(crate) memory_limit: Option<u64>,
+    /// Where a window may be while it is read, converted and written.
+    pub(crate) room: &'a Room,
     /// A folder with room for what has to be expanded.
     pub(crate) scratch: &'a Path,
     pub(crate) shows_progress: bool,
@@ -75,22 +75,60 @@ impl Stream<'_> {
             array,
             order: outgoing.order,
             window: self.window(array, outgoing),
+            room: self.room,
             scratch: self.scratch,
         };
         let mut elements_done = 0;
-        self.file.read(elements, |tensor, window| {
-            let (tensor, reports) =
-                self.chain.pass(tensor).map_err(|failure| at_element(failure, elements_done))?;
-            elements_done += window.element_count();
-            report.add_window(&reports);
-            check_data_type(&tensor, outgoing.data_type)?;
-            bytes_of(in_written_order(tensor, outgoing.order)?, |bytes| {
+        let done = self.file.read(elements, |tensor, window| {
+            let first = elements_done;
+            let reports = self.convert(tensor, outgoing, self.room, |bytes| {
                 writer.write(bytes)?;
                 progress.add(bytes.len() as u64);
                 Ok(())
-            })
-        })?;
-        Ok(report.finished(Some(started.elapsed().as_secs_f64())))
+            });
+            report.add_window(&reports.map_err(|failure| at_element(failure, first))?);
+            elements_done += window.element_count();
+            Ok(())
+        });
+        match done {
+            // Without a limit of this program's, it is another budget that has no room.
+            Err(failure) if failure.is_shortage() && self.room.limit().is_some() => {
+                Err(self.too_small(elements, outgoing)?)
+            }
+            done => done.map(|()| report.finished(Some(started.elapsed().as_secs_f64()))),
+        }
+    }
+
+    /// Converts one window and hands over its bytes as they are written.
+    fn convert(
+        &self,
+        tensor: ManagedTensor,
+        outgoing: &Outgoing,
+        room: &Room,
+        write: impl FnOnce(&[u8]) -> Outcome<()>,
+    ) -> Outcome<Vec<Report>> {
+        let Passed { tensor, reports, held } = self.chain.pass(tensor, room)?;
+        check_data_type(&tensor, outgoing.data_type)?;
+        bytes_of(in_written_order(tensor, outgoing.order)?, room, write)?;
+        drop(held);
+        Ok(reports)
+    }
+
+    /// Why the smallest window does not fit the limit: measures how much one takes.
+    fn too_small(&self, elements: Elements<'_>, outgoing: &Outgoing) -> Outcome<Failure> {
+        let counting = Room::counting()?;
+        let smallest = Elements { window: 1, room: &counting, ..elements };
+        let mut measured = false;
+        let done = self.file.read(smallest, |tensor, _| {
+            self.convert(tensor, outgoing, &counting, |_| Ok(()))?;
+            measured = true;
+            // The others take as much.
+            Err(Failure::new("enough is known"))
+        });
+        match done {
+            Err(failure) if !measured => Err(failure),
+            _ => Ok(too_small(self.room, counting.peak())),
+        }
     }
 
     /// Bytes of a window, counted in the wider of the two element types and handed over in the
@@ -101,10 +139,11 @@ impl Stream<'_> {
             Order::ColumnMajor => !array.spec.layout.is_column_major(),
         };
         let usual = if across { WINDOW_ACROSS } else { WINDOW };
-        let limit = self.memory_limit.map_or(u64::MAX, |limit| limit / COPIES);
-        let most = usual.min(usize::try_from(limit).unwrap_or(usize::MAX));
+        // Where the limit has no room for it beside what it is converted to, it is read in smaller ones.
+        let limit = self.room.limit().and_then(|limit| usize::try_from(limit).ok());
+        let most = usual.min(limit.unwrap_or(usize::MAX));
         let (from, to) = (array.spec.data_type.size_in_bits(), outgoing.data_type.size_in_bits());
-        // A window of at least one element, whatever the limit.
+        // A window has at least one element.
         (most / to.div_ceil(from.max(1)).max(1)).max(1)
     }
 }

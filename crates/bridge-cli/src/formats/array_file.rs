@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use arraybridge::ManagedTensor;
+use arraybridge::memory::budget::Reservation;
 
 use super::arrays::{Array, Order, Place};
 use super::format::Format;
@@ -14,6 +15,7 @@ use super::memory::{mapped_tensor, read_tensor, stand_in};
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
 use crate::failure::{Failure, Outcome};
+use crate::room::Room;
 
 /// A file of arrays: its headers are read and checked, its elements are not.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct Elements<'a> {
     pub(crate) order: Order,
     /// The most bytes that a window's elements take.
     pub(crate) window: usize,
+    /// Where the elements of a window are before it is converted: asked before they are read.
+    pub(crate) room: &'a Room,
     /// The folder for what has to be expanded before it can be read in another order.
     pub(crate) scratch: &'a Path,
 }
@@ -50,21 +54,24 @@ impl ArrayFile {
         Ok(Self { arrays, nameless, notes, file, archive })
     }
 
-    /// A small tensor of zeros that is planned with in the array's place. No element is read.
-    pub(crate) fn stand_in(&self, array: &Array) -> Outcome<ManagedTensor> {
+    /// A small tensor of zeros that is planned with in the array's place: of `most` elements or a few
+    /// more. No element is read.
+    pub(crate) fn stand_in(&self, array: &Array, most: usize) -> Outcome<ManagedTensor> {
         let start = match array.place {
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
             Place::Deflated { .. } => None,
         };
         let address = start.map(|start| self.file.bytes().as_ptr().wrapping_add(start).addr());
-        stand_in(&array.spec, address)
+        stand_in(&array.spec, most, address)
     }
 
-    /// Gives `each` the windows of an array, one after the other.
+    /// Gives `each` the windows of an array, one after the other. Where there is no room for one, which
+    /// `each` or the room for reading says, it is given again in smaller ones, down to the smallest that
+    /// there are.
     pub(crate) fn read(
         &self,
         elements: Elements<'_>,
-        mut each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
+        each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
     ) -> Outcome<()> {
         let spec = &elements.array.spec;
         let bytes = spec.layout.compact_bytes(spec.data_type)?;
@@ -81,18 +88,46 @@ impl ArrayFile {
             Place::Deflated { index, skip } => {
                 let member = (index, skip, bytes as u64);
                 if in_order {
-                    return self.archive()?.with_deflated(member, |mut reader| {
-                        for window in elements.windows() {
-                            let alone = window.alone(spec.data_type, elements.order)?;
-                            each(read_tensor(&mut reader, alone)?, &window)?;
-                        }
-                        Ok(())
-                    });
+                    return self.read_deflated(member, elements, each);
                 }
                 let expanded = self
                     .archive()?
                     .with_deflated(member, |reader| expand(reader, elements.scratch))?;
                 read_mapped((&expanded, 0), elements, in_order, each)
+            }
+        }
+    }
+
+    /// Every window but the last takes as much as the first: where there is room for that, there is for
+    /// all.
+    fn read_deflated(
+        &self,
+        member: (usize, usize, u64),
+        elements: Elements<'_>,
+        mut each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
+    ) -> Outcome<()> {
+        let data_type = elements.array.spec.data_type;
+        let mut windows = elements.windows();
+        loop {
+            let mut refused = None;
+            let done = self.archive()?.with_deflated(member, |mut reader| {
+                for (place, window) in windows.clone().enumerate() {
+                    let alone = window.alone(data_type, elements.order)?;
+                    let done = elements
+                        .room_for(&window)
+                        .and_then(|_room| each(read_tensor(&mut reader, alone)?, &window));
+                    if let (0, Err(failure)) = (place, &done)
+                        && failure.is_shortage()
+                    {
+                        refused = Some(window);
+                    }
+                    done?;
+                }
+                Ok(())
+            });
+            match refused {
+                Some(window) if windows.narrow(&window) => {}
+                _ => return done,
             }
         }
     }
@@ -107,6 +142,11 @@ impl Elements<'_> {
         let spec = &self.array.spec;
         Windows::new(spec.layout.shape(), self.order, spec.data_type, self.window)
     }
+
+    fn room_for(&self, window: &Window) -> Outcome<Option<Reservation>> {
+        let bytes = self.array.spec.data_type.bytes_for(window.element_count());
+        self.room.take(bytes.map_or(u64::MAX, |bytes| bytes as u64))
+    }
 }
 
 fn read_mapped(
@@ -116,11 +156,18 @@ fn read_mapped(
     mut each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
 ) -> Outcome<()> {
     let spec = &elements.array.spec;
-    for window in elements.windows() {
+    let mut windows = elements.windows();
+    while let Some(window) = windows.next() {
         let part = window.within(spec)?;
         let offset = part.layout.byte_offset();
         let bytes = part.layout.compact_bytes(spec.data_type)?;
-        each(mapped_tensor(file, start, part)?, &window)?;
+        let done = elements
+            .room_for(&window)
+            .and_then(|_room| each(mapped_tensor(file, start, part)?, &window));
+        match done {
+            Err(failure) if failure.is_shortage() && windows.narrow(&window) => continue,
+            done => done?,
+        }
         if in_order {
             file.let_go(start.saturating_add(offset), bytes);
         }

@@ -9,6 +9,7 @@ use arraybridge::{
 
 use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
+use crate::room::Room;
 
 /// A read-only tensor over the bytes of a mapped file, from `start` on. Nothing is read.
 pub(super) fn mapped_tensor(
@@ -56,14 +57,19 @@ pub(crate) fn read_tensor(reader: &mut impl Read, spec: TensorSpec) -> Outcome<M
     Ok(unsafe { ManagedTensor::from_host_memory(memory, spec) }?)
 }
 
-/// A small tensor of zeros that stands for a large one in a plan: as dense, aligned as if it lay at
-/// `address` in a mapped file, or in memory of its own where there is no address.
-pub(super) fn stand_in(whole: &TensorSpec, address: Option<usize>) -> Outcome<ManagedTensor> {
+/// A small tensor of zeros that stands for a large one in a plan: as dense, of `most` elements or a few
+/// more, aligned as if it lay at `address` in a mapped file, or in memory of its own where there is no
+/// address.
+pub(super) fn stand_in(
+    whole: &TensorSpec,
+    most: usize,
+    address: Option<usize>,
+) -> Outcome<ManagedTensor> {
     /// No element type and no framework asks for more alignment.
     const PAGE: usize = 4096;
     let mut elements = 1;
     let small_extent = |&extent: &usize| {
-        let small = extent.min(if elements < 16 { 2 } else { 1 });
+        let small = extent.min(if elements < most { 2 } else { 1 });
         elements *= small.max(1);
         small
     };
@@ -95,14 +101,16 @@ pub(super) fn stand_in(whole: &TensorSpec, address: Option<usize>) -> Outcome<Ma
 }
 
 /// Gives `take` the bytes of a tensor in row-major order; a tensor of any other order is copied
-/// first.
+/// first, in room that is asked for.
 pub(crate) fn bytes_of<T>(
     tensor: ManagedTensor,
+    room: &Room,
     take: impl FnOnce(&[u8]) -> Outcome<T>,
 ) -> Outcome<T> {
     if !tensor.layout().is_row_major() {
-        let packed: ManagedTensor =
-            tensor.convert_to(Options::default().copy(CopyPolicy::Always))?;
+        let asked = room.asked();
+        let options = asked.options(Options::default().copy(CopyPolicy::Always));
+        let packed: ManagedTensor = tensor.convert_to(options)?;
         return take(row_major_bytes(&packed)?);
     }
     take(row_major_bytes(&tensor)?)

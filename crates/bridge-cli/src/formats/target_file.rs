@@ -20,25 +20,31 @@ impl TargetFile {
     /// Checks that a file can be put at `path`, and that it is not `input` itself.
     pub(crate) fn new(path: &Path, input: &Path, may_replace: bool) -> Outcome<Self> {
         let shown = path.display();
+        if is_same_file(path, input) {
+            return Err(Failure::usage(format!("{shown} is the input itself"))
+                .why("a file is not converted onto itself, so that nothing can be lost")
+                .remedy("give the output another name"));
+        }
+        let target = Self::at(path)?;
+        if !may_replace && target.path.exists() {
+            return Err(Failure::new(format!("{shown} exists already"))
+                .why("--no-clobber was given")
+                .remedy("remove it, give another name, or leave --no-clobber out"));
+        }
+        Ok(target)
+    }
+
+    /// Checks that a file can be put at `path`.
+    pub(crate) fn at(path: &Path) -> Outcome<Self> {
         // Through a symbolic link, what it leads to is replaced.
         let resolved = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        match fs::metadata(&resolved) {
-            Ok(_) if is_same_file(&resolved, input) => {
-                return Err(Failure::usage(format!("{shown} is the input itself"))
-                    .why("a file is not converted onto itself, so that nothing can be lost")
-                    .remedy("give the output another name"));
-            }
-            Ok(found) if !found.is_file() => {
-                return Err(Failure::new(format!("{shown} exists and is not a regular file"))
-                    .why("the new file is renamed to its place, which would replace it")
-                    .remedy("name a regular file, or one that is not there yet"));
-            }
-            Ok(_) if !may_replace => {
-                return Err(Failure::new(format!("{shown} exists already"))
-                    .why("--no-clobber was given")
-                    .remedy("remove it, give another name, or leave --no-clobber out"));
-            }
-            _ => {}
+        if fs::metadata(&resolved).is_ok_and(|found| !found.is_file()) {
+            return Err(Failure::new(format!(
+                "{} exists and is not a regular file",
+                path.display()
+            ))
+            .why("the new file is renamed to its place, which would replace it")
+            .remedy("name a regular file, or one that is not there yet"));
         }
         let folder = match resolved.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -52,14 +58,23 @@ impl TargetFile {
         &self.folder
     }
 
-    /// Lets `write` write a temporary file in the same folder, and renames it when that has
-    /// succeeded. Else the temporary file is removed and what was there stays as it was.
-    pub(crate) fn write<T>(&self, write: impl FnOnce(File) -> Outcome<T>) -> Outcome<T> {
-        let temporary = new_temporary(&self.folder).map_err(|error| {
+    /// Fails where no new file can be put into the folder.
+    pub(crate) fn check_folder(&self) -> Outcome<()> {
+        self.new_temporary().map(drop)
+    }
+
+    fn new_temporary(&self) -> Outcome<NamedTempFile> {
+        new_temporary(&self.folder).map_err(|error| {
             Failure::new(format!("no file can be created in {}", self.folder.display()))
                 .why(error)
                 .remedy("create the folder, or write to one for which you have permission")
-        })?;
+        })
+    }
+
+    /// Lets `write` write a temporary file in the same folder, and renames it when that has
+    /// succeeded. Else the temporary file is removed and what was there stays as it was.
+    pub(crate) fn write<T>(&self, write: impl FnOnce(File) -> Outcome<T>) -> Outcome<T> {
+        let temporary = self.new_temporary()?;
         let _removed = RemovedOnInterrupt::new(temporary.path());
         let file = temporary.as_file().try_clone().map_err(|error| {
             Failure::new("the temporary file cannot be opened twice").why(error)

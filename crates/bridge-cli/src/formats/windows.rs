@@ -55,9 +55,11 @@ impl Window {
 /// the elements are written in. There is at least one window, even of no element.
 ///
 /// Windows of packed elements start at whole bytes, which may make them larger.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Windows {
     shape: Shape,
+    order: Order,
+    data_type: DataType,
     /// The axes from the sparsest to the densest, up to the one that is cut.
     outer: Vec<usize>,
     /// How many indices of the last of these axes a window has.
@@ -92,6 +94,8 @@ impl Windows {
         let (Some(place), false) = (cut, empty) else {
             return Self {
                 shape: Shape::from_slice(shape),
+                order,
+                data_type,
                 outer: Vec::new(),
                 count: 1,
                 next: Some(Vec::new()),
@@ -105,10 +109,27 @@ impl Windows {
         }
         Self {
             shape: Shape::from_slice(shape),
+            order,
+            data_type,
             outer: axes[..=place].to_vec(),
             count,
             next: Some(vec![0; place + 1]),
         }
+    }
+
+    /// Goes back to where `window` starts, which was the last one, and on in windows of at most half its
+    /// bytes. Answers `false`, and changes nothing, where there are no smaller ones.
+    pub(crate) fn narrow(&mut self, window: &Window) -> bool {
+        let bytes = self.data_type.bytes_for(window.element_count()).unwrap_or(usize::MAX);
+        let mut narrower = Self::new(&self.shape, self.order, self.data_type, bytes / 2);
+        // They are cut along the same axis or a denser one, which the window starts at the beginning of.
+        narrower.next = Some(narrower.outer.iter().map(|&axis| window.starts[axis]).collect());
+        let first = narrower.clone().next();
+        let is_smaller = first.is_some_and(|one| one.element_count() < window.element_count());
+        if is_smaller {
+            *self = narrower;
+        }
+        is_smaller
     }
 }
 
@@ -174,6 +195,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn narrower_windows_go_on_where_the_refused_one_starts() {
+        for data_type in [DataType::F32, DataType::F4E2M1FN] {
+            for shape in [&[][..], &[8], &[0, 3], &[3, 4, 8], &[1, 1, 16], &[2, 8]] {
+                for order in [Order::RowMajor, Order::ColumnMajor] {
+                    if order == Order::ColumnMajor && data_type.size_in_bytes().is_none() {
+                        continue; // packed elements are row-major
+                    }
+                    let count: usize = shape.iter().product();
+                    for bytes in [1, 20, 100_000] {
+                        let mut windows = Windows::new(shape, order, data_type, bytes);
+                        let mut all = Vec::new();
+                        let mut seen = 0;
+                        while let Some(window) = windows.next() {
+                            seen += 1;
+                            if seen % 3 == 1 && windows.narrow(&window) {
+                                continue;
+                            }
+                            all.extend(indices(&window, shape, order));
+                        }
+                        assert_eq!(all, (0..count).collect::<Vec<_>>(), "{shape:?} {bytes}");
+                    }
+                }
+            }
+        }
+        let mut one = Windows::new(&[3], Order::RowMajor, DataType::F32, 1);
+        let first = one.next().unwrap();
+        assert!(!one.narrow(&first), "there is nothing smaller than an element");
+        assert_eq!(one.count(), 2, "and it went on");
     }
 
     #[test]

@@ -112,7 +112,31 @@ fn tables_show_every_cell() {
 #[cfg(not(any(feature = "torch", feature = "opencl", feature = "cuda")))]
 fn doctor_lists_every_backend() {
     let found = Folder::new().succeed(&["doctor", "--json"]).json();
-    assert_eq!(keys(&found), ["backends", "host"]);
+    assert_eq!(keys(&found), ["backends", "host", "memory"]);
+    assert_eq!(
+        keys(&found["host"]),
+        [
+            "cpus",
+            "memory_available",
+            "memory_available_from",
+            "memory_problems",
+            "memory_total",
+            "memory_total_from"
+        ]
+    );
+    assert_eq!(keys(&found["memory"]), ["devices", "problems", "process"]);
+    // These backends take memory of the host through no allocator that counts.
+    assert_eq!(found["memory"]["devices"], serde_json::json!([]));
+    if cfg!(target_os = "linux") {
+        assert!(found["memory"]["process"]["resident"].as_u64() > Some(0));
+        assert!(
+            found["host"]["memory_available"].as_u64() <= found["host"]["memory_total"].as_u64()
+        );
+        let source = found["host"]["memory_total_from"].as_str().unwrap();
+        let text = Folder::new().succeed(&["doctor"]).stdout;
+        assert!(text.contains(&format!("({source}), ")), "{source}: {text}");
+        assert!(text.contains(" resident"), "{text}");
+    }
     let backends = found["backends"].as_array().unwrap();
     let names: Vec<&str> = backends.iter().map(|found| found["name"].as_str().unwrap()).collect();
     let mut wanted = Vec::new();

@@ -7,6 +7,8 @@ mod dtypes;
 mod every_backend;
 mod json;
 mod library;
+#[cfg(unix)]
+mod monitor;
 mod names;
 mod process;
 mod random_bytes;

@@ -88,7 +88,7 @@ fn help_and_version_have_examples_and_succeed() {
     let folder = folder();
     let help = folder.succeed(&["--help"]).stdout;
     assert!(help.contains("Examples") && help.contains("Exit codes"), "{help}");
-    for command in ["matrix", "plan", "convert"] {
+    for command in ["matrix", "monitor", "plan", "convert"] {
         let help = folder.succeed(&[command, "--help"]).stdout;
         assert!(help.contains(&format!("arraybridge {command}")), "{help}");
     }

@@ -1,10 +1,12 @@
-//! `arraybridge doctor`: which backends there are, and whether each can run here.
+//! `arraybridge doctor`: which backends there are, whether each can run here, and who holds memory.
 
-use std::fs;
+mod memory;
 
+use arraybridge::memory::profile::Usage;
 use arraybridge::{Allocator, Availability, Backend, Detail, Disabled, Registry, Unavailable};
 use serde::Serialize;
 
+use self::memory::{HeldMemory, HostMemory};
 use crate::args::DoctorArgs;
 use crate::console::Console;
 use crate::exit::Exit;
@@ -15,6 +17,7 @@ use crate::size::show_size;
 struct Findings {
     backends: Vec<Finding>,
     host: Host,
+    memory: HeldMemory,
 }
 
 /// What was found out about one backend.
@@ -53,8 +56,8 @@ struct Fact {
 #[derive(Debug, Serialize)]
 struct Host {
     cpus: Option<usize>,
-    memory_total: Option<u64>,
-    memory_available: Option<u64>,
+    #[serde(flatten)]
+    memory: HostMemory,
 }
 
 pub(crate) fn run(args: &DoctorArgs, console: &mut Console<'_>) -> Outcome<Exit> {
@@ -67,6 +70,7 @@ pub(crate) fn run(args: &DoctorArgs, console: &mut Console<'_>) -> Outcome<Exit>
             .chain(registry.disabled().iter().map(disabled))
             .collect(),
         host: Host::find(),
+        memory: Usage::of(registry).into(),
     };
     if args.json {
         console.print_json(&findings)?;
@@ -130,16 +134,9 @@ impl From<Detail> for Fact {
 
 impl Host {
     fn find() -> Self {
-        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let bytes = |field: &str| {
-            let line = meminfo.lines().find_map(|line| line.strip_prefix(field))?;
-            let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-            kilobytes.checked_mul(1024)
-        };
         Self {
             cpus: std::thread::available_parallelism().ok().map(usize::from),
-            memory_total: bytes("MemTotal:"),
-            memory_available: bytes("MemAvailable:"),
+            memory: HostMemory::find(),
         }
     }
 }
@@ -169,11 +166,10 @@ fn show(findings: &Findings, console: &Console<'_>) -> String {
     let details = findings.backends.iter().flat_map(show_details).collect::<String>();
     let host = &findings.host;
     let cpus = host.cpus.map_or("unknown".to_owned(), |cpus| cpus.to_string());
-    let size = |bytes: Option<u64>| bytes.map_or("unknown".to_owned(), show_size);
     format!(
-        "{table}\n{details}host: {cpus} processors, memory {} ({} available)",
-        size(host.memory_total),
-        size(host.memory_available)
+        "{table}\n{details}host: {cpus} processors, {}\n{}",
+        host.memory.show(),
+        findings.memory.show(console)
     )
 }
 
