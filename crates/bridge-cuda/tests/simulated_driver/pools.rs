@@ -23,7 +23,7 @@ fn spec() -> TensorSpec {
 #[test]
 fn memory_of_a_gpu_is_used_again_and_freed_when_it_is_evicted() {
     let name = "memory_of_a_gpu_is_used_again_and_freed_when_it_is_evicted";
-    alone(name, Config::default(), |cuda| {
+    alone(name, Config::default().memory_pools(false), |cuda| {
         let options = PoolOptions::new().max_buffers(1).size_classes(Exact);
         let pool = options.build_on(&registry(), GPU).unwrap();
         let tensor = pool.acquire(4000).unwrap().into_tensor(spec()).unwrap();
@@ -36,6 +36,21 @@ fn memory_of_a_gpu_is_used_again_and_freed_when_it_is_evicted() {
         let other = pool.acquire(4000).unwrap();
         drop((tensor, other));
         assert_eq!((pool.stats().evictions, pool.stats().bytes_cached), (1, 4000));
+        drop(pool);
+        cuda.flush();
+        assert_eq!(cuda.counters().device_allocations_alive, 0);
+    });
+}
+
+/// The driver's own pool keeps what is freed, so that a second one would keep it twice.
+#[test]
+fn memory_that_the_driver_keeps_is_not_kept_a_second_time() {
+    let name = "memory_that_the_driver_keeps_is_not_kept_a_second_time";
+    alone(name, Config::default(), |cuda| {
+        let pool = PoolOptions::new().build_on(&registry(), GPU).unwrap();
+        drop(pool.acquire(4000).unwrap());
+        assert_eq!((pool.stats().bytes_cached, pool.stats().hits), (0, 0));
+        drop(pool.acquire(4000).unwrap());
         drop(pool);
         cuda.flush();
         assert_eq!(cuda.counters().device_allocations_alive, 0);
