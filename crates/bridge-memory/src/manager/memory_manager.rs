@@ -4,7 +4,7 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bridge_core::{DataType, Element, Result, TensorSpec};
+use bridge_core::{Element, Result, TensorSpec};
 
 use super::array::PooledArray;
 use super::builder::MemoryManagerBuilder;
@@ -12,10 +12,8 @@ use super::guard::MemoryGuard;
 use super::history::History;
 use super::room::Room;
 use super::stats::MemoryStats;
-use crate::arguments::invalid;
-use crate::chunk::{ChunkPlan, Strategy, share_of};
 use crate::pool::Released;
-use crate::predict::{AdaptiveSafety, CostModel, LeastSquares, Padded, Solver, Telemetry};
+use crate::predict::{AdaptiveSafety, SafetyFactor, Telemetry};
 
 /// NLSQ's memory manager: predicts, checks, reserves and pools the memory of fits.
 ///
@@ -83,23 +81,6 @@ impl MemoryManager {
         let measured = self.0.room.measure(false)?;
         // Where there is no memory at all, none is left.
         Ok(if measured.total == 0 { 1.0 } else { measured.used() as f64 / measured.total as f64 })
-    }
-
-    /// Bytes that a fit takes, times the safety factor. An `algorithm` other than "trf", "lm" and
-    /// "dogbox" counts as [`Solver::Other`].
-    ///
-    /// # Errors
-    ///
-    /// For a `data_type` that is no real float, and for more bytes than a `u64` has.
-    pub fn predict_memory_requirement(
-        &self,
-        n_points: u64,
-        n_params: u64,
-        algorithm: &str,
-        data_type: DataType,
-    ) -> Result<u64> {
-        let model = LeastSquares { solver: solver(algorithm), parameters: n_params, data_type };
-        Padded { model, safety: lock(&self.0.safety).factor() }.bytes(n_points)
     }
 
     /// Whether so many bytes could be reserved now, and a sentence that says so. Where they could
@@ -209,36 +190,6 @@ impl MemoryManager {
         self.0.room.pool.keep(max_arrays)
     }
 
-    /// How to divide the points of a fit so that a chunk takes at most `memory_limit_gb`, or 0.8 of
-    /// what is available: NLSQ's numbers, as [`ChunkPlan::compatible`] has them.
-    ///
-    /// # Errors
-    ///
-    /// For no points, for a limit that is not above 0, and for one below what a point takes, where
-    /// NLSQ divides by zero; the probe's own.
-    pub fn estimate_chunking_strategy(
-        &self,
-        n_points: usize,
-        n_params: u64,
-        algorithm: &str,
-        memory_limit_gb: Option<f64>,
-    ) -> Result<Strategy> {
-        let limit = match memory_limit_gb {
-            Some(gb) if gb > 0.0 && gb.is_finite() => (gb * 1e9) as u64,
-            Some(gb) => {
-                let expected = "it must be a finite number above 0";
-                return Err(invalid("memory_limit_gb", &gb, expected));
-            }
-            None => share_of(self.get_available_memory()?, 0.8)?,
-        };
-        let predict =
-            |points| self.predict_memory_requirement(points, n_params, algorithm, DataType::F64);
-        predict(1)?;
-        // More than all there is; no limit holds it.
-        let cost = |points| predict(points).unwrap_or(u64::MAX);
-        Ok(ChunkPlan::compatible(n_points, limit, cost)?.strategy())
-    }
-
     /// What the manager knows, under NLSQ's names.
     ///
     /// # Errors
@@ -268,6 +219,10 @@ impl MemoryManager {
         })
     }
 
+    pub(super) fn safety_factor(&self) -> SafetyFactor {
+        lock(&self.0.safety).factor()
+    }
+
     /// What the safety factor is, and what it was made of.
     pub fn get_safety_telemetry(&self) -> Telemetry {
         lock(&self.0.safety).telemetry()
@@ -288,15 +243,6 @@ impl fmt::Debug for MemoryManager {
             .field("disable_padding", disable_padding)
             .field("pool", &room.pool)
             .finish_non_exhaustive()
-    }
-}
-
-fn solver(algorithm: &str) -> Solver {
-    match algorithm {
-        "trf" => Solver::Trf,
-        "lm" => Solver::Lm,
-        "dogbox" => Solver::Dogbox,
-        _ => Solver::Other,
     }
 }
 

@@ -23,6 +23,7 @@
 
 mod array;
 mod builder;
+mod fits;
 mod global;
 mod guard;
 mod history;

@@ -1,7 +1,8 @@
 //! What NLSQ's memory manager gets wrong, and what is no valid input.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -80,6 +81,8 @@ fn the_second_look_is_a_fresh_one() {
     machine.probe.set(8 * GB, 4 * GB); // and no time passes
     let told = manager.check_memory_availability(2 * GB);
     assert_eq!(told, (true, "Memory available after garbage collection".to_owned()));
+    machine.probe.set(8 * GB, 6 * GB);
+    drop(manager.memory_guard(5 * GB).unwrap());
     machine.probe.set(8 * GB, GB);
     assert!(manager.check_memory_availability(2 * GB).0, "the last answer still lives");
     machine.clock.advance(Duration::from_secs(20));
@@ -97,6 +100,33 @@ fn measurements_live_as_long_as_they_are_told_to() {
         machine.probe.asked()
     };
     assert_eq!([asked(0), asked(1), asked(1), asked(0)], [1, 1, 2, 2]);
+
+    let resident = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&resident);
+    let manager = machine.builder().resident(move || Ok(counted.fetch_add(1, Ordering::SeqCst)));
+    let manager = manager.memory_cache_ttl(2.0).build().unwrap();
+    let usage = |seconds| {
+        machine.clock.advance(Duration::from_secs(seconds));
+        manager.get_memory_usage_bytes()
+    };
+    assert_eq!([usage(0), usage(1), usage(1), usage(0)], [0, 0, 1, 1]);
+    machine.clock.set(Duration::ZERO);
+    assert_eq!(usage(0), 2, "a clock that went back tells no age");
+}
+
+#[test]
+fn where_the_process_cannot_be_measured_the_pool_stands_for_it() {
+    let machine = Machine::new(8, 4);
+    let unknown = || {
+        let (what, remedy) = ("measuring".to_owned(), "mount /proc".to_owned());
+        Err(Error::Unsupported { what, remedy })
+    };
+    let manager = machine.builder().resident(unknown).build().unwrap();
+    assert_eq!(manager.get_memory_usage_bytes(), 0);
+    let array = manager.allocate_array::<u8>(&[1 << 20]).unwrap();
+    assert_eq!(manager.get_memory_usage_bytes(), 1 << 20);
+    drop(array);
+    drop(manager.memory_guard(4 * GB).unwrap());
 }
 
 #[test]
@@ -127,7 +157,8 @@ fn the_pool_keeps_no_more_than_it_may() {
 #[test]
 fn options_out_of_range_are_errors_that_name_them() {
     let machine = Machine::new(8, 4);
-    let cases: [(&str, fn(MemoryManagerBuilder, f64) -> MemoryManagerBuilder, &[f64]); 3] = [
+    type Set = fn(MemoryManagerBuilder, f64) -> MemoryManagerBuilder;
+    let cases: [(&str, Set, &[f64]); 3] = [
         ("gc_threshold", MemoryManagerBuilder::gc_threshold, &[0.0, -0.5, 1.5]),
         ("safety factor", MemoryManagerBuilder::safety_factor, &[0.0, -1.0, 0.99]),
         ("memory_cache_ttl", MemoryManagerBuilder::memory_cache_ttl, &[-1.0, 1e300]),
