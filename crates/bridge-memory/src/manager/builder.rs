@@ -8,7 +8,7 @@ use bridge_core::Result;
 
 use super::memory_manager::MemoryManager;
 use super::resident::{Resident, ResidentBytes};
-use super::room::Room;
+use super::room::{Both, Room};
 use crate::arguments::{factor, invalid};
 use crate::pool::PoolOptions;
 use crate::predict::{AdaptiveSafety, SafetyFactor};
@@ -139,12 +139,12 @@ impl MemoryManagerBuilder {
             false => AdaptiveSafety::switched_off(factor),
         };
         let lives = seconds("memory_cache_ttl", self.memory_cache_ttl)?;
-        let mut probe =
-            Cached::with_clock(self.probe, Arc::clone(&self.clock)).with_time_to_live(lives);
+        let resident = Arc::new(Resident::new(self.resident, Arc::clone(&self.clock), lives));
+        let both = Both::new(self.probe, Arc::clone(&resident));
+        let mut probe = Cached::with_clock(both, self.clock).with_time_to_live(lives);
         if !self.adaptive_ttl {
             probe = probe.without_adapting();
         }
-        let resident = Resident::new(self.resident, self.clock, lives);
         let room = Room::new(probe, resident, self.pool)?;
         Ok(MemoryManager::of(room, self.gc_threshold, self.disable_padding, safety))
     }

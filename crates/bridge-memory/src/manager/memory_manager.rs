@@ -64,7 +64,7 @@ impl MemoryManager {
     ///
     /// The probe's own; the host's always answers.
     pub fn get_available_memory(&self) -> Result<u64> {
-        Ok(self.0.room.measure(false)?.available)
+        Ok(self.0.room.measure()?.available)
     }
 
     /// Bytes that this process has in memory; where that cannot be measured, those of the pool.
@@ -78,7 +78,7 @@ impl MemoryManager {
     ///
     /// As [`get_available_memory`](Self::get_available_memory).
     pub fn get_memory_usage_fraction(&self) -> Result<f64> {
-        let measured = self.0.room.measure(false)?;
+        let measured = self.0.room.measure()?;
         // Where there is no memory at all, none is left.
         Ok(if measured.total == 0 { 1.0 } else { measured.used() as f64 / measured.total as f64 })
     }
@@ -109,7 +109,8 @@ impl MemoryManager {
     }
 
     /// Reserves bytes for a piece of work, until the guard is dropped: nobody else who asks this
-    /// manager gets them.
+    /// manager gets them. By how much this process grows meanwhile, they count as taken, whoever
+    /// took it.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! Who may take how much: what is available, less what was promised.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bridge_core::{Error, Result};
 
@@ -13,21 +14,45 @@ use crate::probe::{Cached, Measured, MemoryProbe};
 /// The most that a budget counts.
 const MOST: u64 = i64::MAX as u64;
 
+/// Measures the memory, and what this process has of it then.
+pub(super) struct Both {
+    probe: Box<dyn MemoryProbe>,
+    resident: Arc<Resident>,
+    /// What the process had when the memory was measured last; 0 where that is not known.
+    then: AtomicU64,
+}
+
+impl Both {
+    pub(super) fn new(probe: Box<dyn MemoryProbe>, resident: Arc<Resident>) -> Self {
+        Self { probe, resident, then: AtomicU64::new(0) }
+    }
+}
+
+impl MemoryProbe for Both {
+    fn measure(&self) -> Result<Measured> {
+        // First, so that what is taken in between is not counted as available and as taken.
+        let resident = self.resident.bytes(true).unwrap_or(0);
+        let measured = self.probe.measure()?;
+        self.then.store(resident, Ordering::Relaxed);
+        Ok(measured)
+    }
+}
+
 /// The memory, a budget whose capacity follows it, and the pool within that.
 pub(super) struct Room {
-    probe: Cached<Box<dyn MemoryProbe>, Arc<dyn Clock>>,
-    resident: Resident,
+    probe: Cached<Both, Arc<dyn Clock>>,
+    resident: Arc<Resident>,
     budget: Budget,
     pub(super) guards: Consumer,
     pub(super) pool: Pool,
-    /// What the process had when nothing was reserved.
+    /// What the process had when nothing was reserved. Who measures holds the lock.
     before: Mutex<u64>,
 }
 
 impl Room {
     pub(super) fn new(
-        probe: Cached<Box<dyn MemoryProbe>, Arc<dyn Clock>>,
-        resident: Resident,
+        probe: Cached<Both, Arc<dyn Clock>>,
+        resident: Arc<Resident>,
         pool: PoolOptions,
     ) -> Result<Self> {
         let budget = Budget::new("memory manager", MOST)?;
@@ -36,8 +61,13 @@ impl Room {
     }
 
     /// What the probe says.
-    pub(super) fn measure(&self, fresh: bool) -> Result<Measured> {
-        if fresh { self.probe.refresh() } else { self.probe.measure() }
+    pub(super) fn measure(&self) -> Result<Measured> {
+        let _alone = self.lock();
+        self.probe.measure()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What this process has in memory; where that cannot be measured, what the pool holds.
@@ -51,14 +81,16 @@ impl Room {
     /// What nobody has been promised. The budget's capacity is set to match.
     ///
     /// What was reserved may have been taken since, and then it is not available any more: by how
-    /// much this process grew, it counts as taken, so that it is not counted twice.
+    /// much this process had grown when the memory was measured, it counts as taken, so that it is
+    /// not counted twice.
     pub(super) fn free(&self, fresh: bool) -> Result<u64> {
-        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        let available = self.measure(fresh)?.available;
+        let mut before = self.lock();
+        let measured = if fresh { self.probe.refresh() } else { self.probe.measure() };
+        let available = measured?.available;
+        let resident = self.probe.probe().then.load(Ordering::Relaxed);
         let reserved = self.budget.reserved();
-        let resident = self.resident(fresh || reserved == 0);
         if reserved == 0 {
-            *before = resident;
+            *before = self.resident(true);
         }
         let taken = reserved.min(resident.saturating_sub(*before));
         let capacity = available.saturating_add(taken);

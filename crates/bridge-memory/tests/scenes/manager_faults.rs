@@ -44,6 +44,18 @@ fn what_a_guard_has_taken_already_counts_once() {
 }
 
 #[test]
+fn an_old_answer_does_not_count_what_was_taken_since_as_free() {
+    let machine = Machine::new(8, 4);
+    let manager = machine.manager();
+    let guard = manager.memory_guard(3 * GB).unwrap();
+    machine.grow(3 * GB);
+    machine.probe.set(8 * GB, GB); // and no time passes
+    let small = manager.memory_guard(1).unwrap();
+    assert!(manager.memory_guard(2 * GB).is_err());
+    drop((guard, small));
+}
+
+#[test]
 fn as_many_threads_pass_as_there_is_room_for() {
     let manager = Machine::new(8, 4).manager();
     let barrier = Barrier::new(16);
