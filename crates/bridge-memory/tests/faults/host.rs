@@ -1,7 +1,7 @@
 //! Allocations of the host that fail. Those of the fake accelerator itself, which stands for a driver,
 //! do not: see `device`.
 
-use bridge_convert::{ConvertByName as _, map_slices, stack};
+use bridge_convert::{ConvertByName as _, map_slices, stack, unstack};
 use bridge_core::{Array, CopyPolicy, DataType, ManagedTensor, Options, Refused};
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
 use bridge_memory::manager::MemoryManager;
@@ -85,6 +85,12 @@ fn stacks() {
         Array::new(HostArray(ManagedTensor::from_vec(values, &[2, COUNT / 2]).unwrap()))
     };
     assert!(fail_each(matrix, call, intact, fail_at) >= 3, "two copies, and the result");
+
+    let call = |array| {
+        let options = Options::default().copy(CopyPolicy::Always);
+        unstack(&registry, array, 0, "host", &options).map_err(Refused::into_parts)
+    };
+    assert_eq!(fail_each(matrix, call, intact, fail_at), 2, "a copy of each slice");
 }
 
 #[test]
