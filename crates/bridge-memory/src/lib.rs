@@ -8,6 +8,7 @@
 //! - [`chunk`]: work in parts where the whole does not fit.
 //! - [`recovery`]: from out of memory, in any framework.
 //! - [`training`]: batch sizes, placement of layers, checkpoints, loss scaling.
+//! - [`manager`]: the memory manager of NLSQ, method by method.
 //! - [`profile`]: what a piece of code takes, and a monitor over time.
 //! - [`patterns`]: conversions kept, put off and merged; devices given out to threads.
 //!
@@ -15,6 +16,7 @@
 
 pub mod budget;
 pub mod chunk;
+pub mod manager;
 pub mod patterns;
 pub mod pool;
 pub mod predict;
