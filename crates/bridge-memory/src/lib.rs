@@ -1,6 +1,7 @@
 //! Memory of array programs: how much there is, who may take how much of it, and what to do when it
 //! runs out.
 //!
+//! - [`call`]: functions of one framework for arrays of any, and what element type results have.
 //! - [`probe`]: how much memory the host and each device have, container limits included.
 //! - [`budget`]: reservations that frameworks share, so that there is room for what was promised.
 //! - [`predict`]: how many bytes a computation will take, before it starts.
@@ -15,6 +16,7 @@
 //! Programs use the package `arraybridge`, which re-exports all of it as `arraybridge::memory`.
 
 pub mod budget;
+pub mod call;
 pub mod chunk;
 pub mod manager;
 pub mod patterns;

@@ -1,0 +1,31 @@
+//! Functions of one framework for arrays of any: arguments converted in, results converted out.
+//!
+//! The attribute `on` (`arraybridge::on`) wraps a function in this; here is the same as plain functions.
+//!
+//! - [`call`] and [`call_by_slice`], for functions on [`Array`](bridge_core::Array)s.
+//! - [`Call`], step by step, for functions on a framework's own types.
+//! - [`CallOptions`]: backend and device, [`OomRecovery`], [`DtypeConversion`] and [`Rescale`].
+//! - [`rescaled`]: a change of element type by one of the rules, by itself.
+//! - [`check_contract`]: whether a result is what it should be.
+
+mod dtype;
+mod options;
+mod parts;
+mod recovery;
+mod rescale;
+mod run;
+mod session;
+mod stretch;
+mod way;
+
+#[doc(hidden)]
+pub mod attribute;
+
+pub use dtype::DtypeConversion;
+pub use options::CallOptions;
+pub use parts::{AnyArray, Arrays, FromArray, IntoArray, Look, Many, One, Plain, Untouched};
+pub use recovery::OomRecovery;
+pub use rescale::{Rescale, rescaled};
+pub use run::{call, call_by_slice};
+pub use session::{Call, ContractAnswer, check_contract};
+pub use way::Way;
