@@ -81,8 +81,14 @@ pub use bridge_cuda::CudaArray;
 #[cfg(feature = "opencl")]
 pub use bridge_opencl::ClArray;
 
+pub use bridge_macros::on;
 #[doc(inline)]
 pub use bridge_memory as memory;
+
+/// Runs the examples of the attribute, whose own crate cannot.
+#[cfg(all(doctest, feature = "ndarray"))]
+#[doc = include_str!("../../bridge-macros/src/on.md")]
+pub mod on_examples {}
 
 // Naming a crate links its registrations.
 use bridge_host as _;

@@ -31,6 +31,8 @@ pub(super) struct Ledger {
 struct Turns {
     /// Those who wait, first come first served.
     queue: VecDeque<u64>,
+    /// What they wait for together.
+    queued: u128,
     next_ticket: u64,
     /// Bytes that are promised to consumers with a floor, and that they have not reserved.
     unused_floors: u64,
@@ -81,6 +83,7 @@ impl Ledger {
             sharing,
             turns: Mutex::new(Turns {
                 queue: VecDeque::new(),
+                queued: 0,
                 next_ticket: 0,
                 unused_floors: 0,
                 with_floor: 0,
@@ -143,10 +146,13 @@ impl Ledger {
     fn reserve_in_turn(&self, entry: &Entry, bytes: u64) -> Result<(), Short> {
         let mut turns = self.enter();
         let room = self.room(&turns, entry);
-        // Others wait for what is not promised; what is promised can be had at any time.
+        // What others wait for is theirs, but for what is promised, which can be had at any time.
         let promised = entry.floor.saturating_sub(entry.held());
-        let in_turn = turns.fair || turns.queue.is_empty();
-        let have = if in_turn { room } else { room.min(promised) };
+        let queued = u64::try_from(turns.queued).unwrap_or(u64::MAX);
+        let have = match turns.fair {
+            true => room,
+            false => room.saturating_sub(queued).max(room.min(promised)),
+        };
         let granted = bytes <= have;
         if granted {
             self.grant(&mut turns, entry, bytes);
@@ -169,6 +175,7 @@ impl Ledger {
         let ticket = turns.next_ticket;
         turns.next_ticket += 1;
         turns.queue.push_back(ticket);
+        turns.queued += u128::from(bytes);
         Self::starts_waiting(&mut turns, entry);
         let done = loop {
             let room = self.room(&turns, entry);
@@ -196,6 +203,7 @@ impl Ledger {
             }
         };
         turns.queue.retain(|waiting| *waiting != ticket);
+        turns.queued -= u128::from(bytes);
         Self::stops_waiting(&mut turns, entry);
         // Whoever is first now may fit.
         self.changed.notify_all();

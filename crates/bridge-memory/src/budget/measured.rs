@@ -23,6 +23,8 @@ struct Capacity {
     most: AtomicU64,
     /// In use, and not reserved.
     unmanaged: AtomicU64,
+    /// What this process had taken when nothing was reserved, or the least since.
+    unreserved: AtomicU64,
 }
 
 impl Measuring {
@@ -32,8 +34,8 @@ impl Measuring {
         share: f64,
         ledger: Arc<Ledger>,
     ) -> Result<Self> {
-        let (most, unmanaged) = (AtomicU64::new(0), AtomicU64::new(0));
-        let probe = Cached::new(Capacity { probe, share, ledger, most, unmanaged });
+        let [most, unmanaged, unreserved] = [0; 3].map(AtomicU64::new);
+        let probe = Cached::new(Capacity { probe, share, ledger, most, unmanaged, unreserved });
         probe.refresh()?;
         Ok(Self { probe, follows: AtomicBool::new(true) })
     }
@@ -77,13 +79,18 @@ impl MemoryProbe for Capacity {
     fn measure(&self) -> Result<Measured> {
         let measured = self.probe.measure()?;
         let used = measured.total.saturating_sub(measured.available);
-        // What is reserved may have been taken already, or not yet: as long as nobody knows, it is
-        // taken for taken, so that nothing is counted twice.
-        let reserved = self.ledger.reserved().min(used);
-        let ours = measured.available.saturating_add(reserved);
+        // Of what is reserved, only what has been taken is in use: the rest must still be free. Where
+        // nobody tells how much this process has, all that came to be used since is counted as its.
+        let own = self.probe.own().unwrap_or(used).min(used);
+        let reserved = self.ledger.reserved();
+        let before = self.unreserved.load(Ordering::Relaxed);
+        let unreserved = if reserved == 0 { own } else { own.min(before) };
+        self.unreserved.store(unreserved, Ordering::Relaxed);
+        let taken = reserved.min(own - unreserved);
+        let ours = measured.available.saturating_add(taken);
         let share = |bytes: u64| ((bytes as f64 * self.share) as u64).clamp(1, MOST);
         self.most.store(share(measured.total), Ordering::Relaxed);
-        self.unmanaged.store(used - reserved, Ordering::Relaxed);
+        self.unmanaged.store(used - taken, Ordering::Relaxed);
         self.ledger.set_capacity(share(ours));
         Ok(measured)
     }

@@ -126,8 +126,8 @@ impl Budget {
 
     /// A budget whose capacity follows what `probe` measures: a `share`, above 0 and at most 1, of the
     /// memory that is there and not in use by others. It measures where its last answer is [too
-    /// old](crate::probe::Cached), and before it refuses. What is reserved is taken to be in use
-    /// already: what was promised and is not taken yet looks like free memory.
+    /// old](crate::probe::Cached), and before it refuses. Of what is reserved, as much counts as taken
+    /// as this process has more than it had when nothing was reserved.
     ///
     /// # Errors
     ///

@@ -176,6 +176,10 @@ impl<P: MemoryProbe, C: Clock> MemoryProbe for Cached<P, C> {
             _ => self.measure_anew(&mut state),
         }
     }
+
+    fn own(&self) -> Option<u64> {
+        self.probe.own()
+    }
 }
 
 /// Adds, and stays at the largest number.

@@ -88,6 +88,18 @@ impl MemoryProbe for DeviceProbe {
             remedy: reasons.join("; "),
         })
     }
+
+    /// On the host, what is resident; else what all allocators hold, where each of them counts.
+    fn own(&self) -> Option<u64> {
+        let allocators = match &self.way {
+            Way::Host(host) => return host.own(),
+            Way::Allocators(allocators) => allocators,
+        };
+        allocators.iter().try_fold(0_u64, |sum, allocator| {
+            let held = allocator.holdings(self.device).ok()??;
+            Some(sum.saturating_add(held.in_use).saturating_add(held.cached))
+        })
+    }
 }
 
 /// The error for a device that nobody holds memory of.

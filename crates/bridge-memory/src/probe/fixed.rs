@@ -25,18 +25,24 @@ use super::memory_probe::MemoryProbe;
 pub struct FixedProbe {
     answer: Mutex<Result<Measured>>,
     asked: AtomicU64,
+    own: Mutex<Option<u64>>,
 }
 
 impl FixedProbe {
     /// A probe of so many bytes.
     pub fn new(total: u64, available: u64) -> Self {
         let answer = Mutex::new(Ok(Measured::new(total, available, Source::Fixed)));
-        Self { answer, asked: AtomicU64::new(0) }
+        Self { answer, asked: AtomicU64::new(0), own: Mutex::default() }
     }
 
     /// Sets what it answers from now on.
     pub fn set(&self, total: u64, available: u64) {
         self.answer(Ok(Measured::new(total, available, Source::Fixed)));
+    }
+
+    /// Sets what it says this process has taken itself.
+    pub fn set_own(&self, bytes: u64) {
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
     }
 
     /// Lets it fail from now on.
@@ -58,5 +64,9 @@ impl MemoryProbe for FixedProbe {
     fn measure(&self) -> Result<Measured> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.answer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn own(&self) -> Option<u64> {
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

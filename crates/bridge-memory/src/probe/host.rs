@@ -84,6 +84,11 @@ impl MemoryProbe for HostProbe {
         process_limits::apply(&self.files, status.as_deref(), &mut measured);
         Ok(measured)
     }
+
+    /// What is resident of it.
+    fn own(&self) -> Option<u64> {
+        kilobytes(&self.files.told(STATUS).ok()?, "VmRSS")
+    }
 }
 
 /// The memory of the machine, whoever may use it.

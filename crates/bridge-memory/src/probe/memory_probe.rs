@@ -24,11 +24,20 @@ pub trait MemoryProbe: Send + Sync {
     ///
     /// Where it cannot be measured, and why.
     fn measure(&self) -> Result<Measured>;
+
+    /// Bytes of it that this process has taken itself, where that is known; by default it is not.
+    fn own(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl<P: MemoryProbe + ?Sized> MemoryProbe for &P {
     fn measure(&self) -> Result<Measured> {
         (**self).measure()
+    }
+
+    fn own(&self) -> Option<u64> {
+        (**self).own()
     }
 }
 
@@ -36,10 +45,18 @@ impl<P: MemoryProbe + ?Sized> MemoryProbe for Box<P> {
     fn measure(&self) -> Result<Measured> {
         (**self).measure()
     }
+
+    fn own(&self) -> Option<u64> {
+        (**self).own()
+    }
 }
 
 impl<P: MemoryProbe + ?Sized> MemoryProbe for Arc<P> {
     fn measure(&self) -> Result<Measured> {
         (**self).measure()
+    }
+
+    fn own(&self) -> Option<u64> {
+        (**self).own()
     }
 }

@@ -9,6 +9,7 @@ use bridge_memory::probe::FixedProbe;
 #[test]
 fn it_has_a_share_of_what_others_leave() {
     let probe = Arc::new(FixedProbe::new(1000, 600));
+    probe.set_own(0);
     let budget = Budget::measured("device", Arc::clone(&probe), 0.5).unwrap();
     assert_eq!(budget.capacity(), 300);
     let held = budget.reserve(300).unwrap();
@@ -18,6 +19,7 @@ fn it_has_a_share_of_what_others_leave() {
     assert!(status.to_string().contains("400 B in use by others"), "{status}");
     // What was reserved has been taken since: it is not counted a second time.
     probe.set(1000, 300);
+    probe.set_own(300);
     assert!(budget.reserve(1).is_err());
     assert_eq!((budget.capacity(), budget.status().unmanaged), (300, Some(400)));
     // Others gave memory back: before a refusal it is looked at again.
@@ -25,6 +27,24 @@ fn it_has_a_share_of_what_others_leave() {
     assert!(budget.reserve(100).is_ok());
     assert_eq!(budget.status().unmanaged, Some(200));
     drop(held);
+}
+
+#[test]
+fn what_was_promised_and_is_not_taken_yet_is_not_promised_again() {
+    let probe = Arc::new(FixedProbe::new(800, 400));
+    probe.set_own(50);
+    let budget = Budget::measured("device", Arc::clone(&probe), 1.0).unwrap();
+    let first = budget.reserve(300).unwrap();
+    // Others hold 350 of the 400 that are in use: the room for the first is still to be taken.
+    let refused = budget.reserve(300).unwrap_err();
+    assert!(matches!(refused, Shortage::NotNow { have: 100, .. }), "{refused}");
+    assert_eq!((budget.capacity(), budget.status().unmanaged), (400, Some(400)));
+    // Half of it is taken.
+    probe.set(800, 250);
+    probe.set_own(200);
+    assert!(budget.reserve(101).is_err() && budget.reserve(100).is_ok());
+    assert_eq!(budget.status().unmanaged, Some(400));
+    drop(first);
 }
 
 #[test]

@@ -80,6 +80,25 @@ fn first_come_first_served_however_little_the_later_ask_for() {
 }
 
 #[test]
+fn whoever_delays_nobody_need_not_wait() {
+    let budget = Budget::new("test", 100).unwrap();
+    let held = budget.consumer_with_floor("kept", 70).unwrap();
+    let first = budget.reserve(25).unwrap();
+    // Five bytes are neither reserved nor promised; ten are waited for.
+    let other = waiting(&budget, "other", 10);
+    assert!(budget.reserve(1).is_err());
+    let refused = budget.reserve(1).unwrap_err();
+    assert!(matches!(refused, Shortage::NotNow { have: 0, .. }), "{refused}");
+    drop(held);
+    let _got = other.recv_timeout(LONG).unwrap();
+    drop(first);
+    let (_held, patient) = (budget.reserve(60).unwrap(), waiting(&budget, "patient", 40));
+    assert!(patient.try_recv().is_err());
+    budget.set_capacity(200).unwrap();
+    assert!(patient.recv_timeout(LONG).is_ok());
+}
+
+#[test]
 fn whoever_gives_up_makes_way_for_the_next() {
     let budget = Budget::new("test", 100).unwrap();
     let _held = budget.reserve(60).unwrap();

@@ -11,7 +11,7 @@ use std::thread;
 use bridge_convert::{ConvertByName as _, stack};
 use bridge_core::{Array, CopyPolicy, DataType, ManagedTensor, Options, Registry};
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
-use bridge_memory::patterns::{ConversionCache, DeviceAssigner, Lazy, SharedArray};
+use bridge_memory::patterns::{ConversionCache, ConversionSource, DeviceAssigner, Lazy};
 use bridge_memory::profile::Profiler;
 use bridge_memory::training::{Checkpoints, sqrt_segments};
 use bridge_testkit::fake_accelerator::{FakeArray, Transfers, transfers};
@@ -127,7 +127,7 @@ fn caching_and_memoization() {
     let registry = registry();
     let counted = count();
     let cache = ConversionCache::of(&registry, 1 << 20);
-    let data = SharedArray::new(numbers(100)).unwrap();
+    let data = ConversionSource::new(numbers(100)).unwrap();
     let first = cache.get(&data, FAKE, Some(fake(0))).unwrap();
     assert!(first.is_same(&cache.get(&data, FAKE, Some(fake(0))).unwrap()));
     let held = cache.held();
