@@ -171,6 +171,18 @@ fn reservations() -> Result<()> {
     Ok(())
 }
 
+/// A pool that several threads use at once, of a size that malloc keeps as well.
+fn pools() {
+    const SIZE: usize = 64 << 10;
+    let pool = Pool::new();
+    for threads in [1, 2, 4] {
+        let ours = on_threads(threads, || drop(black_box(pool.uninit::<u8>(SIZE))));
+        let malloc = on_threads(threads, || drop(black_box(Vec::<u8>::with_capacity(SIZE))));
+        let name = format!("a pool's buffer, taken and dropped, {threads} thread(s)");
+        compare(&name, vec![("ours", ours), ("malloc", malloc)]);
+    }
+}
+
 fn recovery() {
     #[inline(never)]
     fn work(number: u64) -> Result<u64> {
@@ -285,6 +297,7 @@ fn chunks() -> Result<()> {
 
 fn main() -> Result<()> {
     reservations()?;
+    pools();
     recovery();
     probes();
     chunks()

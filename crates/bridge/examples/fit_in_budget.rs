@@ -11,7 +11,7 @@
 use std::error::Error;
 use std::f64::consts::TAU;
 use std::ops::{Deref, Range};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arraybridge::memory::budget::Budget;
 use arraybridge::memory::chunk::{ChunkMap, ChunkPlan, share_of};
@@ -51,10 +51,11 @@ fn run(points: usize, capacity: u64) -> Result<(), Box<dyn Error>> {
     // The points do not fit memory, so each chunk of them is made, worked on and forgotten, as if it
     // were read from a file. (`ChunkMap` below is for arrays that are there.)
     let all = Points { all: points, every: 1 };
+    let mut pace = Pace::default();
     let chunked = fit(points, |parameters| {
         let mut sums = Sums::default();
         for chunk in &plan {
-            sums.add(&Sums::of(&all, chunk, parameters, &pool)?);
+            sums.add(&pace.of(chunk.len(), || Sums::of(&all, chunk, parameters, &pool))?);
         }
         Ok(sums)
     })?;
@@ -64,10 +65,18 @@ fn run(points: usize, capacity: u64) -> Result<(), Box<dyn Error>> {
     let few = Points { all: points, every };
     let count = few.count();
     let room = budget.consumer("in memory").reserve(cost.bytes(count as u64)?)?;
-    let in_memory = fit(count, |parameters| Sums::of(&few, 0..count, parameters, &NewMemory))?;
+    let mut other_pace = Pace::default();
+    let in_memory = fit(count, |parameters| {
+        other_pace.of(count, || Sums::of(&few, 0..count, parameters, &NewMemory))
+    })?;
     drop(room);
 
     print_table(&chunked, &in_memory);
+    let (ours, others) = (pace.0, other_pace.0);
+    println!(
+        "| time a point and pass | {ours:.1} ns | {others:.1} ns | {:.2} times |",
+        ours / others
+    );
     let noise = residual_deviation(&few, &in_memory.parameters, &pool)?;
     println!("standard deviation of the residuals: {noise:.4}");
     assert!((noise / NOISE - 1.0).abs() < 5.0 / (2.0 * count as f64).sqrt());
@@ -232,19 +241,35 @@ fn inverse(m: &Matrix) -> Matrix {
     std::array::from_fn(|row| std::array::from_fn(|column| cofactor(row, column) / determinant))
 }
 
+/// Nanoseconds a point of the fastest chunk, which other programs disturb least.
+struct Pace(f64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(f64::INFINITY)
+    }
+}
+
+impl Pace {
+    /// Times work on so many points.
+    fn of<T>(&mut self, points: usize, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        self.0 = self.0.min(start.elapsed().as_secs_f64() * 1e9 / points as f64);
+        done
+    }
+}
+
 struct Fit {
     parameters: Vector,
     errors: Vector,
     /// How often it ran over all points.
     passes: u32,
-    /// What each of them took for each point.
-    per_point: Duration,
 }
 
 /// Fits by Levenberg and Marquardt until a step is far smaller than the standard errors. `sums` runs over
 /// all points.
 fn fit(points: usize, mut sums: impl FnMut(&Vector) -> Result<Sums>) -> Result<Fit> {
-    let start = Instant::now();
     let (mut parameters, mut damping, mut passes) = (START, 1e-3, 1);
     let mut best = sums(&parameters)?;
     loop {
@@ -252,9 +277,7 @@ fn fit(points: usize, mut sums: impl FnMut(&Vector) -> Result<Sums>) -> Result<F
         let errors = best.standard_errors(points);
         let next = std::array::from_fn(|at| parameters[at] + step[at]);
         if (0..3).all(|at| step[at].abs() < 1e-3 * errors[at]) {
-            let nanoseconds = start.elapsed().as_nanos() / (points as u128 * u128::from(passes));
-            let per_point = Duration::from_nanos(nanoseconds as u64);
-            return Ok(Fit { parameters: next, errors, passes, per_point });
+            return Ok(Fit { parameters: next, errors, passes });
         }
         let there = sums(&next)?;
         passes += 1;
@@ -276,13 +299,11 @@ fn print_table(chunked: &Fit, in_memory: &Fit) {
         println!(
             "| {name} | {value:.6} ± {error:.6} | {other:.5} ± {other_error:.5} | {difference:.2} standard errors |"
         );
-        assert!(difference < 2.0, "{name} is another than in memory");
+        // Chance alone makes it more than three once in some 400 times.
+        assert!(difference < 3.0, "{name} is another than in memory");
     }
-    let times = [chunked, in_memory].map(|fit| fit.per_point.as_nanos());
     let [passes, other_passes] = [chunked, in_memory].map(|fit| fit.passes);
     println!("| passes | {passes} | {other_passes} | |");
-    let ratio = times[0] as f64 / times[1].max(1) as f64;
-    println!("| time a point and pass | {} ns | {} ns | {ratio:.2} times |", times[0], times[1]);
 }
 
 /// The standard deviation of the points from the curve, which is computed chunk by chunk from an array of
