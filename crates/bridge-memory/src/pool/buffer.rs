@@ -23,18 +23,24 @@ use crate::arguments::invalid;
 /// [`copy_of`](PooledBuffer::copy_of).
 pub struct PooledBuffer<T = u8> {
     /// There until it is dropped; as large and aligned as `length` values of `T` need.
-    block: Option<BoxedBlock<HostMemory>>,
+    lent: Option<Lent>,
     length: usize,
-    home: Arc<Home>,
     elements: PhantomData<T>,
+}
+
+/// A block and where it goes back to. They stay together when a buffer's type changes: to count the users of the
+/// pool once more takes as long as to lock it.
+struct Lent {
+    block: BoxedBlock<HostMemory>,
+    home: Arc<Home>,
 }
 
 impl<T> PooledBuffer<T> {
     /// The memory, which is not dropped yet.
     #[inline]
     fn first(&self) -> *mut T {
-        match &self.block {
-            Some(block) => block.memory.as_ptr().cast(),
+        match &self.lent {
+            Some(lent) => lent.block.memory.as_ptr().cast(),
             None => unreachable!("the memory is there until the buffer is dropped"),
         }
     }
@@ -118,7 +124,8 @@ impl<T: Element> PooledBuffer<MaybeUninit<T>> {
         let bytes = length.checked_mul(size_of::<T>());
         assert!(bytes.is_some_and(|bytes| bytes <= block.memory.size()), "the memory is too small");
         assert!(align_of::<T>() <= block.memory.alignment(), "the memory is not aligned");
-        Self { block: Some(block), length, home: Arc::clone(home), elements: PhantomData }
+        let lent = Some(Lent { block, home: Arc::clone(home) });
+        Self { lent, length, elements: PhantomData }
     }
 
     /// Makes every byte zero, which is a value of every element type.
@@ -138,9 +145,7 @@ impl<T: Element> PooledBuffer<MaybeUninit<T>> {
     /// Every element has been written.
     #[inline]
     pub unsafe fn assume_init(mut self) -> PooledBuffer<T> {
-        let (block, length) = (self.block.take(), self.length);
-        let home = Arc::clone(&self.home);
-        PooledBuffer { block, length, home, elements: PhantomData }
+        PooledBuffer { lent: self.lent.take(), length: self.length, elements: PhantomData }
     }
 
     /// Makes every element `value`.
@@ -204,8 +209,8 @@ impl<T> Drop for PooledBuffer<T> {
     #[inline]
     fn drop(&mut self) {
         // `assume_init` has taken it out.
-        if let Some(block) = self.block.take() {
-            self.home.give_back(block);
+        if let Some(Lent { block, home }) = self.lent.take() {
+            home.give_back(block);
         }
     }
 }

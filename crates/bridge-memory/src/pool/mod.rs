@@ -26,6 +26,7 @@ mod buffer;
 mod device_buffer;
 mod device_pool;
 mod host_pool;
+mod latch;
 mod room;
 mod shelf;
 mod size_class;

@@ -1,14 +1,13 @@
 //! A shelf that several threads use, and what was counted.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use super::latch::{Latch, LatchGuard};
 use super::shelf::{Limits, Put, Shelf};
 use super::stats::{Counts, PoolStats, Released};
 
 /// Blocks in no use, and the counts of all. No block is freed while the lock is held: freeing a large
 /// one takes long.
 #[derive(Debug)]
-pub(super) struct Store<B>(Mutex<Inner<B>>);
+pub(super) struct Store<B>(Latch<Inner<B>>);
 
 #[derive(Debug)]
 struct Inner<B> {
@@ -18,13 +17,13 @@ struct Inner<B> {
 
 impl<B> Store<B> {
     pub(super) fn new(limits: Limits) -> Self {
-        Self(Mutex::new(Inner { shelf: Shelf::new(limits), counts: Counts::default() }))
+        Self(Latch::new(Inner { shelf: Shelf::new(limits), counts: Counts::default() }))
     }
 
     /// A panic cannot leave anything half done: nothing in here runs what others wrote.
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, Inner<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> LatchGuard<'_, Inner<B>> {
+        self.0.lock()
     }
 
     /// A block of this size for `asked` bytes, which is in use then, and when it came.

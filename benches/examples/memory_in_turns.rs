@@ -1,0 +1,304 @@
+//! What budgets, recovery, kept probe answers and work in chunks take beside their peers, in turns. Prints
+//! our best time and each peer's as a multiple of it, then in brackets the same of the medians; for work
+//! in chunks also the most memory. An argument selects jobs by a part of their name.
+//!
+//! `cargo run --release --package bridge-benches --example memory_in_turns -- reserve`
+
+#![allow(clippy::print_stdout, reason = "a program for people")]
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arraybridge::{Array, Error, ManagedTensor, Registry, Result, TensorError};
+use bridge_memory::budget::Budget;
+use bridge_memory::chunk::{ChunkMap, ChunkPlan};
+use bridge_memory::pool::Pool;
+use bridge_memory::probe::{Cached, HostProbe, MemoryProbe};
+use bridge_memory::profile::{CountingAllocator, PeakScope};
+use bridge_memory::recovery::{RecoveryPolicy, with_oom_recovery};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::new();
+
+const TURNS: usize = 51;
+/// How long one of a turn's jobs takes, at least.
+const ONE_TURN: Duration = Duration::from_millis(4);
+const CAPACITY: usize = 1 << 30;
+const BYTES: usize = 4096;
+
+/// Does a job so often and says how long it took.
+type Job<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
+
+fn job<'a>(mut once: impl FnMut() + 'a) -> Job<'a> {
+    Box::new(move |times| {
+        let start = Instant::now();
+        (0..times).for_each(|_| once());
+        start.elapsed()
+    })
+}
+
+/// Does a job on several threads at a time, so often on each, and says how long the slowest took.
+fn on_threads<'a>(threads: usize, once: impl Fn() + Sync + 'a) -> Job<'a> {
+    if threads == 1 {
+        return job(once);
+    }
+    Box::new(move |times| {
+        let (ready, once) = (Barrier::new(threads), &once);
+        let work = || {
+            ready.wait();
+            let start = Instant::now();
+            (0..times).for_each(|_| once());
+            start.elapsed()
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let took = workers.into_iter().map(|worker| worker.join().expect("no job panics"));
+            took.max().unwrap_or_default()
+        })
+    })
+}
+
+fn is_chosen(name: &str) -> bool {
+    std::env::args().nth(1).is_none_or(|part| name.contains(&part))
+}
+
+/// The least and the median.
+fn best_and_median(mut seconds: Vec<f64>) -> (f64, f64) {
+    seconds.sort_by(f64::total_cmp);
+    (seconds[0], seconds[seconds.len() / 2])
+}
+
+/// Of each job the best and the median of its turns, forth and back, so that none is always behind the
+/// same other.
+fn in_turns(jobs: &mut [(&str, Job<'_>)], turns: usize) -> Vec<(f64, f64)> {
+    let times: Vec<u64> = jobs
+        .iter_mut()
+        .map(|(_, job)| {
+            let mut times = 1;
+            while job(times) < ONE_TURN {
+                times *= 2;
+            }
+            times
+        })
+        .collect();
+    let mut seconds = vec![Vec::new(); jobs.len()];
+    for turn in 0..turns {
+        for step in 0..jobs.len() {
+            let place = if turn % 2 == 0 { step } else { jobs.len() - 1 - step };
+            let took = (jobs[place].1)(times[place]).as_secs_f64();
+            seconds[place].push(took / times[place] as f64);
+        }
+    }
+    seconds.into_iter().map(best_and_median).collect()
+}
+
+fn compare(name: &str, mut jobs: Vec<(&str, Job<'_>)>) {
+    if !is_chosen(name) {
+        return;
+    }
+    let took = in_turns(&mut jobs, TURNS);
+    print!("| {name} | {:.1} ns |", took[0].0 * 1e9);
+    for ((peer, _), (best, median)) in jobs.iter().zip(&took).skip(1) {
+        print!(" {peer} {:.2} ({:.2}) |", best / took[0].0, median / took[0].1);
+    }
+    println!();
+}
+
+/// What a program writes that has no budget: a number behind a lock. It knows no names.
+#[derive(Default)]
+struct Counter(Mutex<u64>);
+
+struct Counted<'a> {
+    counter: &'a Counter,
+    bytes: u64,
+}
+
+impl Counter {
+    fn reserve(&self, bytes: u64) -> Option<Counted<'_>> {
+        let mut used = self.0.lock().expect("no job panics");
+        if *used + bytes > CAPACITY as u64 {
+            return None;
+        }
+        *used += bytes;
+        Some(Counted { counter: self, bytes })
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        *self.counter.0.lock().expect("no job panics") -= self.bytes;
+    }
+}
+
+/// A greedy pool as DataFusion has one, written for this comparison: an atomic number that every
+/// reservation shares, which nobody waits for. It knows no names either.
+#[derive(Clone, Default)]
+struct Greedy(Arc<AtomicUsize>);
+
+struct Taken {
+    greedy: Greedy,
+    bytes: usize,
+}
+
+impl Greedy {
+    fn reserve(&self, bytes: usize) -> Option<Taken> {
+        let room = |used: usize| used.checked_add(bytes).filter(|&used| used <= CAPACITY);
+        self.0.fetch_update(Relaxed, Relaxed, room).ok()?;
+        Some(Taken { greedy: self.clone(), bytes })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.greedy.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+fn reservations() -> Result<()> {
+    let budget = Budget::new("bench", CAPACITY as u64)?;
+    let (consumer, counter, greedy) =
+        (budget.consumer("bench"), Counter::default(), Greedy::default());
+    for threads in [1, 2, 4] {
+        let ours = on_threads(threads, || drop(black_box(consumer.reserve(BYTES as u64))));
+        let mutex = on_threads(threads, || drop(black_box(counter.reserve(BYTES as u64))));
+        let atomic = on_threads(threads, || drop(black_box(greedy.reserve(BYTES))));
+        let name = format!("reserve and drop, {threads} thread(s), one consumer");
+        compare(&name, vec![("ours", ours), ("mutex", mutex), ("greedy", atomic)]);
+    }
+    Ok(())
+}
+
+/// A pool that several threads use at once, of a size that malloc keeps as well.
+fn pools() {
+    const SIZE: usize = 64 << 10;
+    let pool = Pool::new();
+    for threads in [1, 2, 4] {
+        let ours = on_threads(threads, || drop(black_box(pool.uninit::<u8>(SIZE))));
+        let malloc = on_threads(threads, || drop(black_box(Vec::<u8>::with_capacity(SIZE))));
+        let name = format!("a pool's buffer, taken and dropped, {threads} thread(s)");
+        compare(&name, vec![("ours", ours), ("malloc", malloc)]);
+    }
+}
+
+fn recovery() {
+    #[inline(never)]
+    fn work(number: u64) -> Result<u64> {
+        match black_box(number) {
+            u64::MAX => Err(Error::from(TensorError::TooLarge { what: "a number".to_owned() })),
+            number => Ok(number + 1),
+        }
+    }
+    let policy = RecoveryPolicy::new();
+    let ours = job(|| drop(black_box(with_oom_recovery(black_box(&policy), || work(1)))));
+    let bare = job(|| drop(black_box(work(1))));
+    compare("with_oom_recovery that succeeds", vec![("ours", ours), ("bare call", bare)]);
+}
+
+fn probes() {
+    let (cached, probe) = (Cached::new(HostProbe::new()), HostProbe::new());
+    let ours = job(|| drop(black_box(cached.measure())));
+    let asked = job(|| drop(black_box(probe.measure())));
+    compare("a kept answer about the host", vec![("ours", ours), ("asked again", asked)]);
+}
+
+/// What is done with a part of an array.
+#[derive(Clone, Copy)]
+enum Work {
+    /// One multiplication of each element: nothing but the result is allocated.
+    Scale,
+    /// A decaying exponential in three steps, each to an array of its own, as array libraries do.
+    Decay,
+    /// The norm of each row, over an array of the squares.
+    Norms,
+}
+
+const ROWS: usize = 1 << 18;
+const COLUMNS: usize = 64;
+
+/// The result and how many columns it has.
+fn worked(elements: &[f64], work: Work) -> (Vec<f64>, usize) {
+    match work {
+        Work::Scale => (elements.iter().map(|x| x * 2.0).collect(), COLUMNS),
+        Work::Decay => {
+            let scaled: Vec<f64> = elements.iter().map(|x| x * -0.5).collect();
+            let decayed: Vec<f64> = scaled.iter().map(|x| x.exp()).collect();
+            (decayed.iter().map(|x| 2.0 * x + 0.3).collect(), COLUMNS)
+        }
+        Work::Norms => {
+            let squares: Vec<f64> = elements.iter().map(|x| x * x).collect();
+            (squares.chunks(COLUMNS).map(|row| row.iter().sum::<f64>().sqrt()).collect(), 1)
+        }
+    }
+}
+
+fn mapped(chunk: Array, work: Work) -> Result<Array> {
+    let chunk = chunk.downcast::<ManagedTensor>()?;
+    let (result, columns) = worked(chunk.as_slice::<f64>()?, work);
+    Ok(Array::new(ManagedTensor::from_vec(result, &[chunk.shape()[0], columns])?))
+}
+
+/// Seconds, and the most memory meanwhile, the array not counted.
+fn measured<T>(work: impl FnOnce() -> T) -> (T, f64, f64) {
+    let (scope, start) = (PeakScope::start(), Instant::now());
+    let done = work();
+    let seconds = start.elapsed().as_secs_f64();
+    let peak = scope.finish().map_or(0, |peak| peak.growth());
+    (done, seconds, peak as f64 / f64::from(1 << 20))
+}
+
+fn chunks() -> Result<()> {
+    const TURNS: usize = 11;
+    let registry = Registry::global()?;
+    let elements: Vec<f64> = (0..ROWS * COLUMNS).map(|n| n as f64 / 1e7).collect();
+    let mut array = Array::new(ManagedTensor::from_vec(elements, &[ROWS, COLUMNS])?);
+    let plan = ChunkPlan::of_size(ROWS, ROWS.div_ceil(100))?;
+    for (what, work) in [("scaled", Work::Scale), ("decay", Work::Decay), ("norms", Work::Norms)] {
+        for pooled in [false, true] {
+            let from = if pooled { "a pool's result" } else { "a new result" };
+            let name = format!("map_chunks, {what}, 100 chunks, {from}");
+            if !is_chosen(&name) {
+                continue;
+            }
+            let pool = Pool::new();
+            let (mut ours, mut whole, mut peaks) = (Vec::new(), Vec::new(), [0.0; 2]);
+            for _ in 0..TURNS {
+                let map = ChunkMap::new(registry, &plan);
+                let map = if pooled { map.pool(&pool) } else { map };
+                let (run, seconds, peak) = measured(|| map.run(array, |chunk| mapped(chunk, work)));
+                let run = run?;
+                ours.push(seconds);
+                // The first one: a pool holds the result from then on.
+                peaks[0] = peak.max(peaks[0]);
+                drop(run.result);
+                let tensor = run.array.downcast::<ManagedTensor>()?;
+                let elements = tensor.as_slice::<f64>()?;
+                let ((result, _), seconds, peak) = measured(|| worked(elements, work));
+                drop(result);
+                whole.push(seconds);
+                peaks[1] = peak;
+                array = Array::new(tensor);
+            }
+            let (ours, whole) = (best_and_median(ours), best_and_median(whole));
+            println!(
+                "| {name} | {:.1} ms, {:.1} MiB | at once {:.2} ({:.2}), {:.1} MiB |",
+                ours.0 * 1e3,
+                peaks[0],
+                whole.0 / ours.0,
+                whole.1 / ours.1,
+                peaks[1]
+            );
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    reservations()?;
+    pools();
+    recovery();
+    probes();
+    chunks()
+}
