@@ -26,7 +26,6 @@ mod buffer;
 mod device_buffer;
 mod device_pool;
 mod host_pool;
-mod latch;
 mod room;
 mod shelf;
 mod size_class;

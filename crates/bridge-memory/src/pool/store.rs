@@ -1,13 +1,14 @@
 //! A shelf that several threads use, and what was counted.
 
-use super::latch::{Latch, LatchGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::shelf::{Limits, Put, Shelf};
 use super::stats::{Counts, PoolStats, Released};
 
 /// Blocks in no use, and the counts of all. No block is freed while the lock is held: freeing a large
 /// one takes long.
 #[derive(Debug)]
-pub(super) struct Store<B>(Latch<Inner<B>>);
+pub(super) struct Store<B>(Mutex<Inner<B>>);
 
 #[derive(Debug)]
 struct Inner<B> {
@@ -17,13 +18,13 @@ struct Inner<B> {
 
 impl<B> Store<B> {
     pub(super) fn new(limits: Limits) -> Self {
-        Self(Latch::new(Inner { shelf: Shelf::new(limits), counts: Counts::default() }))
+        Self(Mutex::new(Inner { shelf: Shelf::new(limits), counts: Counts::default() }))
     }
 
     /// A panic cannot leave anything half done: nothing in here runs what others wrote.
     #[inline]
-    fn lock(&self) -> LatchGuard<'_, Inner<B>> {
-        self.0.lock()
+    fn lock(&self) -> MutexGuard<'_, Inner<B>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A block of this size for `asked` bytes, which is in use then, and when it came.
