@@ -113,6 +113,6 @@ fn by_name_a_matrix_becomes_a_list() {
     assert!(plan.is_ok(), "{plan:?}");
 }
 
-fn never() -> Options {
+fn never() -> Options<'static> {
     Options::default().copy(CopyPolicy::Never)
 }
