@@ -1,5 +1,4 @@
 //! Checks of arguments that several modules have.
-#![allow(dead_code, reason = "until every module is there")]
 
 use std::fmt;
 
