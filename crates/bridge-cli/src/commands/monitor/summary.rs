@@ -180,7 +180,7 @@ fn shortened(typed: &str) -> String {
     const LETTERS: usize = 72;
     let mut letters = typed.chars();
     let start: String = letters.by_ref().take(LETTERS).collect();
-    if letters.next().is_some() { format!("{start}…") } else { start }
+    if letters.next().is_some() { format!("{start}...") } else { start }
 }
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
     fn a_long_command_line_is_cut() {
         assert_eq!(shortened("ls -l"), "ls -l");
         let cut = shortened(&"é".repeat(100));
-        assert_eq!(cut.chars().count(), 73);
-        assert!(cut.ends_with('…'));
+        assert_eq!(cut.chars().count(), 75);
+        assert!(cut.ends_with("..."));
     }
 }
