@@ -12,7 +12,7 @@ use super::part::{Native, Numbers, Part};
 use crate::ends::Ends;
 use crate::loop_nest::Axis;
 use crate::processor::Processor;
-use crate::runs::{STREAMED_RUN, stream_run};
+use crate::runs::{STREAMED_RUN, ask_ahead, stream_run};
 use crate::small_floats::{Encoder, Table};
 use crate::strided_rows::copy_row;
 
@@ -119,13 +119,13 @@ impl Pipeline {
         Self { steps, maps, source, target, streams: false }
     }
 
-    /// The same, for `count` elements in all: many wide ones are written around the caches where the
-    /// processor writes them faster so. [`finish_streams`](crate::runs::finish_streams) must follow
+    /// The same, for `count` elements in all: many are written around the caches where the processor writes
+    /// them faster so. [`finish_streams`](crate::runs::finish_streams) must follow
     /// before another thread may read them.
     pub(super) fn for_count(self, count: usize) -> Self {
         let (source, target) = self.sizes();
-        let is_much = target > source && count * target >= STREAMED_BYTES;
-        Self { streams: is_much && Processor::get().streams_casts(), ..self }
+        let is_much = count * target >= STREAMED_BYTES;
+        Self { streams: is_much && Processor::get().streams_casts(source, target), ..self }
     }
 
     /// Bytes of a source and of a target element.
@@ -159,6 +159,9 @@ impl Pipeline {
             let source = if packed { here.source } else { scratch.area(PACKED).cast_const() };
             let in_place = to_packed && !streams;
             let target = if in_place { here.target } else { scratch.area(TO_UNPACK) };
+            if streams && packed {
+                ask_ahead(source, count * source_size);
+            }
             // SAFETY:
             // - The block's elements are among those of the axis. Where they do not lie side by
             //   side, they are copied to or from an area that has room for `BLOCK` elements of
