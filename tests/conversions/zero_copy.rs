@@ -1,7 +1,7 @@
 //! Which conversions share or move memory: shown by addresses.
 
 use arraybridge::backends::ndarray::SharedArray;
-use arraybridge::{Convert, CopyPolicy, ManagedTensor, Options};
+use arraybridge::{AndConvert, Convert, CopyPolicy, ManagedTensor, Options};
 use bridge_tests::address;
 use candle_core::{Device, Tensor};
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Slice, array};
@@ -150,4 +150,20 @@ fn a_plan_knows_the_alignment_that_the_export_will_have() {
     let said = bridge_tests::described(&array).alignment;
     let tensor: ManagedTensor = array.convert().unwrap();
     assert_eq!(said, tensor.describe().alignment);
+}
+
+#[test]
+fn conversions_follow_each_other_and_the_array_of_the_one_that_fails_comes_back() {
+    let array = Array2::from_shape_fn((2, 2), |(i, j)| (i * 2 + j) as f32);
+    let before = array.as_ptr().addr();
+    let there: SharedArray<f32> =
+        array.convert::<Tensor>().and_convert::<SharedArray<f32>>().unwrap();
+    let again = there.convert::<Tensor>().and_convert::<SharedArray<f32>>();
+    let tensor: Tensor = again.and_convert().unwrap();
+    assert_eq!(candle_address(&tensor), before);
+    let chain = array![1_i16].convert::<SharedArray<i16>>();
+    let refused = chain.and_convert::<Array2<i16>>().and_convert::<SharedArray<i16>>().unwrap_err();
+    assert!(refused.error().to_string().contains("rank"), "{}", refused.error());
+    let given = refused.into_value().downcast::<SharedArray<i16>>().unwrap();
+    assert_eq!(given.view(), array![1_i16].into_dyn());
 }

@@ -23,7 +23,8 @@ use crate::type_name::short_type_name;
 /// let halves = array.convert_to::<candle_core::Tensor>(Options::default().cast(DataType::F16))?;
 /// ```
 ///
-/// A conversion after another is two questions: each failure gives back another array.
+/// One conversion after another by `?`, or by [`AndConvert`](crate::AndConvert) where the array of the one
+/// that fails shall come back:
 ///
 /// ```
 /// use bridge_convert::Convert;

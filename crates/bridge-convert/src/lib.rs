@@ -1,7 +1,7 @@
 //! Conversion between the backends that are linked into a program: planned, carried out and
 //! reported.
 //!
-//! - **By type**: [`Convert`], resolved when the program is compiled.
+//! - **By type**: [`Convert`], resolved when the program is compiled, and [`AndConvert`], one after another.
 //! - **By name**: [`ConvertByName`], the target found at run time.
 //! - **Before, after, during**: a [`Plan`], a [`Report`], an [`Observer`].
 //! - **Many arrays**: [`convert_all`], [`convert_each`], [`stack`], [`Stacker`], [`unstack`],
@@ -13,6 +13,7 @@
 mod batch;
 mod by_name;
 mod by_type;
+mod chain;
 mod copies;
 mod observe;
 mod plan;
@@ -24,6 +25,7 @@ mod type_name;
 pub use batch::{Batch, convert_all, convert_each};
 pub use by_name::ConvertByName;
 pub use by_type::{Convert, Erased};
+pub use chain::AndConvert;
 pub use observe::{Count, Counters, Observer, Record, Row, Watching, observe};
 pub use plan::{Peaks, Plan, Step, Steps};
 pub use report::Report;

@@ -59,9 +59,9 @@
 //! Other crates add backends of their own: see `docs/writing-a-backend.md`.
 
 pub use bridge_convert::{
-    Batch, Convert, ConvertByName, Count, Counters, Erased, Observer, Peaks, Plan, Record, Report,
-    Row, Stacker, Step, Steps, Watching, convert_all, convert_each, map_slices, observe, stack,
-    unstack,
+    AndConvert, Batch, Convert, ConvertByName, Count, Counters, Erased, Observer, Peaks, Plan,
+    Record, Report, Row, Stacker, Step, Steps, Watching, convert_all, convert_each, map_slices,
+    observe, stack, unstack,
 };
 pub use bridge_core::{
     Accepts, Access, Admission, Allocator, Array, Availability, Backend, Capability,
