@@ -5,6 +5,7 @@ mod availability;
 mod faults;
 mod holdings;
 mod kernels;
+mod peaks;
 mod pools;
 mod refusals;
 mod staging;

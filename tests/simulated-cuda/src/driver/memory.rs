@@ -94,6 +94,9 @@ pub(crate) struct Memory {
     reserved: Mapping,
     next: Vec<u64>,
     blocks: BTreeMap<u64, Block>,
+    /// Bytes of device and managed memory that are there, and the most that were at one time.
+    on_devices: u64,
+    most_on_devices: u64,
 }
 
 impl Memory {
@@ -102,7 +105,7 @@ impl Memory {
         let spaces = devices as u64 + 1;
         let reserved = Mapping::reserve(SPACE.checked_mul(spaces)?)?;
         let next = (0..spaces).map(|space| reserved.start() + space * SPACE + PAGE).collect();
-        Some(Self { reserved, next, blocks: BTreeMap::new() })
+        Some(Self { reserved, next, blocks: BTreeMap::new(), on_devices: 0, most_on_devices: 0 })
     }
 
     /// The range of all addresses: of the devices, and after them of host memory.
@@ -146,7 +149,16 @@ impl Memory {
     }
 
     pub(crate) fn insert(&mut self, block: Block) {
+        if !block.is_host_memory() {
+            self.on_devices += block.bytes;
+            self.most_on_devices = self.most_on_devices.max(self.on_devices);
+        }
         self.blocks.insert(block.start, block);
+    }
+
+    /// The most bytes of device and managed memory that were there at one time.
+    pub(crate) fn most_on_devices(&self) -> u64 {
+        self.most_on_devices
     }
 
     /// The block that an address lies in, freed or not.
@@ -176,6 +188,9 @@ impl Memory {
     /// Takes the bytes of a block away, and lets its addresses be nobody's.
     pub(crate) fn bury(&mut self, start: u64) {
         let Some(block) = self.blocks.get_mut(&start) else { return };
+        if block.life != Life::Freed && !block.is_host_memory() {
+            self.on_devices -= block.bytes;
+        }
         block.life = Life::Freed;
         block.storage = None;
         block.touches = Vec::new();

@@ -227,6 +227,7 @@ impl Simulation {
                 counters.device_bytes_alive += block.bytes;
             }
         }
+        counters.device_bytes_peak = self.memory.as_ref().map_or(0, Memory::most_on_devices);
         counters.events_alive = self.events.len() as u64;
         let created = |stream: &&Stream| matches!(stream.origin, Origin::Created { .. });
         counters.streams_alive = self.streams.values().filter(created).count() as u64;

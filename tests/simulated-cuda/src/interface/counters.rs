@@ -69,6 +69,9 @@ counters! {
     device_allocations_alive,
     /// Their bytes.
     device_bytes_alive,
+    /// The most bytes of device and managed memory that were there at one time, those whose free is
+    /// queued among them.
+    device_bytes_peak,
     /// Pinned allocations and registrations that are alive.
     pinned_allocations_alive,
     /// Their bytes.
