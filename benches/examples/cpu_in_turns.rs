@@ -1,37 +1,17 @@
-//! Copies and casts on one thread beside their peers, in turns: what a neighbour on the machine takes
-//! from one, it takes from the other too. Prints the median of each, and each peer's as a multiple
-//! of ours; an argument selects jobs by a part of their name.
+//! Copies and casts on one thread beside their peers, [in turns](in_turns). An argument selects jobs by a
+//! part of their name.
 //!
 //! `cargo run --release --package bridge-benches --example cpu_in_turns -- "cast f32"`
 
-#![allow(clippy::print_stdout, reason = "a program for people")]
-
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use arraybridge::{DataType, HostMemory, Layout, ManagedTensor, Overflow, TensorSpec};
 use bridge_benches::PythonPeer;
 use bridge_host::{cast, copy, set_max_threads, to_row_major, zeroed};
+use in_turns::{Job, is_chosen, job};
+use ndarray::ArrayD;
 
-const TURNS: usize = 25;
-/// How long one of a turn's jobs takes, at least.
-const ONE_TURN: Duration = Duration::from_millis(4);
 const PAGE: usize = 4096;
-
-/// Does a job so often and says how long it took.
-type Job<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
-
-fn job<'a>(mut once: impl FnMut() + 'a) -> Job<'a> {
-    Box::new(move |times| {
-        let start = Instant::now();
-        (0..times).for_each(|_| once());
-        start.elapsed()
-    })
-}
-
-fn is_chosen(name: &str) -> bool {
-    std::env::args().nth(1).is_none_or(|part| name.contains(&part))
-}
 
 fn python<'a>(name: &'static str, setup: &str) -> Option<(&'static str, Job<'a>)> {
     let threads = "import torch\ntorch.set_num_threads(1)\n";
@@ -40,43 +20,13 @@ fn python<'a>(name: &'static str, setup: &str) -> Option<(&'static str, Job<'a>)
     Some((name, Box::new(move |times| peer.run(times))))
 }
 
-fn median(mut seconds: Vec<f64>) -> f64 {
-    seconds.sort_by(f64::total_cmp);
-    seconds[seconds.len() / 2]
-}
-
 fn compare<'a>(
     name: &str,
     ours: Job<'a>,
     peers: impl IntoIterator<Item = (&'static str, Job<'a>)>,
 ) {
-    let mut jobs = vec![("ours", ours)];
-    jobs.extend(peers);
-    let times: Vec<u64> = jobs
-        .iter_mut()
-        .map(|(_, job)| {
-            let mut times = 1;
-            while job(times) < ONE_TURN {
-                times *= 2;
-            }
-            times
-        })
-        .collect();
-    let mut seconds = vec![Vec::new(); jobs.len()];
-    for turn in 0..TURNS {
-        for step in 0..jobs.len() {
-            // Forth and back, so that none is always behind the same other.
-            let place = if turn % 2 == 0 { step } else { jobs.len() - 1 - step };
-            let took = (jobs[place].1)(times[place]).as_secs_f64();
-            seconds[place].push(took / times[place] as f64);
-        }
-    }
-    let medians: Vec<f64> = seconds.into_iter().map(median).collect();
-    print!("| {name} | {:.3} µs |", medians[0] * 1e6);
-    for ((peer, _), median) in jobs.iter().zip(&medians).skip(1) {
-        print!(" {peer} {:.2} |", median / medians[0]);
-    }
-    println!();
+    let jobs = std::iter::once(("ours", ours)).chain(peers).collect();
+    in_turns::compare(name, jobs, in_turns::turns(25));
 }
 
 fn new(data_type: DataType, shape: &[usize]) -> ManagedTensor {
@@ -104,7 +54,7 @@ fn bytes_in_page(bytes: usize, further: usize) -> ManagedTensor {
 
 fn runs() {
     for further in [0, 16, 1040] {
-        for kib in [1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384, 65536] {
+        for kib in [4, 8, 16, 64, 256, 1024, 4096, 16384, 65536] {
             let name = format!("{kib} KiB, {further} bytes further on in the page");
             if !is_chosen(&name) {
                 continue;
@@ -121,17 +71,28 @@ fn runs() {
     }
 }
 
-/// What a call takes on top of the bytes: beside others' calls, and the bytes alone.
+/// What a call takes on top of the bytes: beside others' calls, which check shapes too, and beside the
+/// bytes alone, which nobody checked.
 fn calls() {
     for bytes in [64, 256, 1024, 2048, 4096] {
         let name = format!("a call that copies {bytes} bytes");
+        if !is_chosen(&name) {
+            continue;
+        }
         let numpy =
             format!("a = numpy.ones({bytes}, 'u1')\nb = a.copy()\ndef job(): numpy.copyto(b, a)");
         let torch = format!(
             "a = torch.ones({bytes}, dtype=torch.uint8)\nb = a.clone()\ndef job(): b.copy_(a)"
         );
-        let row = new(DataType::U8, &[bytes]);
-        to_compact(&name, &row, DataType::U8, &[("numpy", &numpy), ("torch", &torch)], true);
+        let (from, mut to) = (new(DataType::U8, &[bytes]), new(DataType::U8, &[bytes]));
+        let ours = job(|| copy(black_box(&from), &mut to).expect("copies"));
+        let (source, mut target) = (ArrayD::<u8>::ones(vec![bytes]), ArrayD::zeros(vec![bytes]));
+        let assign = job(|| target.assign(black_box(&source)));
+        let (bare, mut copied) = (vec![1_u8; bytes], vec![2_u8; bytes]);
+        let memcpy = job(|| copied.copy_from_slice(black_box(&bare)));
+        let python = [python("numpy", &numpy), python("torch", &torch)];
+        let peers = [("ndarray", assign as Job<'_>), ("unchecked memcpy", memcpy)];
+        compare(&name, ours, peers.into_iter().chain(python.into_iter().flatten()));
     }
 }
 
@@ -201,6 +162,8 @@ fn into_new_memory() {
         }
         let numbers = vec![1.5_f32; side * side];
         let tensor = ManagedTensor::from_vec(numbers, &[side, side]).expect("it fits");
+        // As NumPy's, it lies in memory that the system was asked for large pages for.
+        let tensor = to_row_major(&tensor).expect("copies");
         let numbers = tensor.as_slice::<f32>().expect("numbers");
         let ours = job(|| drop(black_box(to_row_major(&tensor).expect("copies"))));
         let clone = job(|| drop(black_box(numbers.to_vec())));

@@ -1,16 +1,12 @@
-//! What budgets, recovery, kept probe answers and work in chunks take beside their peers, in turns. Prints
-//! our best time and each peer's as a multiple of it, then in brackets the same of the medians; for work
-//! in chunks also the most memory. An argument selects jobs by a part of their name.
+//! What budgets, recovery, kept probe answers and work in chunks take beside their peers, [in
+//! turns](in_turns); for work in chunks also the most memory. An argument selects jobs by a part of
+//! their name. DataFusion's pool is a peer in `benches/datafusion`.
 //!
 //! `cargo run --release --package bridge-benches --example memory_in_turns -- reserve`
 
-#![allow(clippy::print_stdout, reason = "a program for people")]
-
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Barrier, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::time::Instant;
 
 use arraybridge::{Array, Error, ManagedTensor, Registry, Result, TensorError};
 use bridge_memory::budget::Budget;
@@ -19,92 +15,16 @@ use bridge_memory::pool::Pool;
 use bridge_memory::probe::{Cached, HostProbe, MemoryProbe};
 use bridge_memory::profile::{CountingAllocator, PeakScope};
 use bridge_memory::recovery::{RecoveryPolicy, with_oom_recovery};
+use in_turns::{Job, Took, is_chosen, job, on_threads, print_line};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
-const TURNS: usize = 51;
-/// How long one of a turn's jobs takes, at least.
-const ONE_TURN: Duration = Duration::from_millis(4);
 const CAPACITY: usize = 1 << 30;
 const BYTES: usize = 4096;
 
-/// Does a job so often and says how long it took.
-type Job<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
-
-fn job<'a>(mut once: impl FnMut() + 'a) -> Job<'a> {
-    Box::new(move |times| {
-        let start = Instant::now();
-        (0..times).for_each(|_| once());
-        start.elapsed()
-    })
-}
-
-/// Does a job on several threads at a time, so often on each, and says how long the slowest took.
-fn on_threads<'a>(threads: usize, once: impl Fn() + Sync + 'a) -> Job<'a> {
-    if threads == 1 {
-        return job(once);
-    }
-    Box::new(move |times| {
-        let (ready, once) = (Barrier::new(threads), &once);
-        let work = || {
-            ready.wait();
-            let start = Instant::now();
-            (0..times).for_each(|_| once());
-            start.elapsed()
-        };
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let took = workers.into_iter().map(|worker| worker.join().expect("no job panics"));
-            took.max().unwrap_or_default()
-        })
-    })
-}
-
-fn is_chosen(name: &str) -> bool {
-    std::env::args().nth(1).is_none_or(|part| name.contains(&part))
-}
-
-/// The least and the median.
-fn best_and_median(mut seconds: Vec<f64>) -> (f64, f64) {
-    seconds.sort_by(f64::total_cmp);
-    (seconds[0], seconds[seconds.len() / 2])
-}
-
-/// Of each job the best and the median of its turns, forth and back, so that none is always behind the
-/// same other.
-fn in_turns(jobs: &mut [(&str, Job<'_>)], turns: usize) -> Vec<(f64, f64)> {
-    let times: Vec<u64> = jobs
-        .iter_mut()
-        .map(|(_, job)| {
-            let mut times = 1;
-            while job(times) < ONE_TURN {
-                times *= 2;
-            }
-            times
-        })
-        .collect();
-    let mut seconds = vec![Vec::new(); jobs.len()];
-    for turn in 0..turns {
-        for step in 0..jobs.len() {
-            let place = if turn % 2 == 0 { step } else { jobs.len() - 1 - step };
-            let took = (jobs[place].1)(times[place]).as_secs_f64();
-            seconds[place].push(took / times[place] as f64);
-        }
-    }
-    seconds.into_iter().map(best_and_median).collect()
-}
-
-fn compare(name: &str, mut jobs: Vec<(&str, Job<'_>)>) {
-    if !is_chosen(name) {
-        return;
-    }
-    let took = in_turns(&mut jobs, TURNS);
-    print!("| {name} | {:.1} ns |", took[0].0 * 1e9);
-    for ((peer, _), (best, median)) in jobs.iter().zip(&took).skip(1) {
-        print!(" {peer} {:.2} ({:.2}) |", best / took[0].0, median / took[0].1);
-    }
-    println!();
+fn compare(name: &str, jobs: Vec<(&str, Job<'_>)>) {
+    in_turns::compare(name, jobs, in_turns::turns(51));
 }
 
 /// What a program writes that has no budget: a number behind a lock. It knows no names.
@@ -133,40 +53,14 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// A greedy pool as DataFusion has one, written for this comparison: an atomic number that every
-/// reservation shares, which nobody waits for. It knows no names either.
-#[derive(Clone, Default)]
-struct Greedy(Arc<AtomicUsize>);
-
-struct Taken {
-    greedy: Greedy,
-    bytes: usize,
-}
-
-impl Greedy {
-    fn reserve(&self, bytes: usize) -> Option<Taken> {
-        let room = |used: usize| used.checked_add(bytes).filter(|&used| used <= CAPACITY);
-        self.0.fetch_update(Relaxed, Relaxed, room).ok()?;
-        Some(Taken { greedy: self.clone(), bytes })
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.greedy.0.fetch_sub(self.bytes, Relaxed);
-    }
-}
-
 fn reservations() -> Result<()> {
     let budget = Budget::new("bench", CAPACITY as u64)?;
-    let (consumer, counter, greedy) =
-        (budget.consumer("bench"), Counter::default(), Greedy::default());
+    let (consumer, counter) = (budget.consumer("bench"), Counter::default());
     for threads in [1, 2, 4] {
         let ours = on_threads(threads, || drop(black_box(consumer.reserve(BYTES as u64))));
         let mutex = on_threads(threads, || drop(black_box(counter.reserve(BYTES as u64))));
-        let atomic = on_threads(threads, || drop(black_box(greedy.reserve(BYTES))));
         let name = format!("reserve and drop, {threads} thread(s), one consumer");
-        compare(&name, vec![("ours", ours), ("mutex", mutex), ("greedy", atomic)]);
+        compare(&name, vec![("ours", ours), ("mutex", mutex)]);
     }
     Ok(())
 }
@@ -281,15 +175,9 @@ fn chunks() -> Result<()> {
                 peaks[1] = peak;
                 array = Array::new(tensor);
             }
-            let (ours, whole) = (best_and_median(ours), best_and_median(whole));
-            println!(
-                "| {name} | {:.1} ms, {:.1} MiB | at once {:.2} ({:.2}), {:.1} MiB |",
-                ours.0 * 1e3,
-                peaks[0],
-                whole.0 / ours.0,
-                whole.1 / ours.1,
-                peaks[1]
-            );
+            let more = |peak: f64| format!(", {peak:.1} MiB");
+            let at_once = format!("at once{}", more(peaks[1]));
+            print_line(&name, Took::of(ours), &more(peaks[0]), [(&*at_once, Took::of(whole))]);
         }
     }
     Ok(())

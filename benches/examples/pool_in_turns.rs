@@ -1,28 +1,25 @@
-//! The pool of host memory beside the system's allocator, mimalloc and fresh pages, in turns. Prints
-//! the best time of each, which a neighbour on the machine disturbs least, and each peer's as a
-//! multiple of ours; an argument selects jobs by a part of their name.
+//! The pool of host memory beside the system's allocator, mimalloc, fresh pages, NumPy's allocation and
+//! the pool of NLSQ's memory manager (both with Python's own time), [in turns](in_turns). An argument
+//! selects jobs by a part of their name.
 //!
 //! `cargo run --release --package bridge-benches --example pool_in_turns -- "16 MiB"`
 
-#![allow(clippy::print_stdout, reason = "a program for people")]
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use bridge_benches::PythonPeer;
 use bridge_memory::pool::Pool;
+use in_turns::{Job, Turns, is_chosen, job};
 use mimalloc::MiMalloc;
 
-const TURNS: usize = 500;
-const LEAST_TURNS: usize = 5;
-/// After so long and the least turns there are no more.
-const ENOUGH: Duration = Duration::from_millis(1500);
-/// How long one of a turn's jobs takes, at least.
-const ONE_TURN: Duration = Duration::from_micros(100);
+const TURNS: Turns = Turns {
+    most: 500,
+    least: 5,
+    enough: Duration::from_millis(1500),
+    each: Duration::from_micros(100),
+};
 const PAGE: usize = 4096;
-
-/// Does a job so often and says how long it took.
-type Job<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
 
 /// What is done with memory once it is there.
 #[derive(Clone, Copy)]
@@ -50,18 +47,10 @@ fn write(first: *mut u8, size: usize, how: Use) {
     black_box(first);
 }
 
-fn repeated<'a>(mut once: impl FnMut() + 'a) -> Job<'a> {
-    Box::new(move |times| {
-        let start = Instant::now();
-        (0..times).for_each(|_| once());
-        start.elapsed()
-    })
-}
-
 /// `held` blocks at a time, of an allocator.
 fn allocated<'a>(allocator: &'a impl GlobalAlloc, size: usize, held: usize, how: Use) -> Job<'a> {
     let layout = Layout::from_size_align(size, 64).expect("a size that there can be");
-    repeated(move || {
+    job(move || {
         let mut blocks = [std::ptr::null_mut(); 8];
         for block in &mut blocks[..held] {
             // SAFETY: the size is not zero.
@@ -95,7 +84,7 @@ unsafe impl GlobalAlloc for FreshPages {
 }
 
 fn pooled<'a>(pool: &'a Pool, size: usize, held: usize, how: Use) -> Job<'a> {
-    repeated(move || {
+    job(move || {
         let mut buffers = [const { None }; 8];
         for buffer in &mut buffers[..held] {
             let taken = buffer.insert(pool.uninit::<u8>(size).expect("memory"));
@@ -104,38 +93,23 @@ fn pooled<'a>(pool: &'a Pool, size: usize, held: usize, how: Use) -> Job<'a> {
     })
 }
 
-fn compare<'a>(name: &str, mut jobs: Vec<(&str, Job<'a>)>) {
-    if std::env::args().nth(1).is_some_and(|part| !name.contains(&part)) {
-        return;
-    }
-    let times: Vec<u64> = jobs
-        .iter_mut()
-        .map(|(_, job)| {
-            let mut times = 1;
-            while job(times) < ONE_TURN {
-                times *= 2;
-            }
-            times
-        })
-        .collect();
-    let mut best = vec![f64::MAX; jobs.len()];
-    let start = Instant::now();
-    for turn in 0..TURNS {
-        if turn >= LEAST_TURNS && start.elapsed() > ENOUGH {
-            break;
-        }
-        for step in 0..jobs.len() {
-            // Forth and back, so that none is always behind the same other.
-            let place = if turn % 2 == 0 { step } else { jobs.len() - 1 - step };
-            let took = (jobs[place].1)(times[place]).as_secs_f64() / times[place] as f64;
-            best[place] = best[place].min(took);
-        }
-    }
-    print!("| {name} | {:.3} µs |", best[0] * 1e6);
-    for ((peer, _), took) in jobs.iter().zip(&best).skip(1) {
-        print!(" {peer} {:.2} |", took / best[0]);
-    }
-    println!();
+/// Arrays of NumPy's or of NLSQ's manager: `get` makes one of `size` bytes, `give` gives `a` back.
+fn python<'a>(
+    peer: &'static str,
+    (setup, get, give): (&str, &str, &str),
+    (size, held, how): (usize, usize, Use),
+) -> Option<(&'static str, Job<'a>)> {
+    let write = match how {
+        Use::Touched => format!("a[::{PAGE}] = 1"),
+        Use::Filled => "a.fill(1)".to_owned(),
+    };
+    let setup = format!(
+        "import numpy\n{setup}\nsize = {size}\ndef job():\n    held = []\n    \
+         for _ in range({held}):\n        a = {get}\n        {write}\n        held.append(a)\n    \
+         for a in held: {give}\n    a = None"
+    );
+    let mut peer_process = PythonPeer::start(peer, &setup)?;
+    Some((peer, Box::new(move |times| peer_process.run(times))))
 }
 
 fn main() {
@@ -151,13 +125,25 @@ fn main() {
                     continue;
                 }
                 let name = format!("{held} of {size_name}, {doing}");
-                let jobs = vec![
+                if !is_chosen(&name) {
+                    continue;
+                }
+                let numpy = ("", "numpy.empty(size, numpy.uint8)", "pass");
+                let nlsq = (
+                    "from nlsq.caching.memory_manager import MemoryManager\nm = MemoryManager()",
+                    "m.allocate_array((size,), numpy.uint8, zero=False)",
+                    "m.free_array(a)",
+                );
+                let peers = [("numpy", numpy), ("nlsq", nlsq)];
+                let python = peers.map(|(peer, calls)| python(peer, calls, (size, held, how)));
+                let mut jobs = vec![
                     ("ours", pooled(&pool, size, held, how)),
                     ("malloc", allocated(&System, size, held, how)),
                     ("mimalloc", allocated(&MiMalloc, size, held, how)),
                     ("fresh pages", allocated(&FreshPages, size, held, how)),
                 ];
-                compare(&name, jobs);
+                jobs.extend(python.into_iter().flatten());
+                in_turns::compare(&name, jobs, TURNS);
             }
         }
         pool.clear();
