@@ -9,5 +9,7 @@ mod observers;
 mod read_only;
 mod registration;
 mod stacks;
+#[cfg(feature = "torch")]
+mod torch_files;
 mod writing_through;
 mod zero_copy;

@@ -25,7 +25,11 @@ impl Progress {
     pub(crate) fn add(&mut self, bytes: u64) {
         self.done += bytes;
         if self.is_watched && self.bar.is_none() && self.started.elapsed() > PATIENCE {
-            self.bar = Some(new_bar(self.total));
+            let bar = new_bar(self.total);
+            // What was done before is no part of the rate, whose clock starts now.
+            bar.set_position(self.done);
+            bar.reset_eta();
+            self.bar = Some(bar);
         }
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);

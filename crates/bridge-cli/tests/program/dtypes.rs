@@ -8,6 +8,7 @@ crate::support::cases! {
     values_that_do_not_fit,
     a_value_that_does_not_fit_far_into_the_file,
     casts_that_lose_a_part_are_refused,
+    element_types_by_every_name_that_numpy_reads,
     #[cfg(feature = "candle")]
     an_element_type_that_a_backend_lacks,
     #[cfg(feature = "candle")]
@@ -86,4 +87,29 @@ fn copies_that_a_backend_needs_are_refused_under_copy_never() {
     let folder = folder(&[1.0]);
     let args = ["convert", "a.npy", "b.npy", "--via", "candle", "--copy", "never"];
     folder.fail(1, &args, &["candle cannot take", "Rust vectors"]);
+}
+
+fn element_types_by_every_name_that_numpy_reads() {
+    let folder = Folder::new();
+    for (descr, data_type, size) in [
+        ("'float32'", "float32", 4),
+        ("'f4'", "float32", 4),
+        ("'<f'", "float32", 4),
+        ("'d'", "float64", 8),
+        ("'|?'", "bool", 1),
+        ("'bool'", "bool", 1),
+        ("'b'", "int8", 1),
+        ("'=i8'", "int64", 8),
+        ("'complex128'", "complex128", 16),
+    ] {
+        folder.file("a.npy", npy(descr, false, "(2,)", &vec![0; 2 * size]));
+        let plan = folder.succeed(&["plan", "a.npy", "--json"]).json();
+        assert_eq!(plan["arrays"][0]["dtype"], data_type, "{descr}");
+    }
+    for (descr, says) in
+        [("'<f1'", "floating-point numbers of this size"), ("'<f16'", "extended precision")]
+    {
+        folder.file("a.npy", npy(descr, false, "(1,)", &[0; 16]));
+        folder.fail(1, &["plan", "a.npy"], &[says]);
+    }
 }

@@ -1,11 +1,12 @@
 //! Names of arrays: where they come from, and which a format cannot have.
 
-use crate::support::{Folder, counting, safetensors, stored};
+use crate::support::{Folder, archive_of_one, counting, safetensors, stored};
 
 crate::support::cases! {
     an_array_without_a_name_is_called_like_its_file,
     one_array_of_several,
     names_that_another_format_cannot_have,
+    archives_whose_first_name_has_any_length,
 }
 
 fn names(folder: &Folder, file: &str) -> Vec<String> {
@@ -42,4 +43,19 @@ fn names_that_another_format_cannot_have() {
     let args = ["convert", "a.npy", "b.safetensors", "--name", "__metadata__"];
     folder.fail(1, &args, &["__metadata__", "safetensors keeps that name"]);
     folder.fail(1, &["convert", "a.npy", "b.npz", "--name", "/etc/x"], &["absolute"]);
+}
+
+/// Of 1 to 64 bytes, with and without the records of ZIP64, with and without something before the archive.
+fn archives_whose_first_name_has_any_length() {
+    let folder = Folder::new();
+    for length in 1..=64 {
+        let name = "n".repeat(length);
+        for (zip64, prefix) in
+            [(false, ""), (true, ""), (false, "#!/bin/sh\n"), (true, "#!/bin/sh\n")]
+        {
+            let archive = archive_of_one(&format!("{name}.npy"), &counting(1, 2), zip64);
+            folder.file("a.npz", [prefix.as_bytes(), &archive].concat());
+            assert_eq!(names(&folder, "a.npz"), [&*name], "ZIP64: {zip64}, {prefix:?}");
+        }
+    }
 }

@@ -205,6 +205,29 @@ pub(crate) fn stored(members: &[(&str, &[u8])]) -> Vec<u8> {
     npz(members, CompressionMethod::Stored)
 }
 
+/// An archive with one stored member, as `torch.save` writes it where `zip64`: with the records of ZIP64
+/// at its end.
+pub(crate) fn archive_of_one(name: &str, bytes: &[u8], zip64: bool) -> Vec<u8> {
+    let plain = stored(&[(name, bytes)]);
+    if !zip64 {
+        return plain;
+    }
+    let end = plain.len() - 22; // the end record, which has no comment
+    let number = |at: usize| u32::from_le_bytes(plain[at..at + 4].try_into().unwrap());
+    let (size, start) = (u64::from(number(end + 12)), u64::from(number(end + 16)));
+    let mut archive = plain[..end].to_vec();
+    archive.extend(b"PK\x06\x06");
+    archive.extend(44_u64.to_le_bytes());
+    archive.extend([45, 0, 45, 0]); // versions
+    archive.extend([0; 8]); // disks
+    [1, 1, size, start].iter().for_each(|number| archive.extend(number.to_le_bytes()));
+    archive.extend(b"PK\x06\x07\0\0\0\0");
+    archive.extend((end as u64).to_le_bytes());
+    archive.extend(1_u32.to_le_bytes());
+    archive.extend(&plain[end..]);
+    archive
+}
+
 pub(crate) fn deflated(members: &[(&str, &[u8])]) -> Vec<u8> {
     npz(members, CompressionMethod::Deflated)
 }

@@ -45,6 +45,28 @@ pub(super) fn descr_of(data_type: DataType) -> Outcome<&'static str> {
     })
 }
 
+/// The letter that NumPy reads in place of kind and size, where it is the same on every machine.
+fn letter_of(data_type: DataType) -> Option<&'static str> {
+    use DataType as D;
+    Some(match data_type {
+        D::BOOL => "?",
+        D::I8 => "b",
+        D::U8 => "B",
+        D::I16 => "h",
+        D::U16 => "H",
+        D::I32 => "i",
+        D::U32 => "I",
+        D::I64 => "q",
+        D::U64 => "Q",
+        D::F16 => "e",
+        D::F32 => "f",
+        D::F64 => "d",
+        D::C64 => "F",
+        D::C128 => "D",
+        _ => return None,
+    })
+}
+
 /// The element type that a `descr` stands for.
 pub(super) fn data_type_of(descr: &Descr) -> Outcome<DataType> {
     let Descr::Plain(text) = descr else {
@@ -56,10 +78,10 @@ pub(super) fn data_type_of(descr: &Descr) -> Outcome<DataType> {
         Some(b'<' | b'>' | b'|' | b'=') => text.split_at(1),
         _ => ("=", text.as_str()),
     };
-    let known = DATA_TYPES
-        .iter()
-        .copied()
-        .find(|&data_type| descr_of(data_type).is_ok_and(|descr| &descr[1..] == kind));
+    let known = DATA_TYPES.iter().copied().find(|&data_type| {
+        let is_called = data_type.to_string() == kind || letter_of(data_type) == Some(kind);
+        is_called || descr_of(data_type).is_ok_and(|descr| &descr[1..] == kind)
+    });
     let found = || format!("the array has elements of the type '{text}'");
     match known {
         Some(data_type) if order == ">" && data_type.size_in_bytes() != Some(1) => {
@@ -89,9 +111,13 @@ pub(super) fn data_type_of(descr: &Descr) -> Outcome<DataType> {
                     "raw bytes have no number type; NumPy stores bfloat16 and float8 as such",
                     "save it as .safetensors, or as numbers: a.astype(np.float32)",
                 ),
-                Some(b'f' | b'c') => (
+                Some(b'f' | b'c') if matches!(kind, "f12" | "f16" | "c24" | "c32") => (
                     "extended precision differs from machine to machine",
                     "save it as a.astype(np.float64) or np.complex128",
+                ),
+                Some(b'f' | b'c') => (
+                    "NumPy itself has no floating-point numbers of this size",
+                    "save it with another dtype: a.astype(np.float32)",
                 ),
                 _ => (
                     "arraybridge does not know this element type",

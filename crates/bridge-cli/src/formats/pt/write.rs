@@ -59,8 +59,8 @@ pub(in crate::formats) fn pickle_of(arrays: &[Outgoing], alone: bool) -> Outcome
     if let ([array], true) = (arrays, alone) {
         pickle.tensor(array, 0)?;
     } else {
-        pickle.ordered_dict();
-        pickle.0.push(b'(');
+        // A plain dictionary: libtorch reads no other.
+        pickle.0.extend([b'}', b'(']);
         for (index, array) in arrays.iter().enumerate() {
             pickle.text(&array.name)?;
             pickle.tensor(array, index)?;

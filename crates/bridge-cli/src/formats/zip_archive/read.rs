@@ -3,7 +3,7 @@
 use std::io::{Cursor, Read};
 use std::ops::Range;
 
-use zip::read::ZipFile;
+use zip::read::{ArchiveOffset, Config, ZipFile};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::failure::{Failure, Outcome};
@@ -32,8 +32,7 @@ impl Archive {
     /// Reads the directory of the archive that the file is. No two members have the same name or share
     /// bytes.
     pub(in crate::formats) fn open(file: &MappedFile, written_with: &'static str) -> Outcome<Self> {
-        let zip = ZipArchive::new(Cursor::new(file.clone()));
-        let zip = zip.map_err(|error| broken(&error, written_with))?;
+        let zip = directory_of(file).map_err(|error| broken(&error, written_with))?;
         let mut archive = Self { zip, file: file.clone(), written_with };
         if archive.zip.has_duplicate_names() {
             return Err(Failure::new("two members of the archive have the same name")
@@ -79,7 +78,8 @@ impl Archive {
         let mut archive = self.clone();
         let mut member = archive.member(index)?;
         let mut at = member.stored_bytes()?.start;
-        let mut buffer = vec![0; 1 << 20];
+        let mut buffer =
+            vec![0; usize::try_from(member.size()).unwrap_or(usize::MAX).clamp(1, 1 << 20)];
         loop {
             match member.zip.read(&mut buffer).map_err(|error| unreadable(&error))? {
                 0 => return Ok(()),
@@ -112,6 +112,15 @@ impl Archive {
                 .remedy("write the file again, with numpy.savez_compressed")),
         }
     }
+}
+
+/// Reads the directory of an archive that is the whole file, or else of one that has something before it.
+/// To look for what is before it first takes the ZIP64 record of some archives for it.
+fn directory_of(file: &MappedFile) -> zip::result::ZipResult<ZipArchive<Cursor<MappedFile>>> {
+    let read = |archive_offset| {
+        ZipArchive::with_config(Config { archive_offset }, Cursor::new(file.clone()))
+    };
+    read(ArchiveOffset::Known(0)).or_else(|_| read(ArchiveOffset::Detect))
 }
 
 impl Member<'_> {
