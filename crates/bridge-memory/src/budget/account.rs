@@ -31,6 +31,10 @@ impl Drop for Account {
     }
 }
 
+/// How often caches are asked before a refusal, as long as they give something: others may have taken it, or
+/// they may have given less than they said.
+const ROUNDS: u32 = 8;
+
 impl Consumer {
     /// Its name.
     pub fn name(&self) -> &str {
@@ -90,20 +94,35 @@ impl Account {
     }
 
     #[cold]
-    fn take_under_pressure(&self, bytes: u64, refusal: Refusal) -> Result<(), Shortage> {
-        let Refusal::Here(short) = refusal else {
-            return Err(self.budget.shortage(refusal, bytes, None));
-        };
-        // What was measured last may be too old, and what is cached can be given back; for what can
-        // never be had, nobody loses anything.
-        self.budget.follow_at_once();
-        if bytes <= self.budget.most() {
-            self.budget.pressure.relieve(bytes.saturating_sub(short.have));
+    fn take_under_pressure(&self, bytes: u64, mut refusal: Refusal) -> Result<(), Shortage> {
+        let budget = &self.budget;
+        // What was measured last may be too old.
+        if budget.follow_at_once() {
+            match budget.take(&self.entry, bytes) {
+                Ok(()) => return Ok(()),
+                Err(now) => refusal = now,
+            }
         }
-        match self.budget.take(&self.entry, bytes) {
-            Ok(()) => Ok(()),
-            Err(refusal) => Err(self.budget.shortage(refusal, bytes, None)),
+        for _ in 0..ROUNDS {
+            // For what can never be had, nobody loses anything.
+            let Refusal::Here(short) = refusal else { break };
+            if bytes > budget.most() {
+                break;
+            }
+            let given = budget.pressure.relieve(bytes.saturating_sub(short.have));
+            let more = given > 0 || budget.clear_device();
+            if more {
+                budget.follow_at_once();
+            }
+            match budget.take(&self.entry, bytes) {
+                Ok(()) => return Ok(()),
+                Err(now) => refusal = now,
+            }
+            if !more {
+                break;
+            }
         }
+        Err(budget.shortage(refusal, bytes, None))
     }
 
     /// As [`take`](Self::take), waiting.

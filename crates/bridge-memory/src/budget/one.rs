@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use bridge_core::{Device, Result as BridgeResult};
+use bridge_core::{Device, Registry, Result as BridgeResult};
 
 use super::account::{Account, Consumer};
 use super::ledger::{Entry, Ledger, MOST, Short};
@@ -16,6 +16,7 @@ use super::status::BudgetStatus;
 use super::sync::{Mutex, lock};
 use crate::arguments::invalid;
 use crate::probe::MemoryProbe;
+use crate::recovery::release_caches;
 
 /// How those who want memory share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl Budget {
         measuring: Option<Measuring>,
         whole: Option<Consumer>,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             name: name.into(),
             device,
             ledger,
@@ -121,7 +122,11 @@ impl Budget {
             pressure: Pressure::default(),
             accounts: Mutex::new(Vec::new()),
             whole,
-        }))
+        });
+        if let Some(whole) = &inner.whole {
+            whole.account.budget.pressure.add_part(&inner);
+        }
+        Self(inner)
     }
 
     /// A budget whose capacity follows what `probe` measures: a `share`, above 0 and at most 1, of the
@@ -251,7 +256,8 @@ impl Budget {
 
     /// Asks `relieve` for bytes before a reservation is refused that would fit an empty budget, as
     /// long as the hook lives: a cache drops what it can do without and what it had reserved, and
-    /// returns how many bytes. Hooks are asked in the order they were added.
+    /// returns how many bytes. Hooks are asked in the order they were added, then those of
+    /// [parts](Self::part).
     pub fn on_pressure(
         &self,
         name: &str,
@@ -299,14 +305,15 @@ impl Inner {
         if let Some(measuring) = &self.measuring {
             measuring.follow();
         }
-        self.ledger.reserve(entry, bytes).map_err(Refusal::Here)?;
-        match &self.whole {
-            None => Ok(()),
-            Some(whole) => whole.account.take(bytes).map_err(|shortage| {
+        let reserved = self.ledger.reserve(entry, bytes).map_err(Refusal::Here)?;
+        if let Some(whole) = &self.whole {
+            whole.account.take(bytes).map_err(|shortage| {
                 self.ledger.release(entry, bytes);
                 Refusal::Above(shortage)
-            }),
+            })?;
         }
+        self.ledger.note_peak(reserved);
+        Ok(())
     }
 
     pub(super) fn take_waiting(
@@ -316,17 +323,28 @@ impl Inner {
         timeout: Duration,
     ) -> Result<(), Shortage> {
         let started = Instant::now();
+        let mut measured = started;
         let reclaim = || {
+            // Others may leave more of it meanwhile.
+            if measured.elapsed() >= MEASURE_EVERY {
+                self.follow_at_once();
+                measured = Instant::now();
+            }
             let missing =
                 bytes.saturating_sub(self.ledger.capacity().saturating_sub(self.ledger.reserved()));
             self.pressure.relieve(missing);
         };
-        let reserved = self.ledger.reserve_waiting(entry, bytes, timeout, reclaim);
+        let most = || self.most();
+        let reserved = self.ledger.reserve_waiting(entry, bytes, timeout, most, reclaim);
         let waited = |short| self.shortage(Refusal::Here(short), bytes, Some(started.elapsed()));
-        reserved.map_err(waited)?;
-        let Some(whole) = &self.whole else { return Ok(()) };
-        let left = timeout.saturating_sub(started.elapsed());
-        whole.account.take_waiting(bytes, left).inspect_err(|_| self.ledger.release(entry, bytes))
+        let reserved = reserved.map_err(waited)?;
+        if let Some(whole) = &self.whole {
+            let left = timeout.saturating_sub(started.elapsed());
+            let taken = whole.account.take_waiting(bytes, left);
+            taken.inspect_err(|_| self.ledger.release(entry, bytes))?;
+        }
+        self.ledger.note_peak(reserved);
+        Ok(())
     }
 
     pub(super) fn give_back(&self, entry: &Entry, bytes: u64) {
@@ -365,11 +383,21 @@ impl Inner {
         measured.unwrap_or_else(|| self.ledger.capacity())
     }
 
-    /// Measures now, where the capacity follows.
-    pub(super) fn follow_at_once(&self) {
-        if let Some(measuring) = &self.measuring {
-            measuring.follow_at_once();
+    /// Measures now, where the capacity follows; `false` where it does not.
+    pub(super) fn follow_at_once(&self) -> bool {
+        self.measuring.as_ref().is_some_and(Measuring::follow_at_once)
+    }
+
+    /// Gives the caches of every framework on the device back, where the capacity is what there is of it and
+    /// that was not done just now; `false` where it was not done.
+    pub(super) fn clear_device(&self) -> bool {
+        let (Some(device), Some(measuring)) = (self.device, &self.measuring) else { return false };
+        let Ok(registry) = Registry::global() else { return false };
+        let clears = measuring.may_clear();
+        if clears {
+            release_caches(registry, device);
         }
+        clears
     }
 
     /// Who holds something, the largest first.
@@ -392,6 +420,9 @@ impl Inner {
 
 /// How many holders an error names.
 const LARGEST: usize = 5;
+
+/// How often whoever waits measures anew, where the capacity is what there is.
+const MEASURE_EVERY: Duration = Duration::from_millis(100);
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
