@@ -60,7 +60,7 @@ fn whoever_waits_has_a_share_that_others_cannot_take() {
     let mut held = first.reserve(90).unwrap();
     let second = budget.consumer("second");
     let waiting = std::thread::spawn(move || {
-        second.reserve_waiting(50, std::time::Duration::from_secs(30)).map(|one| one.bytes())
+        second.reserve_waiting(50, Duration::from_secs(30)).map(|one| one.bytes())
     });
     while budget.status().waiting == 0 {
         std::thread::yield_now();
