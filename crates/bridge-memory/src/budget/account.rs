@@ -21,6 +21,8 @@ pub(super) struct Account {
     pub(super) name: Arc<str>,
     pub(super) entry: Entry,
     pub(super) budget: Arc<Inner>,
+    /// What it takes of the budget that its own is a part of: with a floor there too, where it has one.
+    pub(super) whole: Option<Consumer>,
 }
 
 impl Drop for Account {
@@ -87,7 +89,7 @@ impl Account {
     /// Takes bytes of the budget and of those it is a part of.
     #[inline]
     pub(super) fn take(&self, bytes: u64) -> Result<(), Shortage> {
-        match self.budget.take(&self.entry, bytes) {
+        match self.budget.take(self, bytes) {
             Ok(()) => Ok(()),
             Err(refusal) => self.take_under_pressure(bytes, refusal),
         }
@@ -98,7 +100,7 @@ impl Account {
         let budget = &self.budget;
         // What was measured last may be too old.
         if budget.follow_at_once() {
-            match budget.take(&self.entry, bytes) {
+            match budget.take(self, bytes) {
                 Ok(()) => return Ok(()),
                 Err(now) => refusal = now,
             }
@@ -114,7 +116,7 @@ impl Account {
             if more {
                 budget.follow_at_once();
             }
-            match budget.take(&self.entry, bytes) {
+            match budget.take(self, bytes) {
                 Ok(()) => return Ok(()),
                 Err(now) => refusal = now,
             }
@@ -134,11 +136,11 @@ impl Account {
         if timeout.is_zero() || !shortage.is_passing() {
             return Err(shortage);
         }
-        self.budget.take_waiting(&self.entry, bytes, timeout)
+        self.budget.take_waiting(self, bytes, timeout)
     }
 
     pub(super) fn give_back(&self, bytes: u64) {
-        self.budget.give_back(&self.entry, bytes);
+        self.budget.give_back(self, bytes);
     }
 }
 

@@ -202,11 +202,12 @@ impl Budget {
         if let Some(account) = living(&accounts, name) {
             return Consumer { account };
         }
-        Consumer { account: self.open(&mut accounts, name, 0) }
+        let whole = self.0.whole.clone();
+        Consumer { account: self.open(&mut accounts, name, 0, whole) }
     }
 
     /// A consumer for which `floor` bytes are kept: it can have them at any time. For those who
-    /// cannot make do with less.
+    /// cannot make do with less. Where this budget is a part, they are kept of the whole too.
     ///
     /// # Errors
     ///
@@ -218,6 +219,14 @@ impl Budget {
             let expected = "another consumer of this budget has this name: its floor is settled";
             return Err(invalid("the consumer's name", &name, expected));
         }
+        let whole = match &self.0.whole {
+            Some(whole) if floor > 0 => {
+                let within = format!("{}: {name}", self.name());
+                let above = Self(Arc::clone(&whole.account.budget));
+                Some(above.consumer_with_floor(&within, floor)?)
+            }
+            whole => whole.clone(),
+        };
         if floor > 0
             && let Err(short) = self.0.ledger.promise(floor)
         {
@@ -225,12 +234,18 @@ impl Budget {
             drop(accounts);
             return Err(self.0.shortage(Refusal::Here(short), floor, None).into());
         }
-        Ok(Consumer { account: self.open(&mut accounts, name, floor) })
+        Ok(Consumer { account: self.open(&mut accounts, name, floor, whole) })
     }
 
-    fn open(&self, accounts: &mut Vec<Weak<Account>>, name: &str, floor: u64) -> Arc<Account> {
+    fn open(
+        &self,
+        accounts: &mut Vec<Weak<Account>>,
+        name: &str,
+        floor: u64,
+        whole: Option<Consumer>,
+    ) -> Arc<Account> {
         let (name, entry, budget) = (name.into(), Entry::new(floor), Arc::clone(&self.0));
-        let account = Arc::new(Account { name, entry, budget });
+        let account = Arc::new(Account { name, entry, budget, whole });
         accounts.retain(|account| account.strong_count() > 0);
         accounts.push(Arc::downgrade(&account));
         account
@@ -301,14 +316,14 @@ fn living(accounts: &[Weak<Account>], name: &str) -> Option<Arc<Account>> {
 
 impl Inner {
     #[inline]
-    pub(super) fn take(&self, entry: &Entry, bytes: u64) -> Result<(), Refusal> {
+    pub(super) fn take(&self, account: &Account, bytes: u64) -> Result<(), Refusal> {
         if let Some(measuring) = &self.measuring {
             measuring.follow();
         }
-        let reserved = self.ledger.reserve(entry, bytes).map_err(Refusal::Here)?;
-        if let Some(whole) = &self.whole {
+        let reserved = self.ledger.reserve(&account.entry, bytes).map_err(Refusal::Here)?;
+        if let Some(whole) = &account.whole {
             whole.account.take(bytes).map_err(|shortage| {
-                self.ledger.release(entry, bytes);
+                self.ledger.release(&account.entry, bytes);
                 Refusal::Above(shortage)
             })?;
         }
@@ -318,7 +333,7 @@ impl Inner {
 
     pub(super) fn take_waiting(
         &self,
-        entry: &Entry,
+        account: &Account,
         bytes: u64,
         timeout: Duration,
     ) -> Result<(), Shortage> {
@@ -335,26 +350,26 @@ impl Inner {
             self.pressure.relieve(missing);
         };
         let most = || self.most();
-        let reserved = self.ledger.reserve_waiting(entry, bytes, timeout, most, reclaim);
+        let reserved = self.ledger.reserve_waiting(&account.entry, bytes, timeout, most, reclaim);
         let waited = |short| self.shortage(Refusal::Here(short), bytes, Some(started.elapsed()));
         let reserved = reserved.map_err(waited)?;
-        if let Some(whole) = &self.whole {
+        if let Some(whole) = &account.whole {
             let left = timeout.saturating_sub(started.elapsed());
             let taken = whole.account.take_waiting(bytes, left);
-            taken.inspect_err(|_| self.ledger.release(entry, bytes))?;
+            taken.inspect_err(|_| self.ledger.release(&account.entry, bytes))?;
         }
         self.ledger.note_peak(reserved);
         Ok(())
     }
 
-    pub(super) fn give_back(&self, entry: &Entry, bytes: u64) {
+    pub(super) fn give_back(&self, account: &Account, bytes: u64) {
         if bytes == 0 {
             return;
         }
-        if let Some(whole) = &self.whole {
+        if let Some(whole) = &account.whole {
             whole.account.give_back(bytes);
         }
-        self.ledger.release(entry, bytes);
+        self.ledger.release(&account.entry, bytes);
     }
 
     #[cold]
