@@ -121,6 +121,7 @@ impl Expansion {
         Ok(quote! {
             #(#attrs)*
             #[allow(
+                unused_braces,
                 clippy::needless_pass_by_value,
                 clippy::redundant_closure_call,
                 clippy::clone_on_copy,

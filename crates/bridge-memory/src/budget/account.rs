@@ -21,6 +21,8 @@ pub(super) struct Account {
     pub(super) name: Arc<str>,
     pub(super) entry: Entry,
     pub(super) budget: Arc<Inner>,
+    /// What it takes of the budget that its own is a part of: with a floor there too, where it has one.
+    pub(super) whole: Option<Consumer>,
 }
 
 impl Drop for Account {
@@ -30,6 +32,10 @@ impl Drop for Account {
         }
     }
 }
+
+/// How often caches are asked before a refusal, as long as they give something: others may have taken it, or
+/// they may have given less than they said.
+const ROUNDS: u32 = 8;
 
 impl Consumer {
     /// Its name.
@@ -83,27 +89,42 @@ impl Account {
     /// Takes bytes of the budget and of those it is a part of.
     #[inline]
     pub(super) fn take(&self, bytes: u64) -> Result<(), Shortage> {
-        match self.budget.take(&self.entry, bytes) {
+        match self.budget.take(self, bytes) {
             Ok(()) => Ok(()),
             Err(refusal) => self.take_under_pressure(bytes, refusal),
         }
     }
 
     #[cold]
-    fn take_under_pressure(&self, bytes: u64, refusal: Refusal) -> Result<(), Shortage> {
-        let Refusal::Here(short) = refusal else {
-            return Err(self.budget.shortage(refusal, bytes, None));
-        };
-        // What was measured last may be too old, and what is cached can be given back; for what can
-        // never be had, nobody loses anything.
-        self.budget.follow_at_once();
-        if bytes <= self.budget.most() {
-            self.budget.pressure.relieve(bytes.saturating_sub(short.have));
+    fn take_under_pressure(&self, bytes: u64, mut refusal: Refusal) -> Result<(), Shortage> {
+        let budget = &self.budget;
+        // What was measured last may be too old.
+        if budget.follow_at_once() {
+            match budget.take(self, bytes) {
+                Ok(()) => return Ok(()),
+                Err(now) => refusal = now,
+            }
         }
-        match self.budget.take(&self.entry, bytes) {
-            Ok(()) => Ok(()),
-            Err(refusal) => Err(self.budget.shortage(refusal, bytes, None)),
+        for _ in 0..ROUNDS {
+            // For what can never be had, nobody loses anything.
+            let Refusal::Here(short) = refusal else { break };
+            if bytes > budget.most() {
+                break;
+            }
+            let given = budget.pressure.relieve(bytes.saturating_sub(short.have));
+            let more = given > 0 || budget.clear_device();
+            if more {
+                budget.follow_at_once();
+            }
+            match budget.take(self, bytes) {
+                Ok(()) => return Ok(()),
+                Err(now) => refusal = now,
+            }
+            if !more {
+                break;
+            }
         }
+        Err(budget.shortage(refusal, bytes, None))
     }
 
     /// As [`take`](Self::take), waiting.
@@ -115,11 +136,11 @@ impl Account {
         if timeout.is_zero() || !shortage.is_passing() {
             return Err(shortage);
         }
-        self.budget.take_waiting(&self.entry, bytes, timeout)
+        self.budget.take_waiting(self, bytes, timeout)
     }
 
     pub(super) fn give_back(&self, bytes: u64) {
-        self.budget.give_back(&self.entry, bytes);
+        self.budget.give_back(self, bytes);
     }
 }
 

@@ -17,6 +17,13 @@ impl Inner {
     }
 }
 
+impl Budget {
+    /// Whether it counts memory of this device.
+    pub(crate) fn counts(&self, device: Device) -> bool {
+        self.0.counts(device)
+    }
+}
+
 /// The device whose memory it is: pinned memory is the host's.
 pub(super) fn holder_of(device: Device) -> Device {
     match device.kind() {

@@ -24,6 +24,9 @@ impl Budget {
     /// that others leave, measured again and again, until [`set_capacity`](Self::set_capacity) says
     /// how much it is. Pinned memory is the host's. It is a part of [`process`](Self::process).
     ///
+    /// Before it refuses, at most once a second, what every framework keeps of the device for later is given
+    /// back, as by [`release_caches`](crate::recovery::release_caches).
+    ///
     /// # Errors
     ///
     /// As [`DeviceProbe::of`], and where the device cannot be measured.

@@ -29,8 +29,8 @@ pub(super) struct Ledger {
 
 /// What only who holds the lock looks at.
 struct Turns {
-    /// Those who wait, first come first served.
-    queue: VecDeque<u64>,
+    /// Those who wait, first come first served: where shares are fair, among those of one consumer.
+    queue: VecDeque<Waiting>,
     /// What they wait for together.
     queued: u128,
     next_ticket: u64,
@@ -47,6 +47,14 @@ struct Turns {
     active: u64,
 }
 
+/// One who waits.
+struct Waiting {
+    ticket: u64,
+    bytes: u64,
+    /// The consumer, by the address of its [`Entry`], which stays as long as it waits.
+    consumer: usize,
+}
+
 /// What the ledger knows of one consumer.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -60,6 +68,10 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn new(floor: u64) -> Self {
         Self { reserved: AtomicU64::new(0), floor, waiting: AtomicU64::new(0) }
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     fn held(&self) -> u64 {
@@ -119,9 +131,9 @@ impl Ledger {
         lock(&self.turns).queue.len()
     }
 
-    /// Reserves now, or not at all.
+    /// Reserves now, or not at all. Returns what is reserved then, for [`note_peak`](Self::note_peak).
     #[inline]
-    pub(super) fn reserve(&self, entry: &Entry, bytes: u64) -> Result<(), Short> {
+    pub(super) fn reserve(&self, entry: &Entry, bytes: u64) -> Result<u64, Short> {
         let mut word = self.word.load(Ordering::Relaxed);
         while word & LOCKED == 0 {
             let left = self.capacity().saturating_sub(word);
@@ -133,8 +145,7 @@ impl Ledger {
             {
                 Ok(_) => {
                     entry.reserved.fetch_add(bytes, Ordering::Relaxed);
-                    self.note_peak(after);
-                    return Ok(());
+                    return Ok(after);
                 }
                 Err(now) => word = now,
             }
@@ -143,51 +154,46 @@ impl Ledger {
     }
 
     #[cold]
-    fn reserve_in_turn(&self, entry: &Entry, bytes: u64) -> Result<(), Short> {
+    fn reserve_in_turn(&self, entry: &Entry, bytes: u64) -> Result<u64, Short> {
         let mut turns = self.enter();
         let room = self.room(&turns, entry);
         // What others wait for is theirs, but for what is promised, which can be had at any time.
         let promised = entry.floor.saturating_sub(entry.held());
-        let queued = u64::try_from(turns.queued).unwrap_or(u64::MAX);
-        let have = match turns.fair {
-            true => room,
-            false => room.saturating_sub(queued).max(room.min(promised)),
-        };
-        let granted = bytes <= have;
-        if granted {
-            self.grant(&mut turns, entry, bytes);
-        }
+        let queued = turns.queued_before(entry);
+        let have = room.saturating_sub(queued).max(room.min(promised));
+        let granted = (bytes <= have).then(|| self.grant(&mut turns, entry, bytes));
         self.leave(&mut turns);
-        if granted { Ok(()) } else { Err(Short { have }) }
+        granted.ok_or(Short { have })
     }
 
-    /// Reserves once there is room and nobody waits who came before. `reclaim` is called every now
-    /// and then, without the lock, to let caches be given back.
+    /// Reserves once there is room and nobody waits who came before, and returns as
+    /// [`reserve`](Self::reserve). Waits no longer where `most` says that there can never be so much.
+    /// `reclaim` is called every now and then, without the lock, to let caches be given back.
     pub(super) fn reserve_waiting(
         &self,
         entry: &Entry,
         bytes: u64,
         timeout: Duration,
+        most: impl Fn() -> u64,
         mut reclaim: impl FnMut(),
-    ) -> Result<(), Short> {
+    ) -> Result<u64, Short> {
         let started = Instant::now();
         let mut turns = self.enter();
         let ticket = turns.next_ticket;
         turns.next_ticket += 1;
-        turns.queue.push_back(ticket);
+        turns.queue.push_back(Waiting { ticket, bytes, consumer: entry.address() });
         turns.queued += u128::from(bytes);
         Self::starts_waiting(&mut turns, entry);
         let done = loop {
             let room = self.room(&turns, entry);
-            // Fair shares keep room for everybody, and a floor is kept for one alone.
+            // Fair shares keep room for every consumer, and a floor is kept for one alone.
             let promised = entry.floor.saturating_sub(entry.held());
-            let first = turns.fair || turns.queue.front() == Some(&ticket);
+            let first = turns.is_first(entry, ticket);
             if bytes <= room && (first || bytes <= promised) {
-                self.grant(&mut turns, entry, bytes);
-                break Ok(());
+                break Ok(self.grant(&mut turns, entry, bytes));
             }
             let left = timeout.saturating_sub(started.elapsed());
-            if left.is_zero() || (bytes > self.capacity()) {
+            if left.is_zero() || bytes > most() {
                 break Err(Short { have: room });
             }
             let pause = if first { left.min(RECLAIM_EVERY) } else { left };
@@ -202,7 +208,7 @@ impl Ledger {
                 turns = lock(&self.turns);
             }
         };
-        turns.queue.retain(|waiting| *waiting != ticket);
+        turns.queue.retain(|waiting| waiting.ticket != ticket);
         turns.queued -= u128::from(bytes);
         Self::stops_waiting(&mut turns, entry);
         // Whoever is first now may fit.
@@ -277,14 +283,17 @@ impl Ledger {
         }
     }
 
-    fn grant(&self, turns: &mut Turns, entry: &Entry, bytes: u64) {
+    /// Returns what is reserved then.
+    fn grant(&self, turns: &mut Turns, entry: &Entry, bytes: u64) -> u64 {
         let before = entry.reserved.fetch_add(bytes, Ordering::Relaxed);
         let word = self.word.fetch_add(bytes, Ordering::Relaxed);
         turns.moved(entry, before, before + bytes);
-        self.note_peak((word & !LOCKED) + bytes);
+        (word & !LOCKED) + bytes
     }
 
-    fn note_peak(&self, reserved: u64) {
+    /// So much was reserved, and what was granted last is kept.
+    #[inline]
+    pub(super) fn note_peak(&self, reserved: u64) {
         if reserved > self.peak.load(Ordering::Relaxed) {
             self.peak.fetch_max(reserved, Ordering::Relaxed);
         }
@@ -328,6 +337,23 @@ impl Ledger {
 }
 
 impl Turns {
+    /// Whether nobody waits whom this one must let go first.
+    fn is_first(&self, entry: &Entry, ticket: u64) -> bool {
+        let consumer = entry.address();
+        let before = self.queue.iter().find(|one| !self.fair || one.consumer == consumer);
+        before.is_some_and(|first| first.ticket == ticket)
+    }
+
+    /// Bytes that others wait for whom a consumer must let go first.
+    fn queued_before(&self, entry: &Entry) -> u64 {
+        if !self.fair {
+            return u64::try_from(self.queued).unwrap_or(u64::MAX);
+        }
+        let consumer = entry.address();
+        let own = self.queue.iter().filter(|one| one.consumer == consumer);
+        own.fold(0, |sum, one| sum.saturating_add(one.bytes))
+    }
+
     /// A consumer holds another number of bytes.
     fn moved(&mut self, entry: &Entry, before: u64, after: u64) {
         if entry.floor > 0 {

@@ -1,7 +1,8 @@
 //! Budgets whose capacity is what there is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bridge_core::{Error, Result};
 
@@ -13,7 +14,13 @@ pub(super) struct Measuring {
     probe: Cached<Capacity>,
     /// Whether the capacity still follows.
     follows: AtomicBool,
+    /// When the caches of the device were last given back.
+    cleared: Mutex<Option<Instant>>,
 }
+
+/// How long caches of a device are left in peace once they were given back: a program that asks again and
+/// again for what is not there would keep them empty.
+const CLEAR_EVERY: Duration = Duration::from_secs(1);
 
 struct Capacity {
     probe: Box<dyn MemoryProbe>,
@@ -37,7 +44,7 @@ impl Measuring {
         let [most, unmanaged, unreserved] = [0; 3].map(AtomicU64::new);
         let probe = Cached::new(Capacity { probe, share, ledger, most, unmanaged, unreserved });
         probe.refresh()?;
-        Ok(Self { probe, follows: AtomicBool::new(true) })
+        Ok(Self { probe, follows: AtomicBool::new(true), cleared: Mutex::default() })
     }
 
     /// Measures where the last time is too long ago. Where it fails, the capacity stays.
@@ -47,11 +54,24 @@ impl Measuring {
         }
     }
 
-    /// Measures now, before a refusal.
-    pub(super) fn follow_at_once(&self) {
-        if self.follows.load(Ordering::Relaxed) {
+    /// Measures now, before a refusal; `false` where the capacity follows no longer.
+    pub(super) fn follow_at_once(&self) -> bool {
+        let follows = self.follows.load(Ordering::Relaxed);
+        if follows {
             let _ = self.probe.refresh();
         }
+        follows
+    }
+
+    /// Whether the device's caches may be given back now, which the caller does then.
+    pub(super) fn may_clear(&self) -> bool {
+        let mut cleared = self.cleared.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = self.follows.load(Ordering::Relaxed)
+            && cleared.is_none_or(|before| before.elapsed() >= CLEAR_EVERY);
+        if may {
+            *cleared = Some(Instant::now());
+        }
+        may
     }
 
     /// Leaves the capacity to whoever set it.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use bridge_core::{Device, Result as BridgeResult};
+use bridge_core::{Device, Registry, Result as BridgeResult};
 
 use super::account::{Account, Consumer};
 use super::ledger::{Entry, Ledger, MOST, Short};
@@ -16,6 +16,7 @@ use super::status::BudgetStatus;
 use super::sync::{Mutex, lock};
 use crate::arguments::invalid;
 use crate::probe::MemoryProbe;
+use crate::recovery::release_caches;
 
 /// How those who want memory share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl Budget {
         measuring: Option<Measuring>,
         whole: Option<Consumer>,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             name: name.into(),
             device,
             ledger,
@@ -121,7 +122,11 @@ impl Budget {
             pressure: Pressure::default(),
             accounts: Mutex::new(Vec::new()),
             whole,
-        }))
+        });
+        if let Some(whole) = &inner.whole {
+            whole.account.budget.pressure.add_part(&inner);
+        }
+        Self(inner)
     }
 
     /// A budget whose capacity follows what `probe` measures: a `share`, above 0 and at most 1, of the
@@ -197,11 +202,12 @@ impl Budget {
         if let Some(account) = living(&accounts, name) {
             return Consumer { account };
         }
-        Consumer { account: self.open(&mut accounts, name, 0) }
+        let whole = self.0.whole.clone();
+        Consumer { account: self.open(&mut accounts, name, 0, whole) }
     }
 
     /// A consumer for which `floor` bytes are kept: it can have them at any time. For those who
-    /// cannot make do with less.
+    /// cannot make do with less. Where this budget is a part, they are kept of the whole too.
     ///
     /// # Errors
     ///
@@ -213,6 +219,14 @@ impl Budget {
             let expected = "another consumer of this budget has this name: its floor is settled";
             return Err(invalid("the consumer's name", &name, expected));
         }
+        let whole = match &self.0.whole {
+            Some(whole) if floor > 0 => {
+                let within = format!("{}: {name}", self.name());
+                let above = Self(Arc::clone(&whole.account.budget));
+                Some(above.consumer_with_floor(&within, floor)?)
+            }
+            whole => whole.clone(),
+        };
         if floor > 0
             && let Err(short) = self.0.ledger.promise(floor)
         {
@@ -220,12 +234,18 @@ impl Budget {
             drop(accounts);
             return Err(self.0.shortage(Refusal::Here(short), floor, None).into());
         }
-        Ok(Consumer { account: self.open(&mut accounts, name, floor) })
+        Ok(Consumer { account: self.open(&mut accounts, name, floor, whole) })
     }
 
-    fn open(&self, accounts: &mut Vec<Weak<Account>>, name: &str, floor: u64) -> Arc<Account> {
+    fn open(
+        &self,
+        accounts: &mut Vec<Weak<Account>>,
+        name: &str,
+        floor: u64,
+        whole: Option<Consumer>,
+    ) -> Arc<Account> {
         let (name, entry, budget) = (name.into(), Entry::new(floor), Arc::clone(&self.0));
-        let account = Arc::new(Account { name, entry, budget });
+        let account = Arc::new(Account { name, entry, budget, whole });
         accounts.retain(|account| account.strong_count() > 0);
         accounts.push(Arc::downgrade(&account));
         account
@@ -251,7 +271,8 @@ impl Budget {
 
     /// Asks `relieve` for bytes before a reservation is refused that would fit an empty budget, as
     /// long as the hook lives: a cache drops what it can do without and what it had reserved, and
-    /// returns how many bytes. Hooks are asked in the order they were added.
+    /// returns how many bytes. Hooks are asked in the order they were added, then those of
+    /// [parts](Self::part).
     pub fn on_pressure(
         &self,
         name: &str,
@@ -295,48 +316,60 @@ fn living(accounts: &[Weak<Account>], name: &str) -> Option<Arc<Account>> {
 
 impl Inner {
     #[inline]
-    pub(super) fn take(&self, entry: &Entry, bytes: u64) -> Result<(), Refusal> {
+    pub(super) fn take(&self, account: &Account, bytes: u64) -> Result<(), Refusal> {
         if let Some(measuring) = &self.measuring {
             measuring.follow();
         }
-        self.ledger.reserve(entry, bytes).map_err(Refusal::Here)?;
-        match &self.whole {
-            None => Ok(()),
-            Some(whole) => whole.account.take(bytes).map_err(|shortage| {
-                self.ledger.release(entry, bytes);
+        let reserved = self.ledger.reserve(&account.entry, bytes).map_err(Refusal::Here)?;
+        if let Some(whole) = &account.whole {
+            whole.account.take(bytes).map_err(|shortage| {
+                self.ledger.release(&account.entry, bytes);
                 Refusal::Above(shortage)
-            }),
+            })?;
         }
+        self.ledger.note_peak(reserved);
+        Ok(())
     }
 
     pub(super) fn take_waiting(
         &self,
-        entry: &Entry,
+        account: &Account,
         bytes: u64,
         timeout: Duration,
     ) -> Result<(), Shortage> {
         let started = Instant::now();
+        let mut measured = started;
         let reclaim = || {
+            // Others may leave more of it meanwhile.
+            if measured.elapsed() >= MEASURE_EVERY {
+                self.follow_at_once();
+                measured = Instant::now();
+            }
             let missing =
                 bytes.saturating_sub(self.ledger.capacity().saturating_sub(self.ledger.reserved()));
             self.pressure.relieve(missing);
         };
-        let reserved = self.ledger.reserve_waiting(entry, bytes, timeout, reclaim);
+        let most = || self.most();
+        let reserved = self.ledger.reserve_waiting(&account.entry, bytes, timeout, most, reclaim);
         let waited = |short| self.shortage(Refusal::Here(short), bytes, Some(started.elapsed()));
-        reserved.map_err(waited)?;
-        let Some(whole) = &self.whole else { return Ok(()) };
-        let left = timeout.saturating_sub(started.elapsed());
-        whole.account.take_waiting(bytes, left).inspect_err(|_| self.ledger.release(entry, bytes))
+        let reserved = reserved.map_err(waited)?;
+        if let Some(whole) = &account.whole {
+            let left = timeout.saturating_sub(started.elapsed());
+            let taken = whole.account.take_waiting(bytes, left);
+            taken.inspect_err(|_| self.ledger.release(&account.entry, bytes))?;
+        }
+        self.ledger.note_peak(reserved);
+        Ok(())
     }
 
-    pub(super) fn give_back(&self, entry: &Entry, bytes: u64) {
+    pub(super) fn give_back(&self, account: &Account, bytes: u64) {
         if bytes == 0 {
             return;
         }
-        if let Some(whole) = &self.whole {
+        if let Some(whole) = &account.whole {
             whole.account.give_back(bytes);
         }
-        self.ledger.release(entry, bytes);
+        self.ledger.release(&account.entry, bytes);
     }
 
     #[cold]
@@ -365,11 +398,21 @@ impl Inner {
         measured.unwrap_or_else(|| self.ledger.capacity())
     }
 
-    /// Measures now, where the capacity follows.
-    pub(super) fn follow_at_once(&self) {
-        if let Some(measuring) = &self.measuring {
-            measuring.follow_at_once();
+    /// Measures now, where the capacity follows; `false` where it does not.
+    pub(super) fn follow_at_once(&self) -> bool {
+        self.measuring.as_ref().is_some_and(Measuring::follow_at_once)
+    }
+
+    /// Gives the caches of every framework on the device back, where the capacity is what there is of it and
+    /// that was not done just now; `false` where it was not done.
+    pub(super) fn clear_device(&self) -> bool {
+        let (Some(device), Some(measuring)) = (self.device, &self.measuring) else { return false };
+        let Ok(registry) = Registry::global() else { return false };
+        let clears = measuring.may_clear();
+        if clears {
+            release_caches(registry, device);
         }
+        clears
     }
 
     /// Who holds something, the largest first.
@@ -392,6 +435,9 @@ impl Inner {
 
 /// How many holders an error names.
 const LARGEST: usize = 5;
+
+/// How often whoever waits measures anew, where the capacity is what there is.
+const MEASURE_EVERY: Duration = Duration::from_millis(100);
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,8 @@
 //! The pool of a device's memory.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bridge_core::{
     Allocator, DataType, Device, Error, ManagedTensor, Registry, Result, Runtime, TensorSpec,
@@ -10,17 +10,19 @@ use bridge_core::{
 
 use super::device_buffer::DeviceBuffer;
 use super::host_pool::PoolOptions;
-use super::room::{Block, BoxedBlock, Budgeted, Keeper};
+use super::room::{Block, BoxedBlock, Budgeted, Keeper, released_by};
 use super::shelf::Limits;
 use super::size_class::{Exact, SizeClass};
 use super::stats::{PoolStats, Released};
 use super::store::Store;
+use crate::recovery::ReleaseHook;
 
 /// Memory of one device that is used again: of an accelerator, or pinned memory of the host.
 ///
 /// It comes from the allocator of a backend. Where that one [keeps](Allocator::caches) freed memory
 /// itself, as torch's does, the pool keeps nothing and only counts. Memory that came back is handed
-/// out again once the device has finished with it: the pool waits for the device where nobody has since.
+/// out again once the device has finished with it: the pool waits for the device where nobody has since. All
+/// that is kept is freed when the [caches of the device are released](crate::recovery::release_caches).
 ///
 /// Clones are the same pool, which all threads can use at any time.
 ///
@@ -53,6 +55,7 @@ pub(super) struct DeviceHome {
     /// The device has finished with all blocks that came back until then.
     finished: AtomicU64,
     budgeted: Option<Budgeted>,
+    _released: ReleaseHook,
 }
 
 impl Keeper for DeviceHome {
@@ -91,6 +94,8 @@ impl DevicePool {
             }
             None => self.home.allocate(size, bytes)?,
         };
+        // All bytes of it: of a budget that is nearly full it is no larger than was asked for.
+        let size = block.memory.layout().element_count();
         Ok(DeviceBuffer::new(block, bytes, size, Arc::clone(&self.home)))
     }
 
@@ -173,9 +178,10 @@ impl PoolOptions {
             (limits, classes) = (Limits { bytes: 0, blocks: 0 }, Box::new(Exact));
         }
         let home = Arc::new_cyclic(|home| {
-            let budgeted = room.map(|room| Budgeted::new(room, home));
+            let _released = released_by(Weak::clone(home), room.as_ref(), device);
+            let budgeted = room.map(|room| Budgeted::new(room, home, device));
             let (store, finished) = (Store::new(limits), AtomicU64::new(0));
-            DeviceHome { store, classes, allocator, runtime, device, finished, budgeted }
+            DeviceHome { store, classes, allocator, runtime, device, finished, budgeted, _released }
         });
         Ok(DevicePool { home })
     }
@@ -191,8 +197,14 @@ fn no_allocator(device: Device, who: &str) -> Error {
 impl DeviceHome {
     #[cold]
     fn allocate(&self, size: usize, bytes: usize) -> Result<BoxedBlock<ManagedTensor>> {
-        let reserve = |own: &Budgeted| own.room.reserve(self.device, size, &self.store);
-        let room = self.budgeted.as_ref().map(reserve).transpose()?;
+        let (room, size) = match &self.budgeted {
+            Some(own) => {
+                let (room, size) =
+                    own.room.reserve_class(self.device, (size, bytes), &self.store)?;
+                (Some(room), size)
+            }
+            None => (None, size),
+        };
         let spec = TensorSpec::row_major(DataType::U8, &[size])?;
         let tensor = match self.allocator.allocate(&spec, self.device) {
             Err(error) if error.out_of_memory().is_some() => {

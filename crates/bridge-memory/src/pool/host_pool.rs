@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bridge_core::{Device, Element, HostMemory, Result, TensorError};
 
 use super::buffer::PooledBuffer;
-use super::room::{Block, BoxedBlock, Budgeted, Keeper, Room};
+use super::room::{Block, BoxedBlock, Budgeted, Keeper, Room, released_by};
 use super::shelf::Limits;
 use super::size_class::{QuarterSteps, SizeClass};
 use super::stats::{PoolStats, Released};
 use super::store::Store;
 use crate::budget::Budget;
+use crate::recovery::ReleaseHook;
 
 /// What buffers are aligned to: enough for every element type, and a cache line.
 const ALIGNMENT: usize = 64;
@@ -21,7 +22,8 @@ const ALIGNMENT: usize = 64;
 ///
 /// Clones are the same pool. All calls can be made from all threads at any time. What is kept is limited
 /// in bytes and in number: a buffer that comes back makes the pool free the ones that came back
-/// first, and is freed itself where it alone is too large.
+/// first, and is freed itself where it alone is too large. All that is kept is freed when the
+/// [caches of the host are released](crate::recovery::release_caches).
 ///
 /// Below some 100 KiB the system's allocator keeps pages too; there a pool gains little.
 #[derive(Clone)]
@@ -34,6 +36,7 @@ pub(super) struct Home {
     store: Store<BoxedBlock<HostMemory>>,
     classes: Box<dyn SizeClass>,
     budgeted: Option<Budgeted>,
+    _released: ReleaseHook,
 }
 
 impl Keeper for Home {
@@ -99,8 +102,9 @@ impl PoolOptions {
     pub fn build(self) -> Pool {
         let Self { limits, classes, room } = self;
         let home = Arc::new_cyclic(|home| {
-            let budgeted = room.map(|room| Budgeted::new(room, home));
-            Home { store: Store::new(limits), classes, budgeted }
+            let released = released_by(Weak::clone(home), room.as_ref(), Device::CPU);
+            let budgeted = room.map(|room| Budgeted::new(room, home, Device::CPU));
+            Home { store: Store::new(limits), classes, budgeted, _released: released }
         });
         Pool { home }
     }
@@ -200,8 +204,14 @@ impl Home {
 
     #[cold]
     fn allocate(&self, size: usize, bytes: usize) -> Result<BoxedBlock<HostMemory>> {
-        let reserve = |own: &Budgeted| own.room.reserve(Device::CPU, size, &self.store);
-        let room = self.budgeted.as_ref().map(reserve).transpose()?;
+        let (room, size) = match &self.budgeted {
+            Some(own) => {
+                let (room, size) =
+                    own.room.reserve_class(Device::CPU, (size, bytes), &self.store)?;
+                (Some(room), size)
+            }
+            None => (None, size),
+        };
         let memory = match HostMemory::allocate(size, ALIGNMENT) {
             Err(error @ TensorError::OutOfMemory { .. }) => {
                 if self.store.release(|_, _| true).count == 0 {

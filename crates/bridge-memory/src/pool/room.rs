@@ -9,6 +9,7 @@ use super::shelf::Shelf;
 use super::stats::Released;
 use super::store::Store;
 use crate::budget::{Budget, Consumer, Hook, Shortage};
+use crate::recovery::{ReleaseHook, on_release};
 
 /// Memory, and the room that it has in a budget as long as it is not freed, in use or not.
 #[derive(Debug)]
@@ -68,6 +69,23 @@ impl Room {
         }
     }
 
+    /// As [`reserve`](Self::reserve), for a block of `size` bytes of which `bytes` were asked for; where there
+    /// is no room for the whole, for those alone. Returns how large the block may be.
+    pub(super) fn reserve_class<B>(
+        &self,
+        device: Device,
+        (size, bytes): (usize, usize),
+        kept: &Store<B>,
+    ) -> Result<(Permit, usize)> {
+        match self.reserve(device, size, kept) {
+            Ok(permit) => Ok((permit, size)),
+            Err(refused) if size > bytes && Shortage::of(&refused).is_some() => {
+                Ok((self.reserve(device, bytes, kept)?, bytes))
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
     /// Lets the budget free what is kept and in no use, as long as the keeper and the hook live.
     pub(super) fn relieved_by<K: Keeper>(&self, keeper: Weak<K>) -> Hook {
         self.budget.on_pressure(self.consumer.name(), move |missing| {
@@ -80,14 +98,29 @@ impl Room {
 /// The two of a pool that has a budget.
 pub(super) struct Budgeted {
     pub room: Room,
-    _hook: Hook,
+    /// None where the budget counts no memory of the pool's device: it has nothing of what is freed.
+    _hook: Option<Hook>,
 }
 
 impl Budgeted {
-    pub(super) fn new<K: Keeper>(room: Room, keeper: &Weak<K>) -> Self {
-        let hook = room.relieved_by(Weak::clone(keeper));
+    pub(super) fn new<K: Keeper>(room: Room, keeper: &Weak<K>, device: Device) -> Self {
+        let counts = room.budget.counts(device);
+        let hook = counts.then(|| room.relieved_by(Weak::clone(keeper)));
         Self { room, _hook: hook }
     }
+}
+
+/// Has what is kept and in no use freed when the caches of the device are released, as long as the keeper and
+/// the hook live.
+pub(super) fn released_by<K: Keeper>(
+    keeper: Weak<K>,
+    room: Option<&Room>,
+    device: Device,
+) -> ReleaseHook {
+    let name = room.map_or("pool", |room| room.consumer.name());
+    on_release(name, device, move || {
+        keeper.upgrade().map_or(0, |keeper| keeper.store().release(|_, _| true).bytes)
+    })
 }
 
 impl fmt::Debug for Budgeted {

@@ -1,5 +1,7 @@
 //! Equal shares.
 
+use std::time::Duration;
+
 use bridge_memory::budget::{Budget, Shortage};
 
 fn fair(capacity: u64) -> Budget {
@@ -58,7 +60,7 @@ fn whoever_waits_has_a_share_that_others_cannot_take() {
     let mut held = first.reserve(90).unwrap();
     let second = budget.consumer("second");
     let waiting = std::thread::spawn(move || {
-        second.reserve_waiting(50, std::time::Duration::from_secs(30)).map(|one| one.bytes())
+        second.reserve_waiting(50, Duration::from_secs(30)).map(|one| one.bytes())
     });
     while budget.status().waiting == 0 {
         std::thread::yield_now();
@@ -69,4 +71,26 @@ fn whoever_waits_has_a_share_that_others_cannot_take() {
     held.shrink(10).unwrap();
     assert_eq!(waiting.join().unwrap(), Ok(50));
     assert!(held.try_grow(50).is_ok(), "alone again");
+}
+
+#[test]
+fn calls_of_one_consumer_are_served_in_turn() {
+    let budget = fair(100);
+    let one = budget.consumer("one");
+    let held = one.reserve(90).unwrap();
+    let large = {
+        let one = one.clone();
+        std::thread::spawn(move || one.reserve_waiting(80, Duration::from_secs(30)).is_ok())
+    };
+    while budget.status().waiting == 0 {
+        std::thread::yield_now();
+    }
+    // Its own smaller calls do not overtake the larger one, which would wait for ever.
+    assert_eq!(have(&one.reserve(10).unwrap_err()), 0);
+    assert!(one.reserve_waiting(10, Duration::from_millis(20)).is_err());
+    // Another consumer has a share of its own.
+    let other = budget.consumer("other").reserve(10).unwrap();
+    drop((held, other));
+    assert!(large.join().unwrap());
+    assert_eq!(budget.reserved(), 0);
 }

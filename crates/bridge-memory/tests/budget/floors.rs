@@ -67,3 +67,23 @@ fn whoever_waits_does_not_keep_what_is_promised_from_its_owner() {
     drop(held);
     assert_eq!(waiting.join().unwrap(), Ok(60));
 }
+
+#[test]
+fn what_a_part_promises_is_kept_of_the_whole() {
+    let whole = Budget::new("whole", 100).unwrap();
+    let part = whole.part("part", 80).unwrap();
+    let needy = part.consumer_with_floor("needy", 50).unwrap();
+    // Nobody else can have the last 50, neither of the whole nor of the part.
+    assert!(whole.reserve(51).is_err() && part.consumer("other").reserve(31).is_err());
+    let hog = whole.reserve(50).unwrap();
+    let kept = needy.reserve(50).unwrap();
+    assert_eq!((part.reserved(), whole.reserved()), (50, 100));
+    assert_eq!(whole.status().holders.len(), 2);
+    // What neither has left is not promised, and nothing is half promised.
+    assert!(part.consumer_with_floor("late", 10).is_err());
+    drop((kept, needy));
+    assert!(whole.reserve(50).is_ok(), "the promise has ended");
+    drop(hog);
+    assert!(part.consumer_with_floor("too much", 81).is_err());
+    assert!(whole.reserve(100).is_ok());
+}

@@ -1,10 +1,13 @@
 //! Budgets whose capacity is what there is.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bridge_core::{Device, Error};
 use bridge_memory::budget::{Budget, Shortage};
-use bridge_memory::probe::FixedProbe;
+use bridge_memory::probe::{FixedProbe, HostProbe, MemoryProbe as _};
+use bridge_memory::recovery::on_release;
 
 #[test]
 fn it_has_a_share_of_what_others_leave() {
@@ -98,4 +101,46 @@ fn the_program_has_one_budget_of_each_device_and_one_of_all() {
     assert_eq!(process.reserved(), 0);
     let nowhere = Budget::of(Device::cuda(9)).unwrap_err().to_string();
     assert!(nowhere.contains("cuda:9"), "{nowhere}");
+}
+
+#[test]
+fn whoever_waits_sees_what_others_leave_meanwhile() {
+    const LONG: Duration = Duration::from_secs(30);
+    let probe = Arc::new(FixedProbe::new(1000, 500));
+    probe.set_own(0);
+    let budget = Budget::measured("device", Arc::clone(&probe), 1.0).unwrap();
+    // More than there is now, and less than there can be.
+    let refused = budget.reserve_waiting(700, Duration::from_millis(30)).unwrap_err();
+    let Shortage::NotNow { waited: Some(waited), .. } = refused else { panic!("{refused:?}") };
+    assert!(waited >= Duration::from_millis(30));
+    let waits = {
+        let budget = budget.clone();
+        std::thread::spawn(move || budget.reserve_waiting(700, LONG).map(|got| got.bytes()))
+    };
+    while budget.status().waiting == 0 {
+        std::thread::yield_now();
+    }
+    probe.set(1000, 800);
+    assert_eq!(waits.join().unwrap(), Ok(700));
+    // What can never be had is not waited for.
+    assert!(!budget.reserve_waiting(1001, LONG).unwrap_err().is_passing());
+}
+
+#[test]
+fn before_a_budget_of_a_device_refuses_the_caches_of_the_device_are_released() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let hook = {
+        let asked = Arc::clone(&asked);
+        on_release("framework", Device::CPU, move || asked.fetch_add(1, Ordering::Relaxed))
+    };
+    let budget = Budget::of(Device::CPU).unwrap();
+    // A share of all that the machine has; some of it is in use, by this process at least.
+    let total = HostProbe::new().measure().unwrap().total;
+    let most = (total as f64 * 0.8) as u64;
+    assert!(budget.reserve(most).unwrap_err().is_passing());
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    // Who asks again at once does not keep caches empty; nor does what can never be had.
+    assert!(budget.reserve(most).is_err() && budget.reserve(total).is_err());
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    drop(hook);
 }

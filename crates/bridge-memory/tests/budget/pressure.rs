@@ -77,3 +77,44 @@ fn a_hook_that_panics_or_reserves_itself_does_no_harm() {
     assert!(budget.reserve(30).is_ok());
     assert!(format!("{panics:?}{reserves:?}{gives:?}").contains("panics"));
 }
+
+#[test]
+fn a_hook_that_moves_what_it_keeps_has_room_made_for_it_elsewhere() {
+    let (device, host) = (Budget::new("device", 100).unwrap(), Budget::new("host", 100).unwrap());
+    let on_host = Cache::of(&host, 10);
+    let asked = Arc::clone(&on_host);
+    let host_hook = host.on_pressure("cache", move |missing| asked.give(missing));
+    let on_device = Mutex::new(Some(device.reserve(60).unwrap()));
+    let moved = Arc::new(Mutex::new(None));
+    let device_hook = {
+        let (host, moved) = (host.clone(), Arc::clone(&moved));
+        device.on_pressure("moves to the host", move |_| {
+            let Ok(room) = host.reserve(60) else { return 0 };
+            *moved.lock().unwrap() = Some(room);
+            on_device.lock().unwrap().take().map_or(0, |one| one.bytes())
+        })
+    };
+    let got = device.reserve(80).unwrap();
+    assert_eq!((device.reserved(), host.reserved()), (80, 100));
+    assert_eq!(on_host.held.lock().unwrap().len(), 4);
+    drop((got, host_hook, device_hook));
+}
+
+#[test]
+fn a_hook_that_says_more_than_it_gave_keeps_nobody_from_being_asked() {
+    let budget = Budget::new("test", 100).unwrap();
+    let cache = Cache::of(&budget, 10);
+    let boasts = AtomicU64::new(1);
+    let first = budget.on_pressure("boasts", move |missing| {
+        if boasts.swap(0, Ordering::Relaxed) == 1 { missing } else { 0 }
+    });
+    let asked = Arc::clone(&cache);
+    let second = budget.on_pressure("gives", move |missing| asked.give(missing));
+    let got = budget.reserve(30).unwrap();
+    assert_eq!((got.bytes(), budget.reserved()), (30, 100));
+    drop((first, second));
+    // One that always says so ends it all the same.
+    let first = budget.on_pressure("boasts", |missing| missing);
+    assert!(budget.reserve(30).is_err());
+    drop(first);
+}

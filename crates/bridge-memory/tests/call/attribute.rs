@@ -264,8 +264,18 @@ fn plus(
     Ok(row + other + more)
 }
 
+/// A body of one expression, as most are: the code around it is nobody's mistake.
+#[deny(unused_braces)]
+#[on(ndarray, by_slice, output = ManagedTensor, crate = bridge_memory)]
+fn doubled(#[array] row: &Array1<f32>) -> Array1<f32> {
+    row * 2.0
+}
+
 #[test]
 fn slices_are_worked_on_one_by_one_and_stacked() {
+    let made = doubled(tensor(&[1.0_f32, 2.0], &[2, 1])).unwrap();
+    assert_eq!(made.as_slice::<f32>().unwrap(), [2.0, 4.0]);
+
     let other = || tensor(&[10.0_f32, 20.0], &[2]);
     let made = plus(tensor(&[1.0_f32, 2.0, 3.0, 4.0], &[2, 2]), other(), 100.0).unwrap();
     assert_eq!(made.shape(), [2, 2]);

@@ -3,7 +3,7 @@
 use bridge_core::{
     Admission, Array, Device, DeviceBytes, Error, ManagedTensor, Options, Permit, Result,
 };
-use bridge_memory::budget::Budget;
+use bridge_memory::budget::{Budget, Shortage};
 use bridge_memory::chunk::{ChunkMap, ChunkPlan, map_chunks};
 use bridge_memory::pool::Pool;
 use bridge_testkit::fake_accelerator::{FakeArray, transfers};
@@ -196,11 +196,35 @@ fn chunks_and_the_result_have_room_in_a_budget_as_long_as_they_live() {
         drop(mapped.room);
         assert_eq!(budget.reserved(), 0);
     }
-    // Room for a chunk and a half: an error, or in turns.
-    let small = Budget::of_device("device", 60, DEVICE).unwrap();
-    let consumer = small.consumer("chunks");
-    let run = || ChunkMap::new(&registry, &plan).to("fake-accelerator").within(&consumer);
-    let one = run().one_at_a_time().run(Array::new(counted(&[100])), plus_one_on_device);
-    assert!(one.is_ok());
-    assert_eq!(small.reserved(), 0);
+}
+
+#[test]
+fn a_budget_for_one_chunk_is_enough_and_one_for_less_is_an_error() {
+    let registry = registry();
+    let plan = ChunkPlan::of_size(100, 10).unwrap();
+    // The result takes 400 bytes, where the budget counts the host's; a chunk takes 40.
+    for (budget, least) in [
+        (Budget::of_device("device", 60, DEVICE).unwrap(), 40),
+        (Budget::new("all", 440).unwrap(), 440),
+    ] {
+        let consumer = budget.consumer("chunks");
+        let run = |array| {
+            let run = ChunkMap::new(&registry, &plan).to("fake-accelerator").within(&consumer);
+            run.run(array, |chunk| {
+                let chunk = chunk.downcast::<FakeArray>()?;
+                let on_host = registry.runtime(DEVICE)?.transfer(chunk.tensor(), Device::CPU)?;
+                Ok(Array::new(plus_one(&on_host)?))
+            })
+        };
+        for _ in 0..20 {
+            let mapped = run(Array::new(counted(&[100]))).unwrap();
+            assert_eq!(elements(&mapped.result), (1..101).collect::<Vec<_>>());
+            drop(mapped.room);
+            assert_eq!(budget.reserved(), 0);
+        }
+        let other = budget.reserve(budget.capacity() - least + 1).unwrap();
+        let refused = run(Array::new(counted(&[100]))).unwrap_err();
+        assert!(Shortage::of(refused.error()).is_some(), "{refused}");
+        assert_eq!(budget.reserved(), other.bytes());
+    }
 }

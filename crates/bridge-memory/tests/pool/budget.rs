@@ -96,3 +96,38 @@ fn reservations_of_threads_that_use_one_pool_end_with_it() {
     pool.clear();
     assert_eq!(budget.reserved(), 0);
 }
+
+#[test]
+fn a_budget_of_another_device_does_not_ask_a_pool() {
+    let device = DEVICES[2];
+    let budget = Budget::of_device("device", 1000, device).unwrap();
+    let host = PoolOptions::new().size_classes(Exact).within(&budget, "host pool").build();
+    drop(host.zeroed::<u8>(500).unwrap());
+    let registry = Registry::new(REGISTRATIONS.iter().copied());
+    let options = PoolOptions::new().size_classes(Exact).within(&budget, "device pool");
+    let pool = options.build_on(&registry, device).unwrap();
+    drop(pool.acquire(800).unwrap());
+    // The host's bytes are none of the device's: they stay, and the device's are given back.
+    let held = budget.reserve(400).unwrap();
+    assert_eq!((host.stats().bytes_cached, pool.stats().bytes_cached), (500, 0));
+    drop(held);
+}
+
+#[test]
+fn what_fits_is_not_refused_because_sizes_are_rounded_up() {
+    let budget = Budget::new("all", 100_000).unwrap();
+    let pool = PoolOptions::new().within(&budget, "pool").build();
+    let first = pool.zeroed::<u8>(99_000).unwrap();
+    assert_eq!((budget.reserved(), pool.stats().bytes_in_use), (99_000, 99_000));
+    let refused = pool.zeroed::<u8>(1001).unwrap_err();
+    assert!(matches!(Shortage::of(&refused), Some(Shortage::NotNow { need: 1001, .. })));
+    drop(first);
+    let registry = Registry::new(REGISTRATIONS.iter().copied());
+    let of_device = Budget::of_device("device", 100_000, DEVICES[2]).unwrap();
+    let options = PoolOptions::new().within(&of_device, "pool");
+    let pool = options.build_on(&registry, DEVICES[2]).unwrap();
+    let buffer = pool.acquire(99_000).unwrap();
+    assert_eq!((buffer.tensor().shape(), of_device.reserved()), (&[99_000][..], 99_000));
+    drop(buffer);
+    assert_eq!((pool.stats().bytes_in_use, pool.stats().bytes_cached), (0, 99_000));
+}

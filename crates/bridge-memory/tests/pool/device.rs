@@ -8,6 +8,7 @@ use bridge_core::{
     Overflow, Registration, Registry, Result, Runtime, TensorSpec,
 };
 use bridge_memory::pool::{DevicePool, Exact, PoolOptions, Released};
+use bridge_memory::recovery::release_caches;
 use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, Faults, REGISTRATIONS};
 
 /// Bytes in use of a device are counted for all threads: one test at a time.
@@ -206,4 +207,18 @@ fn where_the_allocator_keeps_memory_the_pool_does_not() {
     let error = pool.acquire(10).unwrap_err();
     assert!(matches!(error, Error::Framework { operation: "allocate", .. }), "{error}");
     assert_eq!(pool.stats().buffers_in_use, 0);
+}
+
+#[test]
+fn what_a_pool_keeps_is_released_with_the_caches_of_its_device() {
+    let (_alone, registry) = (alone(), registry());
+    let pool = PoolOptions::new().size_classes(Exact).build_on(&registry, DEVICE).unwrap();
+    let used = pool.acquire(100).unwrap();
+    drop(pool.acquire(3000).unwrap());
+    release_caches(&registry, DEVICES[0]);
+    assert_eq!((pool.stats().bytes_cached, live_bytes()), (3000, 3100), "another device's");
+    let released = release_caches(&registry, DEVICE);
+    assert_eq!((pool.stats().bytes_cached, live_bytes()), (0, 100), "{released}");
+    assert!(released.holders.iter().any(|one| one.holder == "pool" && one.bytes == 3000));
+    drop(used);
 }

@@ -2,8 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bridge_core::{Array, DataType, Layout, TensorSpec};
+use bridge_core::{Array, DataType, Device, Layout, Registry, TensorSpec};
+use bridge_memory::budget::Budget;
 use bridge_memory::pool::{DecimalBuckets, Exact, Pool, PoolOptions, Released, SizeClass};
+use bridge_memory::recovery::release_caches;
 
 #[test]
 fn a_buffer_that_came_back_is_handed_out_again() {
@@ -196,4 +198,23 @@ fn statistics_have_the_names_that_nlsq_gives_them() {
     ] {
         assert_eq!(told[name].as_f64(), Some(value), "{name}");
     }
+}
+
+#[test]
+fn what_a_pool_keeps_is_released_with_the_caches_of_the_host() {
+    let budget = Budget::new("all", 1 << 20).unwrap();
+    let (plain, named) = (Pool::new(), PoolOptions::new().within(&budget, "images").build());
+    let used = plain.zeroed::<u8>(128).unwrap();
+    drop((plain.zeroed::<u8>(4096).unwrap(), named.zeroed::<u8>(4096).unwrap()));
+    let released = release_caches(&Registry::new([]), Device::CPU);
+    let given = |name: &str| {
+        let of_name = released.holders.iter().filter(|one| one.holder == name);
+        of_name.map(|one| one.bytes).sum::<u64>()
+    };
+    assert!(given("pool") >= 4096 && given("images") == 4096, "{released}");
+    assert_eq!((plain.stats().bytes_cached, named.stats().bytes_cached), (0, 0));
+    assert_eq!((budget.reserved(), plain.stats().bytes_in_use), (0, 128));
+    drop((used, plain, named));
+    let none = release_caches(&Registry::new([]), Device::CPU);
+    assert!(none.holders.iter().all(|one| one.holder != "images"), "{none}");
 }
