@@ -34,8 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tracked: Arc<dyn MemoryPool> =
         Arc::new(TrackConsumersPool::new(GreedyMemoryPool::new(CAPACITY), five));
     let pools = [("DataFusion greedy", greedy), ("DataFusion tracked", tracked)];
-    let theirs =
-        pools.map(|(name, pool)| (name, MemoryConsumer::new("bench").register(&pool)));
+    let theirs = pools.map(|(name, pool)| (name, MemoryConsumer::new("bench").register(&pool)));
     let budget = Budget::new("bench", CAPACITY as u64)?;
     let consumer = budget.consumer("bench");
     for threads in [1, 2, 4] {

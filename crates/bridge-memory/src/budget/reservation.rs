@@ -64,8 +64,17 @@ impl Reservation {
     ///
     /// For more than it has; nothing is given back then.
     pub fn shrink(&mut self, fewer: u64) -> BridgeResult<()> {
-        drop(self.split(fewer)?);
+        self.bytes = self.without(fewer)?;
+        self.account.give_back(fewer);
         Ok(())
+    }
+
+    /// Its bytes without so many of them.
+    fn without(&self, part: u64) -> BridgeResult<u64> {
+        self.bytes.checked_sub(part).ok_or_else(|| {
+            let expected = format!("the reservation has {}", Bytes(self.bytes));
+            invalid("the part of a reservation", &Bytes(part), &expected)
+        })
     }
 
     /// Makes it `bytes` large: grows or gives back.
@@ -90,11 +99,7 @@ impl Reservation {
     ///
     /// For more than it has; it keeps all then.
     pub fn split(&mut self, part: u64) -> BridgeResult<Self> {
-        let Some(rest) = self.bytes.checked_sub(part) else {
-            let expected = format!("the reservation has {}", Bytes(self.bytes));
-            return Err(invalid("the part of a reservation", &Bytes(part), &expected));
-        };
-        self.bytes = rest;
+        self.bytes = self.without(part)?;
         Ok(Self { account: Arc::clone(&self.account), bytes: part })
     }
 

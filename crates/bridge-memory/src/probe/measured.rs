@@ -35,6 +35,8 @@ pub enum Source {
     Allocator(&'static str),
     /// The file system that a directory is on.
     FileSystem,
+    /// Several probes together.
+    Sum,
     /// The program set it.
     Fixed,
     /// Nothing could be measured: this is an assumption, and [`Measured::problems`] says why.
@@ -96,6 +98,7 @@ impl fmt::Display for Source {
             Self::ProcessLimit(name) => write!(f, "the process's limit \"{name}\""),
             Self::Allocator(backend) => write!(f, "the allocator of \"{backend}\""),
             Self::FileSystem => f.write_str("the file system"),
+            Self::Sum => f.write_str("several together"),
             Self::Fixed => f.write_str("set by the program"),
             Self::Fallback => f.write_str("assumed, not measured"),
         }

@@ -6,6 +6,7 @@
 //!   and the process's own limits allow.
 //! - [`DeviceProbe`]: a device, through those who hold memory of it.
 //! - [`DiskProbe`]: a directory that is spilled to.
+//! - [`TotalProbe`]: several of them together.
 //! - [`FixedProbe`]: what a test says.
 //! - [`Cached`]: any of them, asked no more often than it has to be. A probe can take milliseconds.
 //!
@@ -34,6 +35,7 @@ mod memory_probe;
 mod proc_files;
 mod process;
 mod process_limits;
+mod total;
 
 pub use cached::Cached;
 pub use device::DeviceProbe;
@@ -43,3 +45,4 @@ pub use host::{FALLBACK_BYTES, HostProbe};
 pub use measured::{Measured, Source};
 pub use memory_probe::MemoryProbe;
 pub use process::ProcessMemory;
+pub use total::TotalProbe;

@@ -2,7 +2,7 @@ use bridge_core::{
     Allocator, Backend, Device, DeviceKind, DeviceMemory, Error, ManagedTensor, Registration,
     Registry, Result, TensorSpec,
 };
-use bridge_memory::probe::{DeviceProbe, MemoryProbe as _, Source};
+use bridge_memory::probe::{DeviceProbe, FixedProbe, MemoryProbe as _, Source, TotalProbe};
 use bridge_testkit::fake_accelerator::{self, DEVICES, FakeAccelerator};
 
 /// Holds memory of two devices, and cannot measure it; pinned memory included.
@@ -82,4 +82,25 @@ fn an_unknown_device_is_refused_with_those_there_are() {
         let told = [&*device.to_string(), "there are cpu, extension:0, extension:1, extension:2"];
         assert!(told.iter().all(|part| error.contains(part)), "{error}");
     }
+}
+
+#[test]
+fn host_and_devices_add_up_and_what_fails_is_told() {
+    let fixed = |total, available| FixedProbe::new(total, available);
+    let all = TotalProbe::new().with("the host", fixed(10, 4)).with("fake:0", fixed(7, 5));
+    let measured = all.measure().unwrap();
+    assert_eq!((measured.total, measured.available, measured.problems.len()), (17, 9, 0));
+    let device = Device::new(DeviceKind::Extension, 9);
+    let blind = DeviceProbe::of(&registry(), device).unwrap();
+    let measured = all.with("the blind one", blind).measure().unwrap();
+    assert_eq!((measured.total, measured.available), (17, 9));
+    let [problem] = &measured.problems[..] else { panic!("{measured}") };
+    assert!(problem.starts_with("the blind one is not counted: "), "{problem}");
+    assert_eq!(measured.total_from, Source::Sum);
+
+    let of_all = TotalProbe::of(&registry()).measure().unwrap();
+    let host = DeviceProbe::of(&registry(), Device::CPU).unwrap().measure().unwrap();
+    let devices = DEVICES.iter().map(|&device| DeviceProbe::of(&registry(), device).unwrap());
+    let devices: u64 = devices.map(|probe| probe.measure().unwrap().total).sum();
+    assert_eq!(of_all.total, host.total + devices);
 }

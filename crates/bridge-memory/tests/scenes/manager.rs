@@ -9,7 +9,8 @@ use bridge_memory::ManualClock;
 use bridge_memory::budget::Shortage;
 use bridge_memory::chunk::ChunkPlan;
 use bridge_memory::manager::{
-    MemoryManager, MemoryManagerBuilder, clear_memory_pool, get_memory_manager, get_memory_stats,
+    FitSize, FitStrategy, MemoryBudget, MemoryManager, MemoryManagerBuilder, clear_memory_pool,
+    get_memory_manager, get_memory_stats,
 };
 use bridge_memory::probe::FixedProbe;
 
@@ -291,4 +292,36 @@ fn adaptive_safety() {
     machine.grow(4_008_320);
     drop(guard);
     assert!(manager.get_safety_telemetry().current_safety_factor > 1.9);
+}
+
+/// NLSQ's formulas, by its own sizes: GB are gibibytes there.
+#[test]
+fn strategy_by_what_a_fit_takes() {
+    let choose = |n_points, n_params, available| {
+        let size = FitSize::new(n_points, n_params);
+        MemoryBudget::compute(size, 0.75, available).unwrap().strategy()
+    };
+    assert_eq!(choose(1_000_000, 5, 16.0), FitStrategy::Standard);
+    // 1.49 GiB of data and 3.73 of Jacobian; a chunk of a small threshold is below a million points.
+    assert_eq!(choose(100_000_000, 5, 4.0), FitStrategy::Chunked { chunk_size: 1_000_000 });
+    assert_eq!(choose(100_000_000, 5, 1.0), FitStrategy::Streaming { batch_size: 1_000_000 });
+    assert_eq!(choose(100_000, 1000, 0.5), FitStrategy::Chunked { chunk_size: 37_673 });
+    assert_eq!(choose(10_000_000, 1000, 0.01), FitStrategy::Streaming { batch_size: 1000 });
+
+    let budget = Machine::new(8, 4).manager().memory_budget(FitSize::new(1 << 27, 2), 0.5).unwrap();
+    let four_gb_in_gib = 4e9 / f64::from(1 << 30);
+    assert!((budget.available_gb - four_gb_in_gib).abs() < 1e-9, "{budget:?}");
+    assert_eq!((budget.data_gb, budget.jacobian_gb), (2.0, 2.0));
+    assert!((budget.peak_gb - 4.7).abs() < 1e-12);
+    for (points, parameters, safety, available) in [
+        (0, 5, 0.75, 1.0),
+        (10, 0, 0.75, 1.0),
+        (10, 5, 0.0, 1.0),
+        (10, 5, f64::NAN, 1.0),
+        (10, 5, 0.75, -1.0),
+        (10, 5, 0.75, f64::INFINITY),
+    ] {
+        let size = FitSize::new(points, parameters);
+        assert!(MemoryBudget::compute(size, safety, available).is_err(), "{size:?}");
+    }
 }
