@@ -43,6 +43,12 @@ impl HostMemory {
         Self::allocate_with(size, alignment, alloc::alloc_zeroed)
     }
 
+    /// Asks the system to put large pages under the block, where it does so on request only, as Linux mostly
+    /// does: for a block of 4 MiB and more that is kept and used again. Its bytes stay.
+    pub fn prefer_large_pages(&self) {
+        large_pages::ask_for(self.first, self.block.size());
+    }
+
     fn allocate_with(
         size: usize,
         alignment: usize,
@@ -58,7 +64,9 @@ impl HostMemory {
             // SAFETY: `block` has a size above zero, which is all `alloc` and `alloc_zeroed` ask.
             let first = NonNull::new(unsafe { allocator(block) })
                 .ok_or(Error::OutOfMemory { device: Device::CPU, requested: size as u64 })?;
-            large_pages::ask_for(first, size);
+            if size >= large_pages::ALWAYS_FROM {
+                large_pages::ask_for(first, size);
+            }
             first
         };
         Ok(Self { first, block })

@@ -3,10 +3,13 @@
 
 use std::ptr::NonNull;
 
-/// Bytes of a block below which nothing is asked: the C library hands smaller ones out again with the
-/// pages they had, and maps larger ones afresh each time.
+/// Bytes of a block from which large pages are asked for when it is allocated: the C library hands smaller
+/// ones out again with the pages they had, and maps larger ones afresh each time.
+pub(crate) const ALWAYS_FROM: usize = 32 << 20;
+
+/// Bytes of a block below which nothing is asked: no large page would fit.
 #[cfg(all(target_os = "linux", not(miri)))]
-const SMALLEST: usize = 32 << 20;
+const SMALLEST: usize = 4 << 20;
 
 /// A multiple of every page size that is not itself a large one.
 #[cfg(all(target_os = "linux", not(miri)))]

@@ -221,6 +221,7 @@ impl Home {
             }
             other => other?,
         };
+        memory.prefer_large_pages();
         self.store.took_fresh(size, bytes);
         Ok(Block::boxed(memory, room))
     }
