@@ -79,8 +79,9 @@ fn slices_are_awaited_on_any_thread() {
     assert_eq!(elements::<f64>(made), [10.0, 20.0, 30.0, 40.0]);
 }
 
-fn full() -> Error {
-    Error::from(TensorError::OutOfMemory { device: Device::CPU, requested: 8 })
+/// Out of memory in the try of this number.
+fn full(run: u64) -> Error {
+    Error::from(TensorError::OutOfMemory { device: Device::CPU, requested: run })
 }
 
 #[test]
@@ -95,13 +96,17 @@ fn what_is_awaited_and_runs_out_of_memory_is_awaited_again() {
             runs += 1;
             NextTime::default().await;
             let slice = arrays[0].downcast_ref::<ManagedTensor>().unwrap();
-            if runs <= failures { Err(full()) } else { Ok(array(slice.as_slice::<u8>()?, &[1])) }
+            if runs <= failures {
+                return Err(full(runs));
+            }
+            Ok(array(slice.as_slice::<u8>()?, &[1]))
         }));
         assert_eq!(runs, runs_made);
         match made {
             Ok(made) => assert_eq!((elements::<u8>(made), done), (vec![5, 6], true)),
             Err(refused) => {
-                assert!(!done && refused.error().out_of_memory().is_some());
+                let first = refused.error().out_of_memory().map(|(_, run)| run);
+                assert_eq!((done, first), (false, Some(1)));
                 assert_eq!(elements::<u8>(refused.into_value().remove(0)), [5, 6]);
             }
         }
@@ -111,7 +116,7 @@ fn what_is_awaited_and_runs_out_of_memory_is_awaited_again() {
             ready(call_async(&registry, options, vec![array(&[5_u8], &[1])], async |given| {
                 runs += 1;
                 NextTime::default().await;
-                if runs <= failures { Err(full()) } else { Ok(given.len()) }
+                if runs <= failures { Err(full(runs)) } else { Ok(given.len()) }
             }));
         let (length, back) = match made {
             Ok(length) => (Some(length), 0),
