@@ -150,10 +150,10 @@ impl From<Error> for Failure {
         );
         // The library's advice is for those who write programs.
         let mut failure = match &error {
-            Error::UnknownBackend { asked, available } => {
+            Error::UnknownBackend { asked, available, meant, .. } => {
                 let linked = available.join(", ");
                 Self::new(format!("there is no backend \"{asked}\": linked are {linked}"))
-                    .remedy(instead_of(asked))
+                    .remedy(instead_of(asked, *meant, available))
             }
             _ => Self::new(error.to_string()),
         };
@@ -163,11 +163,14 @@ impl From<Error> for Failure {
 }
 
 /// What to do where a backend is not linked into the program.
-fn instead_of(backend: &str) -> String {
+fn instead_of(asked: &str, meant: Option<&str>, linked: &[&str]) -> String {
     /// Backends that are features of the program, by the features' names.
     const FEATURES: [&str; 5] = ["ndarray", "candle", "torch", "opencl", "cuda"];
-    if FEATURES.contains(&backend) {
-        format!("build the program with `--features {backend}`; README.md says what that needs")
+    let meant = meant.unwrap_or(asked);
+    if linked.contains(&meant) {
+        format!("did you mean \"{meant}\"? The command `doctor` lists all")
+    } else if FEATURES.contains(&meant) {
+        format!("build the program with `--features {meant}`; README.md says what that needs")
     } else {
         "name a backend that the command `doctor` lists".to_owned()
     }

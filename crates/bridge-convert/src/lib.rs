@@ -5,7 +5,7 @@
 //! - **By name**: [`ConvertByName`], the target found at run time.
 //! - **Before, after, during**: a [`Plan`], a [`Report`], an [`Observer`].
 //! - **Many arrays**: [`convert_all`], [`convert_each`], [`stack`], [`Stacker`], [`unstack`],
-//!   [`map_slices`].
+//!   [`map_slices`], [`SliceMap`].
 //!
 //! The options, errors and traits are those of [`bridge_core`]. Programs use the package
 //! `arraybridge`, which re-exports all of it.
@@ -19,6 +19,7 @@ mod observe;
 mod plan;
 mod report;
 mod route;
+mod slices;
 mod stack;
 mod type_name;
 
@@ -29,4 +30,5 @@ pub use chain::AndConvert;
 pub use observe::{Count, Counters, Observer, Record, Row, Watching, observe};
 pub use plan::{Peaks, Plan, Step, Steps};
 pub use report::Report;
-pub use stack::{Stacker, map_slices, stack, unstack};
+pub use slices::{SliceMap, map_slices, unstack};
+pub use stack::{Stacker, stack};

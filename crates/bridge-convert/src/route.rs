@@ -3,8 +3,9 @@
 use std::any::TypeId;
 
 use bridge_core::{
-    Accepts, Array, Converter, CopyPolicy, Declined, Description, Device, Error, ManagedTensor,
-    Mapping, Options, Reason, Refused, Registry, Result, Runtime, SharedTensor, broken_law,
+    Accepts, Admission, Array, Converter, CopyPolicy, Declined, Description, Device, DeviceBytes,
+    Error, ManagedTensor, Mapping, Options, Permit, Reason, Refused, Registry, Result, Runtime,
+    SharedTensor, broken_law,
 };
 
 use crate::copies::Copies;
@@ -80,11 +81,9 @@ impl Route<'_> {
             Err(error) => matches!(error, Error::WouldCopy { .. }),
         };
         if copies && let Some(converter) = self.shortcut(found) {
-            let step = Step::Shortcut { name: converter.name() };
-            return Ok(Plan {
-                declined: plan.map(|plan| plan.declined).unwrap_or_default(),
-                ..Plan::of_one_step(self.source, self.target, step)
-            });
+            let declined = plan.map(|plan| plan.declined).unwrap_or_default();
+            let ends = ((self.source, found), (self.target, self.accepts));
+            return Plan::shortcut(ends.0, ends.1, converter, self.options, declined);
         }
         plan
     }
@@ -301,6 +300,10 @@ impl Route<'_> {
     ) -> Result<Result<E::Target, Refused<ManagedTensor>>, Refused<E::Source>> {
         match plan.steps.first() {
             Some(Step::Shortcut { .. }) => {
+                let _admitted = match self.admit(&plan.peaks) {
+                    Ok(admitted) => admitted,
+                    Err(error) => return Err(Refused::new(ends.restore(tensor), error)),
+                };
                 match self.take_shortcut(ends, ends.restore(tensor), found) {
                     Ok(target) => Ok(Ok(target)),
                     Err(refused) => {
@@ -349,6 +352,16 @@ impl Route<'_> {
         } else {
             tensor
         }
+    }
+
+    /// Room for what a shortcut takes, where somebody counts and it takes any.
+    fn admit(&self, peaks: &[DeviceBytes]) -> Result<Option<Permit>> {
+        if peaks.is_empty() {
+            return Ok(None);
+        }
+        let registered = || Some(self.lookup.registry().ok()?.admission()? as &dyn Admission);
+        let admission = self.options.admission().or_else(registered);
+        admission.map(|admission| admission.admit(peaks)).transpose()
     }
 
     fn take_shortcut<E: Ends>(

@@ -1,12 +1,12 @@
-//! Stacking arrays along a new axis, taking stacks apart, and mapping over the slices.
+//! Stacking arrays along a new axis.
 
 use bridge_core::{
     Admission, Array, Backend, DataType, Description, Device, DeviceBytes, Error, HostMemory,
-    ManagedTensor, NativeType, Options, Permit, Refused, Registry, Result, Runtime, Shape,
-    SharedTensor, TensorError, TensorSpec, vec_with_room,
+    ManagedTensor, Options, Permit, Refused, Registry, Result, Runtime, Shape, SharedTensor,
+    TensorError, TensorSpec,
 };
 
-use crate::by_name::{ConvertByName, convert_into};
+use crate::by_name::convert_into;
 use crate::plan::Peaks;
 
 /// Stacks arrays of one shape and element type, from any backends, along a new axis, and hands the
@@ -20,7 +20,7 @@ use crate::plan::Peaks;
 /// # Errors
 ///
 /// [`TensorError::InvalidArgument`] for no arrays or an axis out of range, [`Error::Mismatch`] where shape,
-/// element type or device differ, and as [`ConvertByName::convert`]. All arrays come back.
+/// element type or device differ, and as [`ConvertByName::convert`](crate::ConvertByName::convert). All arrays come back.
 pub fn stack(
     registry: &Registry,
     arrays: Vec<Array>,
@@ -82,143 +82,13 @@ pub fn stack(
     Err(Refused::new(restored.chain(rest).collect(), error))
 }
 
-/// Takes an array apart along `axis` and hands the slices, each with one axis fewer, to the
-/// backend `target`.
-///
-/// The slices share the array's memory where `target` can take such a part, and are as writable
-/// as the array was.
-///
-/// # Errors
-///
-/// [`TensorError::InvalidArgument`] for an axis out of range, and as [`ConvertByName::convert`]. The
-/// array comes back. Where the backend keeps slices that it was given although their arrays are
-/// gone, what comes back is a tensor of the slices that it was not given yet.
-pub fn unstack(
-    registry: &Registry,
-    array: Array,
-    axis: usize,
-    target: &str,
-    options: &Options,
-) -> Result<Vec<Array>, Refused<Array>> {
-    let (whole, count) = Whole::of(array, axis)?;
-    let mut slices = match vec_with_room(count, SLICE_BYTES) {
-        Ok(slices) => slices,
-        Err(error) => return Err(Refused::new(whole.restored(0), error)),
-    };
-    for index in 0..count {
-        // SAFETY: each index is taken once, and the whole is not given out while a slice lives.
-        let slice = unsafe { whole.slice(index) };
-        let slice =
-            slice.and_then(|slice| Ok(registry.convert(Array::new(slice), target, *options)?));
-        match slice {
-            Ok(slice) => slices.push(slice),
-            Err(error) => {
-                drop(slices);
-                // The refused slice, too, was in the backend's hands.
-                return Err(Refused::new(whole.restored(index + 1), error));
-            }
-        }
-    }
-    Ok(slices)
-}
-
-/// Calls `map` with every slice of an array along `axis` and stacks what it returns along the same
-/// axis, in the array's own backend. What else `map` returns is collected in order; return `()`
-/// for nothing. The slices share the array's memory where its backend can take such a part, and are
-/// read-only: the array comes back whole where `map` fails, even while a slice is kept.
-///
-/// # Errors
-///
-/// [`TensorError::InvalidArgument`] for an axis that is out of range or empty, what `map` returns, and as
-/// [`stack`]. The array comes back; where `map` kept a slice, as a read-only tensor.
-pub fn map_slices<E>(
-    registry: &Registry,
-    array: Array,
-    axis: usize,
-    mut map: impl FnMut(Array) -> Result<(Array, E)>,
-) -> Result<(Array, Vec<E>), Refused<Array>> {
-    let backend = match registry.backend_of(&array) {
-        Ok(backend) => backend,
-        Err(error) => return Err(Refused::new(array, error)),
-    };
-    let (whole, count) = Whole::of(array, axis)?;
-    let options = staying_on(whole.shared.device(), backend, Options::default());
-    let mapped: Result<_> = (|| {
-        let mut stacker = Stacker::new(registry, count, axis);
-        let mut extras = vec_with_room(count, SLICE_BYTES)?;
-        for index in 0..count {
-            // SAFETY: the slice is made read-only before anybody sees it.
-            let slice = unsafe { whole.slice(index) }?.into_read_only();
-            let slice = convert_into(registry, Array::new(slice), backend, options)?;
-            let (slice, extra) = map(slice)?;
-            stacker.push(slice)?;
-            extras.push(extra);
-        }
-        Ok((stacker.finish_in(backend, options)?, extras))
-    })();
-    mapped.map_err(|error| Refused::new(whole.restored_to_read(), error))
-}
-
-/// What one slice of an array allocates, at most, in most backends: its own parts, the array's and
-/// the box around it.
-const SLICE_BYTES: usize = 512;
-
-/// An array that is being taken apart and can be put together again.
-struct Whole {
-    shared: SharedTensor,
-    native: &'static NativeType,
-    axis: usize,
-}
-
-impl Whole {
-    fn of(array: Array, axis: usize) -> Result<(Self, usize), Refused<Array>> {
-        let native = array.native_type();
-        let tensor = array.export()?;
-        let Some(&count) = tensor.shape().get(axis) else {
-            let error = no_such_axis(axis, tensor.layout().rank());
-            return Err(Refused::new(Array::restored(tensor, native), error));
-        };
-        Ok((Self { shared: tensor.into_shared(), native, axis }, count))
-    }
-
-    /// # Safety
-    ///
-    /// As [`ManagedTensor::slice_of`].
-    unsafe fn slice(&self, index: usize) -> Result<ManagedTensor> {
-        // SAFETY: as the caller promises.
-        Ok(unsafe { ManagedTensor::slice_of(&self.shared, self.axis, index) }?)
-    }
-
-    /// The array again; where a backend kept some of the first `given` slices, a tensor of the
-    /// others, since those that were kept may be written to.
-    fn restored(self, given: usize) -> Array {
-        match self.shared.try_unwrap() {
-            Ok(tensor) => Array::restored(tensor, self.native),
-            Err(shared) => {
-                // SAFETY: no slice from `given` on was made, and the whole is given up.
-                let rest = |start| unsafe { ManagedTensor::rest_of(&shared, self.axis, start) };
-                // Packed elements cannot be cut: then nothing is left.
-                let rest = rest(given).or_else(|_| rest(usize::MAX)).unwrap_or_else(|error| {
-                    unreachable!("no slices of an axis that there is: {error}")
-                });
-                Array::new(rest)
-            }
-        }
-    }
-
-    /// The array again, of which all slices were read-only; where somebody kept one, a read-only
-    /// tensor of its memory.
-    fn restored_to_read(self) -> Array {
-        match self.shared.try_unwrap() {
-            Ok(tensor) => Array::restored(tensor, self.native),
-            Err(shared) => Array::new(ManagedTensor::alias(&shared)),
-        }
-    }
-}
-
 /// The options, with the result where the arrays were unless the caller says otherwise: on their
 /// device, if the target can be there.
-fn staying_on<'a>(device: Device, target: &dyn Backend, options: Options<'a>) -> Options<'a> {
+pub(crate) fn staying_on<'a>(
+    device: Device,
+    target: &dyn Backend,
+    options: Options<'a>,
+) -> Options<'a> {
     let there = || target.native_types().iter().any(|native| native.accepts().is_on(device.kind()));
     match options.device() {
         None if !device.kind().is_host_accessible() && there() => options.on(device),
@@ -363,12 +233,16 @@ impl<'a> Stacker<'a> {
     /// # Errors
     ///
     /// [`TensorError::InvalidArgument`] where fewer than `count` arrays were pushed or `count` is zero, and
-    /// as [`ConvertByName::convert`]. The stack stays as it was, to be completed or handed elsewhere.
+    /// as [`ConvertByName::convert`](crate::ConvertByName::convert). The stack stays as it was, to be completed or handed elsewhere.
     pub fn finish(&mut self, target: &str, options: Options) -> Result<Array> {
         self.finish_in(self.registry.backend(target)?, options)
     }
 
-    fn finish_in(&mut self, target: &'static dyn Backend, options: Options) -> Result<Array> {
+    pub(crate) fn finish_in(
+        &mut self,
+        target: &'static dyn Backend,
+        options: Options,
+    ) -> Result<Array> {
         let incomplete = || TensorError::InvalidArgument {
             what: "the number of arrays",
             found: self.written.to_string(),
@@ -448,7 +322,7 @@ fn mismatch(index: usize, what: &'static str, expected: String, found: String) -
     Error::Mismatch { index, what, expected, found, remedy }
 }
 
-fn no_such_axis(axis: usize, rank: usize) -> Error {
+pub(crate) fn no_such_axis(axis: usize, rank: usize) -> Error {
     Error::from(TensorError::InvalidArgument {
         what: "the axis",
         found: axis.to_string(),

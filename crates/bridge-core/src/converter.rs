@@ -4,6 +4,7 @@ use std::any::TypeId;
 
 use bridge_tensor::Description;
 
+use crate::admission::DeviceBytes;
 use crate::array::Array;
 use crate::error::Refused;
 use crate::options::Options;
@@ -28,6 +29,16 @@ pub trait Converter: Send + Sync + 'static {
     /// Whether it can convert such an array under these options, without copying. No element is
     /// touched.
     fn applies(&self, source: &Description, options: &Options) -> bool;
+
+    /// The most memory that it takes at any time, on each device that it takes any on: what a budget
+    /// admits before it converts. `result` is where the result lies and how many bytes its elements are.
+    ///
+    /// By default it takes this much, as one that makes its result anew does. One that hands memory over
+    /// answers with nothing, `Vec::new()`; one that needs staging memory adds it. No element is touched.
+    fn peaks(&self, source: &Description, result: DeviceBytes) -> Vec<DeviceBytes> {
+        let _ = source;
+        vec![result]
+    }
 
     /// Converts.
     ///

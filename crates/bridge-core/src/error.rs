@@ -26,12 +26,16 @@ pub enum Error {
     Tensor(#[from] bridge_tensor::Error),
 
     /// No backend of this name is linked into the program.
-    #[error("there is no backend \"{asked}\": {}", linked(available))]
+    #[error("there is no backend \"{asked}\": {}", linked(available, *meant, *remedy))]
     UnknownBackend {
         /// The name that was asked for.
         asked: String,
         /// The names of the backends that are linked.
         available: Vec<&'static str>,
+        /// The name of the backend that was meant, as far as that can be told.
+        meant: Option<&'static str>,
+        /// What brings that one into the program, where it is not linked.
+        remedy: Option<&'static str>,
     },
 
     /// An erased array was asked for as a type that it is not.
@@ -213,17 +217,25 @@ impl<T> From<bridge_tensor::Refused<T>> for Error {
     }
 }
 
-fn linked(available: &[&'static str]) -> String {
-    if available.is_empty() {
-        "no backend is linked into this program. Enable a Cargo feature of arraybridge (ndarray, \
-         candle), name the backend's crate once (`use bridge_cpu as _;`), or call its \
-         `register_all()`"
-            .to_owned()
-    } else {
-        format!(
-            "linked are {}; name the crate of another once (`use that_crate as _;`) to link it",
-            available.join(", ")
-        )
+fn linked(
+    available: &[&'static str],
+    meant: Option<&'static str>,
+    remedy: Option<&'static str>,
+) -> String {
+    let found = match available {
+        [] => "no backend is linked into this program".to_owned(),
+        _ => format!("linked are {}", available.join(", ")),
+    };
+    match (meant, remedy) {
+        (Some(meant), Some(remedy)) => {
+            format!("{found}; \"{meant}\" is not built into this program: {remedy}")
+        }
+        (Some(meant), None) => format!("{found}; did you mean \"{meant}\"?"),
+        _ if available.is_empty() => format!(
+            "{found}. Enable a Cargo feature of arraybridge (ndarray, candle), name the backend's crate \
+             once (`use bridge_cpu as _;`), or call its `register_all()`"
+        ),
+        _ => format!("{found}; name the crate of another once (`use that_crate as _;`) to link it"),
     }
 }
 
@@ -288,8 +300,28 @@ mod tests {
                 Error::UnknownBackend {
                     asked: "jax".to_owned(),
                     available: vec!["ndarray", "torch"],
+                    meant: None,
+                    remedy: None,
                 },
                 &["\"jax\"", "linked are ndarray, torch;", "to link it"] as &[_],
+            ),
+            (
+                Error::UnknownBackend {
+                    asked: "ndaray".to_owned(),
+                    available: vec!["ndarray", "candle"],
+                    meant: Some("ndarray"),
+                    remedy: None,
+                },
+                &["\"ndaray\": linked are ndarray, candle; did you mean \"ndarray\"?"],
+            ),
+            (
+                Error::UnknownBackend {
+                    asked: "pytorch".to_owned(),
+                    available: vec![],
+                    meant: Some("torch"),
+                    remedy: Some("switch it on"),
+                },
+                &["no backend is linked", "\"torch\" is not built into this program: switch it on"],
             ),
             (
                 Error::WrongArrayType { asked: "Wide", found: "Narrow" },
@@ -385,7 +417,8 @@ mod tests {
 
     #[test]
     fn a_program_without_backends_is_told_how_to_link_one() {
-        let error = Error::UnknownBackend { asked: "torch".to_owned(), available: vec![] };
+        let (asked, available) = ("torch".to_owned(), vec![]);
+        let error = Error::UnknownBackend { asked, available, meant: None, remedy: None };
         let text = error.to_string();
         assert!(text.contains("\"torch\"") && text.contains("Cargo feature"), "{text}");
     }

@@ -12,9 +12,10 @@
 //!   and a [`Capability`] is anything else that a crate wants found by a backend's name.
 //! - **Around conversions**: [`Converter`], a shortcut between two backends; [`HostTools`], the copy
 //!   kernels; [`Admission`], who is asked before memory is taken.
-//! - **The registry**: [`Registry`], [`Registration`], [`register`].
+//! - **The registry**: [`Registry`], [`Registration`], [`register`]; [`Absent`], a backend that could be there.
 //! - **Asking and failing**: [`Options`], [`Error`], [`Refused`].
 
+mod absent;
 mod accepts;
 mod admission;
 mod allocator;
@@ -35,6 +36,7 @@ mod registration;
 mod registry;
 mod runtime;
 
+pub use absent::Absent;
 pub use accepts::Accepts;
 pub use admission::{Admission, DeviceBytes, Permit};
 pub use allocator::{Allocator, DeviceMemory, Holdings};

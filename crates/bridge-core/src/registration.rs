@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId, type_name};
 use std::sync::{Mutex, PoisonError};
 
+use crate::absent::Absent;
 use crate::admission::Admission;
 use crate::allocator::Allocator;
 use crate::backend::Backend;
@@ -33,6 +34,7 @@ pub(crate) enum Registered {
     HostTools(&'static dyn HostTools),
     Admission(&'static dyn Admission),
     Capability(&'static (dyn Any + Sync)),
+    Absent(&'static Absent),
 }
 
 inventory::collect!(Registration);
@@ -79,6 +81,11 @@ impl Registration {
         Self::of::<Capability<C>>(Registered::Capability(capability))
     }
 
+    /// Says of a backend that it is not in the program, and what would bring it.
+    pub const fn absent(absent: &'static Absent) -> Self {
+        Self::of::<Absent>(Registered::Absent(absent))
+    }
+
     /// The name of the backend that it is, or that it does something for on devices; `None` for
     /// everything else.
     pub fn backend_name(&self) -> Option<&'static str> {
@@ -101,6 +108,7 @@ impl Registration {
             Registered::HostTools(one) => (4, place(one)),
             Registered::Admission(one) => (5, place(one)),
             Registered::Capability(one) => (6, place(one)),
+            Registered::Absent(one) => (7, place(one)),
         };
         ((self.id)(), kind, place)
     }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use bridge_tensor::{Device, DeviceKind};
 
+use crate::absent::{Absent, slips};
 use crate::admission::Admission;
 use crate::allocator::Allocator;
 use crate::array::Array;
@@ -29,6 +30,7 @@ pub struct Registry {
     host_tools: Option<&'static dyn HostTools>,
     admission: Option<&'static dyn Admission>,
     capabilities: Vec<&'static (dyn Any + Sync)>,
+    absent: Vec<&'static Absent>,
     registered: Vec<(Identity, &'static str)>,
     disabled: Vec<Disabled>,
 }
@@ -116,6 +118,7 @@ impl Registry {
             host_tools: None,
             admission: None,
             capabilities: Vec::new(),
+            absent: Vec::new(),
             registered: Vec::new(),
             disabled: Vec::new(),
         };
@@ -194,6 +197,7 @@ impl Registry {
                 self.allocators.push(allocator);
             }
             Registered::Capability(capability) => self.capabilities.push(capability),
+            Registered::Absent(absent) => self.absent.push(absent),
         }
         Ok(())
     }
@@ -217,11 +221,43 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownBackend`], listing what is linked.
+    /// [`Error::UnknownBackend`], listing what is linked, with the one that was meant where that can be
+    /// told.
     pub fn backend(&self, name: &str) -> Result<&'static dyn Backend> {
-        self.backends.iter().copied().find(|backend| backend.answers_to(name)).ok_or_else(|| {
-            Error::UnknownBackend { asked: name.to_owned(), available: self.names() }
-        })
+        let linked = self.backends.iter().copied().find(|backend| backend.answers_to(name));
+        linked.ok_or_else(|| self.unknown(name))
+    }
+
+    /// The backends that are said not to be in the program, and are not.
+    pub fn absent(&self) -> impl Iterator<Item = &'static Absent> + '_ {
+        let is_linked =
+            |one: &Absent| self.backends.iter().any(|backend| backend.answers_to(one.name()));
+        self.absent.iter().copied().filter(move |one| !is_linked(one))
+    }
+
+    #[cold]
+    fn unknown(&self, asked: &str) -> Error {
+        let absent = self.absent().find(|one| one.answers_to(asked));
+        let nearest = || {
+            let linked = self.backends.iter().flat_map(|backend| {
+                backend.descriptor().names().map(|name| (name, Ok(backend.name())))
+            });
+            let absent =
+                self.absent().flat_map(|one| one.names.iter().map(move |&name| (name, Err(one))));
+            let slips =
+                linked.chain(absent).filter_map(|(name, what)| Some((slips(asked, name)?, what)));
+            slips.min_by_key(|(letters, _)| *letters).map(|(_, what)| what)
+        };
+        let meant = match absent {
+            Some(absent) => Some(Err(absent)),
+            None => nearest(),
+        };
+        let (meant, remedy) = match meant {
+            Some(Ok(name)) => (Some(name), None),
+            Some(Err(absent)) => (Some(absent.name()), Some(absent.remedy)),
+            None => (None, None),
+        };
+        Error::UnknownBackend { asked: asked.to_owned(), available: self.names(), meant, remedy }
     }
 
     /// The backend that an array belongs to.

@@ -3,7 +3,9 @@
 use std::any::TypeId;
 use std::sync::{Mutex, PoisonError};
 
-use bridge_core::{Access, Array, Converter, CopyPolicy, Description, DeviceKind, Options, Ownership, Refused, Result};
+use bridge_core::{
+    Access, Array, Converter, CopyPolicy, Description, DeviceBytes, DeviceKind, Options, Ownership, Refused, Result,
+};
 use bridge_cpu::candle::Candle;
 use bridge_cuda::CudaArray;
 use candle_core::{CudaDevice, Tensor};
@@ -71,6 +73,11 @@ impl Converter for TakeSlice {
             && options.device().is_none_or(|device| device == source.device)
             && options.data_type().is_none_or(|data_type| data_type == source.data_type)
             && device(source.device.ordinal() as usize).is_some()
+    }
+
+    /// Nothing: the memory changes its owner.
+    fn peaks(&self, _: &Description, _: DeviceBytes) -> Vec<DeviceBytes> {
+        Vec::new()
     }
 
     fn convert(&self, array: Array, _options: &Options) -> Result<Array, Refused<Array>> {

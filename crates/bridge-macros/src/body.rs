@@ -15,7 +15,7 @@ impl Expansion {
         let Self { options, parameters, call, result, .. } = self;
         let root = &options.root;
         let begun = self.begun();
-        let by_slice = options.by_slice.is_some();
+        let by_slice = options.by_slice;
         let looked = parameters.arrays.iter().enumerate().map(|(place, array)| {
             let (name, text, written) = (&array.name, array.name.to_string(), &array.array);
             let (kind, mark) = if by_slice && place == 0 {
@@ -47,7 +47,7 @@ impl Expansion {
         }
     }
 
-    /// `let mut call = …;`
+    /// `let mut call = …;`, and the budget before it.
     fn begun(&self) -> TokenStream {
         let Self { options, call, function, .. } = self;
         let (root, on) = (&options.root, &options.on);
@@ -77,28 +77,48 @@ impl Expansion {
                 rescale.range.as_ref().map(|(low, high)| quote!({ low: #low, high: #high }));
             asked.extend(quote!(.rescale(#root::call::Rescale::#rule #range)));
         }
-        quote!(let mut #call = #root::call::attribute::begin(#asked)?;)
+        let within = self.options.within.as_ref().map(|expression| {
+            let within = Ident::new("within", Span::mixed_site());
+            asked.extend(quote!(.within(#within)));
+            // A value that is made here lives as long as the call.
+            quote_spanned! {at(expression)=>
+                let #within: &dyn #root::call::attribute::Admission = #expression;
+            }
+        });
+        quote! {
+            #within
+            let mut #call = #root::call::attribute::begin(#asked)?;
+        }
     }
 
     /// `let result = …;`: the function's own code, and the contract.
     fn ran(&self) -> TokenStream {
-        let Self { options, function, call, result, written, .. } = self;
+        let result = &self.result;
+        // It runs a second time for recovery only.
+        let again = self.options.oom_recovery.as_ref().map(|_| self.again());
+        let (done, checked) = (self.done(again.as_ref()), self.checked());
+        quote! {
+            let #result = #done;
+            #checked
+        }
+    }
+
+    /// What the function's own code gives, run once or as often as recovery says. `again`: what makes the
+    /// other parameters ready for a code that runs more than once.
+    fn done(&self, again: Option<&TokenStream>) -> TokenStream {
+        let Self { options, function, call, written, .. } = self;
         let (root, block) = (&options.root, &function.block);
-        let again = self.again();
+        let code = again.map_or_else(|| quote!(#block), |again| quote!({ #again #block }));
         let done = match (function.sig.asyncness.is_some(), options.oom_recovery.is_some()) {
-            (false, false) => quote!((|| -> #written #block)()),
-            (false, true) => quote!(#call.recovering(|| -> #written { #again #block })),
+            (false, false) => quote!((|| -> #written #code)()),
+            (false, true) => quote!(#call.recovering(|| -> #written #code)),
             (true, false) => {
-                quote!(#root::call::attribute::giving::<#written, _>(async #block).await)
+                quote!(#root::call::attribute::giving::<#written, _>(async #code).await)
             }
             (true, true) => self.retried(),
         };
         let question = self.fallible.then(|| quote!(?));
-        let checked = self.checked();
-        quote! {
-            let #result = #done #question;
-            #checked
-        }
+        quote!(#done #question)
     }
 
     /// An `async fn`'s own code, as often as recovery says.
@@ -130,33 +150,27 @@ impl Expansion {
 
     /// `let result = …;`: the function's own code for each slice of the first array.
     fn ran_by_slice(&self) -> TokenStream {
-        let Self { options, function, call, result, written, parameters, .. } = self;
-        let (root, block) = (&options.root, &function.block);
+        let Self { options, call, result, parameters, .. } = self;
+        let root = &options.root;
         let Some(first) = parameters.arrays.first() else { return TokenStream::new() };
         let (name, array) = (&first.name, &first.array);
-        let mutable = first.mutable.then(|| quote!(mut));
+        let mutable = (first.mutable && !first.by_reference).then(|| quote!(mut));
         let by_reference = first.by_reference.then(|| quote!(let #name = &#name;));
-        let again = self.again();
-        let checked = self.checked();
-        let (work, question, error) = if self.fallible {
-            let work = quote!(#call.recovering(|| -> #written { #again #block }));
-            let once = quote!((|| -> #written { #again #block })());
-            let work = if options.oom_recovery.is_some() { work } else { once };
-            (work, quote!(?), quote!(<#written as #root::call::attribute::Fallible>::Error))
-        } else {
-            let work = quote!((|| -> #written { #again #block })());
-            (work, TokenStream::new(), quote!(#root::call::attribute::Error))
-        };
+        let (done, checked) = (self.done(Some(&self.again())), self.checked());
+        let slices = Ident::new("slices", Span::mixed_site());
         quote! {
-            let #result = #call.each_slice::<#array, _, _, _, #error>(
-                #root::call::IntoArray::into_array(#name),
-                |#mutable #name| {
-                    #by_reference
-                    let #result = #work #question;
-                    #checked
-                    ::core::result::Result::Ok(#result)
-                },
-            )?;
+            let mut #slices = #call
+                .slices(#root::call::IntoArray::into_array(#name))
+                .map_err(#root::call::attribute::Error::from)?;
+            while let ::core::option::Option::Some(#mutable #name) =
+                #slices.next_slice::<#array, _>()?
+            {
+                #by_reference
+                let #result = #done;
+                #checked
+                #slices.push(#result)?;
+            }
+            let #result = #slices.finish()?;
         }
     }
 

@@ -67,15 +67,14 @@ impl Expansion {
 
     /// What cannot be together.
     fn check(&self) -> syn::Result<()> {
-        let Self { options, function, parameters, .. } = self;
-        let is_async = function.sig.asyncness.is_some();
+        let Self { options, parameters, .. } = self;
         if let Some(recovery) = &options.oom_recovery {
             if !self.fallible {
                 let text = "`oom_recovery` looks at errors: let the function return a `Result`";
                 return Err(syn::Error::new(recovery.span, text));
             }
             let taken = parameters.arrays.iter().find(|one| !one.by_reference);
-            if let (Some(taken), None) = (taken, options.by_slice) {
+            if let (Some(taken), false) = (taken, options.by_slice) {
                 let name = &taken.name;
                 let text = format!(
                     "with `oom_recovery`, the function may run more than once and must not take its \
@@ -84,11 +83,7 @@ impl Expansion {
                 return Err(syn::Error::new(taken.array.span(), text));
             }
         }
-        if let Some(span) = options.by_slice {
-            if is_async {
-                let text = "`by_slice` is not for an `async fn`: use it on the function that works on a slice";
-                return Err(syn::Error::new(span, text));
-            }
+        if options.by_slice {
             let again = parameters.arrays.iter().enumerate().find(|(place, one)| {
                 !one.by_reference && (*place > 0 || options.oom_recovery.is_some())
             });
@@ -101,7 +96,7 @@ impl Expansion {
                 return Err(syn::Error::new(one.array.span(), text));
             }
         }
-        if options.oom_recovery.is_some() || options.by_slice.is_some() {
+        if options.oom_recovery.is_some() || options.by_slice {
             let plain = |one: &&OtherParameter| !matches!(one.pattern, Pat::Ident(_));
             if let Some(one) = parameters.others.iter().find(plain) {
                 let text = "a function that may run more than once has plain names as parameters: take \
@@ -161,7 +156,7 @@ impl Expansion {
     /// Gives each array parameter a type of the caller's.
     fn make_generic(&mut self) {
         let root = &self.options.root;
-        let by_slice = self.options.by_slice.is_some();
+        let by_slice = self.options.by_slice;
         let signature = &mut self.function.sig;
         let mut arrays = self.parameters.arrays.iter().enumerate();
         for parameter in &mut signature.inputs {

@@ -14,6 +14,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "rescale",
     "contract",
     "by_slice",
+    "within",
     "crate",
 ];
 

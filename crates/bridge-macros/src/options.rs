@@ -26,7 +26,9 @@ pub(crate) struct Options {
     /// An expression of `Rescale`.
     pub(crate) rescale: Option<Rescale>,
     pub(crate) contract: Option<Expr>,
-    pub(crate) by_slice: Option<Span>,
+    pub(crate) by_slice: bool,
+    /// An expression that is a reference to an `Admission`.
+    pub(crate) within: Option<Expr>,
 }
 
 /// What arguments or results are.
@@ -62,7 +64,8 @@ impl Parse for Options {
             dtype: None,
             rescale: None,
             contract: None,
-            by_slice: None,
+            by_slice: false,
+            within: None,
         };
         let mut given: Vec<String> = Vec::new();
         while !input.is_empty() {
@@ -89,7 +92,7 @@ impl Options {
     fn read(&mut self, option: &Ident, name: &str, input: ParseStream<'_>) -> syn::Result<()> {
         match name {
             "by_slice" => {
-                self.by_slice = Some(option.span());
+                self.by_slice = true;
                 return Ok(());
             }
             "oom_recovery" => {
@@ -110,6 +113,7 @@ impl Options {
             "dtype" => self.dtype = Some(dtype(input)?),
             "rescale" => self.rescale = Some(rescale(input)?),
             "contract" => self.contract = Some(input.parse()?),
+            "within" => self.within = Some(input.parse()?),
             // The only one that is left.
             _ => {
                 let path = input.call(Path::parse_mod_style)?;

@@ -60,11 +60,11 @@
 
 pub use bridge_convert::{
     AndConvert, Batch, Convert, ConvertByName, Count, Counters, Erased, Observer, Peaks, Plan,
-    Record, Report, Row, Stacker, Step, Steps, Watching, convert_all, convert_each, map_slices,
-    observe, stack, unstack,
+    Record, Report, Row, SliceMap, Stacker, Step, Steps, Watching, convert_all, convert_each,
+    map_slices, observe, stack, unstack,
 };
 pub use bridge_core::{
-    Accepts, Access, Admission, Allocator, Array, Availability, Backend, Capability,
+    Absent, Accepts, Access, Admission, Allocator, Array, Availability, Backend, Capability,
     ConsumerStream, Converter, CopyPolicy, DataType, DataTypeError, Declined, Description,
     Descriptor, Detail, Device, DeviceBytes, DeviceError, DeviceKind, DeviceMemory, Disabled,
     Dlpack, Element, Error, Facts, Holdings, HostMemory, HostTools, Layout, LayoutRule, MAX_RANK,
@@ -93,6 +93,8 @@ pub mod on_examples {}
 // Naming a crate links its registrations.
 use bridge_host as _;
 
+mod absent;
+
 /// The backend crates of the enabled features, each with what it has beside its array types.
 ///
 /// They are a floor below the root, so that `use arraybridge::*` makes no name of a framework's
@@ -117,6 +119,7 @@ pub mod backends {
 ///
 /// As [`bridge_core::register`].
 pub fn register_all() -> Result<()> {
+    register(absent::REGISTRATIONS)?;
     bridge_host::register_all()?;
     #[cfg(any(feature = "ndarray", feature = "candle"))]
     bridge_cpu::register_all()?;

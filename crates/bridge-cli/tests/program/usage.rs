@@ -45,12 +45,16 @@ fn what_the_command_line_names_must_exist() {
 fn an_unknown_backend_behind_a_known_one() {
     let says = &["no backend \"jax\"", "linked are", "ndarray"];
     folder().fail(2, &["convert", "a.npy", "out.npz", "--via", "ndarray,jax"], says);
+    let says = &["no backend \"ndaray\"", "did you mean \"ndarray\"?"];
+    folder().fail(2, &["convert", "a.npy", "out.npz", "--via", "ndaray"], says);
 }
 
 #[cfg(not(feature = "cuda"))]
 fn a_backend_that_this_build_lacks() {
-    let says = &["no backend \"cuda\"", "do:", "--features cuda"];
-    folder().fail(2, &["convert", "a.npy", "out.npz", "--via", "cuda"], says);
+    for name in ["cuda", "nvidia", "cuad"] {
+        let says = &[&*format!("no backend \"{name}\""), "do:", "--features cuda"];
+        folder().fail(2, &["convert", "a.npy", "out.npz", "--via", name], says);
+    }
 }
 
 fn unknown_extensions() {

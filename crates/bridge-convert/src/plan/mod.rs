@@ -7,8 +7,8 @@ mod step;
 use std::fmt;
 
 use bridge_core::{
-    Accepts, CopyPolicy, DataType, Declined, Description, Device, DeviceBytes, Error, Facts,
-    Options, Result,
+    Accepts, Converter, CopyPolicy, DataType, Declined, Description, Device, DeviceBytes, Error,
+    Facts, Options, Result,
 };
 use smallvec::SmallVec;
 
@@ -35,8 +35,8 @@ pub struct Plan {
     pub steps: Steps,
     /// Bytes that all copying steps write together.
     pub bytes_copied: u64,
-    /// The most memory that the copies take at any time, on each device that they take any on: what
-    /// a budget is asked for. A shortcut is not known to take any.
+    /// The most memory that the steps take at any time, on each device that they take any on: what a
+    /// budget is asked for. Of a shortcut it is what its [converter says](bridge_core::Converter::peaks).
     pub peaks: Peaks,
     /// The memory that is taken for the result, and that it keeps; `None` where it takes none.
     pub taken: Option<DeviceBytes>,
@@ -115,6 +115,30 @@ impl Plan {
             taken: None,
             declined: Vec::new(),
         }
+    }
+
+    /// The plan by which a converter does the whole conversion, in place of the ways that were declined.
+    pub(crate) fn shortcut(
+        source: (&'static str, &Description),
+        target: (&'static str, &Accepts),
+        converter: &dyn Converter,
+        options: &Options,
+        declined: Vec<Declined>,
+    ) -> Result<Self> {
+        let (source, found) = source;
+        let (target, accepts) = target;
+        let data_type = options.data_type().unwrap_or(found.data_type);
+        // A target that can be nowhere has no plan that a shortcut could replace.
+        let device = target_device(found.device, accepts, options).unwrap_or(found.device);
+        let result = DeviceBytes { device, bytes: found.layout.compact_bytes(data_type)? as u64 };
+        let mut plan = Self::of_one_step(source, target, Step::Shortcut { name: converter.name() });
+        plan.peaks = peaks::told(converter.peaks(found, result));
+        let there = plan.peaks.iter().find(|peak| peak.device == device);
+        plan.taken = there
+            .map(|peak| DeviceBytes { bytes: peak.bytes.min(result.bytes), ..result })
+            .filter(|taken| taken.bytes > 0);
+        plan.declined = declined;
+        Ok(plan)
     }
 
     /// The plan by which `to` uses the memory where it lies, when the device is the only reason

@@ -38,6 +38,15 @@ pub(super) fn peaks(
     Ok((peaks, before))
 }
 
+/// What somebody says of each device, each device once.
+pub(super) fn told(parts: Vec<DeviceBytes>) -> Peaks {
+    let mut peaks = Peaks::new();
+    for part in parts {
+        add(&mut peaks, part, u64::saturating_add);
+    }
+    peaks
+}
+
 /// Adds to what is there of the same device.
 fn add(all: &mut Peaks, part: DeviceBytes, together: fn(u64, u64) -> u64) {
     if part.bytes == 0 {

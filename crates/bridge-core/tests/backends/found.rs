@@ -3,8 +3,8 @@
 use std::any::TypeId;
 
 use bridge_core::{
-    Array, Backend, Capability, Converter, Description, Error, ManagedTensor, Options, Refused,
-    Registration, Registry, Result,
+    Absent, Array, Backend, Capability, Converter, Description, Error, ManagedTensor, Options,
+    Refused, Registration, Registry, Result,
 };
 
 use crate::asked::{FIRST, names};
@@ -32,6 +32,43 @@ fn a_backend_is_found_by_its_names_and_by_what_is_its_own() {
     assert!(error.contains("no backend \"tables\": linked are first;"), "{error}");
     let tensor = ManagedTensor::from_vec(vec![1_u8], &[1]).unwrap();
     assert_eq!(owner(&others, &Array::new(tensor)).as_deref(), Ok("dlpack"), "no framework");
+}
+
+static GRID: Absent =
+    Absent { names: &["grid", "lattice"], remedy: "enable the feature `grid` of that crate" };
+
+#[test]
+fn an_unknown_name_is_told_what_was_meant_and_what_brings_it() {
+    let all = [
+        Registration::backend(&FIRST),
+        Registration::backend(&Tables),
+        Registration::absent(&GRID),
+    ];
+    let registry = Registry::new(all);
+    let told = |name: &str| registry.backend(name).unwrap_err().to_string();
+    let grid = "linked are tables, first; \"grid\" is not built into this program: enable the feature `grid`";
+    for name in ["grid", "LATTICE", "gird", "latice"] {
+        assert!(told(name).contains(grid), "{}", told(name));
+    }
+    for name in ["table", "Sheet", "tabels"] {
+        assert!(told(name).ends_with("did you mean \"tables\"?"), "{}", told(name));
+    }
+    for name in ["jax", "t", ""] {
+        let told = told(name);
+        assert!(told.contains("to link it") && !told.contains("mean"), "{told}");
+    }
+    assert_eq!(registry.absent().map(Absent::name).collect::<Vec<_>>(), ["grid"]);
+}
+
+static TABLES_ELSEWHERE: Absent = Absent { names: &["tables"], remedy: "nothing: it is there" };
+
+#[test]
+fn a_backend_that_is_linked_after_all_is_not_absent() {
+    let both = [Registration::absent(&TABLES_ELSEWHERE), Registration::backend(&Tables)];
+    let registry = Registry::new(both);
+    assert_eq!(registry.backend("tables").unwrap().name(), "tables");
+    assert_eq!(registry.absent().count(), 0);
+    assert!(registry.backend("tabels").unwrap_err().to_string().contains("did you mean"));
 }
 
 /// A shortcut from one backend to another, which takes nothing.

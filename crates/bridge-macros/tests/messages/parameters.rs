@@ -16,9 +16,6 @@ fn taken(#[array] x: Tensor) -> Result<Tensor, Error> {}
 fn infallible(#[array] x: &Tensor) -> Tensor {}
 
 #[on(torch, by_slice)]
-async fn once(#[array] x: &Tensor) -> Result<Tensor, Error> {}
-
-#[on(torch, by_slice)]
 fn many_taken(#[array] x: &Tensor, #[array] y: Tensor) -> Tensor {}
 
 fn main() {}

@@ -18,4 +18,7 @@ fn output(#[array] x: &Tensor) -> Tensor {}
 #[on(torch, contract)]
 fn contract(#[array] x: &Tensor) -> Tensor {}
 
+#[on(torch, within)]
+fn within(#[array] x: &Tensor) -> Tensor {}
+
 fn main() {}

@@ -1,7 +1,7 @@
 //! Results that keep their room in a budget.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bridge_convert::{Convert, ConvertByName, Report};
 use bridge_core::{
@@ -119,17 +119,24 @@ impl<R: ConvertByName + ?Sized> ConvertHeldByName for R {}
 /// Reserves for a conversion, and keeps what it reserved when that is done.
 struct Keeping<'a> {
     consumer: &'a Consumer,
-    kept: Mutex<Reservation>,
+    kept: Arc<Mutex<Option<Reservation>>>,
+}
+
+/// Room of a conversion, or of a way of it that was tried; kept where it ends, until another way is tried.
+struct Room {
+    reservation: Option<Reservation>,
+    kept: Arc<Mutex<Option<Reservation>>>,
 }
 
 impl<'a> Keeping<'a> {
     fn of(consumer: &'a Consumer) -> Self {
-        Self { consumer, kept: Mutex::new(consumer.nothing()) }
+        Self { consumer, kept: Arc::default() }
     }
 
     /// The value with as much of what was reserved as it took.
     fn held<T>(self, value: T, report: &Report) -> Held<T> {
-        let mut reservation = self.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut reservation = kept.unwrap_or_else(|| self.consumer.nothing());
         let taken = report.taken.filter(|taken| self.consumer.account.budget.counts(taken.device));
         let needed = taken.map_or(0, |taken| taken.bytes).min(reservation.bytes());
         let reservation = reservation.split(needed).unwrap_or(reservation);
@@ -139,12 +146,23 @@ impl<'a> Keeping<'a> {
 
 impl Admission for Keeping<'_> {
     fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit> {
-        let mut more = self.consumer.reserve_peaks(peaks)?;
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).absorb(&mut more);
-        Ok(Permit::unlimited())
+        // A shortcut that refused has given its memory back, and its room with it.
+        drop(self.kept.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let reservation = Some(self.consumer.reserve_peaks(peaks)?);
+        Ok(Permit::new(Room { reservation, kept: Arc::clone(&self.kept) }))
     }
 
     fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool {
         self.consumer.recover(device, error, attempt)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&mut *kept, &mut self.reservation) {
+            (Some(kept), Some(more)) => kept.absorb(more),
+            (kept, reservation) => *kept = reservation.take(),
+        }
     }
 }

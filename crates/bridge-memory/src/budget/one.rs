@@ -54,7 +54,9 @@ pub(super) enum Refusal {
 const UNNAMED: &str = "unnamed";
 
 impl Budget {
-    /// A budget of `capacity` bytes, which counts memory of every device, first come first served.
+    /// A budget of `capacity` bytes, which counts memory of every device, first come first served. It adds
+    /// up what devices have each for themselves: a conversion that takes 1 MiB of the host and 1 MiB of a
+    /// GPU reserves 2 MiB. For a limit of each, take a budget [of each device](Self::of_device).
     ///
     /// # Errors
     ///
@@ -161,6 +163,11 @@ impl Budget {
         Ok(Self::over(name, device, ledger, Some(measuring), whole))
     }
 
+    /// Whether this is the same budget, and not only one like it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The budget's name.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -174,6 +181,11 @@ impl Budget {
     /// Bytes that can be reserved in all.
     pub fn capacity(&self) -> u64 {
         self.0.ledger.capacity()
+    }
+
+    /// The capacity, where it is less than all that can be counted.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        Some(self.capacity()).filter(|&capacity| capacity < MOST)
     }
 
     /// Changes the capacity, which no longer follows what is measured. What is reserved stays reserved: where that is more, nothing is granted

@@ -2,9 +2,10 @@
 //!
 //! The attribute `on` (`arraybridge::on`) wraps a function in this; here is the same as plain functions.
 //!
-//! - [`call`] and [`call_by_slice`], for functions on [`Array`](bridge_core::Array)s.
-//! - [`Call`], step by step, for functions on a framework's own types.
-//! - [`CallOptions`]: backend and device, [`OomRecovery`], [`DtypeConversion`] and [`Rescale`].
+//! - [`call`] and [`call_by_slice`], for functions on [`Array`](bridge_core::Array)s; [`call_async`] and
+//!   [`call_by_slice_async`], for those that are awaited.
+//! - [`Call`], step by step, for functions on a framework's own types; its [`Slices`].
+//! - [`CallOptions`]: backend and device, a budget, [`OomRecovery`], [`DtypeConversion`] and [`Rescale`].
 //! - [`rescaled`]: a change of element type by one of the rules, by itself.
 //! - [`check_contract`]: whether a result is what it should be.
 
@@ -14,7 +15,9 @@ mod parts;
 mod recovery;
 mod rescale;
 mod run;
+mod run_async;
 mod session;
+mod slices;
 mod stretch;
 mod way;
 
@@ -27,5 +30,7 @@ pub use parts::{AnyArray, Arrays, FromArray, IntoArray, Look, Many, One, Plain, 
 pub use recovery::OomRecovery;
 pub use rescale::{Rescale, rescaled};
 pub use run::{call, call_by_slice};
+pub use run_async::{call_async, call_by_slice_async};
 pub use session::{Call, ContractAnswer, check_contract};
+pub use slices::Slices;
 pub use way::Way;

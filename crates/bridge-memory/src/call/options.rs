@@ -1,6 +1,8 @@
 //! What a call asks for.
 
-use bridge_core::Device;
+use std::fmt;
+
+use bridge_core::{Admission, Device};
 
 use super::dtype::DtypeConversion;
 use super::recovery::OomRecovery;
@@ -10,18 +12,22 @@ use super::rescale::Rescale;
 ///
 /// ```
 /// use bridge_core::Device;
+/// use bridge_memory::budget::Budget;
 /// use bridge_memory::call::{CallOptions, DtypeConversion, OomRecovery, Rescale};
 ///
+/// let budget = Budget::new("images", 1 << 30)?;
 /// let options = CallOptions::new("sharpen")
 ///     .on("torch")
 ///     .device(Device::cuda(0))
 ///     .output("ndarray")
 ///     .oom_recovery(OomRecovery { retries: 2, clear_cache: true })
 ///     .dtype(DtypeConversion::PreserveInput)
-///     .rescale(Rescale::Saturate);
+///     .rescale(Rescale::Saturate)
+///     .within(&budget);
 /// # let _ = options;
+/// # Ok::<(), bridge_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct CallOptions<'a> {
     pub(super) function: &'a str,
     pub(super) on: Option<&'a str>,
@@ -31,6 +37,7 @@ pub struct CallOptions<'a> {
     pub(super) recovery: Option<OomRecovery>,
     pub(super) dtype: DtypeConversion,
     pub(super) rescale: Rescale,
+    pub(super) within: Option<&'a dyn Admission>,
 }
 
 impl<'a> CallOptions<'a> {
@@ -46,6 +53,7 @@ impl<'a> CallOptions<'a> {
             recovery: None,
             dtype: DtypeConversion::NativeOutput,
             rescale: Rescale::Refuse,
+            within: None,
         }
     }
 
@@ -98,5 +106,30 @@ impl<'a> CallOptions<'a> {
     pub const fn rescale(mut self, rescale: Rescale) -> Self {
         self.rescale = rescale;
         self
+    }
+
+    /// The budget, or one of its consumers, that conversions of arguments and results ask before they take
+    /// memory, also where slices are stacked and results rescaled. By default, what is registered for
+    /// the program. What the function itself takes, it has to reserve itself.
+    #[must_use]
+    pub const fn within(mut self, admission: &'a dyn Admission) -> Self {
+        self.within = Some(admission);
+        self
+    }
+}
+
+impl fmt::Debug for CallOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallOptions")
+            .field("function", &self.function)
+            .field("on", &self.on)
+            .field("input", &self.input)
+            .field("output", &self.output)
+            .field("device", &self.device)
+            .field("recovery", &self.recovery)
+            .field("dtype", &self.dtype)
+            .field("rescale", &self.rescale)
+            .field("within", &self.within.is_some())
+            .finish()
     }
 }

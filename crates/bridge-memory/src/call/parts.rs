@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
 
 use bridge_core::{
-    Array, DataType, Description, Descriptor, Device, NativeArray, Result, vec_with_room,
+    Array, DataType, Description, Descriptor, Device, NativeArray, Refused, Result, vec_with_room,
 };
 
 use super::way::Way;
@@ -53,18 +53,18 @@ pub trait FromArray<B>: Sized {
     ///
     /// # Errors
     ///
-    /// As [`Convert::convert_to`](bridge_convert::Convert::convert_to).
-    fn from_array(array: Array, way: &Way<'_>) -> Result<Self>;
+    /// As [`Convert::convert_to`](bridge_convert::Convert::convert_to). The array comes back.
+    fn from_array(array: Array, way: &Way<'_>) -> Result<Self, Refused<Array>>;
 }
 
 impl<T: NativeArray<B>, B: 'static> FromArray<B> for T {
-    fn from_array(array: Array, way: &Way<'_>) -> Result<Self> {
+    fn from_array(array: Array, way: &Way<'_>) -> Result<Self, Refused<Array>> {
         way.typed(array)
     }
 }
 
 impl FromArray<AnyArray> for Array {
-    fn from_array(array: Array, way: &Way<'_>) -> Result<Self> {
+    fn from_array(array: Array, way: &Way<'_>) -> Result<Self, Refused<Array>> {
         way.by_name(array)
     }
 }
@@ -90,7 +90,7 @@ pub trait Arrays<T, M>: Sized {
     ///
     /// # Errors
     ///
-    /// As [`FromArray::from_array`], for the first that fails.
+    /// As [`FromArray::from_array`], for the first that fails. The arrays are gone then.
     fn convert(self, way: &Way<'_>) -> Result<T>;
 }
 
@@ -108,7 +108,7 @@ impl<S: IntoArray<A>, T: FromArray<B>, A, B> Arrays<T, One<A, B>> for S {
     }
 
     fn convert(self, way: &Way<'_>) -> Result<T> {
-        T::from_array(self.into_array(), way)
+        T::from_array(self.into_array(), way).map_err(Refused::into_error)
     }
 }
 

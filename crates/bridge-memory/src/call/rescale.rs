@@ -1,8 +1,8 @@
 //! What becomes of values that a new element type does not hold.
 
 use bridge_core::{
-    DataType, Device, Element, Error, Layout, ManagedTensor, Overflow, Registry, Result,
-    vec_with_room, with_element_type,
+    DataType, Device, DeviceBytes, Element, Error, Layout, ManagedTensor, Overflow, Registry,
+    Result, vec_with_room, with_element_type,
 };
 
 use super::stretch::{Real, Stretch, Whole, ends, place_in, spread};
@@ -88,6 +88,45 @@ pub fn rescaled(
     }
     let downloaded = registry.runtime(tensor.device())?.transfer(tensor, Device::CPU)?;
     rescaled_on_host(registry, &downloaded, to, rescale)
+}
+
+/// The most memory that [`rescaled`] takes at any time, by a rule that is more than a cast, on each device
+/// that it takes any on.
+pub(super) fn rescaled_peaks(
+    registry: &Registry,
+    tensor: &ManagedTensor,
+    to: DataType,
+    rescale: Rescale,
+) -> Result<Vec<DeviceBytes>> {
+    let (found, from) = (tensor.describe(), tensor.data_type());
+    let bytes_as = |data_type| Ok::<_, Error>(found.layout.compact_bytes(data_type)? as u64);
+    let is_range = matches!(rescale, Rescale::Range { .. });
+    let computed_in = if is_range || from == DataType::F64 { DataType::F64 } else { DataType::F32 };
+    let mut peaks = Vec::new();
+    let mut on_host = bytes_as(to)?;
+    let is_read_in_place = if found.device.kind().is_host_accessible() {
+        match computed_in {
+            DataType::F64 => tensor.as_slice::<f64>().is_ok(),
+            _ => tensor.as_slice::<f32>().is_ok(),
+        }
+    } else {
+        let runtime = registry.runtime(found.device)?;
+        peaks = runtime.working_memory(&found, from, Device::CPU);
+        on_host = on_host.saturating_add(bytes_as(from)?);
+        from == computed_in
+    };
+    if !is_read_in_place {
+        on_host = on_host.saturating_add(bytes_as(computed_in)?);
+    }
+    if is_range && to.is_float() {
+        // The places in the range, before they are cast.
+        on_host = on_host.saturating_add(bytes_as(DataType::F64)?);
+    }
+    match peaks.iter_mut().find(|one| one.device == Device::CPU) {
+        Some(host) => host.bytes = host.bytes.saturating_add(on_host),
+        None => peaks.push(DeviceBytes { device: Device::CPU, bytes: on_host }),
+    }
+    Ok(peaks)
 }
 
 /// What `$body` gives for the integer type that is `$to`, where it is one.

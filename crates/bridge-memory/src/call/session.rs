@@ -3,12 +3,12 @@
 use std::error::Error as StdError;
 use std::fmt::{self, Display};
 
-use bridge_convert::map_slices;
-use bridge_core::{Array, DataType, Device, Error, Registry, Result};
+use bridge_core::{Array, DataType, Device, Error, Refused, Registry, Result};
 
 use super::options::CallOptions;
-use super::parts::{Arrays, FromArray, IntoArray};
+use super::parts::Arrays;
 use super::recovery::{makes_room, recovering};
+use super::slices::Slices;
 use super::way::Way;
 use crate::arguments::invalid;
 
@@ -98,9 +98,30 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Convert::convert_to`](bridge_convert::Convert::convert_to).
+    /// As [`Convert::convert_to`](bridge_convert::Convert::convert_to). The arrays are gone then; those
+    /// given to [`call`](super::call) come back.
     pub fn argument<S: Arrays<T, M>, T, M>(&self, arrays: S) -> Result<T> {
         arrays.convert(&self.inward())
+    }
+
+    /// Converts arrays to what the function works with; where one fails, all come back, those before it
+    /// converted.
+    pub(super) fn arguments(&self, arrays: Vec<Array>) -> Result<Vec<Array>, Refused<Vec<Array>>> {
+        let way = self.inward();
+        let mut converted = Vec::with_capacity(arrays.len());
+        let mut waiting = arrays.into_iter();
+        while let Some(array) = waiting.next() {
+            match way.by_name(array) {
+                Ok(array) => converted.push(array),
+                Err(refused) => {
+                    let (array, error) = refused.into_parts();
+                    converted.push(array);
+                    converted.extend(waiting);
+                    return Err(Refused::new(converted, error));
+                }
+            }
+        }
+        Ok(converted)
     }
 
     /// Converts the arrays of a result to what the caller gets, as [`argument`](Self::argument) does.
@@ -138,39 +159,13 @@ impl<'a> Call<'a> {
         devices.chain(self.options.device).collect()
     }
 
-    /// Cuts an array along its first axis, converts and works on each slice, and stacks what comes of
-    /// them, in the array's own backend.
+    /// Cuts an array along its first axis, to work on slice after slice.
     ///
     /// # Errors
     ///
-    /// What the work gives, and as [`map_slices`].
-    pub fn each_slice<S, MS, R, MR, E>(
-        &self,
-        array: Array,
-        mut work: impl FnMut(S) -> Result<R, E>,
-    ) -> Result<Array, E>
-    where
-        S: FromArray<MS>,
-        R: IntoArray<MR>,
-        E: From<Error>,
-    {
-        let way = self.inward();
-        let mut failed = None;
-        let mapped = map_slices(self.registry, array, 0, |slice| {
-            match work(S::from_array(slice, &way)?) {
-                Ok(done) => Ok((done.into_array(), ())),
-                Err(error) => {
-                    failed = Some(error);
-                    // Ends the loop; what the caller gets is the work's.
-                    Err(invalid("a slice", &"refused", "the function failed for it"))
-                }
-            }
-        });
-        match (failed, mapped) {
-            (Some(error), _) => Err(error),
-            (None, Ok((array, _))) => Ok(array),
-            (None, Err(refused)) => Err(refused.into_error().into()),
-        }
+    /// As [`SliceMap::new`](bridge_convert::SliceMap::new). The array comes back.
+    pub fn slices(&self, array: Array) -> Result<Slices<'a>, Refused<Array>> {
+        Slices::new(self.registry, self.inward(), array)
     }
 
     fn inward(&self) -> Way<'a> {
@@ -183,6 +178,7 @@ impl<'a> Call<'a> {
             data_type: None,
             rescale: self.options.rescale,
             recovery: self.options.recovery,
+            within: self.options.within,
         }
     }
 

@@ -5,12 +5,12 @@ use std::fmt;
 
 use bridge_convert::{Convert, ConvertByName};
 use bridge_core::{
-    Array, Backend, DataType, Device, Dlpack, ManagedTensor, NativeArray, Options, Refused,
-    Registry, Result,
+    Admission, Array, Backend, DataType, Device, Dlpack, ManagedTensor, NativeArray, Options,
+    Permit, Refused, Registry, Result,
 };
 
 use super::recovery::{OomRecovery, recovering};
-use super::rescale::{Rescale, rescaled};
+use super::rescale::{Rescale, rescaled, rescaled_peaks};
 use crate::arguments::invalid;
 
 /// How each array of a call is converted, in one direction.
@@ -26,28 +26,43 @@ pub struct Way<'a> {
     pub(super) data_type: Option<DataType>,
     pub(super) rescale: Rescale,
     pub(super) recovery: Option<OomRecovery>,
+    /// Who is asked before memory is taken.
+    pub(super) within: Option<&'a dyn Admission>,
+}
+
+/// An array that is as far as rescaling brings it.
+struct Ready<'o> {
+    array: Array,
+    /// What is left to do.
+    options: Options<'o>,
+    /// Room for what was made so far.
+    _permit: Option<Permit>,
 }
 
 impl Way<'_> {
     /// Converts to the array type `T`.
-    pub(super) fn typed<T: NativeArray<B>, B: 'static>(&self, array: Array) -> Result<T> {
+    pub(super) fn typed<T: NativeArray<B>, B: 'static>(
+        &self,
+        array: Array,
+    ) -> Result<T, Refused<Array>> {
         let belongs_to = T::descriptor();
         if let Some(backend) = self.backend
             && !belongs_to.answers_to(backend)
         {
             let (found, function) = (belongs_to.name, self.function);
-            return Err(invalid(
+            let error = invalid(
                 self.what,
                 &format!("a {} of \"{found}\"", type_name::<T>()),
                 &format!("`{function}` asks for \"{backend}\": write its array type, or `Array`"),
-            ));
+            );
+            return Err(Refused::new(array, error));
         }
         let is_on = |device: Device| T::accepts().is_on(device.kind());
         self.carried_out(array, is_on, Convert::convert_to::<T>)
     }
 
     /// Converts to the backend that was asked for.
-    pub(super) fn by_name(&self, array: Array) -> Result<Array> {
+    pub(super) fn by_name(&self, array: Array) -> Result<Array, Refused<Array>> {
         let Some(backend) = self.backend else {
             let own = array.descriptor();
             return self.in_backend(array, own.name);
@@ -55,7 +70,7 @@ impl Way<'_> {
         self.in_backend(array, backend)
     }
 
-    fn in_backend(&self, array: Array, backend: &str) -> Result<Array> {
+    fn in_backend(&self, array: Array, backend: &str) -> Result<Array, Refused<Array>> {
         // The tensor's own is not among the registry's.
         if Dlpack.descriptor().answers_to(backend) {
             let convert = |array: Array, options: Options<'_>| {
@@ -63,7 +78,10 @@ impl Way<'_> {
             };
             return self.carried_out(array, |_| true, convert);
         }
-        let backend = self.registry.backend(backend)?;
+        let backend = match self.registry.backend(backend) {
+            Ok(backend) => backend,
+            Err(error) => return Err(Refused::new(array, error)),
+        };
         let is_on = |device: Device| {
             backend.native_types().iter().any(|native| native.accepts().is_on(device.kind()))
         };
@@ -73,34 +91,48 @@ impl Way<'_> {
     }
 
     /// Rescales where that is more than a cast, then converts, as often as recovery says. `is_on`: whether
-    /// the target can be on a device.
+    /// the target can be on a device. Where it fails, the array comes back, rescaled where it was that far.
     fn carried_out<T>(
         &self,
         array: Array,
         is_on: impl Fn(Device) -> bool,
         convert: impl Fn(Array, Options<'_>) -> Result<T, Refused<Array>>,
-    ) -> Result<T> {
-        let found = array.describe()?;
+    ) -> Result<T, Refused<Array>> {
+        let found = match array.describe() {
+            Ok(found) => found,
+            Err(error) => return Err(Refused::new(array, error)),
+        };
         // What is rescaled on the host goes back to where it was, if the target can be there.
         let stays =
             || Some(found.device).filter(|&device| self.data_type.is_some() && is_on(device));
-        let options = self
-            .device
-            .or_else(stays)
-            .map_or_else(Options::default, |on| Options::default().on(on));
+        let mut options = Options::default();
+        if let Some(on) = self.device.or_else(stays) {
+            options = options.on(on);
+        }
+        if let Some(admission) = self.within {
+            options = options.within(admission);
+        }
         let devices: Vec<_> = self.device.into_iter().chain([found.device]).collect();
         let mut waiting = Some(array);
-        recovering(self.recovery, self.registry, &devices, || {
+        let done = recovering(self.recovery, self.registry, &devices, || {
             // It comes back where a conversion fails, and only then is there another.
             let Some(array) = waiting.take() else {
                 unreachable!("a failed conversion gives it back")
             };
             let done = self.rescaled(array, options);
-            done.and_then(|(array, options)| convert(array, options)).map_err(|refused| {
+            let done = done.and_then(|ready| {
+                let Ready { array, options, _permit } = ready;
+                convert(array, options)
+            });
+            done.map_err(|refused| {
                 let (array, error) = refused.into_parts();
                 waiting = Some(array);
                 error
             })
+        });
+        done.map_err(|error| match waiting {
+            Some(array) => Refused::new(array, error),
+            None => unreachable!("a failed conversion gives it back"),
         })
     }
 
@@ -109,19 +141,33 @@ impl Way<'_> {
         &self,
         array: Array,
         options: Options<'o>,
-    ) -> Result<(Array, Options<'o>), Refused<Array>> {
+    ) -> Result<Ready<'o>, Refused<Array>> {
         let from = match array.describe() {
             Ok(found) => found.data_type,
             Err(error) => return Err(Refused::new(array, error)),
         };
-        let Some(to) = self.data_type.filter(|&to| to != from) else { return Ok((array, options)) };
+        let Some(to) = self.data_type.filter(|&to| to != from) else {
+            return Ok(Ready { array, options, _permit: None });
+        };
         if let Some(overflow) = self.rescale.as_cast(from, to) {
-            return Ok((array, options.cast(to).overflow(overflow)));
+            let options = options.cast(to).overflow(overflow);
+            return Ok(Ready { array, options, _permit: None });
         }
         let native = array.native_type();
         let tensor = array.export()?;
-        match rescaled(self.registry, &tensor, to, self.rescale) {
-            Ok(rescaled) => Ok((Array::new(rescaled), options)),
+        let made: Result<_> = (|| {
+            let admission = options.admission().or(self.registry.admission().map(|one| one as _));
+            let permit = match admission {
+                Some(admission) => {
+                    let peaks = rescaled_peaks(self.registry, &tensor, to, self.rescale)?;
+                    Some(admission.admit(&peaks)?)
+                }
+                None => None,
+            };
+            Ok((rescaled(self.registry, &tensor, to, self.rescale)?, permit))
+        })();
+        match made {
+            Ok((rescaled, _permit)) => Ok(Ready { array: Array::new(rescaled), options, _permit }),
             Err(error) => Err(Refused::new(Array::restored(tensor, native), error)),
         }
     }

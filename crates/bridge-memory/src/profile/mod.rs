@@ -30,5 +30,5 @@ pub use peak::{Peak, PeakScope, allocated_bytes};
 #[cfg(feature = "plot")]
 pub use plot::Picture;
 pub use recorder::{Reading, SampleError, readings};
-pub use recording::{Mark, Point, Recording, Seen, Series, Summary};
+pub use recording::{Mark, Point, Recording, Seen, Series, SeriesKind, Summary};
 pub use usage::{DeviceUsage, HolderUsage, Usage};

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bridge_core::{Error, Result};
 
-use super::recorder::{Reading, Recorder, SampleError, Sampler, readings};
+use super::recorder::{Reading, Recorder, SampleError, Sampler, Watched, readings};
 use super::recording::Recording;
 use super::usage::Usage;
 use crate::arguments::invalid;
+use crate::budget::Budget;
 use crate::clock::{Clock, SystemClock};
 
 /// How long the end of a monitor waits for a sample that is being taken.
@@ -72,6 +73,7 @@ pub struct MonitorBuilder {
     interval: Duration,
     clock: Arc<dyn Clock>,
     sampler: Sampler,
+    watched: Vec<Watched>,
     room: usize,
 }
 
@@ -91,6 +93,7 @@ impl Monitor {
             interval,
             clock: Arc::new(SystemClock::new()),
             sampler: Box::new(|| Ok(readings(&Usage::now()))),
+            watched: Vec::new(),
             room: 4096,
         }
     }
@@ -172,6 +175,29 @@ impl MonitorBuilder {
         self
     }
 
+    /// Samples a budget too: how much of it is reserved, and its capacity, which may change. They are two
+    /// series of the [`Recording`], "reserved in NAME" and "capacity of NAME" (the latter as long as the budget
+    /// has a limit), and are there where the other samples fail. What is reserved between two samples only is not seen.
+    ///
+    /// ```
+    /// use bridge_memory::budget::Budget;
+    /// use bridge_memory::profile::Monitor;
+    ///
+    /// let budget = Budget::new("images", 1 << 20)?;
+    /// let monitor = Monitor::every(60.0)?.watch(&budget).start()?;
+    /// let room = budget.reserve(1000)?;
+    /// monitor.sample();
+    /// drop(room);
+    /// let recording = monitor.finish();
+    /// assert_eq!(recording.series("reserved in images").unwrap().summary.max, 1000);
+    /// assert_eq!(recording.series("capacity of images").unwrap().summary.last, 1 << 20);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn watch(mut self, budget: &Budget) -> Self {
+        Watched::add(&mut self.watched, budget.clone());
+        self
+    }
+
     /// Takes the time of samples and marks from `clock`.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -191,14 +217,14 @@ impl MonitorBuilder {
     ///
     /// Where the interval is zero, fewer than two points are to be kept, or the system has no thread.
     pub fn start(self) -> Result<Monitor> {
-        let Self { interval, clock, sampler, room } = self;
+        let Self { interval, clock, sampler, watched, room } = self;
         if interval.is_zero() {
             return Err(invalid_interval(&0));
         }
         if room < 2 {
             return Err(invalid("number of points to keep", &room, "it must be 2 or more"));
         }
-        let recorder = Recorder::new(clock, sampler, room);
+        let recorder = Recorder::new(clock, sampler, watched, room);
         recorder.sample();
         let (state, changed) = (Mutex::default(), Condvar::new());
         let shared = Arc::new(Shared { recorder, state, changed });

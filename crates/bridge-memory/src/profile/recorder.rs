@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::recording::Recording;
+use super::recording::{Recording, SeriesKind};
 use super::usage::Usage;
+use crate::budget::Budget;
 use crate::clock::Clock;
 
 /// A value and what it is of.
@@ -40,11 +41,42 @@ pub fn readings(usage: &Usage) -> Vec<Reading> {
     readings
 }
 
+/// A budget that is watched, and what its two series are called.
+pub(super) struct Watched {
+    budget: Budget,
+    reserved: String,
+    capacity: String,
+}
+
+impl Watched {
+    /// Adds a budget to others. One of the same name gets a number.
+    pub(super) fn add(all: &mut Vec<Self>, budget: Budget) {
+        if all.iter().any(|one| one.budget.is_same(&budget)) {
+            return;
+        }
+        let namesakes = all.iter().filter(|one| one.budget.name() == budget.name()).count();
+        let name = match namesakes {
+            0 => budget.name().to_owned(),
+            _ => format!("{} ({})", budget.name(), namesakes + 1),
+        };
+        let (reserved, capacity) = (format!("reserved in {name}"), format!("capacity of {name}"));
+        all.push(Self { budget, reserved, capacity });
+    }
+
+    fn readings(&self) -> impl Iterator<Item = (&str, SeriesKind, u64)> {
+        let reserved = (&*self.reserved, SeriesKind::Reserved, self.budget.reserved());
+        let capacity =
+            self.budget.limit().map(|limit| (&*self.capacity, SeriesKind::Capacity, limit));
+        std::iter::once(reserved).chain(capacity)
+    }
+}
+
 /// Takes samples and keeps them. Nothing here waits.
 pub(super) struct Recorder {
     clock: Arc<dyn Clock>,
     start: Duration,
     sampler: Mutex<Sampler>,
+    watched: Vec<Watched>,
     kept: Mutex<Kept>,
 }
 
@@ -54,12 +86,18 @@ struct Kept {
 }
 
 impl Recorder {
-    pub(super) fn new(clock: Arc<dyn Clock>, sampler: Sampler, room: usize) -> Self {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        sampler: Sampler,
+        watched: Vec<Watched>,
+        room: usize,
+    ) -> Self {
         let recording = Recording::with_room(room);
         Self {
             start: clock.now(),
             clock,
             sampler: Mutex::new(sampler),
+            watched,
             kept: Mutex::new(Kept { recording, latest: Duration::ZERO }),
         }
     }
@@ -68,12 +106,15 @@ impl Recorder {
     pub(super) fn sample(&self) {
         let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
         let readings = catch_unwind(AssertUnwindSafe(&mut *sampler));
+        let (readings, failure) = match readings {
+            Ok(Ok(readings)) => (readings, None),
+            Ok(Err(error)) => (Vec::new(), Some(error.to_string())),
+            Err(_) => (Vec::new(), Some("the sampler panicked".to_owned())),
+        };
+        let sampled = readings.iter().map(|(label, bytes)| (&**label, SeriesKind::Memory, *bytes));
         let (mut kept, at) = self.now();
-        match readings {
-            Ok(Ok(readings)) => kept.recording.add(at, &readings),
-            Ok(Err(error)) => kept.recording.add_missing(at, error.to_string()),
-            Err(_) => kept.recording.add_missing(at, "the sampler panicked".to_owned()),
-        }
+        let watched = self.watched.iter().flat_map(Watched::readings);
+        kept.recording.add(at, sampled.chain(watched), failure);
     }
 
     pub(super) fn mark(&self, what: String) {

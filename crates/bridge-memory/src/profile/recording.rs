@@ -35,10 +35,26 @@ pub struct Recording {
 /// One series: what its values were, over all samples and not only over the points kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Series {
-    /// What was measured: "process", "torch on cuda:0".
+    /// What was measured: "process", "torch on cuda:0", "reserved in images".
     pub label: String,
+    /// What kind of figure it is.
+    pub kind: SeriesKind,
     /// Its values.
     pub summary: Summary,
+}
+
+/// What kind of figure a series is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum SeriesKind {
+    /// Memory that is taken.
+    #[default]
+    Memory,
+    /// What is reserved of a budget.
+    Reserved,
+    /// What can be reserved of a budget in all.
+    Capacity,
 }
 
 /// The values of one series, in bytes.
@@ -114,23 +130,29 @@ impl Recording {
         self.series.iter().find(|series| series.label == label)
     }
 
-    pub(super) fn add(&mut self, at: Duration, readings: &[(String, u64)]) {
-        let mut values = vec![None; self.series.len()];
-        for (label, bytes) in readings {
-            let Some(index) = self.place_of(label) else { continue };
-            self.series[index].summary.add(*bytes);
+    /// Adds a sample; `failure`: why not all of it could be taken.
+    pub(super) fn add<'r>(
+        &mut self,
+        at: Duration,
+        readings: impl IntoIterator<Item = (&'r str, SeriesKind, u64)>,
+        failure: Option<String>,
+    ) {
+        let mut values = Vec::new();
+        if failure.is_some() {
+            self.missing += 1;
+            self.last_failure = failure;
+        } else {
+            values.resize(self.series.len(), None);
+        }
+        for (label, kind, bytes) in readings {
+            let Some(index) = self.place_of(label, kind) else { continue };
+            self.series[index].summary.add(bytes);
             if values.len() <= index {
                 values.resize(index + 1, None);
             }
-            values[index] = Some(Seen { min: *bytes, max: *bytes, last: *bytes });
+            values[index] = Some(Seen { min: bytes, max: bytes, last: bytes });
         }
         self.append(at, values);
-    }
-
-    pub(super) fn add_missing(&mut self, at: Duration, why: String) {
-        self.missing += 1;
-        self.last_failure = Some(why);
-        self.append(at, Vec::new());
     }
 
     pub(super) fn mark(&mut self, at: Duration, what: String) {
@@ -141,10 +163,12 @@ impl Recording {
         }
     }
 
-    fn place_of(&mut self, label: &str) -> Option<usize> {
-        let known = self.series.iter().position(|series| series.label == label);
+    fn place_of(&mut self, label: &str, kind: SeriesKind) -> Option<usize> {
+        let is_it = |series: &Series| series.kind == kind && series.label == label;
+        let known = self.series.iter().position(is_it);
         if known.is_none() && self.series.len() < Self::MOST_SERIES {
-            self.series.push(Series { label: label.to_owned(), summary: Summary::none() });
+            let (label, summary) = (label.to_owned(), Summary::none());
+            self.series.push(Series { label, kind, summary });
             return Some(self.series.len() - 1);
         }
         known

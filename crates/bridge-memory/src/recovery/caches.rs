@@ -95,8 +95,10 @@ pub fn release_caches(registry: &Registry, device: Device) -> Released {
             released.note("malloc", Ok(host::trim()));
         }
     }
-    counts::RELEASES.add(1);
-    counts::RELEASED_BYTES.add(released.bytes());
+    counts::count(&[device], |counts| {
+        counts.releases += 1;
+        counts.released_bytes = counts.released_bytes.saturating_add(released.bytes());
+    });
     released
 }
 

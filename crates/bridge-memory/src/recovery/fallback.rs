@@ -87,8 +87,8 @@ impl FallbackChain {
         let mut array = array;
         let mut failed = AllFailed(Vec::new());
         for (number, (backend, device)) in self.places.iter().enumerate() {
-            if number > 0 {
-                counts::FALLBACKS.add(1);
+            if let Some((_, left)) = number.checked_sub(1).and_then(|one| self.places.get(one)) {
+                counts::count(left.as_slice(), |counts| counts.fallbacks += 1);
             }
             let options = device.map_or_else(Options::default, |one| Options::default().on(one));
             let error: AnyError = match registry.convert(array, backend, options) {
@@ -224,7 +224,7 @@ pub fn convert_or_host(
         Ok(array) => return Ok(OrHost { array, refused: None }),
         Err(refused) => refused,
     };
-    counts::FALLBACKS.add(1);
+    counts::count(options.device().as_slice(), |counts| counts.fallbacks += 1);
     let (array, error) = refused.into_parts();
     let on_host = registry.convert(array, target, options.on(Device::CPU));
     let on_host = on_host.or_else(|refused| {

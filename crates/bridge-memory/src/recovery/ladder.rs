@@ -142,7 +142,7 @@ impl<'a> Ladder<'a> {
     }
 
     fn tell_out_of_memory(&self, error: &(dyn StdError + 'static)) {
-        counts::OUT_OF_MEMORY.add(1);
+        counts::count(&self.devices, |counts| counts.out_of_memory += 1);
         let (attempt, devices) = (self.attempt, &*self.devices);
         self.policy.tell(&RecoveryEvent::OutOfMemory { attempt, devices, error });
     }
@@ -163,7 +163,7 @@ impl<'a> Ladder<'a> {
         if self.policy.releases(retry) {
             self.release();
         }
-        counts::RETRIES.add(1);
+        counts::count(&self.devices, |counts| counts.retries += 1);
         self.attempt = self.attempt.saturating_add(1);
         true
     }
@@ -196,18 +196,18 @@ impl<'a> Ladder<'a> {
     }
 
     fn recovered(&self) {
-        counts::RECOVERED.add(1);
+        counts::count(&self.devices, |counts| counts.recovered += 1);
         self.policy.tell(&RecoveryEvent::Recovered { attempt: self.attempt });
     }
 
     fn gave_up(&self, error: &(dyn StdError + 'static)) {
-        counts::GAVE_UP.add(1);
+        counts::count(&self.devices, |counts| counts.gave_up += 1);
         self.policy.tell(&RecoveryEvent::GaveUp { attempts: self.attempt, error });
     }
 }
 
 /// The devices that the caller and the error name, or else those of the backend whose error it is.
-fn devices_of(policy: &RecoveryPolicy<'_>, told: &OutOfMemory) -> Vec<Device> {
+pub(super) fn devices_of(policy: &RecoveryPolicy<'_>, told: &OutOfMemory) -> Vec<Device> {
     let mut devices = Vec::new();
     for device in policy.devices.iter().copied().chain(told.device) {
         if !devices.contains(&device) {

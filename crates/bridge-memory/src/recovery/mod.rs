@@ -56,7 +56,7 @@ mod split;
 
 pub use caches::{Kept, NotReleased, ReleaseHook, Released, on_release, release_caches};
 pub use classify::{OutOfMemory, is_out_of_memory, out_of_memory};
-pub use counts::{RecoveryCounts, counts};
+pub use counts::{RecoveryCounts, counts, counts_by_device, counts_of};
 pub use event::RecoveryEvent;
 pub use fallback::{AllFailed, Attempt, FallbackChain, OrHost, Tried, convert_or_host};
 pub use ladder::{with_oom_recovery, with_oom_recovery_of};

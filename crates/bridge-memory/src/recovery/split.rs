@@ -8,7 +8,7 @@ use bridge_core::Result as CoreResult;
 use super::classify::out_of_memory;
 use super::counts;
 use super::event::RecoveryEvent;
-use super::ladder::with_oom_recovery;
+use super::ladder::{devices_of, with_oom_recovery};
 use super::policy::RecoveryPolicy;
 use crate::arguments::invalid;
 
@@ -92,14 +92,15 @@ pub fn split_range_on_oom<T, E: StdError + 'static>(
                 done.push(one);
                 start = batch.end;
             }
-            Err(error) => match halved(batch.len(), sizes.least) {
-                Some(half) if !policy.once && is_about_memory(policy, &error) => {
-                    counts::SPLITS.add(1);
-                    policy.tell(&RecoveryEvent::Split { from: batch.len(), to: half });
-                    size = half;
-                }
-                _ => return Err(error),
-            },
+            Err(error) => {
+                let half = halved(batch.len(), sizes.least).filter(|_| !policy.once);
+                let Some((half, told)) = half.zip(out_of_memory(policy.lookup(), &error)) else {
+                    return Err(error);
+                };
+                counts::count(&devices_of(policy, &told), |counts| counts.splits += 1);
+                policy.tell(&RecoveryEvent::Split { from: batch.len(), to: half });
+                size = half;
+            }
         }
     }
     Ok(done)
@@ -109,8 +110,4 @@ pub fn split_range_on_oom<T, E: StdError + 'static>(
 fn halved(batch: usize, least: usize) -> Option<usize> {
     let half = batch.div_ceil(2).max(least);
     (half < batch).then_some(half)
-}
-
-fn is_about_memory<E: StdError + 'static>(policy: &RecoveryPolicy<'_>, error: &E) -> bool {
-    out_of_memory(policy.lookup(), error).is_some()
 }

@@ -1,11 +1,14 @@
 //! Conversions within a budget.
 
+use std::any::TypeId;
+
 use bridge_convert::{Convert, ConvertByName, Stacker};
 use bridge_core::{
-    Array, CopyPolicy, DataType, Device, ManagedTensor, Options, Registration, Registry,
+    Array, Converter, CopyPolicy, DataType, Description, Device, Error, ManagedTensor, Options,
+    Refused, Registration, Registry,
 };
 use bridge_memory::budget::{Budget, ConvertHeld, ConvertHeldByName, Shortage};
-use bridge_testkit::fake_accelerator::{self, DEVICES};
+use bridge_testkit::fake_accelerator::{self, DEVICES, FakeArray};
 
 fn registry() -> Registry {
     let tools = [
@@ -81,6 +84,80 @@ fn a_result_can_keep_its_room() {
     assert_eq!(stays.reservation().bytes(), 0);
     let (tensor, _) = stays.map(|tensor| tensor).into_parts();
     assert_eq!(tensor.shape(), [16, 16]);
+}
+
+/// A shortcut to the fake accelerator that refuses, or makes a copy of its own.
+struct Shortcut {
+    refuses: bool,
+}
+
+impl Converter for Shortcut {
+    fn source(&self) -> &'static str {
+        "dlpack"
+    }
+
+    fn target(&self) -> &'static str {
+        "fake-accelerator"
+    }
+
+    fn target_type(&self) -> TypeId {
+        TypeId::of::<FakeArray>()
+    }
+
+    fn name(&self) -> &'static str {
+        "upload by itself"
+    }
+
+    fn applies(&self, _: &Description, _: &Options) -> bool {
+        true
+    }
+
+    fn convert(&self, array: Array, _: &Options) -> Result<Array, Refused<Array>> {
+        if self.refuses {
+            let error = Error::Unsupported { what: "it".to_owned(), remedy: "none".to_owned() };
+            return Err(Refused::new(array, error));
+        }
+        let there = Options::default().on(DEVICES[0]);
+        registry().convert(array, "fake-accelerator", there)
+    }
+}
+
+#[test]
+fn a_shortcut_reserves_what_its_result_is_and_gives_it_back_where_it_refuses() {
+    for shortcut in [&Shortcut { refuses: false }, &Shortcut { refuses: true }] {
+        let tools = [
+            Registration::host_tools(&bridge_host::HostKernels),
+            Registration::backend(&bridge_core::Dlpack),
+            Registration::converter(shortcut),
+        ];
+        let registry = Registry::new(fake_accelerator::REGISTRATIONS.iter().copied().chain(tools));
+        let there = Options::default().on(DEVICES[0]);
+        let first = if shortcut.refuses { "upload" } else { "shortcut" };
+        // There is room for one way at a time.
+        let budget = Budget::new("test", 1024).unwrap();
+        let convert = |options| {
+            let array = Array::new(numbers());
+            registry.convert_reported(array, "fake-accelerator", options).unwrap().1
+        };
+        assert_eq!(convert(there.within(&budget)).steps[0].name(), first);
+        assert_eq!((budget.status().peak, budget.reserved()), (1024, 0));
+        let held = registry.convert_held(
+            Array::new(numbers()),
+            "fake-accelerator",
+            there,
+            &budget.consumer("results"),
+        );
+        let held = held.unwrap();
+        assert_eq!((held.reservation().bytes(), budget.reserved()), (1024, 1024));
+        drop(held);
+        assert_eq!(budget.reserved(), 0);
+        let short = Budget::new("short", 1023).unwrap();
+        let refused = registry
+            .convert(Array::new(numbers()), "fake-accelerator", there.within(&short))
+            .unwrap_err();
+        assert!(Shortage::of(refused.error()).is_some(), "{refused}");
+        assert_eq!(short.status().peak, 0);
+    }
 }
 
 #[test]

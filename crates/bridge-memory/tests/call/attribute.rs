@@ -4,16 +4,16 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Mutex;
 
 use bridge_convert::ConvertByName;
 use bridge_core::{Array, DataType, Device, Error, ManagedTensor, Options, TensorError};
 use bridge_macros::on;
+use bridge_memory::budget::{Budget, Shortage};
 use bridge_testkit::fake_accelerator::DEVICES;
 use ndarray::{Array1, Array2, arr1, arr2};
 
-use crate::support::{array, elements, registry, tensor};
+use crate::support::{NextTime, array, elements, ready, registry, tensor};
 
 /// Each element times `factor`, and how many there are.
 #[on(ndarray, crate = bridge_memory)]
@@ -317,19 +317,109 @@ fn an_async_function_that_runs_out_of_memory_runs_again_and_fails_with_its_first
     assert_eq!(run(5), (Err(Some((Device::CPU, 5))), 2));
 }
 
-fn ready<T>(future: impl Future<Output = T>) -> T {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(done) => done,
-        Poll::Pending => panic!("nothing in it waits"),
-    }
-}
-
 #[test]
 fn an_async_function_is_wrapped_and_can_go_to_another_thread() {
     let made = later(tensor(&[1.0_f32], &[1]), std::future::ready(2.0));
     let made = std::thread::scope(|scope| scope.spawn(|| ready(made)).join().unwrap()).unwrap();
     assert_eq!(made.as_slice::<f32>().unwrap(), [3.0]);
     assert!(ready(later(tensor(&[1.0_f32], &[1]), std::future::ready(-2.0))).is_err());
+}
+
+/// Each row twice as large, and some are late; the first that is negative is refused.
+#[on(ndarray, by_slice, output = ManagedTensor, contract = |row: &Array1<f32>| row[0] < 100.0, crate = bridge_memory)]
+async fn rows_later(
+    #[array] mut row: Array1<f32>,
+    #[array] other: &Array1<f32>,
+    rows: &Cell<usize>,
+) -> Result<Array1<f32>, Failure> {
+    rows.set(rows.get() + 1);
+    NextTime::default().await;
+    if row[0] < 0.0 {
+        return Err(Failure::Mine("negative"));
+    }
+    row *= 2.0;
+    Ok(row + other)
+}
+
+#[test]
+fn an_async_function_works_on_slices_one_after_the_other() {
+    let other = || tensor(&[10.0_f32, 20.0], &[2]);
+    let run = |first: f32, second: f32| {
+        let rows = Cell::new(0);
+        let given = arr2(&[[first, 1.0], [second, 3.0], [4.0, 5.0]]);
+        (ready(rows_later(given, other(), &rows)), rows.get())
+    };
+    let (made, rows) = run(0.0, 2.0);
+    let made = made.unwrap();
+    assert_eq!((made.shape(), rows), (&[3, 2][..], 3));
+    assert_eq!(made.as_slice::<f32>().unwrap(), [10.0, 22.0, 14.0, 26.0, 18.0, 30.0]);
+    let (failed, rows) = run(0.0, -1.0);
+    assert!(matches!(failed.unwrap_err(), Failure::Mine("negative")));
+    assert_eq!(rows, 2, "the third is not begun");
+    let (failed, rows) = run(50.0, 0.0);
+    assert!(failed.unwrap_err().to_string().contains("`rows_later` violates its contract"));
+    assert_eq!(rows, 1);
+}
+
+#[on(ndarray, by_slice, output = ManagedTensor, oom_recovery(retries = 1), crate = bridge_memory)]
+async fn slices_again(
+    #[array] row: &Array1<f32>,
+    failures: &Mutex<Vec<f32>>,
+) -> Result<Array1<f32>, Error> {
+    NextTime::default().await;
+    let mut failures = failures.lock().unwrap();
+    if let Some(place) = failures.iter().position(|one| *one == row[0]) {
+        failures.swap_remove(place);
+        return Err(Error::from(TensorError::OutOfMemory { device: Device::CPU, requested: 8 }));
+    }
+    Ok(row.clone())
+}
+
+#[test]
+fn a_slice_that_runs_out_of_memory_is_awaited_again_on_any_thread() {
+    let run = |failures: &[f32]| {
+        let failures = Mutex::new(failures.to_vec());
+        let made = slices_again(tensor(&[1.0_f32, 2.0], &[2, 1]), &failures);
+        // A future that could not go to another thread would not compile here.
+        std::thread::scope(|scope| scope.spawn(|| ready(made)).join().unwrap())
+    };
+    assert_eq!(run(&[1.0, 2.0]).unwrap().as_slice::<f32>().unwrap(), [1.0, 2.0]);
+    assert!(run(&[2.0, 2.0]).unwrap_err().out_of_memory().is_some());
+}
+
+#[on(ndarray, dtype = f64, output = (ManagedTensor, u64), within = budget, crate = bridge_memory)]
+fn counted(#[array] x: &Array1<f32>, budget: &Budget) -> (Array1<f32>, u64) {
+    (x.clone(), budget.reserved())
+}
+
+struct Images {
+    room: Budget,
+}
+
+impl Images {
+    #[on(ndarray, by_slice, output = ManagedTensor, within = &self.room.consumer("images"), crate = bridge_memory)]
+    async fn stacked(&self, #[array] row: Array1<f32>) -> Array1<f32> {
+        NextTime::default().await;
+        row
+    }
+}
+
+#[test]
+fn arguments_and_results_are_converted_within_a_budget() {
+    let budget = Budget::new("test", 32).unwrap();
+    let (made, reserved) = counted(arr1(&[1.0_f32; 4]), &budget).unwrap();
+    assert_eq!((made.data_type(), reserved), (DataType::F64, 0));
+    assert_eq!((budget.status().peak, budget.reserved()), (32, 0), "room is given back");
+    let error = counted(arr1(&[1.0_f32; 5]), &budget).unwrap_err();
+    assert!(matches!(Shortage::of(&error), Some(Shortage::Never { need: 40, .. })), "{error}");
+
+    let images = Images { room: Budget::new("stacks", 31).unwrap() };
+    let rows = || tensor(&[1.0_f32; 8], &[4, 2]);
+    let error = ready(images.stacked(rows())).unwrap_err();
+    assert!(Shortage::of(&error).is_some(), "{error}");
+    images.room.set_capacity(1000).unwrap();
+    assert_eq!(ready(images.stacked(rows())).unwrap().as_slice::<f32>().unwrap(), [1.0; 8]);
+    assert!(images.room.status().peak >= 32 && images.room.reserved() == 0);
 }
 
 #[on(ndarray, crate = bridge_memory)]

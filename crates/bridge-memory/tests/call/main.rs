@@ -4,6 +4,7 @@
 use bridge_cpu as _;
 
 mod attribute;
+mod budgets;
 mod by_slice;
 mod functions;
 mod recovery;

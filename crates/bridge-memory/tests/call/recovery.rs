@@ -1,6 +1,6 @@
 //! Calls that run out of memory.
 
-use bridge_core::{Device, Error, Result, TensorError};
+use bridge_core::{Device, Error, Refused, Result, TensorError};
 use bridge_memory::call::{CallOptions, OomRecovery, call};
 use bridge_testkit::fake_accelerator::{DEVICES, Faults};
 
@@ -30,10 +30,11 @@ fn it_runs_once_without_recovery_and_for_other_errors() {
     let mut runs = 0;
     let mut run = |options: CallOptions<'_>, error: &dyn Fn() -> Error| {
         runs = 0;
-        let failed: Result<()> = call(&registry, options, vec![array(&[5_u8], &[1])], |_| {
-            runs += 1;
-            Err(error())
-        });
+        let failed: Result<(), Refused<_>> =
+            call(&registry, options, vec![array(&[5_u8], &[1])], |_| {
+                runs += 1;
+                Err(error())
+            });
         failed.unwrap_err();
         runs
     };
@@ -55,6 +56,6 @@ fn a_conversion_that_runs_out_of_memory_is_tried_again() {
         drop(failing);
         made
     };
-    assert!(run(options).unwrap_err().out_of_memory().is_some());
+    assert!(run(options).unwrap_err().error().out_of_memory().is_some());
     assert!(run(options.oom_recovery(RECOVERY)).unwrap());
 }

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bridge_memory::ManualClock;
-use bridge_memory::profile::{Monitor, MonitorBuilder, Reading, Recording, SampleError, Seen};
+use bridge_memory::budget::Budget;
+use bridge_memory::profile::{
+    Monitor, MonitorBuilder, Reading, Recording, SampleError, Seen, SeriesKind,
+};
 use proptest::prelude::*;
 
 /// No monitor's own thread samples within it: samples are those that a test takes, one at the start,
@@ -204,6 +207,67 @@ fn a_recording_becomes_json() {
     assert_eq!(json["series"][0]["summary"]["max"], 2);
     assert_eq!(json["points"][1]["values"][0]["last"], 2);
     assert_eq!(json["marks"][0]["what"], "trimmed");
+}
+
+#[test]
+fn a_watched_budget_is_two_series_over_time() {
+    let budget = Budget::new("images", 1000).unwrap();
+    let clock = Arc::new(ManualClock::new());
+    // The second sample fails: the budget is seen all the same.
+    let mut sample = 0;
+    let sampler = move || -> Result<Vec<Reading>, SampleError> {
+        sample += 1;
+        if sample == 2 { Err("no driver".into()) } else { Ok(vec![("memory".to_owned(), sample)]) }
+    };
+    let monitor = Monitor::builder(NEVER).sampler(sampler).clock(clock.clone()).watch(&budget);
+    let monitor = monitor.watch(&budget.clone()).start().unwrap();
+    let room = budget.reserve(300).unwrap();
+    clock.advance(Duration::from_secs(1));
+    monitor.sample();
+    budget.set_capacity(500).unwrap();
+    drop(room);
+    clock.advance(Duration::from_secs(1));
+    let recording = monitor.finish();
+
+    let told: Vec<_> = recording.series.iter().map(|one| (&*one.label, one.kind)).collect();
+    let expected = [
+        ("memory", SeriesKind::Memory),
+        ("reserved in images", SeriesKind::Reserved),
+        ("capacity of images", SeriesKind::Capacity),
+    ];
+    assert_eq!(told, expected, "watched twice, there once");
+    let reserved = recording.series("reserved in images").unwrap().summary;
+    assert_eq!((reserved.max, reserved.last, reserved.count), (300, 0, 3));
+    let capacity = recording.series("capacity of images").unwrap().summary;
+    assert_eq!((capacity.max, capacity.last), (1000, 500));
+    assert_eq!((recording.missing, recording.last_failure.as_deref()), (1, Some("no driver")));
+
+    let mut csv = Vec::new();
+    recording.write_csv(&mut csv).unwrap();
+    assert_eq!(
+        String::from_utf8(csv).unwrap(),
+        "seconds,memory,reserved in images,capacity of images,event\r\n\
+         0,1,0,1000,\r\n\
+         1,,300,1000,\r\n\
+         2,3,0,500,\r\n"
+    );
+    let json = serde_json::to_value(&recording).unwrap();
+    assert_eq!(json["series"][1]["kind"], "reserved");
+    assert_eq!(json["series"][2]["kind"], "capacity");
+    assert_eq!(json["points"][1]["values"][1]["last"], 300);
+}
+
+#[test]
+fn budgets_of_one_name_are_told_apart_and_one_without_a_limit_has_no_capacity() {
+    let budgets = [10, 20].map(|capacity| Budget::new("twin", capacity).unwrap());
+    let _room = budgets[1].reserve(7).unwrap();
+    let monitor = sampling(vec![1, 2]).watch(&budgets[0]).watch(&budgets[1]);
+    let recording = monitor.watch(&Budget::process()).start().unwrap().finish();
+    let last = |label: &str| recording.series(label).map(|one| one.summary.last);
+    assert_eq!((last("reserved in twin"), last("capacity of twin")), (Some(0), Some(10)));
+    assert_eq!((last("reserved in twin (2)"), last("capacity of twin (2)")), (Some(7), Some(20)));
+    assert!(last("reserved in the process").is_some());
+    assert_eq!(last("capacity of the process"), None);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bridge_memory::ManualClock;
+use bridge_memory::budget::Budget;
 use bridge_memory::profile::{Monitor, Picture, Reading, Recording, SampleError};
 
 const MIB: u64 = 1 << 20;
@@ -125,6 +126,54 @@ fn a_budget_far_above_everything_is_told_and_not_drawn() {
     assert!(svg.contains("\nall of the GPU\n") && svg.contains("\n80 GiB, above this picture\n"));
     // Two dashes, in the legend.
     assert_eq!(lines_of(&svg, "#AA0028"), 2);
+}
+
+/// A recording of a budget whose capacity falls to a half, beside memory of this size.
+fn watched(memory: u64, capacity: u64) -> Recording {
+    let budget = Budget::new("images", capacity * MIB).unwrap();
+    let clock = Arc::new(ManualClock::new());
+    let monitor = Monitor::builder(Duration::from_secs(3600))
+        .sampler(move || Ok(vec![("process".to_owned(), memory * MIB)]))
+        .clock(clock.clone())
+        .watch(&budget)
+        .start()
+        .unwrap();
+    let mut rooms = Vec::new();
+    for step in 1..100 {
+        clock.advance(Duration::from_millis(100));
+        rooms.extend(budget.reserve(MIB));
+        if step == 60 {
+            budget.set_capacity(capacity * MIB / 2).unwrap();
+        }
+        monitor.sample();
+    }
+    monitor.finish()
+}
+
+#[test]
+fn a_watched_budget_is_a_line_with_its_capacity_dashed_above_it() {
+    let recording = watched(50, 120);
+    look_at("watched", &Picture::of(&recording));
+    let svg = Picture::of(&recording).svg().unwrap();
+    for told in ["\nreserved in images\n", "\ncapacity of images\n", "\n60 MiB to 120 MiB\n"] {
+        assert!(svg.contains(told), "{told}");
+    }
+    assert_eq!(lines_of(&svg, "#0072B2"), 1, "the process");
+    // The line of what is reserved, and the dashes of the capacity in its colour, down the step too.
+    let dashes = lines_of(&svg, "#D55E00");
+    assert!((50..150).contains(&dashes), "{dashes}");
+    let is_upright = |line: &&str| {
+        let points = line.split("points=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let mut xs =
+            points.into_iter().flat_map(str::split_whitespace).map(|one| one.split(',').next());
+        line.contains("#D55E00") && matches!((xs.next(), xs.next()), (Some(a), Some(b)) if a == b)
+    };
+    assert!(svg.lines().filter(is_upright).count() > 3);
+
+    // Far above everything it would press the lines flat: it is told, and two dashes are the legend's.
+    let svg = Picture::of(&watched(50, 100_000)).svg().unwrap();
+    assert!(svg.contains("\n97.7 GiB, above this picture\n"));
+    assert_eq!(lines_of(&svg, "#D55E00"), 1 + 2);
 }
 
 #[test]

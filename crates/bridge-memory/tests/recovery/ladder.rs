@@ -6,8 +6,8 @@ use std::time::Duration;
 use bridge_convert::ConvertByName;
 use bridge_core::{Array, Device, DeviceKind, Error, ManagedTensor, Options, Registry};
 use bridge_memory::recovery::{
-    RecoveryCounts, RecoveryEvent, RecoveryPolicy, Released, counts, with_oom_recovery,
-    with_oom_recovery_of,
+    BatchSizes, RecoveryCounts, RecoveryEvent, RecoveryPolicy, Released, convert_or_host, counts,
+    counts_by_device, counts_of, split_on_oom, with_oom_recovery, with_oom_recovery_of,
 };
 use bridge_testkit::bytes_of;
 use bridge_testkit::fake_accelerator::{self, Faults};
@@ -221,6 +221,37 @@ fn a_conversion_recovers_at_whichever_allocation_it_runs_out_of_memory() {
         let back = runtime.transfer(&tensor, Device::CPU).unwrap();
         assert_eq!(bytes_of(&back), [1, 2, 3], "{nth}");
     }
+}
+
+#[test]
+fn each_device_has_its_own_counts() {
+    let registry = registry();
+    let [one, other] = [60, 61].map(|ordinal| Device::new(DeviceKind::Extension, ordinal));
+    let policy = RecoveryPolicy::new().registry(&registry).waits(&[]).retries(1);
+    let (work, _) = answers(&[Err(no_memory_on(one)), Ok(1)]);
+    with_oom_recovery(&policy, work).unwrap();
+    let (work, _) = answers(&[Err(no_memory_on(other)), Err(no_memory_on(other)), Ok(1)]);
+    with_oom_recovery(&policy, work).unwrap_err();
+    let told = |device| {
+        let RecoveryCounts { out_of_memory, retries, recovered, gave_up, releases, .. } =
+            counts_of(device);
+        [out_of_memory, retries, recovered, gave_up, releases]
+    };
+    assert_eq!(told(one), [1, 1, 1, 0, 1]);
+    assert_eq!(told(other), [2, 1, 0, 1, 1]);
+
+    let sizes = BatchSizes::new(4, 1).unwrap();
+    let halves = split_on_oom(&policy.retries(0), &[1, 2, 3, 4], sizes, |batch: &[i32]| {
+        if batch.len() > 2 { Err(no_memory_on(one)) } else { Ok(()) }
+    });
+    assert_eq!((halves.unwrap().len(), counts_of(one).splits, counts_of(other).splits), (2, 1, 0));
+
+    let host = Array::new(ManagedTensor::from_vec(vec![1_u8], &[1]).unwrap());
+    convert_or_host(&registry, host, "nowhere", Options::default().on(other)).unwrap();
+    assert_eq!((counts_of(one).fallbacks, counts_of(other).fallbacks), (0, 1));
+    let all = counts_by_device();
+    assert!(all.contains(&(one, counts_of(one))) && all.contains(&(other, counts_of(other))));
+    assert_eq!(counts_of(Device::new(DeviceKind::Extension, 62)), RecoveryCounts::default());
 }
 
 #[test]

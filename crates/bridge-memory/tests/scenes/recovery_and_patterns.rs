@@ -2,7 +2,7 @@
 //!
 //! Four of its scenes are where their modules are tested: recovery by itself, half batches, smaller and
 //! smaller batches and the chain of frameworks in `recovery/scenes.rs`; the pipeline in
-//! `patterns/pipelines.rs` and the pool of processes in `patterns/environments.rs`. PCA with scikit-learn is Python's.
+//! `patterns/pipelines.rs` and the pool of processes in `patterns/environments.rs`.
 
 use std::collections::HashMap;
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,10 @@ use std::thread;
 
 use bridge_convert::{ConvertByName as _, stack};
 use bridge_core::{Array, CopyPolicy, DataType, ManagedTensor, Options, Registry};
+use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
 use bridge_memory::patterns::{ConversionCache, ConversionSource, DeviceAssigner, Lazy};
+use bridge_memory::pool::Pool;
 use bridge_memory::profile::Profiler;
 use bridge_memory::training::{Checkpoints, sqrt_segments};
 use bridge_testkit::fake_accelerator::{FakeArray, Transfers, transfers};
@@ -272,4 +274,135 @@ fn blocks_of_an_array() {
     let expected: Vec<_> = (0..10).map(|n| 2.0 * n as f32).collect();
     assert_eq!(result.as_slice::<f32>().unwrap(), expected);
     assert_eq!(blocks, [(fake(0), 4), (fake(0), 4), (fake(0), 2)]);
+}
+
+/// What an incremental PCA knows of the rows that it has seen.
+struct Moments {
+    rows: f64,
+    mean: [f64; 3],
+    /// Sums of products of what lies beside the mean.
+    scatter: [[f64; 3]; 3],
+}
+
+impl Moments {
+    const NONE: Self = Self { rows: 0.0, mean: [0.0; 3], scatter: [[0.0; 3]; 3] };
+
+    /// Of some rows alone.
+    fn of(values: &[f32]) -> Self {
+        let rows = values.len() as f64 / 3.0;
+        let row = |row: &[f32]| [0, 1, 2].map(|axis| f64::from(row[axis]));
+        let all: Vec<[f64; 3]> = values.chunks_exact(3).map(row).collect();
+        let mean = [0, 1, 2].map(|axis| all.iter().map(|row| row[axis]).sum::<f64>() / rows);
+        let product = |a: usize, b: usize| {
+            all.iter().map(|row| (row[a] - mean[a]) * (row[b] - mean[b])).sum()
+        };
+        Self { rows, mean, scatter: [0, 1, 2].map(|a| [0, 1, 2].map(|b| product(a, b))) }
+    }
+
+    /// Of these rows and others together.
+    fn joined(&self, others: &Self) -> Self {
+        let rows = self.rows + others.rows;
+        let apart = [0, 1, 2].map(|axis| others.mean[axis] - self.mean[axis]);
+        let mean = [0, 1, 2].map(|axis| self.mean[axis] + apart[axis] * others.rows / rows);
+        let weight = self.rows * others.rows / rows;
+        let scatter = [0, 1, 2].map(|a| {
+            [0, 1, 2]
+                .map(|b| self.scatter[a][b] + others.scatter[a][b] + apart[a] * apart[b] * weight)
+        });
+        Self { rows, mean, scatter }
+    }
+
+    /// The direction in which the rows differ most, and the part of all differences that lies in it.
+    fn component(&self) -> ([f64; 3], f64) {
+        let mut direction = [1.0_f64; 3];
+        let mut length = 0.0;
+        for _ in 0..200 {
+            let next = self.scatter.map(|row| (0..3).map(|k| row[k] * direction[k]).sum::<f64>());
+            length = next.iter().map(|one| one * one).sum::<f64>().sqrt();
+            direction = next.map(|one| one / length);
+        }
+        let all: f64 = (0..3).map(|axis| self.scatter[axis][axis]).sum();
+        (direction, length / all)
+    }
+}
+
+/// PCA of more rows than the device has room for: in chunks, and as of all rows at once. The first pass finds
+/// the component, the second takes each row's place along it.
+#[test]
+fn incremental_pca() {
+    let registry = registry();
+    let (rows, chunk) = (1000, 64);
+    // Rows along (3, 4, 0), away from the origin, with a little beside it.
+    let values: Vec<f32> = (0..rows)
+        .flat_map(|row| {
+            let (along, beside) = ((row % 101) as f32 - 50.0, (row % 7) as f32 / 7.0);
+            [10.0 + 3.0 * along + beside, 4.0 * along - beside, -20.0 + beside]
+        })
+        .collect();
+    let whole = || host(&values, &[rows, 3]);
+    let plan = ChunkPlan::of_size(rows, chunk).unwrap();
+    let budget = Budget::of_device("the GPU", 2 * (chunk as u64) * 12, fake(0)).unwrap();
+    let consumer = budget.consumer("pca");
+    let pass = |work: &mut dyn FnMut(&[f32]) -> Vec<f32>| {
+        let map = ChunkMap::new(&registry, &plan).to(FAKE).options(on_the_gpu()).within(&consumer);
+        let mapped = map.run(whole(), |there| {
+            assert_eq!(there.describe()?.device, fake(0));
+            let here = elements(registry.convert(there, "host", Options::default())?);
+            let made = work(&here);
+            Ok(host(&made, &[made.len()]))
+        });
+        mapped.unwrap().result.as_slice::<f32>().unwrap().to_vec()
+    };
+
+    let mut seen = Moments::NONE;
+    pass(&mut |chunk| {
+        seen = seen.joined(&Moments::of(chunk));
+        vec![0.0; chunk.len() / 3]
+    });
+    let at_once = Moments::of(&values);
+    assert_eq!(seen.rows, at_once.rows);
+    for axis in 0..3 {
+        assert!((seen.mean[axis] - at_once.mean[axis]).abs() < 1e-9);
+        for other in 0..3 {
+            let (one, exact) = (seen.scatter[axis][other], at_once.scatter[axis][other]);
+            assert!((one - exact).abs() <= 1e-12 * at_once.scatter[1][1], "{one} and {exact}");
+        }
+    }
+    let (component, explained) = seen.component();
+    for (found, expected) in component.iter().zip([0.6, 0.8, 0.0]) {
+        assert!((found - expected).abs() < 1e-3, "{component:?}");
+    }
+    assert!(explained > 0.999 && explained < 1.0, "{explained}");
+
+    let places = pass(&mut |chunk| {
+        let place = |row: &[f32]| {
+            let beside =
+                (0..3).map(|axis| (f64::from(row[axis]) - seen.mean[axis]) * component[axis]);
+            beside.sum::<f64>() as f32
+        };
+        chunk.chunks_exact(3).map(place).collect()
+    });
+    // The rows are five times `along` from each other.
+    assert!((places[1] - places[0] - 5.0).abs() < 0.1, "{:?}", &places[..2]);
+    assert!((places[100] - places[0] - 500.0).abs() < 0.5, "{}", places[100]);
+    // There was room for two chunks on the device, and that was enough.
+    assert_eq!((budget.status().peak, budget.reserved()), (2 * 64 * 12, 0));
+}
+
+/// Profiling of a memory pool: emptied first, then what is used of it, and what it holds in all.
+#[test]
+fn profiling_a_memory_pool() {
+    let pool = Pool::new();
+    drop([pool.zeroed::<f32>(1 << 18).unwrap(), pool.zeroed::<f32>(1 << 18).unwrap()]);
+    assert_eq!(pool.clear().bytes, 2 << 20);
+    let held = |pool: &Pool| {
+        let stats = pool.stats();
+        (stats.bytes_in_use, stats.bytes_in_use + stats.bytes_cached)
+    };
+    assert_eq!(held(&pool), (0, 0));
+    let kept = pool.zeroed::<f32>(1 << 18).unwrap();
+    drop(pool.zeroed::<f32>(1 << 18).unwrap());
+    assert_eq!(held(&pool), (1 << 20, 2 << 20));
+    drop(kept);
+    assert_eq!(held(&pool), (0, 2 << 20));
 }

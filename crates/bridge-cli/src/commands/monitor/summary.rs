@@ -121,7 +121,7 @@ impl<'a> Summary<'a> {
     pub(super) fn show(&self, console: &Console<'_>) -> String {
         let Facts { ended, seconds, typed, largest_process, budget, over_budget, .. } = &self.facts;
         let mut table = console.table_for_notes(&["memory", "most", "mean", "last"]);
-        for Series { label, summary } in self.series {
+        for Series { label, summary, .. } in self.series {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

@@ -7,13 +7,13 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::element::{Circle, PathElement, Polygon, Text};
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, VPos};
-use plotters::style::{Color, FontStyle, WHITE};
+use plotters::style::{Color, FontStyle, RGBAColor, WHITE};
 
 use super::marks::{LETTER, Placed, place, rows, shortened};
 use super::pen::{Area, BUDGET, Drawn, GRID, INK, QUIET, color_of, dashed, style};
 use super::scale::{Unit, digits, size};
 use super::{Picture, failed};
-use crate::profile::recording::{Point, Recording};
+use crate::profile::recording::{Point, Recording, Series, SeriesKind};
 
 const TEXT: i32 = 15;
 const TITLE: i32 = 22;
@@ -63,8 +63,14 @@ fn try_draw<B: DrawingBackend>(picture: &Picture<'_>, area: &Area<B>) -> Drawn<B
     area.draw(&Text::new(ranges.bytes.name, (corner.0 - 8, corner.1 - 6), unit))?;
 
     draw_marks(area, &marks, (corner.1, bottom))?;
-    for place in 0..recording.series.len() {
-        draw_series(area, &chart, &ranges, recording, place)?;
+    for (place, series) in recording.series.iter().enumerate() {
+        match series.kind {
+            SeriesKind::Capacity if ranges.shows(series) => {
+                draw_capacity(area, &chart, &ranges, recording, place)?;
+            }
+            SeriesKind::Capacity => {}
+            _ => draw_series(area, &chart, &ranges, recording, place)?,
+        }
     }
     draw_budget(area, &chart, &ranges, picture)?;
     let legend = (width - legend_width, corner.1);
@@ -85,6 +91,8 @@ struct Ranges {
     seconds: Unit,
     top: f64,
     right: f64,
+    /// The most bytes that are drawn.
+    highest: u64,
     /// Where the budget's line is, where it can be shown.
     budget: Option<f64>,
 }
@@ -94,10 +102,13 @@ impl Ranges {
     /// is only told.
     fn of(picture: &Picture<'_>) -> Self {
         let recording = picture.recording;
-        let most = recording.series.iter().map(|series| series.summary.max).max().unwrap_or(0);
-        let limit = picture.budget.as_ref().map(|(_, bytes)| *bytes);
-        let shown_limit = limit.filter(|&limit| limit <= most.saturating_mul(5));
-        let highest = most.max(shown_limit.unwrap_or(0)).max(1);
+        let (capacities, others): (Vec<_>, Vec<_>) =
+            recording.series.iter().partition(|series| series.kind == SeriesKind::Capacity);
+        let most = others.iter().map(|series| series.summary.max).max().unwrap_or(0);
+        let is_near = |limit: &u64| *limit <= most.saturating_mul(5);
+        let shown_limit = picture.budget.as_ref().map(|(_, bytes)| *bytes).filter(is_near);
+        let capacities = capacities.iter().map(|series| series.summary.max).filter(is_near);
+        let highest = capacities.chain(shown_limit).fold(most, u64::max).max(1);
         let ends = recording.points.iter().map(|point| point.until);
         let latest =
             ends.chain(recording.marks.iter().map(|mark| mark.seconds)).fold(0.0, f64::max);
@@ -106,10 +117,24 @@ impl Ranges {
             top: highest as f64 * 1.1 / bytes.size,
             right: if latest > 0.0 { latest / seconds.size } else { 1.0 },
             budget: shown_limit.map(|limit| limit as f64 / bytes.size),
+            highest,
             bytes,
             seconds,
         }
     }
+
+    /// Whether the whole series is within the picture.
+    fn shows(&self, series: &Series) -> bool {
+        series.summary.max <= self.highest
+    }
+}
+
+/// The colour of a series; that of what is reserved is also its capacity's.
+fn color(recording: &Recording, place: usize) -> RGBAColor {
+    let before = &recording.series[..place];
+    let lines = before.iter().filter(|series| series.kind != SeriesKind::Capacity).count();
+    let is_capacity = recording.series[place].kind == SeriesKind::Capacity;
+    color_of(if is_capacity { lines.saturating_sub(1) } else { lines })
 }
 
 fn draw_axes<B: DrawingBackend>(chart: &mut Axes<'_, B>, ranges: &Ranges) -> Drawn<B> {
@@ -138,7 +163,7 @@ fn draw_series<B: DrawingBackend>(
     recording: &Recording,
     place: usize,
 ) -> Drawn<B> {
-    let color = color_of(place);
+    let color = color(recording, place);
     let at = |seconds: f64, bytes: u64| {
         chart.backend_coord(&(seconds / ranges.seconds.size, bytes as f64 / ranges.bytes.size))
     };
@@ -164,6 +189,41 @@ fn draw_series<B: DrawingBackend>(
             }
             (None, _) => {}
             _ => area.draw(&PathElement::new(line, line_style))?,
+        }
+    }
+    Ok(())
+}
+
+/// A dashed line in steps: from each sample to the next, the capacity was what it was then.
+fn draw_capacity<B: DrawingBackend>(
+    area: &Area<B>,
+    chart: &Axes<'_, B>,
+    ranges: &Ranges,
+    recording: &Recording,
+    place: usize,
+) -> Drawn<B> {
+    let at = |seconds: f64, bytes: u64| {
+        chart.backend_coord(&(seconds / ranges.seconds.size, bytes as f64 / ranges.bytes.size))
+    };
+    let seen =
+        |point: &Point| Some((point.until, point.values.get(place).copied().flatten()?.last));
+    let style = color(recording, place).stroke_width(2);
+    for run in recording.points.split(|point| seen(point).is_none()) {
+        let mut steps: Vec<(i32, i32)> = Vec::new();
+        for (seconds, bytes) in run.iter().filter_map(seen) {
+            let (x, y) = at(seconds, bytes);
+            if let Some(&(_, before)) = steps.last()
+                && before != y
+            {
+                steps.extend([(x, before), (x, y)]);
+            } else if steps.is_empty() {
+                steps.push((x, y));
+            }
+        }
+        let end = run.iter().filter_map(seen).next_back();
+        steps.extend(end.map(|(seconds, bytes)| at(seconds, bytes)));
+        for step in steps.windows(2) {
+            dashed(area, step[0], step[1], style)?;
         }
     }
     Ok(())
@@ -230,9 +290,14 @@ fn draw_legend<B: DrawingBackend>(
     let fitting = usize::try_from((bottom - y) / ENTRY).unwrap_or(0);
     let shown = if series.len() > fitting { fitting.saturating_sub(1) } else { series.len() };
     for (place, series) in series.iter().enumerate().take(shown) {
-        let line = vec![(left, y), (left + 20, y)];
-        area.draw(&PathElement::new(line, color_of(place).stroke_width(4)))?;
-        entry(y, &series.label, format!("most {}", size(series.summary.max)), &INK)?;
+        let color = color(picture.recording, place);
+        let (from, to) = ((left, y), (left + 20, y));
+        if series.kind == SeriesKind::Capacity {
+            dashed(area, from, to, color.stroke_width(2))?;
+        } else {
+            area.draw(&PathElement::new(vec![from, to], color.stroke_width(4)))?;
+        }
+        entry(y, &series.label, note(series, ranges), &INK)?;
         y += ENTRY;
     }
     if shown < series.len() {
@@ -242,12 +307,29 @@ fn draw_legend<B: DrawingBackend>(
     Ok(())
 }
 
+/// What the legend says of a series.
+fn note(series: &Series, ranges: &Ranges) -> String {
+    let summary = series.summary;
+    match series.kind {
+        SeriesKind::Capacity if !ranges.shows(series) => {
+            format!("{}, above this picture", size(summary.max))
+        }
+        SeriesKind::Capacity if summary.min < summary.max => {
+            format!("{} to {}", size(summary.min), size(summary.max))
+        }
+        SeriesKind::Capacity => size(summary.max),
+        _ => format!("most {}", size(summary.max)),
+    }
+}
+
 fn legend_width(picture: &Picture<'_>, ranges: &Ranges, width: i32) -> i32 {
     let labels = picture.recording.series.iter().map(|series| series.label.as_str());
     let above = picture.budget.as_ref().filter(|_| ranges.budget.is_none());
     let labels = labels.chain(above.map(|(label, _)| label.as_str()));
     let longest = labels.map(|label| label.chars().count()).max().unwrap_or(0);
-    let least = if above.is_some() { 28 } else { 18 };
+    let is_told = |series: &Series| series.kind == SeriesKind::Capacity && !ranges.shows(series);
+    let above = above.is_some() || picture.recording.series.iter().any(is_told);
+    let least = if above { 28 } else { 18 };
     let wanted = longest.clamp(least, 40) as i32 * LETTER + 28 + MARGIN + 8;
     wanted.min(width / 3)
 }
