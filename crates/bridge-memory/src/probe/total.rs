@@ -1,5 +1,6 @@
 //! The memory of several probes together.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bridge_core::{Device, Registry, Result};
@@ -38,7 +39,7 @@ impl TotalProbe {
         let devices: BTreeSet<Device> = registry
             .available()
             .filter_map(|backend| backend.devices().ok())
-            .flat_map(|devices| devices.into_owned())
+            .flat_map(Cow::into_owned)
             .filter(|device| !device.kind().is_host_accessible())
             .collect();
         let host = Self::new().with("the host", HostProbe::new());
