@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned;
 use syn::{FnArg, Ident, ItemFn, Pat, ReturnType, Type, parse_quote};
 
@@ -110,6 +111,7 @@ impl Expansion {
     fn written(mut self) -> syn::Result<TokenStream> {
         let body = self.body();
         let returned = self.returned();
+        let declared = self.declared();
         self.make_generic();
         let ItemFn { attrs, vis, mut sig, .. } = self.function;
         sig.output = parse_quote!(-> #returned);
@@ -123,8 +125,29 @@ impl Expansion {
                 clippy::too_many_arguments,
                 clippy::type_complexity
             )]
-            #vis #sig { #body }
+            #vis #sig { #declared #body }
         })
+    }
+
+    /// Tells the program that there is this function.
+    fn declared(&self) -> TokenStream {
+        let (options, root) = (&self.options, &self.options.root);
+        let (name, on) = (self.function.sig.ident.unraw().to_string(), &options.on);
+        let arrays = self.parameters.arrays.iter().map(|array| array.name.unraw().to_string());
+        let is_async = self.function.sig.asyncness.is_some();
+        let by_slice = options.by_slice;
+        quote! {
+            #root::call::attribute::inventory::submit! {
+                #root::call::Declared {
+                    name: #name,
+                    module: ::core::module_path!(),
+                    backend: #on,
+                    arrays: &[#(#arrays),*],
+                    by_slice: #by_slice,
+                    is_async: #is_async,
+                }
+            }
+        }
     }
 
     /// What callers get: a `Result`, of what was written or of what `output` names.

@@ -7,8 +7,10 @@
 //! - [`Call`], step by step, for functions on a framework's own types; its [`Slices`].
 //! - [`CallOptions`]: backend and device, a budget, [`OomRecovery`], [`DtypeConversion`] and [`Rescale`].
 //! - [`rescaled`]: a change of element type by one of the rules, by itself.
+//! - [`declared`]: the functions of the program that the attribute wraps.
 //! - [`check_contract`]: whether a result is what it should be.
 
+mod declared;
 mod dtype;
 mod options;
 mod parts;
@@ -24,6 +26,7 @@ mod way;
 #[doc(hidden)]
 pub mod attribute;
 
+pub use declared::{Declared, declared};
 pub use dtype::DtypeConversion;
 pub use options::CallOptions;
 pub use parts::{AnyArray, Arrays, FromArray, IntoArray, Look, Many, One, Plain, Untouched};

@@ -32,6 +32,17 @@ fn arrays_of_any_framework_go_in_and_other_arguments_stay() {
     assert!(matches!(error, Error::UnsupportedDataType { .. }), "{error}");
 }
 
+#[test]
+fn the_program_knows_which_functions_there_are() {
+    let mut found = bridge_memory::call::declared().filter(|one| one.name == "scaled");
+    let scaled = found.next().expect("it is declared above");
+    assert_eq!((scaled.module, scaled.backend), (module_path!(), "ndarray"));
+    assert_eq!((scaled.arrays, scaled.by_slice, scaled.is_async), (&["x"][..], false, false));
+    assert!(found.next().is_none());
+    let awaited = bridge_memory::call::declared().filter(|one| one.is_async).count();
+    assert!(awaited > 0 && bridge_memory::call::declared().any(|one| one.by_slice));
+}
+
 #[on("ndarray", output = (ManagedTensor, Vec<ManagedTensor>, &'static str), crate = bridge_memory)]
 fn apart(#[array] x: &Array2<u8>) -> (Array2<u8>, Vec<Array1<u8>>, &'static str) {
     (x.clone(), x.rows().into_iter().map(|row| row.to_owned()).collect(), "rows")
