@@ -164,7 +164,7 @@ fn a_budget_covers_memory_whichever_way_it_is_taken() {
         assert_eq!(budget.status().peak, most, "{name}");
         let little = Budget::new("little", most - 1).unwrap();
         watch(&little);
-        let refused = take(&little, &registry).err().expect(name);
+        let refused = take(&little, &registry).expect_err(name);
         assert!(Shortage::of(&refused).is_some(), "{name}: {refused}");
         assert_eq!(little.reserved(), 0, "{name}, refused");
     }
