@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::command::{Environment, Tool};
 use crate::failure::{Failure, Result};
-use crate::packages::IN_RUST_ALONE;
+use crate::packages::{IN_RUST_ALONE, ONLY_IN_ALL_OF_MIRI};
 use crate::requirement::{Presence, Provider, Requirement};
 use crate::run_tests::Runner;
 use crate::workspace::Workspace;
@@ -100,6 +100,11 @@ fn tests(workspace: &Workspace, runner: Runner, options: &Options) -> Tool {
             args.extend(["--features".to_owned(), format!("{package}/{features}")]);
         }
     }
+    if !options.sampled {
+        args.extend(
+            ONLY_IN_ALL_OF_MIRI.iter().flat_map(|name| ["--package", name].map(str::to_owned)),
+        );
+    }
     let sample = if options.sampled { sample } else { &[] };
     args.extend(options.name.clone());
     nightly(workspace)
@@ -122,7 +127,9 @@ mod tests {
         for (runner, option) in [(Runner::Nextest, "--filterset"), (Runner::CargoTest, "--lib")] {
             let line = |sampled| tests(&example(), runner, &Options { sampled, name: None }).line();
             assert!(line(true).contains(option), "{}", line(true));
+            assert!(!line(true).contains("bridge-memory"), "{}", line(true));
             assert!(!line(false).contains(option), "{}", line(false));
+            assert!(line(false).contains("--package bridge-memory"), "{}", line(false));
             assert!(line(false).contains("--features bridge-cpu/ndarray"), "{}", line(false));
         }
     }

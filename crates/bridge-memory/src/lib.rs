@@ -30,5 +30,6 @@ pub mod training;
 mod arguments;
 mod bytes;
 mod clock;
+mod sync;
 
 pub use clock::{Clock, ManualClock, SystemClock};

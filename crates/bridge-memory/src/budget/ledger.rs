@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::one::Sharing;
-use super::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU64, Condvar, Mutex, MutexGuard, Ordering, lock};
 
 /// In the word beside the bytes reserved: only who holds the lock changes the word. It is set where
 /// somebody waits, has a floor, or shares are to be fair.

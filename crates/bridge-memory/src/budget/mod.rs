@@ -34,7 +34,6 @@ mod pressure;
 mod reservation;
 mod shortage;
 mod status;
-mod sync;
 
 pub use account::Consumer;
 pub use held::{ConvertHeld, ConvertHeldByName, Held};

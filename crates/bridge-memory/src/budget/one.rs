@@ -13,10 +13,10 @@ use super::pressure::{Hook, Pressure};
 use super::reservation::Reservation;
 use super::shortage::{Holder, Shortage};
 use super::status::BudgetStatus;
-use super::sync::{Mutex, lock};
 use crate::arguments::invalid;
 use crate::probe::MemoryProbe;
 use crate::recovery::release_caches;
+use crate::sync::{Mutex, lock};
 
 /// How those who want memory share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,10 +31,10 @@ impl fmt::Debug for Hook {
     }
 }
 
-thread_local! {
+crate::sync::thread_local! {
     /// The budgets that this thread is relieving, and the hooks that it is in, by their addresses: neither
     /// is asked again by what a hook does.
-    static BUSY: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    static BUSY: RefCell<Vec<usize>> = RefCell::default();
 }
 
 /// Marks something as busy on this thread until it is dropped, also by a panic.

@@ -1,7 +1,6 @@
 //! The pool of a device's memory.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use bridge_core::{
@@ -16,6 +15,7 @@ use super::size_class::{Exact, SizeClass};
 use super::stats::{PoolStats, Released};
 use super::store::Store;
 use crate::recovery::ReleaseHook;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Memory of one device that is used again: of an accelerator, or pinned memory of the host.
 ///

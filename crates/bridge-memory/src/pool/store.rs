@@ -1,9 +1,8 @@
 //! A shelf that several threads use, and what was counted.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use super::shelf::{Limits, Put, Shelf};
 use super::stats::{Counts, PoolStats, Released};
+use crate::sync::{self, Mutex, MutexGuard};
 
 /// Blocks in no use, and the counts of all. No block is freed while the lock is held: freeing a large
 /// one takes long.
@@ -24,7 +23,7 @@ impl<B> Store<B> {
     /// A panic cannot leave anything half done: nothing in here runs what others wrote.
     #[inline]
     fn lock(&self) -> MutexGuard<'_, Inner<B>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sync::lock(&self.0)
     }
 
     /// A block of this size for `asked` bytes, which is in use then, and when it came.

@@ -9,13 +9,14 @@ pub(super) fn trim() -> u64 {
     before.saturating_sub(resident())
 }
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
 fn trim_heap() {
     // SAFETY: glibc's malloc_trim may be called at any time from any thread.
     unsafe { libc::malloc_trim(0) };
 }
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+/// Nothing to do; under Miri there is nothing to call.
+#[cfg(not(all(target_os = "linux", target_env = "gnu", not(miri))))]
 fn trim_heap() {}
 
 /// Bytes of the process that are in memory; 0 where that cannot be read.

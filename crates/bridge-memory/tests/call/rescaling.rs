@@ -117,7 +117,7 @@ fn strides_and_devices_make_no_difference() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 64 }))]
 
     #[test]
     fn min_max_keeps_the_order_and_reaches_both_ends(values in prop::collection::vec(-1e30_f32..1e30, 2..50)) {

@@ -171,7 +171,10 @@ fn results_that_do_not_fit_together_are_refused() {
     assert!(told.contains("int8") && told.contains("one element type"), "{told}");
     let told = returned(&[(F, &[3, 2]), (F, &[3])]);
     assert!(told.contains("array 1 has shape [3]"), "{told}");
-    // No more bytes than can be counted.
+    // No more bytes than can be counted. Miri has no allocator that fails.
+    if cfg!(miri) {
+        return;
+    }
     let wide = ManagedTensor::from_vec(vec![1_u8], &[1]).unwrap();
     let plan = ChunkPlan::of_size(1 << 62, 1 << 61).unwrap();
     let wide = wide.broadcast_to(&[1 << 62]).unwrap();

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 64 }))]
 
     #[test]
     fn chunks_of_any_rank_and_axis_make_the_whole(

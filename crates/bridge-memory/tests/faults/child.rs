@@ -62,6 +62,7 @@ fn in_a_child_with_little_memory() {
 
 #[test]
 #[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri starts no processes")]
 fn a_request_that_cannot_fit_is_an_error_and_the_process_lives() {
     let script = format!("ulimit -v {} && exec \"$0\" \"$@\"", GIB / 2 / 1024);
     let child = Command::new("sh")

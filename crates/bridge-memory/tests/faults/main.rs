@@ -4,6 +4,8 @@
 mod child;
 mod device;
 mod failing_allocator;
+mod group;
+mod group_child;
 mod host;
 #[path = "../patterns/support.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]

@@ -56,8 +56,9 @@ fn a_dropped_source_frees_its_conversions() {
 
 /// A host array of 16 bytes whose owner's drop is counted.
 fn owned(drops: &DropCounter) -> ConversionSource {
-    let values = Box::new([1.0_f32, 2.0, 3.0, 4.0]);
-    let data = std::ptr::from_ref(&*values).cast_mut().cast();
+    // A vector: a pointer into a box may not be used once the box has been moved.
+    let values = vec![1.0_f32, 2.0, 3.0, 4.0];
+    let data = values.as_ptr().cast_mut().cast();
     let spec = TensorSpec::row_major(DataType::F32, &[4]).unwrap();
     let owner = Owner::keep((values, drops.token()));
     let access = Access::ReadOnly;

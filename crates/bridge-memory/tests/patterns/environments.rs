@@ -29,6 +29,7 @@ fn as_a_worker() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri starts no processes")]
 fn each_process_of_a_pool_gets_one_device() {
     // The seed hands every worker the whole range of devices.
     let devices: Vec<_> = (0..2).map(Device::cuda).collect();
@@ -44,6 +45,7 @@ fn each_process_of_a_pool_gets_one_device() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri starts no processes")]
 fn what_is_missing_or_malformed_is_named() {
     for (variables, told) in [
         (&[] as &[_], [DEVICE, "not set"]),

@@ -3,5 +3,6 @@
 mod aliasing;
 mod budget;
 mod device;
+mod every_way;
 mod host;
 mod threads;

@@ -43,7 +43,7 @@ fn a_conversion_takes_what_its_plan_says_on_each_device() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 64 }))]
 
     #[test]
     fn padded_parts_are_never_less_than_padded_bytes(

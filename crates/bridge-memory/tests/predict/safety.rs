@@ -128,7 +128,7 @@ fn only_the_last_thousand_records_count() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 64 }))]
 
     #[test]
     fn the_factor_covers_what_most_computations_needed(

@@ -76,7 +76,7 @@ fn more_than_can_be_counted_is_an_error() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 64 }))]
 
     #[test]
     fn a_fixed_cost_and_one_per_point_are_exact_from_as_many_points_as_parameters(

@@ -21,6 +21,7 @@ fn in_memory() -> &'static Path {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri has no statfs")]
 fn a_directory_has_the_room_of_its_disk() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     let probe = DiskProbe::of(directory).unwrap();
@@ -31,6 +32,7 @@ fn a_directory_has_the_room_of_its_disk() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri has no statfs")]
 fn a_directory_in_memory_has_no_more_than_the_host() {
     let directory = in_memory();
     let machine = |max: &str| Machine::new().in_v2("/").v2_group("sys/fs/cgroup", max, 0, 0);
@@ -47,6 +49,7 @@ fn a_directory_in_memory_has_no_more_than_the_host() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri has no statfs")]
 fn what_is_no_directory_is_refused() {
     let room = tempfile::tempdir().unwrap();
     let file = room.path().join("file");

@@ -47,6 +47,7 @@ fn in_a_child_with_a_limit() {
 
 #[test]
 #[cfg(target_os = "linux")]
+#[cfg_attr(miri, ignore = "Miri starts no processes")]
 fn the_kernel_means_by_the_limit_what_is_measured() {
     let kilobytes = 700 << 10;
     let script = format!("ulimit -v {kilobytes} && exec \"$0\" \"$@\"");

@@ -67,7 +67,10 @@ fn a_long_recording_is_thinned_out_and_keeps_its_peaks() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 64 })
+    })]
 
     #[test]
     fn thinning_loses_no_sample_and_no_extreme(

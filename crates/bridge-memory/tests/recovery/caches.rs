@@ -101,6 +101,7 @@ fn pinned_memory_is_the_hosts_and_managed_memory_the_gpus() {
 
 #[test]
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[cfg_attr(miri, ignore = "Miri has its own malloc")]
 fn the_c_library_gives_the_hosts_memory_back() {
     // Blocks below the size that malloc maps apart, with one at the end that keeps the heap long.
     let mut blocks: Vec<Box<[u8]>> = (0..4096).map(|_| vec![1; 16 << 10].into()).collect();

@@ -17,7 +17,7 @@ fn up_to(most: usize) -> impl FnMut(&[u32]) -> Result<Vec<u32>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
 
     #[test]
     fn every_item_is_done_once_and_in_order(

@@ -63,7 +63,7 @@ fn best(layers: &[u64], capacities: &[u64]) -> Option<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
 
     #[test]
     fn the_balanced_placement_is_the_best_there_is(

@@ -1,7 +1,4 @@
-//! Budgets under every order in which threads can take their steps. It needs a build of its own:
-//! `RUSTFLAGS="--cfg loom" cargo test --release -p bridge-memory --test loom`, or `cargo xtask loom`.
-#![cfg(loom)]
-#![forbid(unsafe_code)]
+//! What is reserved, waited for and promised.
 
 use std::time::Duration;
 
