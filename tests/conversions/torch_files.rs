@@ -19,7 +19,7 @@ fn a_dictionary_of_tensors_is_one_for_libtorch() {
     let exit = bridge_cli::run_on(["arraybridge", "convert", &weights, &written], console);
     assert_eq!(exit.code(), 0, "{}", String::from_utf8_lossy(&stderr));
 
-    let mut tensors = Tensor::load_multi(&written).unwrap();
+    let mut tensors = Tensor::loadz_multi(&written).unwrap();
     tensors.sort_by(|one, other| one.0.cmp(&other.0));
     let [(bias, seven), (weight, two)] = &tensors[..] else { panic!("{tensors:?}") };
     assert_eq!((&**bias, &**weight), ("bias", "layer.weight"));
