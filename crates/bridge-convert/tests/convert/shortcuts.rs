@@ -212,12 +212,12 @@ fn a_shortcut_counts_what_its_result_is_and_takes_nothing_that_is_not_admitted()
 
 #[test]
 fn a_registered_admission_is_asked_for_shortcuts_too() {
-    let watch: &'static Watch = Box::leak(Box::new(Watch::new(10)));
+    static WATCH: Watch = Watch { limit: 10, asked: Mutex::new(Vec::new()) };
     let registry = Registry::new([
         Registration::backend(&TAKES),
         Registration::backend(&VECTORS),
         Registration::converter(&Quick),
-        Registration::admission(watch),
+        Registration::admission(&WATCH),
     ]);
     let refused = registry.convert(taken(false), "vectors", Options::default()).unwrap_err();
     assert_eq!(refused.error().out_of_memory(), Some((Device::CPU, 24)));
