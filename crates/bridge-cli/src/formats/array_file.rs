@@ -12,6 +12,7 @@ use super::format::Format;
 use super::listing::{Listing, Notes};
 use super::mapped_file::MappedFile;
 use super::memory::{mapped_tensor, read_tensor, stand_in};
+use super::other_kinds;
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
 use crate::failure::{Failure, Outcome};
@@ -49,6 +50,7 @@ impl ArrayFile {
     pub(crate) fn open(path: &Path) -> Outcome<Self> {
         let format = Format::of(path)?;
         let file = MappedFile::open(path)?;
+        other_kinds::refuse(file.bytes())?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
         let Listing { arrays, nameless, notes, archive } = format.read(&file, stem)?;
         Ok(Self { arrays, nameless, notes, file, archive })

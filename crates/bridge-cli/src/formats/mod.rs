@@ -10,6 +10,7 @@ mod mapped_file;
 mod memory;
 mod npy;
 mod npz;
+mod other_kinds;
 mod pt;
 mod safetensors;
 mod target_file;

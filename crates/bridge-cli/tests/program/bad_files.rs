@@ -8,6 +8,8 @@ crate::support::cases! {
     an_empty_file,
     a_file_cut_short_anywhere,
     a_file_of_another_kind,
+    what_came_in_place_of_the_file_is_named,
+    members_compressed_in_another_way_are_not_called_damaged,
     an_npy_header_longer_than_the_file,
     npy_shapes_beyond_all_memory,
     negative_extents,
@@ -278,4 +280,28 @@ fn names_cannot_steer_the_terminal() {
     let ran = folder.run(&["plan", "a.npz"]);
     assert_eq!(ran.code, Some(1));
     assert!(!ran.stderr.contains('\u{1b}'), "{ran:?}");
+}
+
+fn what_came_in_place_of_the_file_is_named() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    let pages =
+        ["<!DOCTYPE html>\n<title>Log in</title>", "\u{feff}\n <HTML><body>404</body></HTML>"];
+    for name in ["a.npy", "a.npz", "a.safetensors"] {
+        refuse(name, pointer.as_bytes(), &["is a Git LFS pointer", "git lfs pull"]);
+        pages.iter().for_each(|page| refuse(name, page.as_bytes(), &["is a web page"]));
+        refuse(name, &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0], &["compressed with gzip", "gunzip"]);
+    }
+}
+
+/// As Python's `zipfile` writes them with `ZIP_BZIP2` and `ZIP_LZMA`.
+fn members_compressed_in_another_way_are_not_called_damaged() {
+    let archive = stored(&[("x.npy", &counting(1, 2))]);
+    for method in [12, 14] {
+        let mut other = archive.clone();
+        for (header, offset) in [(b"PK\x03\x04", 8), (b"PK\x01\x02", 10)] {
+            let at = other.windows(4).position(|window| window == header).unwrap();
+            other[at + offset] = method;
+        }
+        refuse("a.npz", &other, &["in a way that is not read here", "numpy.savez"]);
+    }
 }

@@ -4,6 +4,7 @@ use std::io::{Cursor, Read};
 use std::ops::Range;
 
 use zip::read::{ArchiveOffset, Config, ZipFile};
+use zip::result::{ZipError, ZipResult};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::failure::{Failure, Outcome};
@@ -70,6 +71,15 @@ impl Archive {
     pub(in crate::formats) fn member(&mut self, index: usize) -> Outcome<Member<'_>> {
         let Self { zip, file, written_with } = self;
         let zip = zip.by_index(index).map_err(|error| broken(&error, written_with))?;
+        if !matches!(zip.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
+            let name = zip.name().map_or_else(|_| format!("{index}"), |name| format!("\"{name}\""));
+            return Err(Failure::new(format!(
+                "the member {name} is compressed in a way that is not read here ({:?})",
+                zip.compression()
+            ))
+            .why("members are stored or deflated, as NumPy and PyTorch write them")
+            .remedy(format!("write the file again, with {written_with}")));
+        }
         Ok(Member { zip, file, written_with })
     }
 
@@ -116,7 +126,7 @@ impl Archive {
 
 /// Reads the directory of an archive that is the whole file, or else of one that has something before it.
 /// To look for what is before it first takes the ZIP64 record of some archives for it.
-fn directory_of(file: &MappedFile) -> zip::result::ZipResult<ZipArchive<Cursor<MappedFile>>> {
+fn directory_of(file: &MappedFile) -> ZipResult<ZipArchive<Cursor<MappedFile>>> {
     let read = |archive_offset| {
         ZipArchive::with_config(Config { archive_offset }, Cursor::new(file.clone()))
     };
@@ -191,7 +201,14 @@ fn unreadable(error: &std::io::Error) -> Failure {
         .remedy("the file is damaged: write it again")
 }
 
-fn broken(error: &zip::result::ZipError, written_with: &str) -> Failure {
+fn broken(error: &ZipError, written_with: &str) -> Failure {
+    if let ZipError::UnsupportedArchive(_) = error {
+        return Failure::new(
+            "the archive is compressed or encrypted in a way that is not read here",
+        )
+        .why(format!("members are stored or deflated, as NumPy and PyTorch write them ({error})"))
+        .remedy(format!("write the file again, with {written_with}"));
+    }
     Failure::new("the file is not a readable zip archive")
         .why(error)
         .remedy(format!("write the file again, with {written_with}"))

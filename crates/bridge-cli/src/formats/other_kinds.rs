@@ -1,0 +1,30 @@
+//! Files that came in place of an array file: recognised by how they begin.
+
+use crate::failure::{Failure, Outcome};
+
+/// Fails for a Git LFS pointer, a web page, and what gzip compressed.
+pub(super) fn refuse(bytes: &[u8]) -> Outcome<()> {
+    if bytes.starts_with(b"version https://git-lfs") {
+        return Err(Failure::new("the file is a Git LFS pointer")
+            .why("a few lines of text stand in its place: the file itself is kept elsewhere")
+            .remedy("fetch it, in its repository: git lfs pull"));
+    }
+    if bytes.starts_with(&[0x1f, 0x8b, 8]) {
+        return Err(Failure::new("the file is compressed with gzip")
+            .why("array files are read where they lie")
+            .remedy("expand it first, with gunzip"));
+    }
+    if is_web_page(bytes) {
+        return Err(Failure::new("the file is a web page")
+            .why("a server sent it in place of the file, to log in or to say what is wrong")
+            .remedy("open it in a browser to see what it says, and download the file again"));
+    }
+    Ok(())
+}
+
+fn is_web_page(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let begins =
+        |with: &[u8]| bytes.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with));
+    begins(b"<!doctype html") || begins(b"<html")
+}
