@@ -1,12 +1,12 @@
-//! Copies and casts on one thread beside their peers, [in turns](in_turns). An argument selects jobs by a
-//! part of their name.
+//! Copies and casts on one thread beside their peers, [in turns](in_turns), in the [same
+//! memory](in_common_memory). An argument selects jobs by a part of their name.
 //!
 //! `cargo run --release --package bridge-benches --example cpu_in_turns -- "cast f32"`
 
 use std::hint::black_box;
 
 use arraybridge::{DataType, HostMemory, Layout, ManagedTensor, Overflow, TensorSpec};
-use bridge_benches::PythonPeer;
+use bridge_benches::{PythonPeer, in_common_memory};
 use bridge_host::{cast, copy, set_max_threads, to_row_major, zeroed};
 use in_turns::{Job, is_chosen, job};
 use ndarray::ArrayD;
@@ -29,18 +29,20 @@ fn compare<'a>(
     in_turns::compare(name, jobs, in_turns::turns(25));
 }
 
-fn new(data_type: DataType, shape: &[usize]) -> ManagedTensor {
+fn ones(data_type: DataType, shape: &[usize]) -> ManagedTensor {
     let spec = TensorSpec::row_major(data_type, shape).expect("fits");
     let mut tensor = zeroed(&spec, 64).expect("there is memory");
-    if data_type != DataType::BOOL {
-        let one = ManagedTensor::from_vec(vec![1_u8], &[1]).expect("fits");
-        let ones = one.broadcast_to(shape).expect("one broadcasts");
-        match data_type == DataType::U8 {
-            true => copy(&ones, &mut tensor).expect("copies"),
-            false => cast(&ones, &mut tensor, Overflow::Refuse).expect("casts"),
-        }
-    }
+    write_ones(&mut tensor);
     tensor
+}
+
+fn write_ones(tensor: &mut ManagedTensor) {
+    let one = ManagedTensor::from_vec(vec![1_u8], &[1]).expect("fits");
+    let ones = one.broadcast_to(tensor.shape()).expect("one broadcasts");
+    match tensor.data_type() == DataType::U8 {
+        true => copy(&ones, tensor).expect("copies"),
+        false => cast(&ones, tensor, Overflow::Refuse).expect("casts"),
+    }
 }
 
 /// Bytes that begin so far after the beginning of a page.
@@ -52,6 +54,15 @@ fn bytes_in_page(bytes: usize, further: usize) -> ManagedTensor {
     unsafe { ManagedTensor::from_host_memory(memory, spec) }.expect("it lies within")
 }
 
+/// Copies the bytes of a compact tensor from others of that size as they lie.
+fn memcpy<'a>(from: *const u8, to: &ManagedTensor) -> Job<'a> {
+    let bytes = to.layout().compact_bytes(to.data_type()).expect("fits");
+    let to = to.first_element();
+    // SAFETY: both are compact and have as many bytes, and live as long as the jobs beside this one, which
+    // never run at the same time.
+    job(move || unsafe { black_box(from).copy_to_nonoverlapping(black_box(to), bytes) })
+}
+
 fn runs() {
     for further in [0, 16, 1040] {
         for kib in [4, 8, 16, 64, 256, 1024, 4096, 16384, 65536] {
@@ -60,11 +71,7 @@ fn runs() {
                 continue;
             }
             let (from, mut to) = (bytes_in_page(kib << 10, 0), bytes_in_page(kib << 10, further));
-            let (source, mut target) =
-                (bytes_in_page(kib << 10, 0), bytes_in_page(kib << 10, further));
-            let source = source.as_slice::<u8>().expect("bytes");
-            let target = target.as_mut_slice::<u8>().expect("bytes");
-            let memcpy = job(|| target.copy_from_slice(black_box(source)));
+            let memcpy = memcpy(from.first_element(), &to);
             let ours = job(|| copy(black_box(&from), &mut to).expect("copies"));
             compare(&name, ours, [("memcpy", memcpy)]);
         }
@@ -84,7 +91,7 @@ fn calls() {
         let torch = format!(
             "a = torch.ones({bytes}, dtype=torch.uint8)\nb = a.clone()\ndef job(): b.copy_(a)"
         );
-        let (from, mut to) = (new(DataType::U8, &[bytes]), new(DataType::U8, &[bytes]));
+        let (from, mut to) = (ones(DataType::U8, &[bytes]), ones(DataType::U8, &[bytes]));
         let ours = job(|| copy(black_box(&from), &mut to).expect("copies"));
         let (source, mut target) = (ArrayD::<u8>::ones(vec![bytes]), ArrayD::zeros(vec![bytes]));
         let assign = job(|| target.assign(black_box(&source)));
@@ -96,61 +103,71 @@ fn calls() {
     }
 }
 
-/// Copies or casts `source` to compact elements.
+/// A view of an array, here and as Python writes it of `a`.
+struct View<'a> {
+    here: &'a dyn Fn(ManagedTensor) -> ManagedTensor,
+    in_python: &'a str,
+}
+
+/// Copies or casts a view of ones to compact elements, beside peers and, where rows stay rows, a copy of
+/// the bytes.
 fn to_compact(
     name: &str,
-    source: &ManagedTensor,
-    to: DataType,
-    peers: &[(&'static str, &str)],
-    memcpy: bool,
+    (from, to): (DataType, DataType),
+    shape: &[usize],
+    view: View<'_>,
+    peers: &[&'static str],
 ) {
     if !is_chosen(name) {
         return;
     }
-    let mut target = new(to, source.shape());
-    let ours = job(|| match source.data_type() == to {
-        true => copy(source, &mut target).expect("copies"),
-        false => cast(source, &mut target, Overflow::Saturate).expect("casts"),
+    let (mut all, source_in_python) = in_common_memory(from, shape).expect("there is memory");
+    write_ones(&mut all);
+    let lowest = all.first_element();
+    let source = (view.here)(all);
+    let (mut target, target_in_python) =
+        in_common_memory(to, source.shape()).expect("there is memory");
+    let in_rows = source.layout().strides().last() == Some(&1) && source.shape() == shape;
+    let memcpy = (in_rows && from == to).then(|| ("memcpy", memcpy(lowest, &target)));
+    let ours = job(|| match from == to {
+        true => copy(&source, &mut target).expect("copies"),
+        false => cast(&source, &mut target, Overflow::Saturate).expect("casts"),
     });
-    let bytes = source.layout().compact_bytes(to).expect("fits");
-    let (from, mut copied) = (vec![1_u8; bytes], vec![2_u8; bytes]);
-    let memcpy = memcpy.then(|| ("memcpy", job(|| copied.copy_from_slice(black_box(&from)))));
-    let peers = peers.iter().filter_map(|(peer, setup)| python(peer, setup));
-    compare(name, ours, memcpy.into_iter().chain(peers));
+    let peers = peers.iter().filter_map(|&peer| {
+        let (a, b, job) = match peer {
+            "numpy" => {
+                (source_in_python.numpy(), target_in_python.numpy(), "numpy.copyto(b, view)")
+            }
+            _ => (source_in_python.torch(), target_in_python.torch(), "b.copy_(view)"),
+        };
+        let view = view.in_python;
+        python(peer, &format!("a = {a}\nb = {b}\nview = {view}\ndef job(): {job}"))
+    });
+    let peers: Vec<_> = memcpy.into_iter().chain(peers).collect();
+    compare(name, ours, peers);
 }
 
 fn strided() {
-    let matrix = |side| new(DataType::F32, &[side, side]);
-    let numpy = |side: usize, view: &str| {
-        format!(
-            "a = numpy.ones(({side}, {side}), 'f4')\nb = a{view}.copy()\n\
-             def job(): numpy.copyto(b, a{view})"
-        )
+    let job = |name: &str,
+               side,
+               here: &dyn Fn(ManagedTensor) -> ManagedTensor,
+               in_python,
+               peers: &[_]| {
+        let view = View { here, in_python };
+        to_compact(name, (DataType::F32, DataType::F32), &[side, side], view, peers);
     };
-    let torch = |side: usize| {
-        format!(
-            "a = torch.ones(({side}, {side}))\nb = torch.empty_like(a)\n\
-             def job(): b.copy_(a.t())"
-        )
-    };
-    let f32 = DataType::F32;
     for side in [1024, 2048, 4096] {
-        let name = format!("contiguous {side}x{side} f32");
-        to_compact(&name, &matrix(side), f32, &[("numpy", &numpy(side, ""))], true);
+        job(&format!("contiguous {side}x{side} f32"), side, &|all| all, "a", &["numpy"]);
     }
     for side in [1024, 2048, 4096] {
-        let rows = matrix(side).sliced(0, side - 1, side, -1).expect("all rows");
-        let name = format!("reversed rows {side}x{side} f32");
-        to_compact(&name, &rows, f32, &[("numpy", &numpy(side, "[::-1]"))], true);
+        let rows = |all: ManagedTensor| all.sliced(0, side - 1, side, -1).expect("all rows");
+        job(&format!("reversed rows {side}x{side} f32"), side, &rows, "a[::-1]", &["numpy"]);
     }
-    let second = matrix(2048).sliced(1, 0, 1024, 2).expect("every second column");
-    let name = "every second column 2048x2048 f32";
-    to_compact(name, &second, f32, &[("numpy", &numpy(2048, "[:, ::2]"))], false);
+    let second = |all: ManagedTensor| all.sliced(1, 0, 1024, 2).expect("every second column");
+    job("every second column 2048x2048 f32", 2048, &second, "a[:, ::2]", &["numpy"]);
     for side in [512, 2048, 4096, 4097] {
-        let turned = matrix(side).permuted(&[1, 0]).expect("both axes");
-        let name = format!("transposed {side}x{side} f32");
-        let peers = [("numpy", &*numpy(side, ".T")), ("torch", &*torch(side))];
-        to_compact(&name, &turned, f32, &peers, false);
+        let turned = |all: ManagedTensor| all.permuted(&[1, 0]).expect("both axes");
+        job(&format!("transposed {side}x{side} f32"), side, &turned, "a.T", &["numpy", "torch"]);
     }
 }
 
@@ -193,20 +210,14 @@ fn casts() {
         for (from, to) in pairs {
             let name =
                 format!("cast {} to {}, {} Ki", from.short_name(), to.short_name(), count >> 10);
-            let setup = format!(
-                "a = (torch.arange({count}) % 200).to(torch.{from})\n\
-                 b = torch.empty({count}, dtype=torch.{to})\ndef job(): b.copy_(a)"
-            );
-            to_compact(&name, &new(from, &[count]), to, &[("torch", &setup)], false);
+            let view = View { here: &|all| all, in_python: "a" };
+            to_compact(&name, (from, to), &[count], view, &["torch"]);
         }
     }
     let permuted = |name: &str, from: D, to: D, shape: &[usize], axes: &[usize]| {
-        let source = new(from, shape).permuted(axes).expect("all axes once");
-        let setup = format!(
-            "a = torch.ones({shape:?}, dtype=torch.{from}).permute({axes:?})\n\
-             b = torch.zeros(a.shape, dtype=torch.{to})\ndef job(): b.copy_(a)"
-        );
-        to_compact(name, &source, to, &[("torch", &setup)], false);
+        let here = |all: ManagedTensor| all.permuted(axes).expect("all axes once");
+        let view = View { here: &here, in_python: &format!("a.permute({axes:?})") };
+        to_compact(name, (from, to), shape, view, &["torch"]);
     };
     permuted("picture u8 to channels f32", D::U8, D::F32, &[1080, 1920, 3], &[2, 0, 1]);
     permuted("channels f32 to picture u8", D::F32, D::U8, &[3, 1080, 1920], &[1, 2, 0]);

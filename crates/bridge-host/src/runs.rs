@@ -90,11 +90,13 @@ mod tests {
 
     /// Copies with `copy` between all offsets in a cache line, and looks at every byte around too.
     fn is_exact(copy: unsafe fn(*const u8, *mut u8, usize), bytes: usize) {
-        const AROUND: usize = 64;
+        const AROUND: usize = 70;
         let source: Vec<u8> = (0..bytes + 2 * AROUND).map(|at| (at % 251) as u8).collect();
-        for (from, to) in [(0, 0), (1, 0), (0, 1), (16, 32), (63, 63), (31, 33), (32, 48)] {
+        let words = (4..64).step_by(4).flat_map(|apart| [(apart, 0), (2, 2 + apart)]);
+        let others = [(0, 0), (1, 0), (0, 1), (63, 63), (31, 33), (63, 3)];
+        for (from, to) in others.into_iter().chain(words) {
             let mut target = vec![255; bytes + 2 * AROUND];
-            // SAFETY: both have room for the offset, at most 63, and the bytes.
+            // SAFETY: both have room for the offset, at most 64, and the bytes.
             unsafe { copy(source.as_ptr().add(from), target.as_mut_ptr().add(to), bytes) };
             finish_streams();
             assert_eq!(target[to..to + bytes], source[from..from + bytes], "{bytes} {from} {to}");

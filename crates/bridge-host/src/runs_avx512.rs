@@ -21,9 +21,12 @@ pub(crate) unsafe fn copy_long_run(source: *const u8, target: *mut u8, bytes: us
     debug_assert!(bytes > BLOCK);
     // SAFETY: the caller promises the same.
     unsafe {
-        match loads_follow_stores(source, target) && bytes > PAGE {
-            true => copy_backwards(source, target, bytes),
-            false => copy_forwards(source, target, bytes),
+        match source.addr().wrapping_sub(target.addr()) % VECTOR {
+            apart if apart != 0 && apart % 4 == 0 => copy_lines(source, target, bytes, apart / 4),
+            _ if loads_follow_stores(source, target) && bytes > PAGE => {
+                copy_backwards(source, target, bytes);
+            }
+            _ => copy_forwards(source, target, bytes),
         }
     }
     // The registers' upper halves slow down whoever uses the lower ones next.
@@ -61,6 +64,102 @@ unsafe fn copy_forwards(source: *const u8, target: *mut u8, bytes: usize) {
             at += VECTOR;
         }
         copy_vector(source.add(bytes - VECTOR), target.add(bytes - VECTOR));
+    }
+}
+
+/// Loads too cross no cache line: a line of the target is put together in a register from two of the
+/// source. `words` is how many words of four bytes the source's place in its line is beyond the target's, in
+/// a circle of a line.
+///
+/// # Safety
+///
+/// As [`copy_long_run`], and the places are so many words apart, 1 to 15.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn copy_lines(source: *const u8, target: *mut u8, bytes: usize, words: usize) {
+    /// From the n-th on: the words of two lines that are the line which begins with the n-th.
+    static WORDS: [u32; 32] = {
+        let mut words = [0; 32];
+        let mut word = 0;
+        while word < 32 {
+            words[word] = word as u32;
+            word += 1;
+        }
+        words
+    };
+    // The first line of the target for which both lines of the source are wholly its own, 65 to 128 bytes on.
+    let at = 2 * VECTOR - target.addr() % VECTOR;
+    let before = 4 * words;
+    let lines = (bytes - 2 * VECTOR + before - at) / VECTOR + 1;
+    // SAFETY:
+    // - It reads and writes within the `bytes` bytes that the caller lets it, more than four vectors: the
+    //   first two vectors and the last two; of the target `lines` lines from `at` on; of the source one line
+    //   more, from `before` bytes before `at` on. That is 5 or more bytes after the beginning, and the last
+    //   line ends at `bytes` or before: `lines` is the most for which it does. What is written twice gets the
+    //   same bytes twice: the source does not change.
+    // - The lines' addresses are multiples of a vector: `at` is chosen so, and the places are `before`
+    //   bytes apart. `lines` is at least 1, and each loop runs as often as its count says, which is not 0.
+    // - The processor has the instructions. Of the registers it changes those that it names: a name of 256
+    //   bits stands for the whole. Sixteen of `WORDS` are read, from the 15th at most.
+    unsafe {
+        asm!(
+            // All that lies across lines is loaded first: it would wait for stores to the same place in
+            // another page.
+            "vmovdqu64 zmm6, [{source}]",
+            "vmovdqu64 zmm7, [{source} + 64]",
+            "vmovdqu64 zmm8, [{source} + {bytes} - 128]",
+            "vmovdqu64 zmm9, [{source} + {bytes} - 64]",
+            "vmovdqu64 zmm5, [{words}]",
+            "vmovdqa64 zmm0, [{from}]",
+            "vmovdqu64 [{target}], zmm6",
+            "vmovdqu64 [{target} + 64], zmm7",
+            "test {fours}, {fours}",
+            "jz 3f",
+            "2:",
+            "vmovdqa64 zmm1, [{from} + 64]",
+            "vmovdqa64 zmm2, [{from} + 128]",
+            "vmovdqa64 zmm3, [{from} + 192]",
+            "vmovdqa64 zmm4, [{from} + 256]",
+            "vpermt2d zmm0, zmm5, zmm1",
+            "vpermt2d zmm1, zmm5, zmm2",
+            "vpermt2d zmm2, zmm5, zmm3",
+            "vpermt2d zmm3, zmm5, zmm4",
+            "vmovdqa64 [{to}], zmm0",
+            "vmovdqa64 [{to} + 64], zmm1",
+            "vmovdqa64 [{to} + 128], zmm2",
+            "vmovdqa64 [{to} + 192], zmm3",
+            "vmovdqa64 zmm0, zmm4",
+            "add {from}, 256",
+            "add {to}, 256",
+            "dec {fours}",
+            "jnz 2b",
+            "3:",
+            "test {ones}, {ones}",
+            "jz 5f",
+            "4:",
+            "vmovdqa64 zmm1, [{from} + 64]",
+            "vpermt2d zmm0, zmm5, zmm1",
+            "vmovdqa64 [{to}], zmm0",
+            "vmovdqa64 zmm0, zmm1",
+            "add {from}, 64",
+            "add {to}, 64",
+            "dec {ones}",
+            "jnz 4b",
+            "5:",
+            "vmovdqu64 [{target} + {bytes} - 128], zmm8",
+            "vmovdqu64 [{target} + {bytes} - 64], zmm9",
+            source = in(reg) source,
+            target = in(reg) target,
+            bytes = in(reg) bytes,
+            words = in(reg) WORDS.as_ptr().add(words),
+            from = inout(reg) source.add(at - before) => _,
+            to = inout(reg) target.add(at) => _,
+            fours = inout(reg) lines / 4 => _,
+            ones = inout(reg) lines % 4 => _,
+            out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _, out("ymm4") _,
+            out("ymm5") _, out("ymm6") _, out("ymm7") _, out("ymm8") _, out("ymm9") _,
+            options(nostack),
+        );
     }
 }
 
