@@ -104,6 +104,7 @@ fn calls() {
 }
 
 /// A view of an array, here and as Python writes it of `a`.
+#[derive(Clone, Copy)]
 struct View<'a> {
     here: &'a dyn Fn(ManagedTensor) -> ManagedTensor,
     in_python: &'a str,
