@@ -9,7 +9,7 @@ use arraybridge::memory::budget::Reservation;
 
 use super::arrays::{Array, Order, Place};
 use super::format::Format;
-use super::listing::{Listing, Notes};
+use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
 use super::memory::{mapped_tensor, read_tensor, stand_in};
 use super::other_kinds;
@@ -21,7 +21,10 @@ use crate::room::Room;
 /// A file of arrays: its headers are read and checked, its elements are not.
 #[derive(Debug)]
 pub(crate) struct ArrayFile {
+    pub(crate) format: Format,
     pub(crate) arrays: Vec<Array>,
+    /// What in it cannot be converted.
+    pub(crate) refusals: Vec<Refusal>,
     /// Whether it is one array, which the file gives no name.
     pub(crate) nameless: bool,
     /// What a safetensors file says of itself besides its arrays.
@@ -52,8 +55,13 @@ impl ArrayFile {
         let file = MappedFile::open(path)?;
         other_kinds::refuse(file.bytes())?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
-        let Listing { arrays, nameless, notes, archive } = format.read(&file, stem)?;
-        Ok(Self { arrays, nameless, notes, file, archive })
+        let Listing { arrays, refusals, nameless, notes, archive } = format.read(&file, stem)?;
+        Ok(Self { format, arrays, refusals, nameless, notes, file, archive })
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.file.bytes().len() as u64
     }
 
     /// A small tensor of zeros that is planned with in the array's place: of `most` elements or a few

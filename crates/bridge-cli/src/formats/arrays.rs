@@ -13,6 +13,18 @@ pub(crate) struct Array {
     pub(super) place: Place,
 }
 
+impl Array {
+    /// Where its first element lies in the file; none where it is compressed.
+    pub(crate) fn offset(&self) -> Option<usize> {
+        match self.place {
+            Place::Mapped { start } | Place::Stored { start, .. } => {
+                Some(start.saturating_add(self.spec.layout.byte_offset()))
+            }
+            Place::Deflated { .. } => None,
+        }
+    }
+}
+
 /// Where the elements are.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place {

@@ -60,6 +60,11 @@ impl Format {
         }
     }
 
+    /// What the format is called.
+    pub(crate) fn name(self) -> &'static str {
+        self.extension().trim_start_matches('.')
+    }
+
     fn extension(self) -> &'static str {
         match self {
             Self::Npy => ".npy",
@@ -75,6 +80,12 @@ impl Format {
             Self::Safetensors => safetensors::DATA_TYPES,
             Self::Pt => pt::DATA_TYPES,
         }
+    }
+
+    /// Fails where a file of this format cannot hold the array.
+    pub(crate) fn check(self, array: &Outgoing) -> Outcome<()> {
+        self.check_name(&array.name)?;
+        self.check_data_type(array.data_type)
     }
 
     /// Fails where the format cannot store elements of this type.

@@ -21,6 +21,7 @@ mod zip_archive;
 pub(crate) use self::array_file::{ArrayFile, Elements};
 pub(crate) use self::arrays::{Array, Order, Outgoing};
 pub(crate) use self::format::Format;
-pub(crate) use self::memory::{bytes_of, read_tensor};
+pub(crate) use self::listing::{Refusal, RefusalKind};
+pub(crate) use self::memory::{bytes_of, read_tensor, row_major_bytes};
 pub(crate) use self::target_file::TargetFile;
 pub(crate) use self::writer::{Contents, Writer};
