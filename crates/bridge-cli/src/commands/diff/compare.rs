@@ -121,9 +121,10 @@ impl Part {
     }
 
     fn numbers(&mut self) -> Outcome<&Numbers> {
-        if let State::AsRead(tensor) = std::mem::replace(&mut self.elements, State::Nothing) {
-            self.elements = State::Numbers(Numbers::of(tensor)?);
-        }
+        self.elements = match std::mem::replace(&mut self.elements, State::Nothing) {
+            State::AsRead(tensor) => State::Numbers(Numbers::of(tensor)?),
+            other => other,
+        };
         match &self.elements {
             State::Numbers(numbers) => Ok(numbers),
             State::AsRead(_) | State::Nothing => Err(Failure::new("a part was lost")),

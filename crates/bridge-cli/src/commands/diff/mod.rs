@@ -106,7 +106,7 @@ fn pairs<'a>(a: &'a Side<'_>, b: &'a Side<'_>) -> Outcome<(Vec<Pair<'a>>, Vec<Di
     let nameless = a.file.nameless || b.file.nameless;
     match (a.selection.arrays.as_slice(), b.selection.arrays.as_slice()) {
         (&[(first, name)], &[(second, other)]) if nameless => {
-            let name = if a.file.nameless { other } else { name };
+            let name = if b.file.nameless { name } else { other };
             return Ok((vec![(name, first, second)], Vec::new()));
         }
         (first, second) if nameless => {
