@@ -5,6 +5,7 @@ mod array_file;
 mod array_writer;
 mod arrays;
 mod format;
+mod gguf;
 mod listing;
 mod mapped_file;
 mod memory;

@@ -6,6 +6,7 @@ mod bad_files;
 mod diff;
 mod dtypes;
 mod every_backend;
+mod gguf;
 mod info;
 mod json;
 mod library;
