@@ -35,6 +35,10 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Runs a command and says how much memory it took, of the host and of each device
     Monitor(MonitorArgs),
+    /// Says what is in array files: names, types, shapes, metadata, and what cannot be converted
+    Info(InfoArgs),
+    /// Compares the arrays of two files, and names the first and the worst difference of each
+    Diff(DiffArgs),
     /// Explains what a conversion would do; no element is read
     Plan(PlanArgs),
     /// Converts an array file to another format, element type, or through frameworks
@@ -108,6 +112,77 @@ pub(crate) struct MonitorArgs {
     pub(crate) command: Vec<OsString>,
 }
 
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Headers are read and no elements. The exit code is 0 where every file could be read, also \
+    where not all in it can be converted.\n\
+    Examples:\n  \
+    arraybridge info weights.safetensors\n  \
+    arraybridge info *.npz --json"
+)]
+pub(crate) struct InfoArgs {
+    /// The files to read: .npy, .npz, .safetensors or .pt
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// List each array, also where there are many that are alike
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON: {"files":[...]}, with each array
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The exit code is 0 where all is equal, 1 where something differs, 2 where it cannot be compared.\n\
+    Two elements are equal where |a - b| <= atol + rtol * |b|.\n\
+    Examples:\n  \
+    arraybridge diff before.safetensors after.npz\n  \
+    arraybridge diff a.npy b.npy --rtol 1e-5 --atol 1e-8 --json"
+)]
+pub(crate) struct DiffArgs {
+    /// A file: .npy, .npz, .safetensors or .pt
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+    /// The file that it is compared with, in any of these formats
+    #[arg(value_name = "B")]
+    pub(crate) b: PathBuf,
+    /// Relative to the size of the element of B, how far one of A may be from it
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = parse_tolerance)]
+    pub(crate) rtol: f64,
+    /// How far an element of A may be from that of B, whatever its size
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = parse_tolerance)]
+    pub(crate) atol: f64,
+    /// Take a NaN for different from another NaN
+    #[arg(long)]
+    pub(crate) nan_differs: bool,
+    /// Compare values only: the same value in another element type is no difference
+    #[arg(long)]
+    pub(crate) ignore_dtype: bool,
+    /// Compare only arrays of this name, or that match it, as in 'layer1.*'; can be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Vec<String>,
+    /// Leave out what cannot be read, and say what it was and why
+    #[arg(long)]
+    pub(crate) skip_unsupported: bool,
+    /// Print nothing but errors: the exit code says it
+    #[arg(long, short, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+    /// Print JSON: {"equal":...,"differences":[...]}
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A number of at least 0 that is finite.
+fn parse_tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => {
+            Err(format!("\"{text}\" is not a tolerance: write a number of at least 0, as in 1e-5"))
+        }
+    }
+}
+
 /// Which array to convert, and how: common to `plan` and `convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConversionArgs {
@@ -126,9 +201,13 @@ pub(crate) struct ConversionArgs {
     /// What a cast does with values that the new type cannot hold
     #[arg(long, value_name = "RULE", value_enum, default_value_t)]
     pub(crate) overflow: OverflowArg,
-    /// Convert only the array of this name; the array of an .npy file has no name and gets this one
+    /// Convert only arrays of this name, or that match it, as in 'layer1.*'; can be given several times.
+    /// The array of an .npy file has no name and gets this one
     #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
+    pub(crate) name: Vec<String>,
+    /// Leave out what cannot be converted, and say what it was and why
+    #[arg(long)]
+    pub(crate) skip_unsupported: bool,
     /// Limit the memory that the arrays take on their way, on the host and on devices, as in 512MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory_limit: Option<u64>,
@@ -169,8 +248,11 @@ pub(crate) struct ConvertArgs {
     #[arg(long)]
     pub(crate) explain: bool,
     /// Print the report as JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with = "quiet")]
     pub(crate) json: bool,
+    /// Print nothing but errors
+    #[arg(long, short, conflicts_with = "explain")]
+    pub(crate) quiet: bool,
     /// Replace OUT where it exists; this is the default and overrides --no-clobber
     #[arg(long, overrides_with = "no_clobber")]
     pub(crate) force: bool,

@@ -15,6 +15,8 @@ use crate::failure::{Failure, Outcome};
 pub struct Console<'a> {
     output: Output<'a>,
     errors: Output<'a>,
+    /// Whether failures are told as JSON.
+    in_json: bool,
 }
 
 /// A stream to write to, and whether it is a terminal.
@@ -71,7 +73,7 @@ impl fmt::Debug for Output<'_> {
 impl<'a> Console<'a> {
     /// A console of these streams.
     pub fn new(output: Output<'a>, errors: Output<'a>) -> Self {
-        Self { output, errors }
+        Self { output, errors, in_json: false }
     }
 
     /// The standard streams of the process.
@@ -104,6 +106,10 @@ impl Console<'_> {
         let is_wrong = answer.use_stderr();
         let stream = if is_wrong { &self.errors } else { &self.output };
         let text = answer.render();
+        if is_wrong && self.in_json {
+            self.print_failure(&as_failure(&text.to_string()));
+            return Ok(Exit::WrongUsage);
+        }
         let text = if stream.is_coloured { text.ansi().to_string() } else { text.to_string() };
         let text = text.trim_end();
         if is_wrong {
@@ -114,9 +120,19 @@ impl Console<'_> {
         Ok(Exit::Done)
     }
 
+    /// From now on, failures are told as JSON or as text.
+    pub(crate) fn answers_in_json(&mut self, in_json: bool) {
+        self.in_json = in_json;
+    }
+
     /// Writes what went wrong to the error stream.
     pub(crate) fn print_failure(&mut self, failure: &Failure) {
-        let text = failure.show(self.errors.is_coloured);
+        let as_text = || failure.show(self.errors.is_coloured);
+        let text = if self.in_json {
+            as_json(&failure.report()).unwrap_or_else(|_| as_text())
+        } else {
+            as_text()
+        };
         self.print_error(&text);
     }
 
@@ -151,6 +167,18 @@ impl Console<'_> {
     /// A table with a header, for the error stream.
     pub(crate) fn table_for_notes(&self, header: &[&str]) -> Table {
         self.errors.table(false, header)
+    }
+}
+
+/// What the parser of the command line says, in the parts of a failure.
+fn as_failure(text: &str) -> Failure {
+    let mut parts = text.trim().splitn(2, "\n\n");
+    let found = parts.next().unwrap_or_default();
+    let found = found.strip_prefix("error: ").unwrap_or(found);
+    let failure = Failure::usage(found.split_whitespace().collect::<Vec<_>>().join(" "));
+    match parts.next() {
+        Some(advice) => failure.remedy(advice.split_whitespace().collect::<Vec<_>>().join(" ")),
+        None => failure,
     }
 }
 

@@ -10,7 +10,9 @@ pub enum Exit {
     Done,
     /// The command line was right and the work failed: exit code 1.
     Failed,
-    /// The command line asks for what cannot be: exit code 2.
+    /// `diff` has found a difference: exit code 1.
+    Different,
+    /// The command line asks for what cannot be, or `diff` cannot compare: exit code 2.
     WrongUsage,
     /// `monitor` passes on how its command ended, and not with 0: with this exit code; one that a signal
     /// ended has 128 and the signal's number. 126: it cannot be run. 127: there is none.
@@ -22,7 +24,7 @@ impl Exit {
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Failed => 1,
+            Self::Failed | Self::Different => 1,
             Self::WrongUsage => 2,
             Self::Command(code) => code,
         }

@@ -4,24 +4,47 @@ use std::fmt::{self, Write};
 
 use arraybridge::memory::budget::Shortage;
 use arraybridge::{DataTypeError, DeviceError, Error, Refused, TensorError};
+use serde::Serialize;
 
 use crate::exit::Exit;
 
 /// The result of everything that can fail.
 pub(crate) type Outcome<T> = Result<T, Failure>;
 
-/// Why the program stops: what was asked, what was found, why that cannot be, what to do.
-#[derive(Debug, Clone)]
+/// Why the program stops: what was asked, what was found, why that cannot be, what to do. As JSON it is
+/// the latter three.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
 pub(crate) struct Failure(Box<Parts>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 struct Parts {
+    #[serde(skip)]
     exit: Exit,
+    #[serde(skip)]
     is_shortage: bool,
+    #[serde(skip)]
+    is_damage: bool,
+    #[serde(skip)]
     asked: Option<String>,
     found: String,
     why: Option<String>,
+    #[serde(rename = "do")]
     remedy: Option<String>,
+}
+
+/// A failure as a program reads it: what `--json` prints in place of the text.
+#[derive(Debug, Serialize)]
+pub(crate) struct FailureReport<'a> {
+    error: Whole<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Whole<'a> {
+    asked: Option<&'a str>,
+    #[serde(flatten)]
+    failure: &'a Failure,
+    exit_code: u8,
 }
 
 impl Failure {
@@ -30,6 +53,7 @@ impl Failure {
         Self(Box::new(Parts {
             exit: Exit::Failed,
             is_shortage: false,
+            is_damage: false,
             asked: None,
             found: found.into(),
             why: None,
@@ -65,6 +89,21 @@ impl Failure {
         self
     }
 
+    /// Says what else can be done.
+    pub(crate) fn or(mut self, alternative: &str) -> Self {
+        self.0.remedy = Some(match self.0.remedy {
+            Some(remedy) => format!("{remedy}; or {alternative}"),
+            None => alternative.to_owned(),
+        });
+        self
+    }
+
+    /// Puts what else was found behind what was found.
+    pub(crate) fn besides(mut self, more: &str) -> Self {
+        self.0.found = format!("{}; {more}", self.0.found);
+        self
+    }
+
     /// Says what was asked for, where nobody closer to it has.
     pub(crate) fn asked(mut self, asked: impl FnOnce() -> String) -> Self {
         self.0.asked.get_or_insert_with(asked);
@@ -75,6 +114,17 @@ impl Failure {
     pub(crate) fn within(mut self, place: &str) -> Self {
         self.0.found = format!("{place}: {}", self.0.found);
         self
+    }
+
+    /// The same, of bytes that are not what they are said to be: cut short, changed or forged.
+    pub(crate) fn damaged(mut self) -> Self {
+        self.0.is_damage = true;
+        self
+    }
+
+    /// As [`within`](Self::within), where what was found does not say it itself.
+    pub(crate) fn within_unless_named(self, place: &str) -> Self {
+        if self.0.found.contains(place) { self } else { self.within(place) }
     }
 
     /// What was found and why, in one line.
@@ -104,9 +154,20 @@ impl Failure {
         shown
     }
 
+    /// The whole of it, for programs.
+    pub(crate) fn report(&self) -> FailureReport<'_> {
+        let exit_code = self.exit().code();
+        FailureReport { error: Whole { asked: self.0.asked.as_deref(), failure: self, exit_code } }
+    }
+
     /// How the program ends for it.
     pub(crate) fn exit(&self) -> Exit {
         self.0.exit
+    }
+
+    /// Whether the file is damaged.
+    pub(crate) fn is_damage(&self) -> bool {
+        self.0.is_damage
     }
 
     /// Whether a budget had no room.

@@ -96,10 +96,16 @@ pub fn run_on(
     mut console: Console<'_>,
 ) -> Exit {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    console.answers_in_json(asks_for_json(&args));
     execute(args, &mut console).unwrap_or_else(|failure| {
         console.print_failure(&failure);
         failure.exit()
     })
+}
+
+/// Whether failures are told as JSON. Asked before the command line is understood, which it may not be.
+fn asks_for_json(args: &[OsString]) -> bool {
+    args.iter().skip(1).take_while(|arg| *arg != "--").any(|arg| arg == "--json")
 }
 
 fn execute(args: Vec<OsString>, console: &mut Console<'_>) -> Outcome<Exit> {
@@ -113,6 +119,8 @@ fn execute(args: Vec<OsString>, console: &mut Console<'_>) -> Outcome<Exit> {
         Command::Matrix(args) => commands::matrix::run(&args, console),
         Command::Doctor(args) => commands::doctor::run(&args, console),
         Command::Monitor(args) => commands::monitor::run(&args, console),
+        Command::Diff(args) => commands::diff::run(&args, console),
+        Command::Info(args) => commands::info::run(&args, console),
         Command::Plan(args) => commands::plan::run(&args, console),
         Command::Convert(args) => commands::convert::run(&args, console),
         Command::Completions { shell } => commands::completions::run(shell, &mut parser, console),

@@ -6,7 +6,7 @@ use arraybridge::Shape;
 
 use crate::args::ConvertArgs;
 use crate::console::Console;
-use crate::convert::{Chain, FileReport, Stream, explain, select};
+use crate::convert::{Chain, FileReport, Stream, explain, select, show_skipped};
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Contents, Format, Outgoing, TargetFile};
@@ -30,19 +30,18 @@ fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let room = Room::new(args.conversion.memory_limit)?;
     let target = TargetFile::new(&args.output, &args.input, !args.no_clobber)?;
     let file = ArrayFile::open(&args.input)?;
-    let arrays = select(&file, args.conversion.name.as_deref(), Some(format))?;
-    let outgoing = arrays
-        .iter()
-        .map(|(array, name)| Outgoing {
-            name: (*name).to_owned(),
-            data_type: args.conversion.dtype.unwrap_or(array.spec.data_type),
-            shape: Shape::from_slice(array.spec.layout.shape()),
-            order: format.order_for(&array.spec.layout),
-        })
-        .collect();
-    let alone = file.nameless && args.conversion.name.is_none();
+    let mut selection = select(&file, &args.conversion)?;
+    let outgoing = selection.outgoing(format, |array, name| Outgoing {
+        name: name.to_owned(),
+        data_type: args.conversion.dtype.unwrap_or(array.spec.data_type),
+        shape: Shape::from_slice(array.spec.layout.shape()),
+        order: format.order_for(&array.spec.layout),
+    })?;
+    let arrays = &selection.arrays;
+    let alone = file.nameless && args.conversion.name.is_empty();
     let contents = Contents::new(format, outgoing, file.notes.as_ref(), alone)?;
-    let plan = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
+    let plan = explain((&args.input, &file), arrays, &chain, args.conversion.dtype)?
+        .without(&selection.skipped);
     if args.explain && !args.json {
         console.print(&plan.show())?;
     }
@@ -51,15 +50,19 @@ fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
         chain: &chain,
         room: &room,
         scratch: target.folder(),
-        shows_progress: console.shows_progress(),
+        shows_progress: console.shows_progress() && !args.quiet,
     };
-    let (reports, bytes) = target.write(|new| stream.run(&arrays, &contents, new))?;
+    let (reports, bytes) = target.write(|new| stream.run(arrays, &contents, new))?;
     let seconds = started.elapsed().as_secs_f64();
-    let report = FileReport::new((&args.input, &args.output), reports, (bytes, seconds), &room);
+    let report = FileReport::new((&args.input, &args.output), reports, (bytes, seconds), &room)
+        .without(&selection.skipped);
     if args.json {
         console.print_json(&report)?;
-    } else {
+    } else if !args.quiet {
         console.print(&report.show())?;
+        if let Some(skipped) = show_skipped(&selection.skipped) {
+            console.note(&skipped);
+        }
     }
     Ok(Exit::Done)
 }

@@ -18,11 +18,13 @@ fn plan(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     Format::of(&args.input)?;
     let chain = Chain::new(&args.conversion)?;
     let file = ArrayFile::open(&args.input)?;
-    let arrays = select(&file, args.conversion.name.as_deref(), None)?;
-    let report = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
+    let selection = select(&file, &args.conversion)?;
+    let arrays = &selection.arrays;
+    let report = explain((&args.input, &file), arrays, &chain, args.conversion.dtype)?
+        .without(&selection.skipped);
     if args.conversion.memory_limit.is_some() {
         let room = Room::new(args.conversion.memory_limit)?;
-        check_room(&file, &arrays, &chain, &room)?;
+        check_room(&file, arrays, &chain, &room)?;
     }
     if args.json {
         console.print_json(&report)?;

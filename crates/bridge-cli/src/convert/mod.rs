@@ -1,6 +1,7 @@
 //! Converting arrays of files: through which backends, part by part, and what was done.
 
 mod chain;
+mod groups;
 mod limit;
 mod progress;
 mod report;
@@ -9,6 +10,6 @@ mod stream;
 
 pub(crate) use self::chain::Chain;
 pub(crate) use self::limit::check_room;
-pub(crate) use self::report::{FileReport, explain};
-pub(crate) use self::select::select;
+pub(crate) use self::report::{FileReport, explain, show_skipped};
+pub(crate) use self::select::{Choice, Selection, Skipped, select};
 pub(crate) use self::stream::Stream;

@@ -7,7 +7,9 @@ use arraybridge::{DataType, Layout, Plan, Report, Shape, Step};
 use serde::Serialize;
 
 use super::chain::Chain;
-use crate::failure::{Failure, Outcome};
+use super::groups;
+use super::select::Skipped;
+use crate::failure::{Failure, Outcome, visible};
 use crate::formats::{Array, ArrayFile};
 use crate::room::Room;
 use crate::size::show_size;
@@ -24,6 +26,7 @@ pub(crate) struct FileReport {
     #[serde(flatten)]
     memory: Memory,
     pub(crate) arrays: Vec<ArrayReport>,
+    skipped: Vec<Skipped>,
 }
 
 /// What it took of the memory that it was allowed, in bytes.
@@ -42,6 +45,7 @@ pub(crate) struct PlanReport {
     #[serde(flatten)]
     total: Total,
     pub(crate) arrays: Vec<ArrayReport>,
+    skipped: Vec<Skipped>,
 }
 
 /// What all arrays have in common.
@@ -57,12 +61,12 @@ struct Total {
 /// What was or would be done with one array.
 #[derive(Debug, Serialize)]
 pub(crate) struct ArrayReport {
-    name: String,
-    dtype: String,
+    pub(super) name: String,
+    pub(super) dtype: String,
     shape: Vec<usize>,
     steps: Vec<&'static str>,
-    bytes_copied: u64,
-    zero_copy: bool,
+    pub(super) bytes_copied: u64,
+    pub(super) zero_copy: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     windows: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,9 +176,16 @@ impl ArrayReport {
         self
     }
 
-    fn show(&self, text: &mut String) {
+    pub(super) fn show(&self, text: &mut String) {
         let copied = show_copied(self.zero_copy, self.bytes_copied);
-        let _ = write!(text, "{}: {} {:?}, {copied}", self.name, self.dtype, self.shape);
+        let name = visible(&self.name);
+        let _ =
+            write!(text, "{name}: {} {:?}, {copied}{}", self.dtype, self.shape, self.show_way());
+    }
+
+    /// A line for each hop, and for each way that was not taken.
+    pub(super) fn show_way(&self) -> String {
+        let mut text = String::new();
         for hop in &self.hops {
             let steps = hop.shown.join(", ");
             let _ = write!(text, "\n  {} to {}: {steps}", hop.source, hop.target);
@@ -182,10 +193,11 @@ impl ArrayReport {
                 let _ = write!(text, "\n    {reason}");
             }
         }
+        text
     }
 }
 
-fn show_copied(zero_copy: bool, bytes: u64) -> String {
+pub(super) fn show_copied(zero_copy: bool, bytes: u64) -> String {
     if zero_copy { "zero-copy".to_owned() } else { format!("{} copied", show_size(bytes)) }
 }
 
@@ -232,7 +244,13 @@ impl FileReport {
             seconds,
             memory: Memory { limit: room.limit(), peak: room.peak() },
             arrays,
+            skipped: Vec::new(),
         }
+    }
+
+    /// The same, where this was left out.
+    pub(crate) fn without(self, skipped: &[Skipped]) -> Self {
+        Self { skipped: skipped.to_vec(), ..self }
     }
 
     /// One line for people.
@@ -251,18 +269,51 @@ impl FileReport {
     }
 }
 
+/// Arrays up to this many are told one by one.
+const FEW: usize = 10;
+
+/// Entries that are listed of those that were left out.
+const LISTED: usize = 20;
+
+/// What was left out and why, a line each; nothing where nothing was.
+pub(crate) fn show_skipped(skipped: &[Skipped]) -> Option<String> {
+    if skipped.is_empty() {
+        return None;
+    }
+    let mut text = format!("left out {} of what the file holds:", skipped.len());
+    for one in skipped.iter().take(LISTED) {
+        let _ = write!(text, "\n  {}: {}", visible(&one.name), visible(&one.failure.reason()));
+    }
+    if skipped.len() > LISTED {
+        let _ = write!(text, "\n  and {} more", skipped.len() - LISTED);
+    }
+    Some(text)
+}
+
 impl PlanReport {
-    /// Some lines an array for people.
+    /// The same, where this is left out.
+    pub(crate) fn without(self, skipped: &[Skipped]) -> Self {
+        Self { skipped: skipped.to_vec(), ..self }
+    }
+
+    /// Some lines an array for people; of many arrays, for each group of those that go the same way.
     pub(crate) fn show(&self) -> String {
         let mut text = String::new();
-        for array in &self.arrays {
-            if !text.is_empty() {
-                text.push('\n');
+        if self.arrays.len() > FEW {
+            text = groups::show(&self.arrays);
+        } else {
+            for array in &self.arrays {
+                if !text.is_empty() {
+                    text.push('\n');
+                }
+                array.show(&mut text);
             }
-            array.show(&mut text);
         }
         if text.is_empty() {
             text = format!("{}: no arrays", self.input);
+        }
+        if let Some(skipped) = show_skipped(&self.skipped) {
+            let _ = write!(text, "\n{skipped}");
         }
         text
     }
@@ -294,5 +345,10 @@ pub(crate) fn explain(
         })
         .collect();
     let arrays = explained?;
-    Ok(PlanReport { input: path.display().to_string(), total: Total::of(&arrays), arrays })
+    Ok(PlanReport {
+        input: path.display().to_string(),
+        total: Total::of(&arrays),
+        arrays,
+        skipped: Vec::new(),
+    })
 }

@@ -1,5 +1,6 @@
 //! Streaming: each window of each array passes through the chain and is written.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
@@ -48,10 +49,11 @@ impl Stream<'_> {
         let mut progress = Progress::new(total, self.shows_progress);
         let mut writer = Writer::new(target, contents)?;
         let mut reports = Vec::new();
+        let by_name: HashMap<&str, &Array> =
+            arrays.iter().map(|&(array, name)| (name, array)).collect();
         for outgoing in contents.arrays() {
-            let (array, _) = arrays
-                .iter()
-                .find(|(_, name)| *name == outgoing.name)
+            let array = by_name
+                .get(outgoing.name.as_str())
                 .ok_or_else(|| Failure::new(format!("no array \"{}\"", outgoing.name)))?;
             let report = self
                 .run_one(array, outgoing, &mut writer, &mut progress)

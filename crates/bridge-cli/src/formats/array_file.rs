@@ -9,7 +9,8 @@ use arraybridge::memory::budget::Reservation;
 
 use super::arrays::{Array, Order, Place};
 use super::format::Format;
-use super::listing::{Listing, Notes};
+use super::gguf::Dequantized;
+use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
 use super::memory::{mapped_tensor, read_tensor, stand_in};
 use super::other_kinds;
@@ -21,7 +22,10 @@ use crate::room::Room;
 /// A file of arrays: its headers are read and checked, its elements are not.
 #[derive(Debug)]
 pub(crate) struct ArrayFile {
+    pub(crate) format: Format,
     pub(crate) arrays: Vec<Array>,
+    /// What in it cannot be converted.
+    pub(crate) refusals: Vec<Refusal>,
     /// Whether it is one array, which the file gives no name.
     pub(crate) nameless: bool,
     /// What a safetensors file says of itself besides its arrays.
@@ -52,8 +56,13 @@ impl ArrayFile {
         let file = MappedFile::open(path)?;
         other_kinds::refuse(file.bytes())?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
-        let Listing { arrays, nameless, notes, archive } = format.read(&file, stem)?;
-        Ok(Self { arrays, nameless, notes, file, archive })
+        let Listing { arrays, refusals, nameless, notes, archive } = format.read(&file, stem)?;
+        Ok(Self { format, arrays, refusals, nameless, notes, file, archive })
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.file.bytes().len() as u64
     }
 
     /// A small tensor of zeros that is planned with in the array's place: of `most` elements or a few
@@ -61,7 +70,7 @@ impl ArrayFile {
     pub(crate) fn stand_in(&self, array: &Array, most: usize) -> Outcome<ManagedTensor> {
         let start = match array.place {
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
-            Place::Deflated { .. } => None,
+            Place::Deflated { .. } | Place::Quantized { .. } => None,
         };
         let address = start.map(|start| self.file.bytes().as_ptr().wrapping_add(start).addr());
         stand_in(&array.spec, most, address)
@@ -90,46 +99,22 @@ impl ArrayFile {
             Place::Deflated { index, skip } => {
                 let member = (index, skip, bytes as u64);
                 if in_order {
-                    return self.read_deflated(member, elements, each);
+                    let archive = self.archive()?;
+                    return read_streamed(
+                        |read| archive.with_deflated(member, read),
+                        elements,
+                        each,
+                    );
                 }
                 let expanded = self
                     .archive()?
                     .with_deflated(member, |reader| expand(reader, elements.scratch))?;
                 read_mapped((&expanded, 0), elements, in_order, each)
             }
-        }
-    }
-
-    /// Every window but the last takes as much as the first: where there is room for that, there is for
-    /// all.
-    fn read_deflated(
-        &self,
-        member: (usize, usize, u64),
-        elements: Elements<'_>,
-        mut each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
-    ) -> Outcome<()> {
-        let data_type = elements.array.spec.data_type;
-        let mut windows = elements.windows();
-        loop {
-            let mut refused = None;
-            let done = self.archive()?.with_deflated(member, |mut reader| {
-                for (place, window) in windows.clone().enumerate() {
-                    let alone = window.alone(data_type, elements.order)?;
-                    let done = elements
-                        .room_for(&window)
-                        .and_then(|_room| each(read_tensor(&mut reader, alone)?, &window));
-                    if let (0, Err(failure)) = (place, &done)
-                        && failure.is_shortage()
-                    {
-                        refused = Some(window);
-                    }
-                    done?;
-                }
-                Ok(())
-            });
-            match refused {
-                Some(window) if windows.narrow(&window) => {}
-                _ => return done,
+            // They are row-major, and files that keep column-major ones keep the others too.
+            Place::Quantized { start, blocks } => {
+                let blocks_of = || Dequantized::new(self.file.bytes(), start, bytes, blocks);
+                read_streamed(|read| read(&mut blocks_of()?), elements, each)
             }
         }
     }
@@ -148,6 +133,39 @@ impl Elements<'_> {
     fn room_for(&self, window: &Window) -> Outcome<Option<Reservation>> {
         let bytes = self.array.spec.data_type.bytes_for(window.element_count());
         self.room.take(bytes.map_or(u64::MAX, |bytes| bytes as u64))
+    }
+}
+
+/// Reads elements that come one after the other: `stream` opens them from the first on. Every window but
+/// the last takes as much as the first: where there is room for that, there is for all.
+fn read_streamed(
+    stream: impl Fn(&mut dyn FnMut(&mut dyn Read) -> Outcome<()>) -> Outcome<()>,
+    elements: Elements<'_>,
+    mut each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
+) -> Outcome<()> {
+    let data_type = elements.array.spec.data_type;
+    let mut windows = elements.windows();
+    loop {
+        let mut refused = None;
+        let done = stream(&mut |mut reader| {
+            for (place, window) in windows.clone().enumerate() {
+                let alone = window.alone(data_type, elements.order)?;
+                let done = elements
+                    .room_for(&window)
+                    .and_then(|_room| each(read_tensor(&mut reader, alone)?, &window));
+                if let (0, Err(failure)) = (place, &done)
+                    && failure.is_shortage()
+                {
+                    refused = Some(window);
+                }
+                done?;
+            }
+            Ok(())
+        });
+        match refused {
+            Some(window) if windows.narrow(&window) => {}
+            _ => return done,
+        }
     }
 }
 

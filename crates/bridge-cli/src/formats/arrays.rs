@@ -2,6 +2,7 @@
 
 use arraybridge::{DataType, Shape, TensorSpec};
 
+use super::gguf;
 use crate::failure::Outcome;
 
 /// An array of a file.
@@ -13,6 +14,20 @@ pub(crate) struct Array {
     pub(super) place: Place,
 }
 
+impl Array {
+    /// Where its first element lies in the file; none where it is compressed.
+    pub(crate) fn offset(&self) -> Option<usize> {
+        match self.place {
+            Place::Mapped { start }
+            | Place::Stored { start, .. }
+            | Place::Quantized { start, .. } => {
+                Some(start.saturating_add(self.spec.layout.byte_offset()))
+            }
+            Place::Deflated { .. } => None,
+        }
+    }
+}
+
 /// Where the elements are.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place {
@@ -20,6 +35,8 @@ pub(super) enum Place {
     Mapped { start: usize },
     /// The same, in a member of a zip archive with a checksum.
     Stored { start: usize, index: usize },
+    /// As quantised blocks from this byte on, which are read as float32.
+    Quantized { start: usize, blocks: gguf::Blocks },
     /// Compressed in a member of a zip archive, after `skip` bytes.
     Deflated { index: usize, skip: usize },
 }

@@ -9,7 +9,7 @@ use super::array_writer::ArrayWriter;
 use super::arrays::{Order, Outgoing};
 use super::listing::{Listing, Notes};
 use super::mapped_file::MappedFile;
-use super::{npy, npz, pt, safetensors};
+use super::{gguf, npy, npz, pt, safetensors};
 use crate::failure::{Failure, Outcome};
 
 /// A kind of array file, known by the extension.
@@ -23,13 +23,15 @@ pub(crate) enum Format {
     Safetensors,
     /// A state dictionary or one tensor: PyTorch's `save`.
     Pt,
+    /// Named arrays, quantised ones too, as llama.cpp has them.
+    Gguf,
 }
 
 /// The extensions, for advice.
 const NAMES: &str = if cfg!(feature = "pt") {
-    ".npy, .npz, .safetensors or .pt"
+    ".npy, .npz, .safetensors, .gguf or .pt"
 } else {
-    ".npy, .npz or .safetensors"
+    ".npy, .npz, .safetensors or .gguf"
 };
 
 impl Format {
@@ -41,6 +43,7 @@ impl Format {
             Some("npy") => Ok(Self::Npy),
             Some("npz") => Ok(Self::Npz),
             Some("safetensors") => Ok(Self::Safetensors),
+            Some("gguf") => Ok(Self::Gguf),
             Some("pt" | "pth") if cfg!(feature = "pt") => Ok(Self::Pt),
             Some(extension @ ("pt" | "pth")) => {
                 Err(Failure::usage(format!("{} has the extension .{extension}", path.display()))
@@ -60,12 +63,18 @@ impl Format {
         }
     }
 
+    /// What the format is called.
+    pub(crate) fn name(self) -> &'static str {
+        self.extension().trim_start_matches('.')
+    }
+
     fn extension(self) -> &'static str {
         match self {
             Self::Npy => ".npy",
             Self::Npz => ".npz",
             Self::Safetensors => ".safetensors",
             Self::Pt => ".pt",
+            Self::Gguf => ".gguf",
         }
     }
 
@@ -74,7 +83,17 @@ impl Format {
             Self::Npy | Self::Npz => npy::DATA_TYPES,
             Self::Safetensors => safetensors::DATA_TYPES,
             Self::Pt => pt::DATA_TYPES,
+            Self::Gguf => gguf::DATA_TYPES,
         }
+    }
+
+    /// Fails where a file of this format cannot hold the array.
+    pub(crate) fn check(self, array: &Outgoing) -> Outcome<()> {
+        self.check_name(&array.name)?;
+        if self == Self::Gguf {
+            gguf::check_shape(&array.shape)?;
+        }
+        self.check_data_type(array.data_type)
     }
 
     /// Fails where the format cannot store elements of this type.
@@ -108,6 +127,7 @@ impl Format {
             Self::Npy | Self::Pt => None,
             Self::Npz => npz::forbids_name(name),
             Self::Safetensors => safetensors::forbids_name(name),
+            Self::Gguf => gguf::forbids_name(name),
         };
         why.map_or(Ok(()), |why| {
             Err(Failure::new(format!("an array named \"{name}\""))
@@ -123,6 +143,7 @@ impl Format {
             Self::Npz => npz::read(file),
             Self::Safetensors => safetensors::read(file),
             Self::Pt => pt::read(file, stem),
+            Self::Gguf => gguf::read(file),
         }
     }
 
@@ -138,6 +159,7 @@ impl Format {
             Self::Npy | Self::Npz => Ok(Vec::new()),
             Self::Safetensors => safetensors::header(arrays, notes),
             Self::Pt => pt::pickle_of(arrays, alone),
+            Self::Gguf => gguf::header(arrays),
         }
     }
 
@@ -148,6 +170,7 @@ impl Format {
             Self::Npz => Box::new(npz::Writer::new(file)),
             Self::Safetensors => Box::new(safetensors::Writer::new(file, header)?),
             Self::Pt => Box::new(pt::Writer::new(file, header)?),
+            Self::Gguf => Box::new(gguf::Writer::new(file, header)?),
         })
     }
 

@@ -116,7 +116,8 @@ pub(crate) fn bytes_of<T>(
     take(row_major_bytes(&tensor)?)
 }
 
-fn row_major_bytes(tensor: &ManagedTensor) -> Outcome<&[u8]> {
+/// The bytes of a tensor in row-major order.
+pub(crate) fn row_major_bytes(tensor: &ManagedTensor) -> Outcome<&[u8]> {
     tensor.require_host()?;
     let bytes = tensor.layout().compact_bytes(tensor.data_type())?;
     if bytes == 0 {

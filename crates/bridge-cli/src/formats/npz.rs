@@ -4,7 +4,7 @@ use std::fs::File;
 
 use super::array_writer::ArrayWriter;
 use super::arrays::{Array, Outgoing, Place};
-use super::listing::Listing;
+use super::listing::{Listing, Refusal};
 use super::mapped_file::MappedFile;
 use super::npy;
 use super::zip_archive::{Archive, ArchiveWriter, Member};
@@ -16,19 +16,44 @@ const SUFFIX: &str = ".npy";
 /// Reads the headers of all members.
 pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     let mut archive = Archive::open(file, "numpy.savez")?;
-    let arrays: Outcome<Vec<Array>> = (0..archive.len())
-        .map(|index| {
-            let mut member = archive.member(index)?;
-            let name = member.name()?;
-            read_member(&mut member, index, &name, file)
-                .map_err(|failure| failure.within(&format!("the member \"{name}\"")))
-        })
-        .collect();
-    Ok(Listing { arrays: arrays?, archive: Some(archive), ..Listing::default() })
+    let mut listing = Listing::default();
+    for index in 0..archive.len() {
+        let name = archive.name_of(index)?;
+        if let Some(what) = holds_no_data(&name) {
+            let failure = Failure::new(format!("the member \"{name}\": {what}"))
+                .why("it holds no array, and the arrays are whole without it");
+            listing.refusals.push(Refusal::beside(name, failure));
+            continue;
+        }
+        let size = archive.size_of(index);
+        match read_member(&mut archive, index, &name, file) {
+            Ok(array) => listing.arrays.push(array),
+            Err(failure) => {
+                let failure = failure.within(&format!("the member \"{name}\""));
+                let name = name.strip_suffix(SUFFIX).unwrap_or(&name);
+                listing.refusals.push(Refusal::new(name, failure).of_bytes(size));
+            }
+        }
+    }
+    listing.archive = Some(archive);
+    Ok(listing)
+}
+
+/// What a member is that tools put beside the data: an entry for a folder, or notes of the system that
+/// packed the archive.
+fn holds_no_data(name: &str) -> Option<&'static str> {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if name.starts_with("__MACOSX/") || last == ".DS_Store" {
+        Some("it is what macOS adds to archives")
+    } else if name.ends_with('/') {
+        Some("it is a folder")
+    } else {
+        None
+    }
 }
 
 fn read_member(
-    member: &mut Member<'_>,
+    archive: &mut Archive,
     index: usize,
     name: &str,
     file: &MappedFile,
@@ -43,13 +68,14 @@ fn read_member(
             .why(why)
             .remedy("give it another name"));
     }
+    let mut member = archive.member(index)?;
     let (header, place) = if member.is_stored() {
         let bytes = member.stored_bytes()?;
         let header = npy::read_header(&file.bytes()[bytes.clone()])?;
         let start = bytes.start + header.length;
         (header, Place::Stored { start, index })
     } else {
-        let header = read_deflated_header(member)?;
+        let header = read_deflated_header(&mut member)?;
         let skip = header.length;
         (header, Place::Deflated { index, skip })
     };
@@ -60,7 +86,8 @@ fn read_member(
             member.size()
         ))
         .why("the file is damaged or forged")
-        .remedy("write the file again, with numpy.savez"));
+        .remedy("write the file again, with numpy.savez")
+        .damaged());
     }
     Ok(Array { name: name.to_owned(), spec: header.spec, place })
 }

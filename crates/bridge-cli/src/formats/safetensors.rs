@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::array_writer::{ArrayWriter, not_written};
 use super::arrays::{Array, Outgoing, Place};
-use super::listing::{Listing, Notes};
+use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
 
@@ -76,15 +76,20 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     let (header, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| broken(&error, bytes))?;
     let elements = LENGTH + header;
-    let mut arrays = Vec::new();
+    let (mut arrays, mut refusals) = (Vec::new(), Vec::new());
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else {
             continue;
         };
-        let data_type = data_type_of(info.dtype).ok_or_else(|| {
-            Failure::new(format!("the array \"{name}\" has elements of {:?}", info.dtype))
+        let Some(data_type) = data_type_of(info.dtype) else {
+            let found = format!("the array \"{name}\" has elements of {:?}", info.dtype);
+            let failure = Failure::new(found)
                 .why("arraybridge does not know that type")
-        })?;
+                .remedy("write the array with another type");
+            let bytes = info.data_offsets.1.saturating_sub(info.data_offsets.0);
+            refusals.push(Refusal::new(name, failure).of_bytes(bytes as u64));
+            continue;
+        };
         let spec = TensorSpec::row_major(data_type, &info.shape)
             .map_err(|error| Failure::from(error).within(&format!("the array \"{name}\"")))?;
         arrays.push(Array {
@@ -94,7 +99,7 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
         });
     }
     let notes = metadata.metadata().clone();
-    Ok(Listing { arrays, notes, ..Listing::default() })
+    Ok(Listing { arrays, refusals, notes, ..Listing::default() })
 }
 
 fn broken(error: &SafeTensorError, bytes: &[u8]) -> Failure {

@@ -26,10 +26,8 @@ impl Contents {
         alone: bool,
     ) -> Outcome<Self> {
         for array in &arrays {
-            format.check_name(&array.name)?;
-            format
-                .check_data_type(array.data_type)
-                .map_err(|failure| failure.within(&format!("the array \"{}\"", array.name)))?;
+            let place = format!("the array \"{}\"", array.name);
+            format.check(array).map_err(|failure| failure.within_unless_named(&place))?;
             array.bytes()?;
         }
         let header = format.header(&mut arrays, notes, alone)?;

@@ -174,6 +174,7 @@ fn the_report_of_one_array() {
             "output",
             "seconds",
             "shape",
+            "skipped",
             "steps",
             "zero_copy"
         ]

@@ -3,13 +3,17 @@
 //! Most tests call the library; those about the process itself start the program.
 
 mod bad_files;
+mod diff;
 mod dtypes;
 mod every_backend;
+mod gguf;
+mod info;
 mod json;
 mod library;
 #[cfg(unix)]
 mod monitor;
 mod names;
+mod parts;
 mod process;
 mod random_bytes;
 mod round_trips;

@@ -113,8 +113,9 @@ impl Folder {
         let ran = self.run(args);
         assert_eq!(ran.code, Some(code), "{args:?}: {ran:?}");
         assert_eq!(ran.stdout, "", "{args:?}");
+        let told = ran.told();
         for text in says {
-            assert!(ran.stderr.contains(text), "{args:?} does not say {text:?}: {}", ran.stderr);
+            assert!(told.contains(text), "{args:?} does not say {text:?}: {}", ran.stderr);
         }
         assert!(before == self.contents(), "{args:?} changed a file: {:?}", self.names());
     }
@@ -139,6 +140,16 @@ impl Ran {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
+    }
+
+    /// What standard error says; an error in JSON as it is told without `--json`.
+    fn told(&self) -> String {
+        let Ok(error) = serde_json::from_str::<serde_json::Value>(&self.stderr) else {
+            return self.stderr.clone();
+        };
+        let part = |key: &str| error["error"][key].as_str().unwrap_or_default().to_owned();
+        let [asked, found, why, remedy] = ["asked", "found", "why", "do"].map(part);
+        format!("error: {asked}\n  found: {found}\n  why:   {why}\n  do:    {remedy}")
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {

@@ -44,6 +44,13 @@ pub(crate) fn valid() -> Vec<u8> {
     file_of(&tensor(6, PLAIN), &floats(6))
 }
 
+/// A tensor "w" beside a number "epoch".
+#[cfg(feature = "pt")]
+pub(crate) fn dictionary_with_a_number() -> Vec<u8> {
+    let entries = [&text("epoch")[..], b"K\x03", &text("w"), &tensor(6, PLAIN)].concat();
+    file_of(&[&b"}("[..], &entries, b"u"].concat(), &floats(6))
+}
+
 #[cfg(not(feature = "pt"))]
 fn without_the_feature_the_message_names_it() {
     let folder = Folder::new();

@@ -168,5 +168,6 @@ impl Parser<'_> {
         Failure::new(format!("the header is broken at its byte {}: {what}", self.at))
             .why("it should be as in {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }")
             .remedy("write the file again, with numpy.save")
+            .damaged()
     }
 }

@@ -11,7 +11,7 @@ use arraybridge::{DataType, Layout, TensorSpec};
 use self::data_types::{data_type_of, descr_of};
 use super::array_writer::{ArrayWriter, not_written};
 use super::arrays::{Array, Order, Outgoing, Place};
-use super::listing::Listing;
+use super::listing::{Listing, Refusal};
 use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
 
@@ -27,7 +27,14 @@ const LONGEST_HEADER: usize = 1 << 20;
 
 /// Reads the header of a file, whose array is called `stem`.
 pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
-    let header = read_header(file.bytes())?;
+    let header = match read_header(file.bytes()) {
+        Err(failure) if is_of_another_type(&failure, file.bytes()) => {
+            let bytes = file.bytes().len() as u64;
+            let refusals = vec![Refusal::new(stem, failure).of_bytes(bytes)];
+            return Ok(Listing { refusals, nameless: true, ..Listing::default() });
+        }
+        header => header?,
+    };
     let found = file.bytes().len() - header.length;
     if found != header.data_length {
         let (why, remedy) = if found < header.data_length {
@@ -43,11 +50,17 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
             header.data_length
         ))
         .why(why)
-        .remedy(remedy));
+        .remedy(remedy)
+        .damaged());
     }
     let place = Place::Mapped { start: header.length };
     let array = Array { name: stem.to_owned(), spec: header.spec, place };
     Ok(Listing { arrays: vec![array], nameless: true, ..Listing::default() })
+}
+
+/// Whether it is an `.npy` file, of elements that are not read.
+fn is_of_another_type(failure: &Failure, bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC) && !failure.is_damage()
 }
 
 /// What the header of an `.npy` file says.
@@ -70,6 +83,7 @@ pub(super) fn header_length(start: &[u8]) -> Outcome<usize> {
     if !start.starts_with(MAGIC) {
         return Err(broken("the file does not start as an .npy file".to_owned()));
     }
+    let broken = |found| broken(found).damaged();
     let cut_off = || broken("the file ends within its header".to_owned());
     let field = |at: std::ops::Range<usize>| start.get(at).ok_or_else(cut_off);
     let little_endian = |bytes: &[u8]| {
@@ -103,7 +117,8 @@ pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
             bytes.len()
         ))
         .why("the file is cut short, or its header forged")
-        .remedy("write the file again, with numpy.save"));
+        .remedy("write the file again, with numpy.save")
+        .damaged());
     };
     let before = if header[6] == 1 { 10 } else { 12 };
     let declared = dictionary::parse(&header[before..])?;
@@ -122,6 +137,7 @@ pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
         Failure::new(format!("the header declares the shape {:?}", declared.shape))
             .why(error)
             .remedy("the header is forged or damaged: write the file again")
+            .damaged()
     })?;
     Ok(Header { spec: TensorSpec { data_type, layout }, length, data_length })
 }

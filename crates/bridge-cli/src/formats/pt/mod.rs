@@ -13,7 +13,7 @@ use self::heap::{Heap, Value};
 use self::names::{BYTE_ORDER, PICKLE};
 use self::rebuild::SAVE_A_STATE_DICTIONARY;
 use super::arrays::{Array, Place};
-use super::listing::Listing;
+use super::listing::{Listing, Refusal};
 use super::mapped_file::MappedFile;
 use super::zip_archive::Archive;
 use crate::failure::{Failure, Outcome};
@@ -23,6 +23,9 @@ pub(super) use self::write::{Writer, pickle_of};
 
 /// The most bytes of a pickle that are read: a tensor takes two or three hundred.
 const LARGEST_PICKLE: u64 = 64 << 20;
+
+/// Bytes that an entry takes that is no tensor, with its texts, beside its name.
+const ROOM_OF_A_REFUSAL: usize = size_of::<Refusal>() + 512;
 
 /// What files began with before PyTorch 1.6: a pickled magic number.
 const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
@@ -40,16 +43,12 @@ fn open(file: &MappedFile) -> Outcome<Archive> {
 /// Reads what tensors there are. A file of one tensor has no name for it: it is called `stem`.
 pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
     let mut archive = open(file)?;
-    let (arrays, nameless) = read_tensors(file, &mut archive, stem)?;
-    Ok(Listing { arrays, nameless, archive: Some(archive), ..Listing::default() })
+    let listing = read_tensors(file, &mut archive, stem)?;
+    Ok(Listing { archive: Some(archive), ..listing })
 }
 
-/// The tensors, and whether the file is one without a name.
-fn read_tensors(
-    file: &MappedFile,
-    archive: &mut Archive,
-    stem: &str,
-) -> Outcome<(Vec<Array>, bool)> {
+/// The tensors, and the entries that are none.
+fn read_tensors(file: &MappedFile, archive: &mut Archive, stem: &str) -> Outcome<Listing> {
     let folder = folder(archive)?;
     check_kind(file, archive, &folder)?;
     let (place, _) = member(archive, &format!("{folder}{PICKLE}"))?;
@@ -62,14 +61,22 @@ fn read_tensors(
     match value {
         Value::Tensor(tensor) => {
             let array = array(archive, &folder, (&heap, tensor), stem)?;
-            Ok((vec![array], true))
+            Ok(Listing { arrays: vec![array], nameless: true, ..Listing::default() })
         }
         Value::Dict(dict) => {
-            let mut arrays: Vec<Array> = Vec::new();
+            let mut listing = Listing::default();
             let mut names = std::collections::HashSet::new();
             let mut room = heap.room;
             for (key, value) in heap.entries(dict) {
-                let (name, tensor) = entry(*key, *value)?;
+                let name = name(*key)?;
+                let tensor = match tensor(name, *value) {
+                    Ok(tensor) => tensor,
+                    Err(failure) => {
+                        room.take(ROOM_OF_A_REFUSAL + 4 * name.len())?;
+                        listing.refusals.push(Refusal::new(name, failure));
+                        continue;
+                    }
+                };
                 // Several names can stand for one tensor, whose shape and strides each then has.
                 let lists = heap.tensors[tensor].spec.layout.rank() * 2 * size_of::<usize>();
                 room.take(size_of::<Array>() + size_of::<&str>() + name.len() + lists)?;
@@ -80,9 +87,9 @@ fn read_tensors(
                 }
                 let array = array(archive, &folder, (&heap, tensor), name)
                     .map_err(|failure| failure.within(&format!("the tensor \"{name}\"")))?;
-                arrays.push(array);
+                listing.arrays.push(array);
             }
-            Ok((arrays, false))
+            Ok(listing)
         }
         _ => Err(Failure::new("the file holds neither a tensor nor a dictionary of tensors")
             .why("nothing else can be converted")
@@ -90,14 +97,19 @@ fn read_tensors(
     }
 }
 
-fn entry<'a>(key: Value<'a>, value: Value<'a>) -> Outcome<(&'a str, usize)> {
+fn name(key: Value<'_>) -> Outcome<&str> {
     let Value::Text(name) = key else {
         return Err(Failure::new("a key of the dictionary is not a string")
             .why("arrays are named by strings")
             .remedy(SAVE_A_STATE_DICTIONARY));
     };
+    Ok(name)
+}
+
+/// The tensor that an entry of the dictionary is.
+fn tensor(name: &str, value: Value<'_>) -> Outcome<usize> {
     match value {
-        Value::Tensor(tensor) => Ok((name, tensor)),
+        Value::Tensor(tensor) => Ok(tensor),
         other => {
             let what = match other {
                 Value::Dict(_) => "a dictionary",

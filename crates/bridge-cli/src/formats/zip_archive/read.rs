@@ -57,6 +57,17 @@ impl Archive {
         self.zip.len()
     }
 
+    /// The name of the member with this index, which must be text.
+    pub(in crate::formats) fn name_of(&self, index: usize) -> Outcome<String> {
+        let name = self.zip.name_for_index(index).unwrap_or(Err(ZipError::FileNotFound));
+        Ok(name.map_err(|error| broken(&error, self.written_with))?.into_owned())
+    }
+
+    /// Bytes of the member with this index as the directory says, not compressed.
+    pub(in crate::formats) fn size_of(&self, index: usize) -> u64 {
+        self.zip.by_index_data(index).map_or(0, |member| member.size())
+    }
+
     /// The names that are text.
     pub(in crate::formats) fn names(&self) -> Vec<String> {
         self.zip.file_names().flatten().map(|name| name.to_string()).collect()
@@ -134,12 +145,6 @@ fn directory_of(file: &MappedFile) -> ZipResult<ZipArchive<Cursor<MappedFile>>> 
 }
 
 impl Member<'_> {
-    /// The name, which must be text.
-    pub(in crate::formats) fn name(&self) -> Outcome<String> {
-        let name = self.zip.name().map_err(|error| broken(&error, self.written_with))?;
-        Ok(name.into_owned())
-    }
-
     /// Whether the bytes lie in the file as they are.
     pub(in crate::formats) fn is_stored(&self) -> bool {
         self.zip.compression() == CompressionMethod::Stored
@@ -167,6 +172,7 @@ impl Member<'_> {
             ))
             .why("the file is cut short or forged")
             .remedy(format!("write the file again, with {}", self.written_with))
+            .damaged()
         })
     }
 
@@ -180,7 +186,8 @@ impl Member<'_> {
             .why(format!(
                 "deflate makes at most {HIGHEST_RATIO} bytes of one: the sizes are forged"
             ))
-            .remedy("write the file again, with numpy.savez_compressed"))
+            .remedy("write the file again, with numpy.savez_compressed")
+            .damaged())
     }
 
     /// Reads on until `bytes` are `length`, or the member ends.
@@ -199,6 +206,7 @@ fn unreadable(error: &std::io::Error) -> Failure {
     Failure::new("its bytes cannot be read")
         .why(error)
         .remedy("the file is damaged: write it again")
+        .damaged()
 }
 
 fn broken(error: &ZipError, written_with: &str) -> Failure {
@@ -212,4 +220,5 @@ fn broken(error: &ZipError, written_with: &str) -> Failure {
     Failure::new("the file is not a readable zip archive")
         .why(error)
         .remedy(format!("write the file again, with {written_with}"))
+        .damaged()
 }

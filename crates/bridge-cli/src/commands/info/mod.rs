@@ -1,0 +1,76 @@
+//! `arraybridge info`: says what is in array files, also in those that cannot be converted.
+
+mod facts;
+mod families;
+mod show;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use self::facts::Facts;
+use crate::args::InfoArgs;
+use crate::console::Console;
+use crate::exit::Exit;
+use crate::failure::{Failure, FailureReport, Outcome};
+use crate::formats::ArrayFile;
+
+/// What `info --json` prints.
+#[derive(Debug, Serialize)]
+struct Info<'a> {
+    files: Vec<File<'a>>,
+}
+
+/// What is in one file, or why that cannot be said.
+#[derive(Debug, Serialize)]
+struct File<'a> {
+    file: String,
+    #[serde(flatten)]
+    found: Found<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Found<'a> {
+    Facts(Facts),
+    Failure(FailureReport<'a>),
+}
+
+pub(crate) fn run(args: &InfoArgs, console: &mut Console<'_>) -> Outcome<Exit> {
+    let read: Vec<_> = args.files.iter().map(|path| (path.as_path(), facts_of(path))).collect();
+    // As the worst of them; a name that no array file has is wrong usage.
+    let failures = read.iter().filter_map(|(_, facts)| facts.as_ref().err());
+    let exit = failures.map(Failure::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Done);
+    if args.json {
+        let files = read.iter().map(|(path, facts)| File::new(path, facts)).collect();
+        console.print_json(&Info { files })?;
+        return Ok(exit);
+    }
+    let mut is_first = true;
+    for (path, facts) in &read {
+        match facts {
+            Ok(facts) => {
+                let shown = show::show(path, facts, args.all, console);
+                console.print(&if is_first { shown } else { format!("\n{shown}") })?;
+                is_first = false;
+            }
+            Err(failure) => console.print_failure(failure),
+        }
+    }
+    Ok(exit)
+}
+
+fn facts_of(path: &Path) -> Outcome<Facts> {
+    let facts = ArrayFile::open(path).and_then(|file| Facts::of(&file));
+    facts.map_err(|failure| failure.asked(|| format!("say what is in {}", path.display())))
+}
+
+impl<'a> File<'a> {
+    fn new(path: &Path, facts: &'a Outcome<Facts>) -> Self {
+        let found = match facts {
+            Ok(facts) => Found::Facts(facts.clone()),
+            Err(failure) => Found::Failure(failure.report()),
+        };
+        Self { file: path.display().to_string(), found }
+    }
+}
