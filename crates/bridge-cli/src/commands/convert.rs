@@ -6,7 +6,7 @@ use arraybridge::Shape;
 
 use crate::args::ConvertArgs;
 use crate::console::Console;
-use crate::convert::{Chain, FileReport, Stream, explain, select};
+use crate::convert::{Chain, FileReport, Stream, explain, read_as, select};
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Contents, Format, Outgoing, TargetFile};
@@ -31,18 +31,24 @@ fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let target = TargetFile::new(&args.output, &args.input, !args.no_clobber)?;
     let file = ArrayFile::open(&args.input)?;
     let arrays = select(&file, args.conversion.name.as_deref(), Some(format))?;
+    let read_as = read_as(&arrays, &args.conversion)?;
+    let arrays = match &read_as {
+        Some(read_as) => read_as.iter().zip(arrays.iter().map(|(_, name)| *name)).collect(),
+        None => arrays,
+    };
+    let chain = chain.for_arrays(arrays.len());
     let outgoing = arrays
         .iter()
         .map(|(array, name)| Outgoing {
             name: (*name).to_owned(),
-            data_type: args.conversion.dtype.unwrap_or(array.spec.data_type),
+            data_type: chain.casts().of(array.spec.data_type).unwrap_or(array.spec.data_type),
             shape: Shape::from_slice(array.spec.layout.shape()),
             order: format.order_for(&array.spec.layout),
         })
         .collect();
     let alone = file.nameless && args.conversion.name.is_none();
     let contents = Contents::new(format, outgoing, file.notes.as_ref(), alone)?;
-    let plan = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
+    let plan = explain((&args.input, &file), &arrays, &chain)?;
     if args.explain && !args.json {
         console.print(&plan.show())?;
     }

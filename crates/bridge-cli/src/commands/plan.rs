@@ -2,7 +2,7 @@
 
 use crate::args::PlanArgs;
 use crate::console::Console;
-use crate::convert::{Chain, check_room, explain, select};
+use crate::convert::{Chain, check_room, explain, read_as, select};
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Format};
@@ -19,7 +19,13 @@ fn plan(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let chain = Chain::new(&args.conversion)?;
     let file = ArrayFile::open(&args.input)?;
     let arrays = select(&file, args.conversion.name.as_deref(), None)?;
-    let report = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
+    let read_as = read_as(&arrays, &args.conversion)?;
+    let arrays = match &read_as {
+        Some(read_as) => read_as.iter().zip(arrays.iter().map(|(_, name)| *name)).collect(),
+        None => arrays,
+    };
+    let chain = chain.for_arrays(arrays.len());
+    let report = explain((&args.input, &file), &arrays, &chain)?;
     if args.conversion.memory_limit.is_some() {
         let room = Room::new(args.conversion.memory_limit)?;
         check_room(&file, &arrays, &chain, &room)?;

@@ -11,7 +11,7 @@ use super::arrays::{Array, Order, Place};
 use super::format::Format;
 use super::listing::{Listing, Notes};
 use super::mapped_file::MappedFile;
-use super::memory::{mapped_tensor, read_tensor, stand_in};
+use super::memory::{mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor};
 use super::other_kinds;
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
@@ -60,6 +60,7 @@ impl ArrayFile {
     /// more. No element is read.
     pub(crate) fn stand_in(&self, array: &Array, most: usize) -> Outcome<ManagedTensor> {
         let start = match array.place {
+            _ if array.is_swapped() => None,
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
             Place::Deflated { .. } => None,
         };
@@ -108,16 +109,20 @@ impl ArrayFile {
         elements: Elements<'_>,
         mut each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
     ) -> Outcome<()> {
-        let data_type = elements.array.spec.data_type;
+        let (data_type, swapped) = (elements.array.spec.data_type, elements.array.swapped);
         let mut windows = elements.windows();
         loop {
             let mut refused = None;
             let done = self.archive()?.with_deflated(member, |mut reader| {
                 for (place, window) in windows.clone().enumerate() {
                     let alone = window.alone(data_type, elements.order)?;
-                    let done = elements
-                        .room_for(&window)
-                        .and_then(|_room| each(read_tensor(&mut reader, alone)?, &window));
+                    let done = elements.room_for(&window).and_then(|_room| {
+                        let tensor = match swapped {
+                            Some(size) => read_swapped(&mut reader, alone, size)?,
+                            None => read_tensor(&mut reader, alone)?,
+                        };
+                        each(tensor, &window)
+                    });
                     if let (0, Err(failure)) = (place, &done)
                         && failure.is_shortage()
                     {
@@ -163,9 +168,16 @@ fn read_mapped(
         let part = window.within(spec)?;
         let offset = part.layout.byte_offset();
         let bytes = part.layout.compact_bytes(spec.data_type)?;
-        let done = elements
-            .room_for(&window)
-            .and_then(|_room| each(mapped_tensor(file, start, part)?, &window));
+        let done = elements.room_for(&window).and_then(|_room| {
+            let tensor = match elements.array.swapped {
+                Some(size) => {
+                    let alone = window.alone(spec.data_type, elements.order)?;
+                    swapped_tensor((file, start), part, alone, size)?
+                }
+                None => mapped_tensor(file, start, part)?,
+            };
+            each(tensor, &window)
+        });
         match done {
             Err(failure) if failure.is_shortage() && windows.narrow(&window) => continue,
             done => done?,

@@ -5,12 +5,22 @@ use arraybridge::{DataType, Shape, TensorSpec};
 use crate::failure::Outcome;
 
 /// An array of a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Array {
     /// Its name; that of an `.npy` file is made of the file's.
     pub(crate) name: String,
     pub(crate) spec: TensorSpec,
     pub(super) place: Place,
+    /// Bytes of each number, where these lie in the other order than this machine's.
+    pub(super) swapped: Option<usize>,
+}
+
+impl Array {
+    /// Whether the bytes of its numbers lie in the other order than this machine's, and are swapped when
+    /// they are read.
+    pub(crate) fn is_swapped(&self) -> bool {
+        self.swapped.is_some()
+    }
 }
 
 /// Where the elements are.

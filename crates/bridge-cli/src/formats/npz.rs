@@ -55,14 +55,19 @@ fn read_member(
     };
     let needed = header.length as u64 + header.data_length as u64;
     if needed != member.size() {
-        return Err(Failure::new(format!(
-            "its header declares {needed} bytes, and the archive {}",
-            member.size()
-        ))
-        .why("the file is damaged or forged")
-        .remedy("write the file again, with numpy.savez"));
+        let found =
+            format!("its header declares {needed} bytes, and the archive {}", member.size());
+        return Err(if needed < member.size() {
+            Failure::new(found)
+                .why("what follows the array in the member would be lost")
+                .remedy("save each array as a member of its own: numpy.savez(path, x=x, y=y)")
+        } else {
+            Failure::new(found)
+                .why("the member is cut short, or its header forged")
+                .remedy("write the file again, with numpy.savez")
+        });
     }
-    Ok(Array { name: name.to_owned(), spec: header.spec, place })
+    Ok(Array { name: name.to_owned(), spec: header.spec, place, swapped: header.swapped })
 }
 
 /// Reads no more than the header.

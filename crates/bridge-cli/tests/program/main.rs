@@ -4,6 +4,7 @@
 
 mod bad_files;
 mod dtypes;
+mod element_types;
 mod every_backend;
 mod json;
 mod library;
@@ -12,6 +13,7 @@ mod monitor;
 mod names;
 mod process;
 mod random_bytes;
+mod remedies;
 mod round_trips;
 mod streaming;
 mod support;

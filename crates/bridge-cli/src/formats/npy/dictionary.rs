@@ -148,8 +148,17 @@ impl Parser<'_> {
     fn extent(&mut self) -> Outcome<usize> {
         let negative = self.peek() == Some(b'-');
         let digits = self.at + usize::from(negative);
-        let length = self.text[digits..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let number = String::from_utf8_lossy(&self.text[self.at..digits + length]).into_owned();
+        // Python groups digits with single underscores: 1_000.
+        let is_digit = |at: usize| self.text.get(at).is_some_and(u8::is_ascii_digit);
+        let belongs = |&at: &usize| {
+            is_digit(at)
+                || (self.text.get(at) == Some(&b'_')
+                    && at > digits
+                    && is_digit(at - 1)
+                    && is_digit(at + 1))
+        };
+        let length = (digits..).take_while(belongs).count();
+        let number = String::from_utf8_lossy(&self.text[self.at..digits + length]).replace('_', "");
         if length == 0 {
             return Err(self.broken("there should be an extent"));
         }

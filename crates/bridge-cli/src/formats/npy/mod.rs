@@ -46,7 +46,8 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
         .remedy(remedy));
     }
     let place = Place::Mapped { start: header.length };
-    let array = Array { name: stem.to_owned(), spec: header.spec, place };
+    let (spec, swapped) = (header.spec, header.swapped);
+    let array = Array { name: stem.to_owned(), spec, place, swapped };
     Ok(Listing { arrays: vec![array], nameless: true, ..Listing::default() })
 }
 
@@ -54,6 +55,8 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) spec: TensorSpec,
+    /// Bytes of each number, where these lie in the other order than this machine's.
+    pub(super) swapped: Option<usize>,
     /// Bytes before the first element.
     pub(super) length: usize,
     /// Bytes of all elements.
@@ -107,7 +110,7 @@ pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
     };
     let before = if header[6] == 1 { 10 } else { 12 };
     let declared = dictionary::parse(&header[before..])?;
-    let data_type = data_type_of(&declared.descr)?;
+    let (data_type, swapped) = data_type_of(&declared.descr)?;
     let layout = if declared.fortran_order {
         Layout::column_major(&declared.shape)
     } else {
@@ -123,7 +126,7 @@ pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
             .why(error)
             .remedy("the header is forged or damaged: write the file again")
     })?;
-    Ok(Header { spec: TensorSpec { data_type, layout }, length, data_length })
+    Ok(Header { spec: TensorSpec { data_type, layout }, swapped, length, data_length })
 }
 
 /// The header of an array, padded so that the elements are aligned.
@@ -257,8 +260,8 @@ mod tests {
             ("'<U8'", "text"),
             ("'|S3'", "text"),
             ("'<M8[ns]'", "dates"),
-            ("'|V2'", "bfloat16"),
-            ("'>f4'", "newbyteorder"),
+            ("'|V0'", "does not know"),
+            ("'|V40'", "wider"),
             ("'<f16'", "precision"),
             ("[('a', '<f4')]", "structured"),
             ("'<i3'", "does not know"),
@@ -269,6 +272,7 @@ mod tests {
             assert!(said.contains(says), "{descr}: {said}");
         }
         let one_byte = "{'descr': '>u1', 'fortran_order': False, 'shape': (2,), }";
-        assert_eq!(parse(one_byte).unwrap().spec.data_type, DataType::U8);
+        let one_byte = parse(one_byte).unwrap();
+        assert_eq!((one_byte.spec.data_type, one_byte.swapped), (DataType::U8, None));
     }
 }

@@ -188,5 +188,6 @@ fn array(
         name: name.to_owned(),
         spec: rebuilt.spec.clone(),
         place: Place::Stored { start, index },
+        swapped: None,
     })
 }
