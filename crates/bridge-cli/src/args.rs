@@ -59,7 +59,13 @@ pub(crate) struct MatrixArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// The element type
-    #[arg(long, value_name = "TYPE", default_value = "float32", value_parser = DataTypeParser, hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = "float32",
+        value_parser = DataTypeParser,
+        hide_possible_values = true
+    )]
     pub(crate) dtype: DataType,
     /// The number of elements
     #[arg(long, value_name = "N", default_value_t = 65_536)]
@@ -121,7 +127,13 @@ pub(crate) struct ConversionArgs {
     pub(crate) dtype: Option<DataType>,
     /// Take the bytes of elements for this type, which has as many, as in bfloat16 for NumPy's V2. Of several
     /// arrays those only that are nothing but bytes to their file; one type for each size of them
-    #[arg(long = "as", value_name = "TYPES", value_delimiter = ',', value_parser = DataTypeParser, hide_possible_values = true)]
+    #[arg(
+        long = "as",
+        value_name = "TYPES",
+        value_delimiter = ',',
+        value_parser = DataTypeParser,
+        hide_possible_values = true
+    )]
     pub(crate) read_as: Vec<DataType>,
     /// Cast all arrays to the type of --dtype, whatever they are
     #[arg(long, requires = "dtype")]

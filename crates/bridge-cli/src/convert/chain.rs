@@ -103,10 +103,17 @@ impl Chain {
 
     /// Fails where the array cannot be read without a copy, and none is allowed.
     pub(crate) fn allow_reading(&self, array: &FileArray) -> Outcome<()> {
-        if self.copies_never && array.is_swapped() {
-            return Err(Failure::new(format!("copies are forbidden, and {} is to be read", array.spec.data_type))
-                .why("its numbers lie in the other byte order than this machine's, and are swapped in a copy")
-                .remedy("allow copies: leave out --copy never"));
+        if self.copies_never && array.is_read_by_copy() {
+            let why = if array.is_scattered() {
+                "it is a field of records, and its values lie among others"
+            } else {
+                "its numbers lie in the other byte order than this machine's, and are swapped"
+            };
+            return Err(Failure::new(
+                "copies are forbidden, and the array is copied when it is read",
+            )
+            .why(why)
+            .remedy("allow copies: leave out --copy never"));
         }
         Ok(())
     }

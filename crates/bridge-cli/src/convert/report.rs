@@ -191,21 +191,28 @@ impl ArrayReport {
         }
     }
 
-    /// Adds that the bytes of all numbers are swapped as they are read: a copy of so many bytes.
-    fn add_swap(&mut self, bytes: u64) {
+    /// Adds that the elements are copied as they are read: gathered from among others, the bytes of their
+    /// numbers swapped.
+    fn add_reading(&mut self, array: &Array) {
+        let steps = [
+            (array.is_swapped(), "swap", "swap the byte order"),
+            (array.is_scattered(), "gather", "gather the field"),
+        ];
         if let Some(first) = self.hops.first_mut() {
-            first.steps.insert(0, "swap");
-            first.shown.insert(0, "swap the byte order".to_owned());
-            first.bytes_copied += bytes;
+            for (_, step, shown) in steps.into_iter().filter(|(is_done, ..)| *is_done) {
+                first.steps.insert(0, step);
+                first.shown.insert(0, shown.to_owned());
+            }
+            first.bytes_copied += bytes_of_elements(array);
         }
-        self.byte_order = Some("swapped");
+        self.byte_order = array.is_swapped().then_some("swapped");
         self.zero_copy = false;
     }
 
     /// Sums the hops up, of an array as it lies in its file.
     pub(crate) fn finished(mut self, array: &Array, seconds: Option<f64>) -> Self {
-        if array.is_swapped() {
-            self.add_swap(bytes_of_elements(array));
+        if array.is_read_by_copy() {
+            self.add_reading(array);
         }
         self.steps = self.hops.iter().flat_map(|hop| hop.steps.clone()).collect();
         self.bytes_copied = self.hops.iter().map(|hop| hop.bytes_copied).sum();

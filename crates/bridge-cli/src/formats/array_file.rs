@@ -7,11 +7,13 @@ use std::path::Path;
 use arraybridge::ManagedTensor;
 use arraybridge::memory::budget::Reservation;
 
-use super::arrays::{Array, Order, Place};
+use super::arrays::{Array, Order, Place, Reading};
 use super::format::Format;
 use super::listing::{Listing, Notes};
 use super::mapped_file::MappedFile;
-use super::memory::{mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor};
+use super::memory::{
+    gathered_tensor, mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor,
+};
 use super::other_kinds;
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
@@ -60,7 +62,7 @@ impl ArrayFile {
     /// more. No element is read.
     pub(crate) fn stand_in(&self, array: &Array, most: usize) -> Outcome<ManagedTensor> {
         let start = match array.place {
-            _ if array.is_swapped() => None,
+            _ if array.is_read_by_copy() => None,
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
             Place::Deflated { .. } => None,
         };
@@ -77,11 +79,16 @@ impl ArrayFile {
         each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
     ) -> Outcome<()> {
         let spec = &elements.array.spec;
-        let bytes = spec.layout.compact_bytes(spec.data_type)?;
-        let in_order = match elements.order {
-            Order::RowMajor => spec.layout.is_row_major(),
-            Order::ColumnMajor => spec.layout.is_column_major(),
+        let scattered = elements.array.reading.scattered.as_ref();
+        let bytes = match scattered {
+            Some(records) => records.length,
+            None => spec.layout.compact_bytes(spec.data_type)?,
         };
+        let in_order = scattered.is_none()
+            && match elements.order {
+                Order::RowMajor => spec.layout.is_row_major(),
+                Order::ColumnMajor => spec.layout.is_column_major(),
+            };
         match elements.array.place {
             Place::Mapped { start } => read_mapped((&self.file, start), elements, in_order, each),
             Place::Stored { start, index } => {
@@ -109,7 +116,8 @@ impl ArrayFile {
         elements: Elements<'_>,
         mut each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
     ) -> Outcome<()> {
-        let (data_type, swapped) = (elements.array.spec.data_type, elements.array.swapped);
+        let swapped = elements.array.reading.swapped;
+        let data_type = elements.array.spec.data_type;
         let mut windows = elements.windows();
         loop {
             let mut refused = None;
@@ -169,12 +177,14 @@ fn read_mapped(
         let offset = part.layout.byte_offset();
         let bytes = part.layout.compact_bytes(spec.data_type)?;
         let done = elements.room_for(&window).and_then(|_room| {
-            let tensor = match elements.array.swapped {
-                Some(size) => {
-                    let alone = window.alone(spec.data_type, elements.order)?;
-                    swapped_tensor((file, start), part, alone, size)?
+            let Reading { swapped, scattered } = &elements.array.reading;
+            let alone = || window.alone(spec.data_type, elements.order);
+            let tensor = match (scattered, swapped) {
+                (Some(scattered), _) => {
+                    gathered_tensor((file, start), (scattered, &window), alone()?, *swapped)?
                 }
-                None => mapped_tensor(file, start, part)?,
+                (None, Some(size)) => swapped_tensor((file, start), part, alone()?, *size)?,
+                (None, None) => mapped_tensor(file, start, part)?,
             };
             each(tensor, &window)
         });

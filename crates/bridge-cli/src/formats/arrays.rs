@@ -11,15 +11,43 @@ pub(crate) struct Array {
     pub(crate) name: String,
     pub(crate) spec: TensorSpec,
     pub(super) place: Place,
+    pub(super) reading: Reading,
+}
+
+/// What is done to elements when they are read, where they do not lie in the file as they are used.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
     /// Bytes of each number, where these lie in the other order than this machine's.
     pub(super) swapped: Option<usize>,
+    pub(super) scattered: Option<Scattered>,
+}
+
+/// Elements that lie among others: the values of one field of records.
+#[derive(Debug, Clone)]
+pub(super) struct Scattered {
+    /// Bytes from one index of each axis to the next.
+    pub(super) strides: Vec<usize>,
+    /// Bytes from the first record to the first element.
+    pub(super) offset: usize,
+    /// Bytes of all records.
+    pub(super) length: usize,
 }
 
 impl Array {
     /// Whether the bytes of its numbers lie in the other order than this machine's, and are swapped when
     /// they are read.
     pub(crate) fn is_swapped(&self) -> bool {
-        self.swapped.is_some()
+        self.reading.swapped.is_some()
+    }
+
+    /// Whether its elements lie among others, and are gathered when they are read.
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.reading.scattered.is_some()
+    }
+
+    /// Whether its elements are copied when they are read.
+    pub(crate) fn is_read_by_copy(&self) -> bool {
+        self.is_swapped() || self.is_scattered()
     }
 }
 

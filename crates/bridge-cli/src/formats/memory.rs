@@ -8,8 +8,10 @@ use arraybridge::{
     Owner, TensorSpec,
 };
 
+use super::arrays::Scattered;
 use super::byte_order::{copy_swapped, swap};
 use super::mapped_file::MappedFile;
+use super::windows::Window;
 use crate::failure::{Failure, Outcome};
 use crate::room::Room;
 
@@ -86,6 +88,64 @@ pub(super) fn swapped_tensor(
     swap_in(&memory, bytes, size);
     // SAFETY: the memory is initialized, and holds as many elements as `alone` has, in its order.
     Ok(unsafe { ManagedTensor::from_host_memory(memory, alone) }?)
+}
+
+/// The elements of a window of an array that lie among others in a mapped file, as a tensor in new memory in
+/// row-major order, as `alone` says. The bytes of their numbers are swapped where they have to be.
+pub(super) fn gathered_tensor(
+    (file, start): (&MappedFile, usize),
+    (scattered, window): (&Scattered, &Window),
+    alone: TensorSpec,
+    swapped: Option<usize>,
+) -> Outcome<ManagedTensor> {
+    let too_short = || {
+        Failure::new("the elements reach beyond the end of the file").remedy("write the file again")
+    };
+    let size = alone.data_type.size_in_bytes().ok_or_else(too_short)?;
+    let mut packed = vec![0; alone.layout.compact_bytes(alone.data_type)?];
+    let strides = &scattered.strides;
+    let skipped = window.starts().iter().zip(strides).map(|(index, stride)| index * stride);
+    let first = start.saturating_add(scattered.offset).saturating_add(skipped.sum());
+    if !packed.is_empty() {
+        let records = file.bytes().get(first..).ok_or_else(too_short)?;
+        let targets = packed.chunks_exact_mut(size);
+        gather(records, size, window.extents(), strides, targets).ok_or_else(too_short)?;
+    }
+    if let Some(number) = swapped {
+        swap(&mut packed, number);
+    }
+    read_tensor(&mut &*packed, alone)
+}
+
+/// Copies elements of `size` bytes, which lie `strides` bytes apart along the axes, to `targets`. `None`
+/// where one reaches beyond the end.
+fn gather(
+    records: &[u8],
+    size: usize,
+    extents: &[usize],
+    strides: &[usize],
+    mut targets: std::slice::ChunksExactMut<'_, u8>,
+) -> Option<()> {
+    let rank = extents.len();
+    let (row, step) = match rank {
+        0 => (1, 0),
+        _ => (extents[rank - 1], strides[rank - 1]),
+    };
+    let mut at = vec![0_usize; rank.saturating_sub(1)];
+    loop {
+        let first: usize = at.iter().zip(strides).map(|(index, stride)| index * stride).sum();
+        for place in 0..row {
+            let element = first + place * step;
+            targets.next()?.copy_from_slice(records.get(element..element + size)?);
+        }
+        // The next row: the last axis that has one more index, and those behind it from the start.
+        let axis = (0..at.len()).rev().find(|&axis| at[axis] + 1 < extents[axis]);
+        let Some(axis) = axis else {
+            return Some(());
+        };
+        at[axis] += 1;
+        at[axis + 1..].fill(0);
+    }
 }
 
 /// As [`read_tensor`], with the bytes of the numbers swapped, of `size` bytes each.

@@ -1,5 +1,6 @@
 //! `.npz`: a zip archive of `.npy` files.
 
+use std::collections::HashSet;
 use std::fs::File;
 
 use super::array_writer::ArrayWriter;
@@ -16,15 +17,24 @@ const SUFFIX: &str = ".npy";
 /// Reads the headers of all members.
 pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     let mut archive = Archive::open(file, "numpy.savez")?;
-    let arrays: Outcome<Vec<Array>> = (0..archive.len())
-        .map(|index| {
-            let mut member = archive.member(index)?;
-            let name = member.name()?;
-            read_member(&mut member, index, &name, file)
-                .map_err(|failure| failure.within(&format!("the member \"{name}\"")))
-        })
-        .collect();
-    Ok(Listing { arrays: arrays?, archive: Some(archive), ..Listing::default() })
+    let mut arrays = Vec::with_capacity(archive.len());
+    for index in 0..archive.len() {
+        let mut member = archive.member(index)?;
+        let name = member.name()?;
+        let found = read_member(&mut member, index, &name, file)
+            .map_err(|failure| failure.within(&format!("the member \"{name}\"")))?;
+        arrays.extend(found);
+    }
+    // Members have names of their own; a field can have that of another member.
+    if arrays.iter().any(Array::is_scattered) {
+        let mut names = HashSet::new();
+        if let Some(twice) = arrays.iter().find(|array: &&Array| !names.insert(&array.name)) {
+            return Err(Failure::new(format!("two arrays are named \"{}\"", twice.name))
+                .why("a field of records is named after its member, as another member is")
+                .remedy("give one of them another name"));
+        }
+    }
+    Ok(Listing { arrays, archive: Some(archive), ..Listing::default() })
 }
 
 fn read_member(
@@ -32,7 +42,7 @@ fn read_member(
     index: usize,
     name: &str,
     file: &MappedFile,
-) -> Outcome<Array> {
+) -> Outcome<Vec<Array>> {
     let Some(name) = name.strip_suffix(SUFFIX) else {
         return Err(Failure::new("it is not an .npy file")
             .why("an .npz file holds arrays and nothing else")
@@ -67,7 +77,7 @@ fn read_member(
                 .remedy("write the file again, with numpy.savez")
         });
     }
-    Ok(Array { name: name.to_owned(), spec: header.spec, place, swapped: header.swapped })
+    Ok(header.arrays(name, &format!("{name}."), place))
 }
 
 /// Reads no more than the header.

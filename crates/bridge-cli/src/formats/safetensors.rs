@@ -10,7 +10,7 @@ use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 
 use super::array_writer::{ArrayWriter, not_written};
-use super::arrays::{Array, Outgoing, Place};
+use super::arrays::{Array, Outgoing, Place, Reading};
 use super::listing::{Listing, Notes};
 use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
@@ -99,7 +99,7 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
             name,
             spec,
             place: Place::Mapped { start: elements + info.data_offsets.0 },
-            swapped: None,
+            reading: Reading::default(),
         });
     }
     let notes = metadata.metadata().clone();

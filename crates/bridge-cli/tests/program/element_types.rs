@@ -1,6 +1,8 @@
 //! Element types that NumPy writes and that are not read where they lie: of the other byte order, and raw
 //! bytes.
 
+use std::process::Command;
+
 use crate::support::{Folder, deflated, floats, noise, npy, stored};
 
 crate::support::cases! {
@@ -12,6 +14,11 @@ crate::support::cases! {
     any_bytes_as_another_type_of_their_size,
     types_that_do_not_fit_the_bytes,
     float8_e5m2_which_numpy_calls_f1,
+    fields_of_records_are_arrays_of_their_own,
+    records_within_records_and_the_space_between_fields,
+    fields_in_many_windows,
+    fields_that_cannot_be_named_or_read,
+    records_as_python_writes_them,
 }
 
 /// The bytes of each number in reverse.
@@ -196,4 +203,146 @@ fn float8_e5m2_which_numpy_calls_f1() {
     folder.file("a.npy", npy("'<f1'", false, "(1,)", &[0x3c]));
     folder.succeed(&["convert", "a.npy", "b.npy", "--dtype", "f32"]);
     assert_eq!(folder.read("b.npy"), npy("'<f4'", false, "(1,)", &1_f32.to_le_bytes()));
+}
+
+/// Each field of records of `size` bytes: its bytes at `offset` of each.
+fn field(records: &[u8], size: usize, offset: usize, length: usize) -> Vec<u8> {
+    records.chunks(size).flat_map(|record| record[offset..offset + length].to_vec()).collect()
+}
+
+fn fields_of_records_are_arrays_of_their_own() {
+    let folder = Folder::new();
+    let records = noise(4 * 10);
+    let array = npy("[('x', '<f4'), ('y', '<i2', (3,))]", false, "(4,)", &records);
+    folder.file("a.npy", &array);
+    folder.file("stored.npz", stored(&[("m.npy", &array)]));
+    folder.file("deflated.npz", deflated(&[("m.npy", &array)]));
+    let x = npy("'<f4'", false, "(4,)", &field(&records, 10, 0, 4));
+    let y = npy("'<i2'", false, "(4, 3)", &field(&records, 10, 4, 6));
+    for (from, prefix) in [("a.npy", ""), ("stored.npz", "m."), ("deflated.npz", "m.")] {
+        for (name, wanted) in [("x", &x), ("y", &y)] {
+            let name = format!("{prefix}{name}");
+            folder.succeed(&["convert", from, "out.npy", "--name", &name]);
+            assert!(folder.read("out.npy") == *wanted, "{name} of {from}");
+        }
+        folder.succeed(&["convert", from, "all.npz"]);
+        folder.succeed(&["convert", "all.npz", "out.npy", "--name", &format!("{prefix}y")]);
+        assert!(folder.read("out.npy") == y, "{from}");
+    }
+    folder.fail(2, &["convert", "a.npy", "out.npy"], &["has 2 arrays", "\"x\", \"y\""]);
+
+    let report = folder.succeed(&["plan", "a.npy", "--json"]).json();
+    assert_eq!(report["arrays"][1]["steps"][0], "gather", "{report}");
+    assert_eq!((&report["bytes_copied"], &report["zero_copy"]), (&40.into(), &false.into()));
+    let never = ["convert", "a.npy", "c.npz", "--copy", "never"];
+    folder.fail(1, &never, &["copies are forbidden", "field of records", "--copy never"]);
+}
+
+fn records_within_records_and_the_space_between_fields() {
+    let folder = Folder::new();
+    // Aligned as NumPy does it: a byte, three bytes of space, then a big-endian number and records.
+    let descr = "[('flag', '|b1'), ('', '|V3'), ('n', '>i4'), \
+                 (('a title', 'inner'), [('a', '<u2'), ('b', '|u1', (2, 2))], (2,)), ('', '|V4')]";
+    let mut records = noise(6 * 24);
+    records.chunks_mut(24).for_each(|record| record[0] &= 1);
+    for (fortran_order, order) in [(false, [0, 1, 2, 3, 4, 5]), (true, [0, 2, 4, 1, 3, 5])] {
+        folder.file("a.npy", npy(descr, fortran_order, "(2, 3)", &records));
+        // Written row-major.
+        let records = order.map(|place| records[place * 24..][..24].to_vec()).concat();
+        let inner = |offset: usize, length: usize| -> Vec<u8> {
+            let both = |record: &[u8]| {
+                [&record[8 + offset..][..length], &record[14 + offset..][..length]].concat()
+            };
+            records.chunks(24).flat_map(both).collect()
+        };
+        for (name, wanted) in [
+            ("flag", npy("'|b1'", false, "(2, 3)", &field(&records, 24, 0, 1))),
+            ("n", npy("'<i4'", false, "(2, 3)", &reversed(&field(&records, 24, 4, 4), 4))),
+            ("inner.a", npy("'<u2'", false, "(2, 3, 2)", &inner(0, 2))),
+            ("inner.b", npy("'|u1'", false, "(2, 3, 2, 2, 2)", &inner(2, 4))),
+        ] {
+            folder.succeed(&["convert", "a.npy", "out.npy", "--name", name]);
+            assert!(folder.read("out.npy") == wanted, "{name}, Fortran: {fortran_order}");
+        }
+    }
+    for (shape, count) in [("()", 1), ("(0,)", 0), ("(3, 0)", 0)] {
+        folder.file("a.npy", npy(descr, false, shape, &records[..24 * count]));
+        folder.succeed(&["convert", "a.npy", "out.npz"]);
+    }
+}
+
+fn fields_in_many_windows() {
+    let folder = Folder::new();
+    let records = noise(500 * 12);
+    let array = npy("[('x', '<f8'), ('y', '<u2', (2,))]", false, "(20, 25)", &records);
+    folder.file("a.npy", &array);
+    folder.file("a.npz", deflated(&[("m.npy", &array)]));
+    for (from, name) in [("a.npy", "y"), ("a.npz", "m.y")] {
+        let args = ["convert", from, "out.npy", "--name", name, "--memory-limit", "300", "--json"];
+        let report = folder.succeed(&args).json();
+        assert!(report["arrays"][0]["windows"].as_u64().unwrap() > 5, "{report}");
+        let wanted = npy("'<u2'", false, "(20, 25, 2)", &field(&records, 12, 8, 4));
+        assert!(folder.read("out.npy") == wanted, "{from}");
+    }
+}
+
+fn fields_that_cannot_be_named_or_read() {
+    let folder = Folder::new();
+    for (descr, says) in [
+        ("[('x', '<f4'), ('name', '<U3')]", &["the field \"name\"", "text is not a number"][..]),
+        ("[('x', '<f4'), ('o', '|O')]", &["a field of the records", "pickle"]),
+        (
+            "[('a', [('b', '<f4')]), ('a.b', '<f4')]",
+            &["two fields of the records are named \"a.b\""],
+        ),
+        ("[('x', '<f4')]", &["declares 16 bytes of elements, and 64 follow"]),
+    ] {
+        folder.file("a.npy", npy(descr, false, "(4,)", &[0; 64]));
+        folder.fail(1, &["plan", "a.npy"], says);
+    }
+    let one = npy("[('x', '|u1')]", false, "(1,)", &[1]);
+    let other = npy("'|u1'", false, "(1,)", &[1]);
+    folder.file("a.npz", stored(&[("m.npy", &one), ("m.x.npy", &other)]));
+    folder.fail(1, &["plan", "a.npz"], &["two arrays are named \"m.x\""]);
+    // Raw bytes in a record are told as others are.
+    folder.file("a.npy", npy("[('w', '<V2')]", false, "(1,)", &[0x80, 0x3f]));
+    folder.fail(1, &["plan", "a.npy"], &["--as bfloat16"]);
+    folder.succeed(&["convert", "a.npy", "b.npy", "--as", "bfloat16", "--dtype", "f32"]);
+    assert_eq!(folder.read("b.npy"), npy("'<f4'", false, "(1,)", &1_f32.to_le_bytes()));
+}
+
+/// With NumPy, where there is Python: what it writes, and what it makes of each field.
+fn records_as_python_writes_them() {
+    let Some(python) = python_peer::python() else {
+        return;
+    };
+    let folder = Folder::new();
+    let python = |script: &str| {
+        let script = format!("import numpy as np\n{script}");
+        let ran = Command::new(&python).args(["-c", &script]).current_dir(folder.path()).output();
+        let ran = ran.expect("Python starts");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    python(
+        "inner = np.dtype([('a', '<c8'), ('b', '>f2', (2,))], align=True)\n\
+         kind = np.dtype([('x', '>f8'), ('k', '?'), ('inner', inner, (2,))], align=True)\n\
+         a = np.frombuffer(np.random.default_rng(1).bytes(12 * kind.itemsize), kind).copy()\n\
+         a['k'] = np.arange(12) % 2\n\
+         a = a.reshape(3, 4)\n\
+         np.save('c.npy', a)\n\
+         np.save('f.npy', np.asfortranarray(a))\n\
+         inner = {'inner.a': a['inner']['a'], 'inner.b': a['inner']['b']}\n\
+         np.savez('wanted.npz', x=a['x'], k=a['k'], **inner)",
+    );
+    for from in ["c.npy", "f.npy"] {
+        folder.succeed(&["convert", from, "out.npz"]);
+        python(
+            "out, wanted = np.load('out.npz'), np.load('wanted.npz')\n\
+             assert sorted(out) == sorted(wanted), sorted(out)\n\
+             for name in wanted:\n  \
+               native = wanted[name].astype(wanted[name].dtype.newbyteorder('='))\n  \
+               assert out[name].dtype == native.dtype, (name, out[name].dtype)\n  \
+               assert out[name].shape == native.shape and out[name].tobytes() == native.tobytes(), name",
+        );
+    }
 }

@@ -2,7 +2,6 @@
 
 use arraybridge::{DataType, TypeCode};
 
-use super::dictionary::Descr;
 use crate::failure::{Failure, Outcome};
 
 /// The element types that NumPy has.
@@ -69,28 +68,48 @@ fn letter_of(data_type: DataType) -> Option<&'static str> {
 
 /// The element type that a `descr` stands for, and the bytes of each number where they lie in the other
 /// order than this machine's.
-pub(super) fn data_type_of(descr: &Descr) -> Outcome<(DataType, Option<usize>)> {
-    let Descr::Plain(text) = descr else {
-        return Err(Failure::new("the array has a structured element type")
-            .why("arraybridge knows numbers, complex numbers and booleans")
-            .remedy("save each field as an array of its own: np.savez(path, **{f: a[f] for f in a.dtype.names})"));
-    };
-    let (order, kind) = match text.as_bytes().first() {
-        Some(b'<' | b'>' | b'|' | b'=') => text.split_at(1),
-        _ => ("=", text.as_str()),
-    };
+pub(super) fn data_type_of(text: &str) -> Outcome<(DataType, Option<usize>)> {
+    let (order, kind) = order_and_kind(text);
     let known = DATA_TYPES.iter().copied().find(|&data_type| {
         let is_called = data_type.to_string() == kind || letter_of(data_type) == Some(kind);
         is_called || descr_of(data_type).is_ok_and(|descr| &descr[1..] == kind)
     });
-    let data_type = match known.or_else(|| other_type(kind)) {
-        Some(data_type) => data_type,
-        None => return Err(unknown(text, kind)),
+    let Some(data_type) = known.or_else(|| other_type(kind)) else {
+        return Err(unknown(text, kind));
     };
     let foreign = if cfg!(target_endian = "little") { ">" } else { "<" };
     let parts = if data_type.is_complex() { 2 } else { 1 };
     let swapped = data_type.size_in_bytes().map(|size| size / parts);
     Ok((data_type, swapped.filter(|&size| order == foreign && size > 1)))
+}
+
+/// The letter of the byte order, and what follows it.
+fn order_and_kind(text: &str) -> (&str, &str) {
+    match text.as_bytes().first() {
+        Some(b'<' | b'>' | b'|' | b'=') => text.split_at(1),
+        _ => ("=", text),
+    }
+}
+
+/// Bytes of an element of a record's field, also of types that are not read.
+pub(super) fn bytes_of(text: &str) -> Outcome<usize> {
+    if let Ok((data_type, _)) = data_type_of(text)
+        && let Some(size) = data_type.size_in_bytes()
+    {
+        return Ok(size);
+    }
+    let (_, kind) = order_and_kind(text);
+    let letter = kind.get(..1).unwrap_or_default();
+    let digits = kind.get(1..).unwrap_or_default();
+    let digits = digits.split_once('[').map_or(digits, |(digits, _)| digits);
+    let count = digits.parse::<usize>().ok();
+    let size = match letter {
+        // Four bytes a letter.
+        "U" => count.and_then(|count| count.checked_mul(4)),
+        "S" | "a" | "V" | "M" | "m" | "f" | "c" => count,
+        _ => None,
+    };
+    size.ok_or_else(|| unknown(text, kind).within("a field of the records"))
 }
 
 /// The types that NumPy has no name for, as ml_dtypes saves them: float8_e5m2 is its only `f1`, and the

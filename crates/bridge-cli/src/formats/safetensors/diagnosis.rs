@@ -76,8 +76,8 @@ fn nul_padded(padding: usize) -> Failure {
     Failure::new(format!("the header ends with {padding} NUL bytes"))
         .why("JSON has none, and the format pads headers with spaces")
         .remedy(
-            "replace them, in Python: b = open(path, 'rb').read(); n = 8 + int.from_bytes(b[:8], 'little'); \
-             open(new, 'wb').write(b[:8] + b[8:n].replace(b'\\0', b' ') + b[n:])",
+            "replace them, in Python: b = open(path, 'rb').read(); \
+             n = 8 + int.from_bytes(b[:8], 'little'); open(new, 'wb').write(b[:8] + b[8:n].replace(b'\\0', b' ') + b[n:])",
         )
 }
 
