@@ -8,6 +8,7 @@ use arraybridge::{CopyPolicy, DataType, Device, Overflow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::data_type_arg::DataTypeParser;
 use crate::interval::parse_interval;
 use crate::size::parse_size;
 
@@ -62,7 +63,13 @@ pub(crate) struct MatrixArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// The element type
-    #[arg(long, value_name = "TYPE", default_value = "float32")]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = "float32",
+        value_parser = DataTypeParser,
+        hide_possible_values = true
+    )]
     pub(crate) dtype: DataType,
     /// The number of elements
     #[arg(long, value_name = "N", default_value_t = 65_536)]
@@ -189,9 +196,23 @@ pub(crate) struct ConversionArgs {
     /// Pass every array through these backends, in this order
     #[arg(long, value_name = "BACKENDS", value_delimiter = ',')]
     pub(crate) via: Vec<String>,
-    /// Cast the elements to this type, as in float32, f16, bfloat16, int64
-    #[arg(long, value_name = "TYPE")]
+    /// Cast the elements to this type, as in float32, f16, bfloat16, int64. Of several arrays those of its
+    /// kind only: a floating-point type casts the floating-point arrays
+    #[arg(long, value_name = "TYPE", value_parser = DataTypeParser, hide_possible_values = true)]
     pub(crate) dtype: Option<DataType>,
+    /// Take the bytes of elements for this type, which has as many, as in bfloat16 for NumPy's V2. Of several
+    /// arrays those only that are nothing but bytes to their file; one type for each size of them
+    #[arg(
+        long = "as",
+        value_name = "TYPES",
+        value_delimiter = ',',
+        value_parser = DataTypeParser,
+        hide_possible_values = true
+    )]
+    pub(crate) read_as: Vec<DataType>,
+    /// Cast all arrays to the type of --dtype, whatever they are
+    #[arg(long, requires = "dtype")]
+    pub(crate) cast_all: bool,
     /// Keep the arrays on this device while they are in the backends, as in cpu, cuda:0
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<Device>,
@@ -201,6 +222,10 @@ pub(crate) struct ConversionArgs {
     /// What a cast does with values that the new type cannot hold
     #[arg(long, value_name = "RULE", value_enum, default_value_t)]
     pub(crate) overflow: OverflowArg,
+    /// What a cast does with integers that a floating-point type has only a neighbour of, with fractions
+    /// that become integers, and with numbers but 0 and 1 that become booleans
+    #[arg(long, value_name = "RULE", value_enum, default_value_t)]
+    pub(crate) inexact: InexactArg,
     /// Convert only arrays of this name, or that match it, as in 'layer1.*'; can be given several times.
     /// The array of an .npy file has no name and gets this one
     #[arg(long, value_name = "NAME")]
@@ -301,4 +326,14 @@ impl From<OverflowArg> for Overflow {
             OverflowArg::Wrap => Self::Wrap,
         }
     }
+}
+
+/// What a cast does with a value that is in the range of the new type, and that it does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InexactArg {
+    /// Fail and name the element
+    #[default]
+    Refuse,
+    /// Use the nearest float, the integer without the fraction, or true; say how many changed
+    Allow,
 }

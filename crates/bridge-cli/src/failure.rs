@@ -201,6 +201,9 @@ impl<T> From<Refused<T, TensorError>> for Failure {
     }
 }
 
+/// What the library says of a byte that is no boolean, wherever it meets it.
+const BOOLEANS: &str = "only 0 and 1 are booleans";
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let wrong_usage = matches!(
@@ -215,6 +218,15 @@ impl From<Error> for Failure {
                 let linked = available.join(", ");
                 Self::new(format!("there is no backend \"{asked}\": linked are {linked}"))
                     .remedy(instead_of(asked, *meant, available))
+            }
+            Error::Tensor(TensorError::InvalidTensor { reason }) if reason.contains(BOOLEANS) => {
+                let (found, _) = reason.split_once("; ").unwrap_or((reason, ""));
+                Self::new(found)
+                    .why("programs do not agree on what another byte means")
+                    .remedy(
+                        "read the bytes as numbers: --as uint8, and with --dtype bool --inexact allow all \
+                         but 0 is true; or in Python: a.view(np.uint8) != 0",
+                    )
             }
             _ => Self::new(error.to_string()),
         };

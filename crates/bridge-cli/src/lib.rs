@@ -51,6 +51,7 @@ mod args;
 mod commands;
 mod console;
 mod convert;
+mod data_type_arg;
 mod exit;
 mod failure;
 mod formats;

@@ -6,7 +6,7 @@ use arraybridge::Shape;
 
 use crate::args::ConvertArgs;
 use crate::console::Console;
-use crate::convert::{Chain, FileReport, Stream, explain, select, show_skipped};
+use crate::convert::{Chain, FileReport, Stream, explain, read_as, select, show_skipped};
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Contents, Format, Outgoing, TargetFile};
@@ -30,18 +30,20 @@ fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let room = Room::new(args.conversion.memory_limit)?;
     let target = TargetFile::new(&args.output, &args.input, !args.no_clobber)?;
     let file = ArrayFile::open(&args.input)?;
-    let mut selection = select(&file, &args.conversion)?;
+    let selection = select(&file, &args.conversion)?;
+    let read_as = read_as(&selection.arrays, &args.conversion)?;
+    let mut selection = selection.read_as(&read_as)?;
+    let chain = chain.for_arrays(selection.arrays.len());
     let outgoing = selection.outgoing(format, |array, name| Outgoing {
         name: name.to_owned(),
-        data_type: args.conversion.dtype.unwrap_or(array.spec.data_type),
+        data_type: chain.casts().of(array.spec.data_type).unwrap_or(array.spec.data_type),
         shape: Shape::from_slice(array.spec.layout.shape()),
         order: format.order_for(&array.spec.layout),
     })?;
     let arrays = &selection.arrays;
     let alone = file.nameless && args.conversion.name.is_empty();
     let contents = Contents::new(format, outgoing, file.notes.as_ref(), alone)?;
-    let plan = explain((&args.input, &file), arrays, &chain, args.conversion.dtype)?
-        .without(&selection.skipped);
+    let plan = explain((&args.input, &file), arrays, &chain)?.without(&selection.skipped);
     if args.explain && !args.json {
         console.print(&plan.show())?;
     }

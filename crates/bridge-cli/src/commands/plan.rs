@@ -2,7 +2,7 @@
 
 use crate::args::PlanArgs;
 use crate::console::Console;
-use crate::convert::{Chain, check_room, explain, select};
+use crate::convert::{Chain, check_room, explain, read_as, select};
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Format};
@@ -19,9 +19,11 @@ fn plan(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let chain = Chain::new(&args.conversion)?;
     let file = ArrayFile::open(&args.input)?;
     let selection = select(&file, &args.conversion)?;
+    let read_as = read_as(&selection.arrays, &args.conversion)?;
+    let selection = selection.read_as(&read_as)?;
     let arrays = &selection.arrays;
-    let report = explain((&args.input, &file), arrays, &chain, args.conversion.dtype)?
-        .without(&selection.skipped);
+    let chain = chain.for_arrays(arrays.len());
+    let report = explain((&args.input, &file), arrays, &chain)?.without(&selection.skipped);
     if args.conversion.memory_limit.is_some() {
         let room = Room::new(args.conversion.memory_limit)?;
         check_room(&file, arrays, &chain, &room)?;

@@ -3,12 +3,15 @@
 use arraybridge::ConvertByName;
 use arraybridge::memory::budget::Reservation;
 use arraybridge::{
-    Array, Backend, Convert, DataType, Device, Error, ManagedTensor, Options, Plan, Registry,
-    Report,
+    Array, Backend, Convert, DataType, Device, Error, ManagedTensor, Options, Overflow, Plan,
+    Registry, Report,
 };
 
-use crate::args::{ConversionArgs, CopyArg};
+use super::casts::Casts;
+use super::exactness::{Exactness, Inexact};
+use crate::args::{ConversionArgs, CopyArg, InexactArg};
 use crate::failure::{Failure, Outcome};
+use crate::formats::Array as FileArray;
 use crate::room::Room;
 
 /// The backends of `--via`, and the tensor that is written in the end.
@@ -16,12 +19,20 @@ use crate::room::Room;
 pub(crate) struct Chain {
     hops: Vec<Hop>,
     last: Options<'static>,
+    /// The hop that casts; behind the last one it is the way to the file.
+    cast_at: usize,
+    copies_never: bool,
+    casts: Casts,
+    overflow: Overflow,
+    inexact: InexactArg,
 }
 
 /// What came out of the backends.
 pub(crate) struct Passed {
     pub(crate) tensor: ManagedTensor,
     pub(crate) reports: Vec<Report>,
+    /// How many elements the cast changed, but for the rounding of floats.
+    pub(crate) inexact: u64,
     /// The room that the tensor has, where it is not in the memory that it was read into.
     pub(crate) held: Option<Reservation>,
 }
@@ -57,10 +68,6 @@ impl Chain {
         let cast_at = backends.len() - behind;
 
         let common = Options::default().overflow(args.overflow.into());
-        let options_at = |place: usize, options: Options<'static>| match args.dtype {
-            Some(data_type) if place == cast_at => options.cast(data_type),
-            _ => options,
-        };
         let asked = match args.device {
             Some(device) => common.on(device).copy(args.copy.into()),
             None => common.copy(args.copy.into()),
@@ -71,22 +78,72 @@ impl Chain {
             (_, CopyArg::Always) => common,
             (_, policy) => common.copy(policy.into()),
         };
-        let last = options_at(backends.len(), last).on(Device::CPU);
-        let hop = |(place, backend)| Hop { backend, options: options_at(place, asked) };
-        let hops = backends.into_iter().enumerate().map(hop).collect();
-        Ok(Self { hops, last })
+        let hops = backends.into_iter().map(|backend| Hop { backend, options: asked }).collect();
+        Ok(Self {
+            hops,
+            last: last.on(Device::CPU),
+            cast_at,
+            copies_never: matches!(args.copy, CopyArg::Never),
+            casts: Casts::new(args),
+            overflow: args.overflow.into(),
+            inexact: args.inexact,
+        })
+    }
+
+    /// The same, for so many arrays of one file.
+    pub(crate) fn for_arrays(mut self, count: usize) -> Self {
+        self.casts = self.casts.among(count);
+        self
+    }
+
+    /// Which arrays are cast.
+    pub(crate) fn casts(&self) -> Casts {
+        self.casts
+    }
+
+    /// Fails where the array cannot be read without a copy, and none is allowed.
+    pub(crate) fn allow_reading(&self, array: &FileArray) -> Outcome<()> {
+        if self.copies_never && array.is_read_by_copy() {
+            let why = if array.is_scattered() {
+                "it is a field of records, and its values lie among others"
+            } else {
+                "its numbers lie in the other byte order than this machine's, and are swapped"
+            };
+            return Err(Failure::new(
+                "copies are forbidden, and the array is copied when it is read",
+            )
+            .why(why)
+            .remedy("allow copies: leave out --copy never"));
+        }
+        Ok(())
+    }
+
+    /// The options of the hop at this place for elements that are cast to `cast`, if at all.
+    fn options_at<'a>(
+        &self,
+        place: usize,
+        options: Options<'a>,
+        cast: Option<DataType>,
+    ) -> Options<'a> {
+        match cast {
+            Some(data_type) if place == self.cast_at => options.cast(data_type),
+            _ => options,
+        }
     }
 
     /// Passes a tensor through the backends; each conversion asks for room first.
     pub(crate) fn pass(&self, tensor: ManagedTensor, room: &Room) -> Outcome<Passed> {
         let registry = Registry::global()?;
+        let cast = self.casts.of(tensor.data_type());
+        let (tensor, inexact) = self.count_inexact(tensor, cast, room)?;
         let mut array = Array::new(tensor);
         let mut reports = Vec::with_capacity(self.hops.len() + 1);
         let mut held = None;
-        for Hop { backend, options } in &self.hops {
+        for (place, Hop { backend, options }) in self.hops.iter().enumerate() {
             let asked = room.asked();
+            let options = self.options_at(place, asked.options(*options), cast);
             let (next, report) = registry
-                .convert_reported(array, backend.name(), asked.options(*options))
+                .convert_reported(array, backend.name(), options)
                 .map_err(|refused| failure(refused.into()))?;
             array = next;
             // What it was made of is gone, where it has memory of its own.
@@ -94,12 +151,31 @@ impl Chain {
             reports.push(report);
         }
         let asked = room.asked();
+        let options = self.options_at(self.hops.len(), asked.options(self.last), cast);
         let (tensor, report) = array
-            .convert_reported::<ManagedTensor>(asked.options(self.last))
+            .convert_reported::<ManagedTensor>(options)
             .map_err(|refused| failure(refused.into()))?;
         let held = asked.kept(&report).or(held);
         reports.push(report);
-        Ok(Passed { tensor, reports, held })
+        // A value out of range has been refused before: it is the worse loss.
+        match inexact.first {
+            Some(first) if self.inexact == InexactArg::Refuse => Err(first),
+            _ => Ok(Passed { tensor, reports, inexact: inexact.count, held }),
+        }
+    }
+
+    /// Counts the elements that the cast would change, and hands the tensor back as it was.
+    fn count_inexact(
+        &self,
+        tensor: ManagedTensor,
+        cast: Option<DataType>,
+        room: &Room,
+    ) -> Outcome<(ManagedTensor, Inexact)> {
+        let from = tensor.data_type();
+        match cast.and_then(|to| Exactness::of(from, to, self.overflow)) {
+            Some(exactness) => exactness.count(tensor, room),
+            None => Ok((tensor, Inexact::default())),
+        }
     }
 
     /// What [`pass`](Self::pass) would do with a tensor like `stand_in`: each plan, and the element
@@ -107,16 +183,19 @@ impl Chain {
     /// stand-in through.
     pub(crate) fn plans(&self, stand_in: ManagedTensor) -> Outcome<Vec<(Plan, DataType)>> {
         let registry = Registry::global()?;
+        let cast = self.casts.of(stand_in.data_type());
         let mut array = Array::new(stand_in);
         let mut plans = Vec::with_capacity(self.hops.len() + 1);
-        for Hop { backend, options } in &self.hops {
-            let plan = registry.plan(&array, backend.name(), options).map_err(failure)?;
+        for (place, Hop { backend, options }) in self.hops.iter().enumerate() {
+            let options = self.options_at(place, *options, cast);
+            let plan = registry.plan(&array, backend.name(), &options).map_err(failure)?;
             plans.push((plan, array.describe()?.data_type));
             array = registry
-                .convert(array, backend.name(), *options)
+                .convert(array, backend.name(), options)
                 .map_err(|refused| failure(refused.into()))?;
         }
-        let plan = array.plan_to::<ManagedTensor>(&self.last).map_err(failure)?;
+        let last = self.options_at(self.hops.len(), self.last, cast);
+        let plan = array.plan_to::<ManagedTensor>(&last).map_err(failure)?;
         plans.push((plan, array.describe()?.data_type));
         Ok(plans)
     }
@@ -160,12 +239,21 @@ fn failure(error: Error) -> Failure {
             None => "cast with --dtype, or leave that backend out of --via".to_owned(),
         }),
         Error::ValueOutOfRange { .. } => Some(
-            "cast to another type with --dtype, or allow --overflow saturate or wrap".to_owned(),
+            "cast to another type with --dtype, or allow it with --overflow saturate, which takes \
+             the nearest value, or wrap"
+                .to_owned(),
         ),
         Error::NoCast { .. } => Some("pick another --dtype".to_owned()),
         _ => None,
     };
-    let failure = Failure::from(error);
+    let failure = match &error {
+        // The library's text names its own options.
+        Error::ValueOutOfRange { index, value, from, to } => {
+            Failure::new(format!("element {index} is {value}, which {to} cannot hold"))
+                .why(format!("it is out of the range of {to}; the cast is from {from}"))
+        }
+        _ => Failure::from(error),
+    };
     match remedy {
         Some(remedy) => failure.remedy(remedy),
         None => failure,

@@ -56,6 +56,17 @@ struct Total {
     zero_copy: bool,
     dtype: Option<String>,
     shape: Option<Vec<usize>>,
+    /// The arrays that `--dtype` leaves alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_cast: Vec<String>,
+    /// How many elements casts changed, but for the rounding of floats.
+    #[serde(skip_serializing_if = "is_zero")]
+    inexact: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What was or would be done with one array.
@@ -67,6 +78,13 @@ pub(crate) struct ArrayReport {
     steps: Vec<&'static str>,
     pub(super) bytes_copied: u64,
     pub(super) zero_copy: bool,
+    #[serde(skip)]
+    pub(super) left_alone: bool,
+    /// `swapped`, where the file has the numbers' bytes in the other order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) byte_order: Option<&'static str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    inexact: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     windows: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,15 +167,24 @@ impl ArrayReport {
             steps: Vec::new(),
             bytes_copied: 0,
             zero_copy: true,
+            left_alone: false,
+            byte_order: None,
+            inexact: 0,
             windows: None,
             seconds: None,
             hops: Vec::new(),
         }
     }
 
-    /// Adds what one window went through.
-    pub(crate) fn add_window(&mut self, reports: &[Report]) {
+    /// The same, of an array that a cast is asked for and that is left out of it.
+    pub(crate) fn left_alone(self, left_alone: bool) -> Self {
+        Self { left_alone, ..self }
+    }
+
+    /// Adds what one window went through, and how many of its elements the cast changed.
+    pub(crate) fn add_window(&mut self, reports: &[Report], inexact: u64) {
         *self.windows.get_or_insert(0) += 1;
+        self.inexact += inexact;
         for (place, report) in reports.iter().enumerate() {
             let hop = Hop::of_report(report);
             self.zero_copy &= report.is_zero_copy();
@@ -168,8 +195,29 @@ impl ArrayReport {
         }
     }
 
-    /// Sums the hops up.
-    pub(crate) fn finished(mut self, seconds: Option<f64>) -> Self {
+    /// Adds that the elements are copied as they are read: gathered from among others, the bytes of their
+    /// numbers swapped.
+    fn add_reading(&mut self, array: &Array) {
+        let steps = [
+            (array.is_swapped(), "swap", "swap the byte order"),
+            (array.is_scattered(), "gather", "gather the field"),
+        ];
+        if let Some(first) = self.hops.first_mut() {
+            for (_, step, shown) in steps.into_iter().filter(|(is_done, ..)| *is_done) {
+                first.steps.insert(0, step);
+                first.shown.insert(0, shown.to_owned());
+            }
+            first.bytes_copied += bytes_of_elements(array);
+        }
+        self.byte_order = array.is_swapped().then_some("swapped");
+        self.zero_copy = false;
+    }
+
+    /// Sums the hops up, of an array as it lies in its file.
+    pub(crate) fn finished(mut self, array: &Array, seconds: Option<f64>) -> Self {
+        if array.is_read_by_copy() {
+            self.add_reading(array);
+        }
         self.steps = self.hops.iter().flat_map(|hop| hop.steps.clone()).collect();
         self.bytes_copied = self.hops.iter().map(|hop| hop.bytes_copied).sum();
         self.seconds = seconds;
@@ -183,9 +231,15 @@ impl ArrayReport {
             write!(text, "{name}: {} {:?}, {copied}{}", self.dtype, self.shape, self.show_way());
     }
 
-    /// A line for each hop, and for each way that was not taken.
+    /// What else there is to say, and a line for each hop, and for each way that was not taken.
     pub(super) fn show_way(&self) -> String {
         let mut text = String::new();
+        if self.left_alone {
+            text.push_str(", not cast");
+        }
+        if self.byte_order.is_some() {
+            text.push_str(", byte order swapped");
+        }
         for hop in &self.hops {
             let steps = hop.shown.join(", ");
             let _ = write!(text, "\n  {} to {}: {steps}", hop.source, hop.target);
@@ -195,6 +249,11 @@ impl ArrayReport {
         }
         text
     }
+}
+
+fn bytes_of_elements(array: &Array) -> u64 {
+    let spec = &array.spec;
+    spec.layout.compact_bytes(spec.data_type).map_or(0, |bytes| bytes as u64)
 }
 
 pub(super) fn show_copied(zero_copy: bool, bytes: u64) -> String {
@@ -225,9 +284,48 @@ impl Total {
             zero_copy: arrays.iter().all(|array| array.zero_copy),
             dtype: only.map(|array| array.dtype.clone()),
             shape: only.map(|array| array.shape.clone()),
+            not_cast: arrays
+                .iter()
+                .filter(|array| array.left_alone)
+                .map(|array| array.name.clone())
+                .collect(),
+            inexact: arrays.iter().map(|array| array.inexact).sum(),
         }
     }
+
+    /// What people have to be told of casts: some lines, each after a line break.
+    fn show_casts(&self, arrays: &[ArrayReport]) -> String {
+        let mut text = String::new();
+        if self.inexact > 0 {
+            let _ = write!(
+                text,
+                "\nvalues that the new type lacks, and that were changed: {}",
+                self.inexact
+            );
+        }
+        let mut left = arrays.iter().filter(|array| array.left_alone);
+        let listed: Vec<String> = left
+            .by_ref()
+            .take(IN_A_LINE)
+            .map(|array| format!("\"{}\" ({})", array.name, array.dtype))
+            .collect();
+        if !listed.is_empty() {
+            let more = match left.count() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let listed = listed.join(", ");
+            let _ = write!(
+                text,
+                "\nnot cast, as of another kind: {listed}{more} (--cast-all casts all)"
+            );
+        }
+        text
+    }
 }
+
+/// How many arrays a line lists.
+const IN_A_LINE: usize = 8;
 
 impl FileReport {
     pub(crate) fn new(
@@ -253,18 +351,21 @@ impl FileReport {
         Self { skipped: skipped.to_vec(), ..self }
     }
 
-    /// One line for people.
+    /// One line for people, and one for each thing about casts that they have to know.
     pub(crate) fn show(&self) -> String {
         let arrays = match self.arrays.as_slice() {
             [only] => format!("{} {:?}", only.dtype, only.shape),
             many => format!("{} arrays", many.len()),
         };
+        let is_swapped = self.arrays.iter().any(|array| array.byte_order.is_some());
+        let swapped = if is_swapped { ", byte order swapped" } else { "" };
         format!(
-            "{}: {arrays}, {} in {:.3} s, {}",
+            "{}: {arrays}, {} in {:.3} s, {}{swapped}{}",
             self.output,
             show_size(self.bytes_written),
             self.seconds,
             show_copied(self.total.zero_copy, self.total.bytes_copied),
+            self.total.show_casts(&self.arrays),
         )
     }
 }
@@ -312,6 +413,7 @@ impl PlanReport {
         if text.is_empty() {
             text = format!("{}: no arrays", self.input);
         }
+        text.push_str(&self.total.show_casts(&self.arrays));
         if let Some(skipped) = show_skipped(&self.skipped) {
             let _ = write!(text, "\n{skipped}");
         }
@@ -327,21 +429,24 @@ pub(crate) fn explain(
     (path, file): (&Path, &ArrayFile),
     arrays: &[(&Array, &str)],
     chain: &Chain,
-    cast: Option<DataType>,
 ) -> Outcome<PlanReport> {
     let explained: Outcome<Vec<_>> = arrays
         .iter()
         .map(|(array, name)| {
             let spec = &array.spec;
             let shape = Shape::from_slice(spec.layout.shape());
-            let mut report = ArrayReport::new(name, cast.unwrap_or(spec.data_type), &shape);
+            let casts = chain.casts();
+            let data_type = casts.of(spec.data_type).unwrap_or(spec.data_type);
+            let mut report = ArrayReport::new(name, data_type, &shape)
+                .left_alone(casts.leave_alone(spec.data_type));
             let within = |failure: Failure| failure.within(&format!("the array \"{name}\""));
+            chain.allow_reading(array).map_err(within)?;
             let plans = chain.plans(file.stand_in(array, STAND_IN)?).map_err(within)?;
             for (plan, from) in &plans {
                 report.zero_copy &= plan.is_zero_copy();
                 report.hops.push(Hop::of_plan(plan, *from, &spec.layout)?);
             }
-            Ok(report.finished(None))
+            Ok(report.finished(array, None))
         })
         .collect();
     let arrays = explained?;

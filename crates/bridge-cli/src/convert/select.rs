@@ -96,6 +96,28 @@ pub(crate) fn select<'a>(
 }
 
 impl<'a> Selection<'a> {
+    /// The same, of arrays as they are read, one for each; without any, as they lie in their file. One that
+    /// cannot be read so is left out where that may be.
+    pub(crate) fn read_as(mut self, read: &'a [Outcome<Array>]) -> Outcome<Self> {
+        if read.is_empty() {
+            return Ok(self);
+        }
+        let mut kept = Vec::with_capacity(read.len());
+        for (read, (_, name)) in read.iter().zip(std::mem::take(&mut self.arrays)) {
+            match read {
+                Ok(array) => kept.push((array, name)),
+                Err(failure) if self.may_skip => {
+                    self.skipped.push(Skipped { name: name.to_owned(), failure: failure.clone() });
+                }
+                Err(failure) => return Err(failure.clone()),
+            }
+        }
+        if let ([], [.., Skipped { failure, .. }]) = (kept.as_slice(), self.skipped.as_slice()) {
+            return Err(failure.clone());
+        }
+        Ok(Self { arrays: kept, ..self })
+    }
+
     /// The arrays as they are written to a file of this format. One that the format cannot store is left
     /// out where that may be.
     pub(crate) fn outgoing(

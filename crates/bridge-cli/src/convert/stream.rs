@@ -71,7 +71,8 @@ impl Stream<'_> {
         progress: &mut Progress,
     ) -> Outcome<ArrayReport> {
         let started = Instant::now();
-        let mut report = ArrayReport::new(&outgoing.name, outgoing.data_type, &outgoing.shape);
+        let mut report = ArrayReport::new(&outgoing.name, outgoing.data_type, &outgoing.shape)
+            .left_alone(self.chain.casts().leave_alone(array.spec.data_type));
         writer.begin(outgoing)?;
         let elements = Elements {
             array,
@@ -88,7 +89,8 @@ impl Stream<'_> {
                 progress.add(bytes.len() as u64);
                 Ok(())
             });
-            report.add_window(&reports.map_err(|failure| at_element(failure, first))?);
+            let (reports, inexact) = reports.map_err(|failure| at_element(failure, first))?;
+            report.add_window(&reports, inexact);
             elements_done += window.element_count();
             Ok(())
         });
@@ -97,23 +99,24 @@ impl Stream<'_> {
             Err(failure) if failure.is_shortage() && self.room.limit().is_some() => {
                 Err(self.too_small(elements, outgoing)?)
             }
-            done => done.map(|()| report.finished(Some(started.elapsed().as_secs_f64()))),
+            done => done.map(|()| report.finished(array, Some(started.elapsed().as_secs_f64()))),
         }
     }
 
-    /// Converts one window and hands over its bytes as they are written.
+    /// Converts one window and hands over its bytes as they are written. Answers what was done, and how many
+    /// elements the cast changed.
     fn convert(
         &self,
         tensor: ManagedTensor,
         outgoing: &Outgoing,
         room: &Room,
         write: impl FnOnce(&[u8]) -> Outcome<()>,
-    ) -> Outcome<Vec<Report>> {
-        let Passed { tensor, reports, held } = self.chain.pass(tensor, room)?;
+    ) -> Outcome<(Vec<Report>, u64)> {
+        let Passed { tensor, reports, inexact, held } = self.chain.pass(tensor, room)?;
         check_data_type(&tensor, outgoing.data_type)?;
         bytes_of(in_written_order(tensor, outgoing.order)?, room, write)?;
         drop(held);
-        Ok(reports)
+        Ok((reports, inexact))
     }
 
     /// Why the smallest window does not fit the limit: measures how much one takes.

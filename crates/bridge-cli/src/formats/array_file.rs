@@ -7,12 +7,14 @@ use std::path::Path;
 use arraybridge::ManagedTensor;
 use arraybridge::memory::budget::Reservation;
 
-use super::arrays::{Array, Order, Place};
+use super::arrays::{Array, Order, Place, Reading};
 use super::format::Format;
 use super::gguf::Dequantized;
 use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
-use super::memory::{mapped_tensor, read_tensor, stand_in};
+use super::memory::{
+    gathered_tensor, mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor,
+};
 use super::other_kinds;
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
@@ -69,6 +71,7 @@ impl ArrayFile {
     /// more. No element is read.
     pub(crate) fn stand_in(&self, array: &Array, most: usize) -> Outcome<ManagedTensor> {
         let start = match array.place {
+            _ if array.is_read_by_copy() => None,
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
             Place::Deflated { .. } | Place::Quantized { .. } => None,
         };
@@ -85,11 +88,16 @@ impl ArrayFile {
         each: impl FnMut(ManagedTensor, &Window) -> Outcome<()>,
     ) -> Outcome<()> {
         let spec = &elements.array.spec;
-        let bytes = spec.layout.compact_bytes(spec.data_type)?;
-        let in_order = match elements.order {
-            Order::RowMajor => spec.layout.is_row_major(),
-            Order::ColumnMajor => spec.layout.is_column_major(),
+        let scattered = elements.array.reading.scattered.as_ref();
+        let bytes = match scattered {
+            Some(records) => records.length,
+            None => spec.layout.compact_bytes(spec.data_type)?,
         };
+        let in_order = scattered.is_none()
+            && match elements.order {
+                Order::RowMajor => spec.layout.is_row_major(),
+                Order::ColumnMajor => spec.layout.is_column_major(),
+            };
         match elements.array.place {
             Place::Mapped { start } => read_mapped((&self.file, start), elements, in_order, each),
             Place::Stored { start, index } => {
@@ -150,9 +158,13 @@ fn read_streamed(
         let done = stream(&mut |mut reader| {
             for (place, window) in windows.clone().enumerate() {
                 let alone = window.alone(data_type, elements.order)?;
-                let done = elements
-                    .room_for(&window)
-                    .and_then(|_room| each(read_tensor(&mut reader, alone)?, &window));
+                let done = elements.room_for(&window).and_then(|_room| {
+                    let tensor = match elements.array.reading.swapped {
+                        Some(size) => read_swapped(&mut reader, alone, size)?,
+                        None => read_tensor(&mut reader, alone)?,
+                    };
+                    each(tensor, &window)
+                });
                 if let (0, Err(failure)) = (place, &done)
                     && failure.is_shortage()
                 {
@@ -181,9 +193,18 @@ fn read_mapped(
         let part = window.within(spec)?;
         let offset = part.layout.byte_offset();
         let bytes = part.layout.compact_bytes(spec.data_type)?;
-        let done = elements
-            .room_for(&window)
-            .and_then(|_room| each(mapped_tensor(file, start, part)?, &window));
+        let done = elements.room_for(&window).and_then(|_room| {
+            let Reading { swapped, scattered } = &elements.array.reading;
+            let alone = || window.alone(spec.data_type, elements.order);
+            let tensor = match (scattered, swapped) {
+                (Some(scattered), _) => {
+                    gathered_tensor((file, start), (scattered, &window), alone()?, *swapped)?
+                }
+                (None, Some(size)) => swapped_tensor((file, start), part, alone()?, *size)?,
+                (None, None) => mapped_tensor(file, start, part)?,
+            };
+            each(tensor, &window)
+        });
         match done {
             Err(failure) if failure.is_shortage() && windows.narrow(&window) => continue,
             done => done?,

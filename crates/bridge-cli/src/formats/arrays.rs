@@ -6,12 +6,50 @@ use super::gguf;
 use crate::failure::Outcome;
 
 /// An array of a file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Array {
     /// Its name; that of an `.npy` file is made of the file's.
     pub(crate) name: String,
     pub(crate) spec: TensorSpec,
     pub(super) place: Place,
+    pub(super) reading: Reading,
+}
+
+/// What is done to elements when they are read, where they do not lie in the file as they are used.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    /// Bytes of each number, where these lie in the other order than this machine's.
+    pub(super) swapped: Option<usize>,
+    pub(super) scattered: Option<Scattered>,
+}
+
+/// Elements that lie among others: the values of one field of records.
+#[derive(Debug, Clone)]
+pub(super) struct Scattered {
+    /// Bytes from one index of each axis to the next.
+    pub(super) strides: Vec<usize>,
+    /// Bytes from the first record to the first element.
+    pub(super) offset: usize,
+    /// Bytes of all records.
+    pub(super) length: usize,
+}
+
+impl Array {
+    /// Whether the bytes of its numbers lie in the other order than this machine's, and are swapped when
+    /// they are read.
+    pub(crate) fn is_swapped(&self) -> bool {
+        self.reading.swapped.is_some()
+    }
+
+    /// Whether its elements lie among others, and are gathered when they are read.
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.reading.scattered.is_some()
+    }
+
+    /// Whether its elements are copied when they are read.
+    pub(crate) fn is_read_by_copy(&self) -> bool {
+        self.is_swapped() || self.is_scattered()
+    }
 }
 
 impl Array {

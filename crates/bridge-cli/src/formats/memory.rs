@@ -1,13 +1,17 @@
 //! Tensors over files and buffers, and bytes of tensors: where the program touches raw memory.
 
 use std::io::Read;
+use std::mem::MaybeUninit;
 
 use arraybridge::{
-    Access, Convert, CopyPolicy, Device, HostMemory, Layout, ManagedTensor, Options, Owner,
-    TensorSpec,
+    Access, Convert, CopyPolicy, DataType, Device, HostMemory, Layout, ManagedTensor, Options,
+    Owner, TensorSpec,
 };
 
+use super::arrays::Scattered;
+use super::byte_order::{copy_swapped, swap};
 use super::mapped_file::MappedFile;
+use super::windows::Window;
 use crate::failure::{Failure, Outcome};
 use crate::room::Room;
 
@@ -43,18 +47,145 @@ pub(super) fn mapped_tensor(
     Ok(tensor?)
 }
 
+/// The elements of `part` in a mapped file as a tensor in new memory, where they lie as `alone` says, which
+/// has no gaps. The bytes of their numbers, of `size` bytes each, are swapped.
+pub(super) fn swapped_tensor(
+    (file, start): (&MappedFile, usize),
+    part: TensorSpec,
+    alone: TensorSpec,
+    size: usize,
+) -> Outcome<ManagedTensor> {
+    let bytes = alone.layout.compact_bytes(alone.data_type)?;
+    let in_order = if alone.layout.is_row_major() {
+        part.layout.is_row_major()
+    } else {
+        part.layout.is_column_major()
+    };
+    let first = start.saturating_add(part.layout.byte_offset());
+    let source = file.bytes().get(first..first.saturating_add(bytes));
+    if let (true, Some(source)) = (in_order, source) {
+        let memory = HostMemory::allocate(bytes, alone.data_type.alignment())?;
+        // SAFETY: the memory has `bytes` bytes, which may be uninitialized, and nobody else knows of it.
+        let target = unsafe {
+            std::slice::from_raw_parts_mut(memory.as_ptr().cast::<MaybeUninit<u8>>(), bytes)
+        };
+        copy_swapped(source, target, size);
+        // SAFETY: the bytes were written, as many as the elements take: whole numbers.
+        return Ok(unsafe { ManagedTensor::from_host_memory(memory, alone) }?);
+    }
+    // Brought into order first, then swapped where they lie.
+    let axes: Vec<usize> = if alone.layout.is_row_major() {
+        (0..part.layout.rank()).collect()
+    } else {
+        (0..part.layout.rank()).rev().collect()
+    };
+    let mapped = mapped_tensor(file, start, part)?.permuted(&axes)?;
+    let options = Options::default().copy(CopyPolicy::Always);
+    let packed: ManagedTensor = mapped.convert_to(options)?;
+    let (memory, _) = packed
+        .into_host_memory()
+        .map_err(|_| Failure::new("the copy of the elements is not in memory of this program's"))?;
+    swap_in(&memory, bytes, size);
+    // SAFETY: the memory is initialized, and holds as many elements as `alone` has, in its order.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, alone) }?)
+}
+
+/// The elements of a window of an array that lie among others in a mapped file, as a tensor in new memory in
+/// row-major order, as `alone` says. The bytes of their numbers are swapped where they have to be.
+pub(super) fn gathered_tensor(
+    (file, start): (&MappedFile, usize),
+    (scattered, window): (&Scattered, &Window),
+    alone: TensorSpec,
+    swapped: Option<usize>,
+) -> Outcome<ManagedTensor> {
+    let too_short = || {
+        Failure::new("the elements reach beyond the end of the file").remedy("write the file again")
+    };
+    let size = alone.data_type.size_in_bytes().ok_or_else(too_short)?;
+    let mut packed = vec![0; alone.layout.compact_bytes(alone.data_type)?];
+    let strides = &scattered.strides;
+    let skipped = window.starts().iter().zip(strides).map(|(index, stride)| index * stride);
+    let first = start.saturating_add(scattered.offset).saturating_add(skipped.sum());
+    if !packed.is_empty() {
+        let records = file.bytes().get(first..).ok_or_else(too_short)?;
+        let targets = packed.chunks_exact_mut(size);
+        gather(records, size, window.extents(), strides, targets).ok_or_else(too_short)?;
+    }
+    if let Some(number) = swapped {
+        swap(&mut packed, number);
+    }
+    read_tensor(&mut &*packed, alone)
+}
+
+/// Copies elements of `size` bytes, which lie `strides` bytes apart along the axes, to `targets`. `None`
+/// where one reaches beyond the end.
+fn gather(
+    records: &[u8],
+    size: usize,
+    extents: &[usize],
+    strides: &[usize],
+    mut targets: std::slice::ChunksExactMut<'_, u8>,
+) -> Option<()> {
+    let rank = extents.len();
+    let (row, step) = match rank {
+        0 => (1, 0),
+        _ => (extents[rank - 1], strides[rank - 1]),
+    };
+    let mut at = vec![0_usize; rank.saturating_sub(1)];
+    loop {
+        let first: usize = at.iter().zip(strides).map(|(index, stride)| index * stride).sum();
+        for place in 0..row {
+            let element = first + place * step;
+            targets.next()?.copy_from_slice(records.get(element..element + size)?);
+        }
+        // The next row: the last axis that has one more index, and those behind it from the start.
+        let axis = (0..at.len()).rev().find(|&axis| at[axis] + 1 < extents[axis]);
+        let Some(axis) = axis else {
+            return Some(());
+        };
+        at[axis] += 1;
+        at[axis + 1..].fill(0);
+    }
+}
+
+/// As [`read_tensor`], with the bytes of the numbers swapped, of `size` bytes each.
+pub(super) fn read_swapped(
+    reader: &mut impl Read,
+    spec: TensorSpec,
+    size: usize,
+) -> Outcome<ManagedTensor> {
+    let bytes = spec.layout.compact_bytes(spec.data_type)?;
+    let memory = read_memory(reader, bytes, spec.data_type)?;
+    swap_in(&memory, bytes, size);
+    // SAFETY: the memory is initialized.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, spec) }?)
+}
+
+/// Swaps the bytes of the numbers in the first `bytes` of this memory, which is initialized.
+fn swap_in(memory: &HostMemory, bytes: usize, size: usize) {
+    let bytes = bytes.min(memory.size());
+    // SAFETY: the memory has so many bytes, and each caller has just written them and holds it alone.
+    swap(unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), bytes) }, size);
+}
+
 /// A tensor in new memory, its elements read from `reader` in the order of `layout`, which has no
 /// gaps.
 pub(crate) fn read_tensor(reader: &mut impl Read, spec: TensorSpec) -> Outcome<ManagedTensor> {
     let bytes = spec.layout.compact_bytes(spec.data_type)?;
-    let memory = HostMemory::zeroed(bytes, spec.data_type.alignment())?;
+    let memory = read_memory(reader, bytes, spec.data_type)?;
+    // SAFETY: the memory is initialized.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, spec) }?)
+}
+
+/// The next `bytes` of `reader`, in new memory that is aligned for elements of this type.
+fn read_memory(reader: &mut impl Read, bytes: usize, data_type: DataType) -> Outcome<HostMemory> {
+    let memory = HostMemory::zeroed(bytes, data_type.alignment())?;
     // SAFETY: the memory has `bytes` bytes, zeroed, and nobody else knows of it.
     let buffer = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), bytes) };
     reader
         .read_exact(buffer)
         .map_err(|error| Failure::new("the elements cannot be read").why(error))?;
-    // SAFETY: the memory is initialized.
-    Ok(unsafe { ManagedTensor::from_host_memory(memory, spec) }?)
+    Ok(memory)
 }
 
 /// A small tensor of zeros that stands for a large one in a plan: as dense, of `most` elements or a few
@@ -126,7 +257,7 @@ pub(crate) fn row_major_bytes(tensor: &ManagedTensor) -> Outcome<&[u8]> {
     if !tensor.layout().is_row_major() {
         return Err(Failure::new(format!("the copy is not row-major: {:?}", tensor.layout())));
     }
-    if tensor.data_type() == arraybridge::DataType::BOOL {
+    if tensor.data_type() == DataType::BOOL {
         // Checks that every byte is 0 or 1.
         tensor.as_slice::<bool>()?;
     }

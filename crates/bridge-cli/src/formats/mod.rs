@@ -4,6 +4,7 @@
 mod array_file;
 mod array_writer;
 mod arrays;
+mod byte_order;
 mod format;
 mod gguf;
 mod listing;

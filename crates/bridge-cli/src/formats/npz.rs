@@ -1,5 +1,6 @@
 //! `.npz`: a zip archive of `.npy` files.
 
+use std::collections::HashSet;
 use std::fs::File;
 
 use super::array_writer::ArrayWriter;
@@ -27,12 +28,22 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
         }
         let size = archive.size_of(index);
         match read_member(&mut archive, index, &name, file) {
-            Ok(array) => listing.arrays.push(array),
+            Ok(arrays) => listing.arrays.extend(arrays),
             Err(failure) => {
                 let failure = failure.within(&format!("the member \"{name}\""));
                 let name = name.strip_suffix(SUFFIX).unwrap_or(&name);
                 listing.refusals.push(Refusal::new(name, failure).of_bytes(size));
             }
+        }
+    }
+    // Members have names of their own; a field can have that of another member.
+    if listing.arrays.iter().any(Array::is_scattered) {
+        let mut names = HashSet::new();
+        let twice = listing.arrays.iter().find(|array: &&Array| !names.insert(&array.name));
+        if let Some(twice) = twice {
+            return Err(Failure::new(format!("two arrays are named \"{}\"", twice.name))
+                .why("a field of records is named after its member, as another member is")
+                .remedy("give one of them another name"));
         }
     }
     listing.archive = Some(archive);
@@ -57,7 +68,7 @@ fn read_member(
     index: usize,
     name: &str,
     file: &MappedFile,
-) -> Outcome<Array> {
+) -> Outcome<Vec<Array>> {
     let Some(name) = name.strip_suffix(SUFFIX) else {
         return Err(Failure::new("it is not an .npy file")
             .why("an .npz file holds arrays and nothing else")
@@ -81,15 +92,20 @@ fn read_member(
     };
     let needed = header.length as u64 + header.data_length as u64;
     if needed != member.size() {
-        return Err(Failure::new(format!(
-            "its header declares {needed} bytes, and the archive {}",
-            member.size()
-        ))
-        .why("the file is damaged or forged")
-        .remedy("write the file again, with numpy.savez")
-        .damaged());
+        let found =
+            format!("its header declares {needed} bytes, and the archive {}", member.size());
+        return Err(if needed < member.size() {
+            Failure::new(found)
+                .why("what follows the array in the member would be lost")
+                .remedy("save each array as a member of its own: numpy.savez(path, x=x, y=y)")
+        } else {
+            Failure::new(found)
+                .why("the member is cut short, or its header forged")
+                .remedy("write the file again, with numpy.savez")
+                .damaged()
+        });
     }
-    Ok(Array { name: name.to_owned(), spec: header.spec, place })
+    Ok(header.arrays(name, &format!("{name}."), place))
 }
 
 /// Reads no more than the header.

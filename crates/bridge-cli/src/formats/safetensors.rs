@@ -1,5 +1,7 @@
 //! `.safetensors`: a JSON header of names, types, shapes and offsets, then the elements.
 
+mod diagnosis;
+
 use std::fs::File;
 use std::io::Write;
 
@@ -8,7 +10,7 @@ use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 
 use super::array_writer::{ArrayWriter, not_written};
-use super::arrays::{Array, Outgoing, Place};
+use super::arrays::{Array, Outgoing, Place, Reading};
 use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
@@ -70,12 +72,18 @@ data_types! {
     F4 = F4E2M1FN,
 }
 
+/// Whether the format has an element type that it calls so.
+fn dtype_named(name: &str) -> bool {
+    serde_json::from_value::<Dtype>(name.into()).is_ok()
+}
+
 /// Reads the header of a file: its arrays in the order they lie in, and its notes.
 pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     let bytes = file.bytes();
     let (header, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| broken(&error, bytes))?;
     let elements = LENGTH + header;
+    diagnosis::check_names(&bytes[LENGTH..elements])?;
     let (mut arrays, mut refusals) = (Vec::new(), Vec::new());
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else {
@@ -96,6 +104,7 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
             name,
             spec,
             place: Place::Mapped { start: elements + info.data_offsets.0 },
+            reading: Reading::default(),
         });
     }
     let notes = metadata.metadata().clone();
@@ -104,7 +113,21 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
 
 fn broken(error: &SafeTensorError, bytes: &[u8]) -> Failure {
     let claimed = bytes.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length));
+    let header = claimed.and_then(|claimed| {
+        let end = LENGTH.checked_add(usize::try_from(claimed).ok()?)?;
+        bytes.get(LENGTH..end)
+    });
+    if let Some(header) = header {
+        // Of two arrays of one name the format's reader keeps one, and misses the bytes of the other.
+        let known = diagnosis::check_names(header).err().or_else(|| diagnosis::of_header(header));
+        if let Some(failure) = known {
+            return failure;
+        }
+    }
     let found = match (error, claimed) {
+        (SafeTensorError::InvalidHeaderDeserialization(error), _) => {
+            format!("the header is no JSON of a .safetensors file: {error}")
+        }
         (SafeTensorError::HeaderTooSmall, _) => {
             format!("the file has {} bytes, too few for the length of a header", bytes.len())
         }

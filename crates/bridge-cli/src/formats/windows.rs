@@ -18,6 +18,16 @@ impl Window {
         self.extents.iter().product()
     }
 
+    /// Where it starts along each axis.
+    pub(super) fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    /// How far it reaches along each axis.
+    pub(super) fn extents(&self) -> &[usize] {
+        &self.extents
+    }
+
     /// Where the elements lie in memory that holds nothing but the window.
     pub(super) fn alone(&self, data_type: DataType, order: Order) -> Outcome<TensorSpec> {
         let layout = match order {

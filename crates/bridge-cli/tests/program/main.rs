@@ -5,6 +5,7 @@
 mod bad_files;
 mod diff;
 mod dtypes;
+mod element_types;
 mod every_backend;
 mod gguf;
 mod info;
@@ -16,6 +17,7 @@ mod names;
 mod parts;
 mod process;
 mod random_bytes;
+mod remedies;
 mod round_trips;
 mod streaming;
 mod support;

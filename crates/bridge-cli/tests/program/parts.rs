@@ -21,16 +21,16 @@ crate::support::cases! {
     plans_of_many_arrays_are_told_once,
 }
 
-/// Two arrays, texts and a structured array; the first of them is the text.
+/// Two arrays, texts and an array of Python objects; the first of them is the text.
 fn mixed() -> Folder {
     let folder = Folder::new();
     let (x, y) = (counting(2, 3), counting(1, 4));
     let text = npy("'<U2'", false, "(2,)", &[0; 16]);
-    let structured = npy("[('a', '<f4'), ('b', '<i4')]", false, "(1,)", &[0; 8]);
+    let objects = npy("'|O'", false, "(1,)", &[0; 8]);
     let members: [(&str, &[u8]); 5] = [
         ("labels.npy", &text),
         ("layer1.x.npy", &x),
-        ("layer1.pairs.npy", &structured),
+        ("layer1.pairs.npy", &objects),
         ("layer2.y.npy", &y),
         ("README.txt", b"what this is"),
     ];

@@ -104,4 +104,15 @@ fn completions_for_every_shell() {
         let script = folder().succeed(&["completions", shell]).stdout;
         assert!(script.contains("arraybridge") && script.contains("memory-limit"), "{shell}");
     }
+    // Values of options too, where the shell's scripts have them.
+    for shell in ["bash", "zsh", "fish"] {
+        let script = folder().succeed(&["completions", shell]).stdout;
+        let mut values = vec!["bfloat16", "float8_e4m3fn", "saturate", "if-needed"];
+        if cfg!(feature = "ndarray") {
+            values.push("ndarray");
+        }
+        for value in values {
+            assert!(script.contains(value), "{shell} does not offer {value}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub(super) use self::dequantize::Dequantized;
 pub(super) use self::kinds::{Blocks, DATA_TYPES};
 use self::kinds::{Kind, kind_of, number_of};
 use super::array_writer::{ArrayWriter, not_written};
-use super::arrays::{Array, Outgoing, Place};
+use super::arrays::{Array, Outgoing, Place, Reading};
 use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
@@ -137,7 +137,9 @@ fn listing(infos: &[Info<'_>], start: u64, end: u64, alignment: u64) -> Outcome<
             && cfg!(not(feature = "candle"))
         {
             let failure = Failure::new(format!("{place} is quantised as {blocks:?}"))
-                .why("this program was built without the feature candle, which computes the numbers")
+                .why(
+                    "this program was built without the feature candle, which computes the numbers",
+                )
                 .remedy("build it with --features candle");
             listing.refusals.push(Refusal::new(*name, failure));
             continue;
@@ -164,6 +166,7 @@ fn listing(infos: &[Info<'_>], start: u64, end: u64, alignment: u64) -> Outcome<
                 Kind::Plain(_) => Place::Mapped { start },
                 Kind::Blocks(blocks) => Place::Quantized { start, blocks },
             },
+            reading: Reading::default(),
         });
     }
     ranges.sort_unstable();

@@ -1,8 +1,7 @@
 //! Element types as NumPy names them.
 
-use arraybridge::DataType;
+use arraybridge::{DataType, TypeCode};
 
-use super::dictionary::Descr;
 use crate::failure::{Failure, Outcome};
 
 /// The element types that NumPy has.
@@ -67,64 +66,90 @@ fn letter_of(data_type: DataType) -> Option<&'static str> {
     })
 }
 
-/// The element type that a `descr` stands for.
-pub(super) fn data_type_of(descr: &Descr) -> Outcome<DataType> {
-    let Descr::Plain(text) = descr else {
-        return Err(Failure::new("the array has a structured element type")
-            .why("arraybridge knows numbers, complex numbers and booleans")
-            .remedy("save each field as an array of its own: np.savez(path, **{f: a[f] for f in a.dtype.names})"));
-    };
-    let (order, kind) = match text.as_bytes().first() {
-        Some(b'<' | b'>' | b'|' | b'=') => text.split_at(1),
-        _ => ("=", text.as_str()),
-    };
+/// The element type that a `descr` stands for, and the bytes of each number where they lie in the other
+/// order than this machine's.
+pub(super) fn data_type_of(text: &str) -> Outcome<(DataType, Option<usize>)> {
+    let (order, kind) = order_and_kind(text);
     let known = DATA_TYPES.iter().copied().find(|&data_type| {
         let is_called = data_type.to_string() == kind || letter_of(data_type) == Some(kind);
         is_called || descr_of(data_type).is_ok_and(|descr| &descr[1..] == kind)
     });
-    let found = || format!("the array has elements of the type '{text}'");
-    match known {
-        Some(data_type) if order == ">" && data_type.size_in_bytes() != Some(1) => {
-            Err(Failure::new(format!("{}: big-endian {data_type}", found()))
-                .why("arraybridge reads little-endian elements in place")
-                .remedy("save it in the machine's order: np.save(path, a.astype(a.dtype.newbyteorder('<')))"))
-        }
-        Some(data_type) if order == "<" || order == ">" || data_type.alignment() == 1 => {
-            Ok(data_type)
-        }
-        Some(data_type) if cfg!(target_endian = "little") => Ok(data_type),
-        _ => {
-            let (why, remedy) = match kind.as_bytes().first() {
-                Some(b'O') => (
-                    "Python objects are stored as a pickle, which would run code when it is read",
-                    "convert it to numbers before saving: a.astype(np.float64)",
-                ),
-                Some(b'S' | b'U' | b'a') => (
-                    "text is not a number",
-                    "save its bytes, with a.view(np.uint8), or numbers that stand for it",
-                ),
-                Some(b'M' | b'm') => (
-                    "dates and time spans are integers whose unit only NumPy knows",
-                    "save the counts: a.view(np.int64)",
-                ),
-                Some(b'V') => (
-                    "raw bytes have no number type; NumPy stores bfloat16 and float8 as such",
-                    "save it as .safetensors, or as numbers: a.astype(np.float32)",
-                ),
-                Some(b'f' | b'c') if matches!(kind, "f12" | "f16" | "c24" | "c32") => (
-                    "extended precision differs from machine to machine",
-                    "save it as a.astype(np.float64) or np.complex128",
-                ),
-                Some(b'f' | b'c') => (
-                    "NumPy itself has no floating-point numbers of this size",
-                    "save it with another dtype: a.astype(np.float32)",
-                ),
-                _ => (
-                    "arraybridge does not know this element type",
-                    "save the array with another dtype",
-                ),
-            };
-            Err(Failure::new(found()).why(why).remedy(remedy))
-        }
+    let Some(data_type) = known.or_else(|| other_type(kind)) else {
+        return Err(unknown(text, kind));
+    };
+    let foreign = if cfg!(target_endian = "little") { ">" } else { "<" };
+    let parts = if data_type.is_complex() { 2 } else { 1 };
+    let swapped = data_type.size_in_bytes().map(|size| size / parts);
+    Ok((data_type, swapped.filter(|&size| order == foreign && size > 1)))
+}
+
+/// The letter of the byte order, and what follows it.
+fn order_and_kind(text: &str) -> (&str, &str) {
+    match text.as_bytes().first() {
+        Some(b'<' | b'>' | b'|' | b'=') => text.split_at(1),
+        _ => ("=", text),
     }
+}
+
+/// Bytes of an element of a record's field, also of types that are not read.
+pub(super) fn bytes_of(text: &str) -> Outcome<usize> {
+    if let Ok((data_type, _)) = data_type_of(text)
+        && let Some(size) = data_type.size_in_bytes()
+    {
+        return Ok(size);
+    }
+    let (_, kind) = order_and_kind(text);
+    let letter = kind.get(..1).unwrap_or_default();
+    let digits = kind.get(1..).unwrap_or_default();
+    let digits = digits.split_once('[').map_or(digits, |(digits, _)| digits);
+    let count = digits.parse::<usize>().ok();
+    let size = match letter {
+        // Four bytes a letter.
+        "U" => count.and_then(|count| count.checked_mul(4)),
+        "S" | "a" | "V" | "M" | "m" | "f" | "c" => count,
+        _ => None,
+    };
+    size.ok_or_else(|| unknown(text, kind).within("a field of the records"))
+}
+
+/// The types that NumPy has no name for, as ml_dtypes saves them: float8_e5m2 is its only `f1`, and the
+/// others are nothing but bytes, whose numbers `--as` has to tell (`V2`, and `W4` for two of 16 bits).
+fn other_type(kind: &str) -> Option<DataType> {
+    if kind == "f1" {
+        return Some(DataType::F8E5M2);
+    }
+    let bytes = kind.strip_prefix(['V', 'W'])?.parse::<u8>().ok()?;
+    DataType::new(TypeCode::Opaque, bytes.checked_mul(8)?, 1).ok()
+}
+
+fn unknown(text: &str, kind: &str) -> Failure {
+    let (why, remedy) = match kind.as_bytes().first() {
+        Some(b'O') => (
+            "Python objects are stored as a pickle, which would run code when it is read",
+            "load it where it is trusted, with np.load(path, allow_pickle=True), and save numbers: \
+             a.astype(np.float64), or np.concatenate(a.ravel()) of rows of different lengths",
+        ),
+        Some(b'S' | b'U' | b'a') => (
+            "text is not a number",
+            "save its bytes, with np.frombuffer(a.tobytes(), np.uint8), or numbers that stand for it",
+        ),
+        Some(b'M' | b'm') => (
+            "dates and time spans are integers whose unit only NumPy knows",
+            "save the counts: a.view(np.int64)",
+        ),
+        Some(b'V') if kind != "V0" => (
+            "raw bytes are read as numbers with --as, and these are wider than any",
+            "save what they are made of as arrays of their own",
+        ),
+        Some(b'f' | b'c') if matches!(kind, "f12" | "f16" | "c24" | "c32") => (
+            "extended precision differs from machine to machine",
+            "save it as a.astype(np.float64) or np.complex128",
+        ),
+        Some(b'f' | b'c') => (
+            "NumPy itself has no floating-point numbers of this size",
+            "save it with another dtype: a.astype(np.float32)",
+        ),
+        _ => ("arraybridge does not know this element type", "save the array with another dtype"),
+    };
+    Failure::new(format!("the array has elements of the type '{text}'")).why(why).remedy(remedy)
 }

@@ -10,8 +10,22 @@ use crate::failure::{Failure, Outcome};
 #[derive(Debug)]
 pub(super) enum Descr {
     Plain(String),
-    Structured,
+    /// Records of these fields, in their order.
+    Fields(Vec<Field>),
 }
+
+/// A field of a record.
+#[derive(Debug)]
+pub(super) struct Field {
+    /// Empty for the space that aligns the next one.
+    pub(super) name: String,
+    pub(super) descr: Descr,
+    /// Each record has an array of this shape there.
+    pub(super) shape: Vec<usize>,
+}
+
+/// How deep records may lie within records. NumPy's are read by functions that call themselves, as here.
+const DEEPEST: usize = 16;
 
 /// What the dictionary declares.
 #[derive(Debug)]
@@ -40,21 +54,13 @@ impl Parser<'_> {
             let key = self.string()?;
             self.expect(b':')?;
             let repeated = match key.as_str() {
-                "descr" => descr.replace(self.descr()?).is_some(),
+                "descr" => descr.replace(self.descr(0)?).is_some(),
                 "fortran_order" => fortran_order.replace(self.boolean()?).is_some(),
                 "shape" => shape.replace(self.shape()?).is_some(),
                 _ => return Err(self.broken(&format!("it has the unknown key '{key}'"))),
             };
             if repeated {
                 return Err(self.broken(&format!("it has '{key}' twice")));
-            }
-            // Nothing after a structured type needs to be understood.
-            if matches!(descr, Some(Descr::Structured)) {
-                return Ok(Declared {
-                    descr: Descr::Structured,
-                    fortran_order: false,
-                    shape: Vec::new(),
-                });
             }
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -106,11 +112,61 @@ impl Parser<'_> {
         Ok(String::from_utf8_lossy(&rest[..length]).into_owned())
     }
 
-    fn descr(&mut self) -> Outcome<Descr> {
+    fn descr(&mut self, depth: usize) -> Outcome<Descr> {
         match self.peek() {
-            Some(b'[' | b'(') => Ok(Descr::Structured),
+            Some(b'[') if depth < DEEPEST => self.fields(depth + 1).map(Descr::Fields),
+            Some(b'[') => Err(self.broken(&format!("there are records more than {DEEPEST} deep"))),
+            Some(b'(') => {
+                Err(Failure::new("the array has a structured element type without fields")
+                    .why("NumPy saves what it is made of as axes of the array")
+                    .remedy("write the file again, with numpy.save"))
+            }
             _ => self.string().map(Descr::Plain),
         }
+    }
+
+    /// A list of fields: `('x', '<f4')`, or `('x', '<f4', (3,))`.
+    fn fields(&mut self, depth: usize) -> Outcome<Vec<Field>> {
+        self.expect(b'[')?;
+        let mut fields = Vec::new();
+        while self.peek() != Some(b']') {
+            self.expect(b'(')?;
+            let name = self.field_name()?;
+            self.expect(b',')?;
+            let descr = self.descr(depth)?;
+            let mut shape = Vec::new();
+            if self.peek() == Some(b',') {
+                self.at += 1;
+                if self.peek() == Some(b'(') {
+                    shape = self.shape()?;
+                }
+            }
+            if self.peek() == Some(b',') {
+                self.at += 1;
+            }
+            self.expect(b')')?;
+            fields.push(Field { name, descr, shape });
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {}
+                _ => return Err(self.broken("a comma or a bracket should follow")),
+            }
+        }
+        self.at += 1;
+        Ok(fields)
+    }
+
+    /// The name of a field, or a pair of its title and its name.
+    fn field_name(&mut self) -> Outcome<String> {
+        if self.peek() != Some(b'(') {
+            return self.string();
+        }
+        self.at += 1;
+        self.string()?;
+        self.expect(b',')?;
+        let name = self.string()?;
+        self.expect(b')')?;
+        Ok(name)
     }
 
     fn boolean(&mut self) -> Outcome<bool> {
@@ -148,8 +204,17 @@ impl Parser<'_> {
     fn extent(&mut self) -> Outcome<usize> {
         let negative = self.peek() == Some(b'-');
         let digits = self.at + usize::from(negative);
-        let length = self.text[digits..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let number = String::from_utf8_lossy(&self.text[self.at..digits + length]).into_owned();
+        // Python groups digits with single underscores: 1_000.
+        let is_digit = |at: usize| self.text.get(at).is_some_and(u8::is_ascii_digit);
+        let belongs = |&at: &usize| {
+            is_digit(at)
+                || (self.text.get(at) == Some(&b'_')
+                    && at > digits
+                    && is_digit(at - 1)
+                    && is_digit(at + 1))
+        };
+        let length = (digits..).take_while(belongs).count();
+        let number = String::from_utf8_lossy(&self.text[self.at..digits + length]).replace('_', "");
         if length == 0 {
             return Err(self.broken("there should be an extent"));
         }

@@ -2,6 +2,7 @@
 
 mod data_types;
 mod dictionary;
+mod fields;
 
 use std::fs::File;
 use std::io::Write;
@@ -9,8 +10,10 @@ use std::io::Write;
 use arraybridge::{DataType, Layout, TensorSpec};
 
 use self::data_types::{data_type_of, descr_of};
+use self::dictionary::Descr;
+use self::fields::FieldArray;
 use super::array_writer::{ArrayWriter, not_written};
-use super::arrays::{Array, Order, Outgoing, Place};
+use super::arrays::{Array, Order, Outgoing, Place, Reading};
 use super::listing::{Listing, Refusal};
 use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
@@ -54,8 +57,8 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
         .damaged());
     }
     let place = Place::Mapped { start: header.length };
-    let array = Array { name: stem.to_owned(), spec: header.spec, place };
-    Ok(Listing { arrays: vec![array], nameless: true, ..Listing::default() })
+    let nameless = matches!(header.parts, Parts::Whole { .. });
+    Ok(Listing { arrays: header.arrays(stem, "", place), nameless, ..Listing::default() })
 }
 
 /// Whether it is an `.npy` file, of elements that are not read.
@@ -66,11 +69,45 @@ fn is_of_another_type(failure: &Failure, bytes: &[u8]) -> bool {
 /// What the header of an `.npy` file says.
 #[derive(Debug)]
 pub(super) struct Header {
-    pub(super) spec: TensorSpec,
+    parts: Parts,
     /// Bytes before the first element.
     pub(super) length: usize,
     /// Bytes of all elements.
     pub(super) data_length: usize,
+}
+
+/// What the elements are.
+#[derive(Debug)]
+enum Parts {
+    Whole {
+        spec: TensorSpec,
+        /// Bytes of each number, where these lie in the other order than this machine's.
+        swapped: Option<usize>,
+    },
+    /// Records, of which each field is an array of its own.
+    Fields(Vec<FieldArray>),
+}
+
+impl Header {
+    /// The arrays that lie at `place`: one called `name`, or one for each field of records, whose names
+    /// follow `prefix`.
+    pub(super) fn arrays(self, name: &str, prefix: &str, place: Place) -> Vec<Array> {
+        match self.parts {
+            Parts::Whole { spec, swapped } => {
+                let reading = Reading { swapped, scattered: None };
+                vec![Array { name: name.to_owned(), spec, place, reading }]
+            }
+            Parts::Fields(fields) => fields
+                .into_iter()
+                .map(|field| Array {
+                    name: format!("{prefix}{}", field.name),
+                    spec: field.spec,
+                    place,
+                    reading: Reading { swapped: field.swapped, scattered: Some(field.scattered) },
+                })
+                .collect(),
+        }
+    }
 }
 
 /// How many bytes the header takes, of which `start` are the first 12.
@@ -122,7 +159,14 @@ pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
     };
     let before = if header[6] == 1 { 10 } else { 12 };
     let declared = dictionary::parse(&header[before..])?;
-    let data_type = data_type_of(&declared.descr)?;
+    let (data_type, swapped) = match &declared.descr {
+        Descr::Plain(text) => data_type_of(text)?,
+        Descr::Fields(records) => {
+            let (fields, data_length) =
+                fields::arrays_of(records, &declared.shape, declared.fortran_order)?;
+            return Ok(Header { parts: Parts::Fields(fields), length, data_length });
+        }
+    };
     let layout = if declared.fortran_order {
         Layout::column_major(&declared.shape)
     } else {
@@ -139,7 +183,8 @@ pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
             .remedy("the header is forged or damaged: write the file again")
             .damaged()
     })?;
-    Ok(Header { spec: TensorSpec { data_type, layout }, length, data_length })
+    let spec = TensorSpec { data_type, layout };
+    Ok(Header { parts: Parts::Whole { spec, swapped }, length, data_length })
 }
 
 /// The header of an array, padded so that the elements are aligned.
@@ -207,6 +252,11 @@ mod tests {
         read_header(&bytes)
     }
 
+    /// The one array, whose name and place nobody asks for.
+    fn array(header: Header) -> Array {
+        header.arrays("", "", Place::Mapped { start: 0 }).pop().unwrap()
+    }
+
     #[test]
     fn what_is_written_is_read() {
         for &data_type in DATA_TYPES {
@@ -215,12 +265,13 @@ mod tests {
                     let bytes = header(data_type, shape, order).unwrap();
                     assert!(bytes.len().is_multiple_of(ALIGNMENT));
                     let read = read_header(&bytes).unwrap();
-                    assert_eq!(read.spec.data_type, data_type);
-                    assert_eq!(read.spec.layout.shape(), shape);
                     assert_eq!(read.length, bytes.len());
+                    let spec = array(read).spec;
+                    assert_eq!(spec.data_type, data_type);
+                    assert_eq!(spec.layout.shape(), shape);
                     match order {
-                        Order::RowMajor => assert!(read.spec.layout.is_row_major()),
-                        Order::ColumnMajor => assert!(read.spec.layout.is_column_major()),
+                        Order::RowMajor => assert!(spec.layout.is_row_major()),
+                        Order::ColumnMajor => assert!(spec.layout.is_column_major()),
                     }
                 }
             }
@@ -240,8 +291,9 @@ mod tests {
         for text in [
             "{\"shape\":(2L,3L),\"descr\":\"=f8\",\"fortran_order\":True}",
             " { 'shape' : ( 2 , 3 , ) , 'descr':'f8','fortran_order':False , } \n",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (0_2, 3)}",
         ] {
-            assert_eq!(parse(text).unwrap().spec.layout.shape(), [2, 3], "{text}");
+            assert_eq!(array(parse(text).unwrap()).spec.layout.shape(), [2, 3], "{text}");
         }
     }
 
@@ -261,6 +313,13 @@ mod tests {
             "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x",
             "{'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': (2,)}",
             "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1__0,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (10_,)}",
+            "{'descr': [('a', '<f4'], 'fortran_order': False, 'shape': (2,)}",
+            "{'descr': [('a',)], 'fortran_order': False, 'shape': (2,)}",
+            "{'descr': [('a', '<f4'), ('a', '<f4')], 'fortran_order': False, 'shape': (2,)}",
+            "{'descr': [('a', '<f4', (9223372036854775807, 3))], 'fortran_order': False, 'shape': (2,)}",
+            "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (4611686018427387904, 8)}",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
@@ -273,10 +332,13 @@ mod tests {
             ("'<U8'", "text"),
             ("'|S3'", "text"),
             ("'<M8[ns]'", "dates"),
-            ("'|V2'", "bfloat16"),
-            ("'>f4'", "newbyteorder"),
+            ("'|V0'", "does not know"),
+            ("'|V40'", "wider"),
             ("'<f16'", "precision"),
-            ("[('a', '<f4')]", "structured"),
+            ("('<f4', (2,))", "without fields"),
+            ("[]", "without fields"),
+            ("[('a', '<f4'), ('b', '<U3')]", "the field \\\"b\\\""),
+            ("[('a', '|O')]", "pickle"),
             ("'<i3'", "does not know"),
             ("''", "does not know"),
         ] {
@@ -285,6 +347,7 @@ mod tests {
             assert!(said.contains(says), "{descr}: {said}");
         }
         let one_byte = "{'descr': '>u1', 'fortran_order': False, 'shape': (2,), }";
-        assert_eq!(parse(one_byte).unwrap().spec.data_type, DataType::U8);
+        let one_byte = array(parse(one_byte).unwrap());
+        assert_eq!((one_byte.spec.data_type, one_byte.is_swapped()), (DataType::U8, false));
     }
 }

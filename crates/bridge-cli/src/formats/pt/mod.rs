@@ -12,7 +12,7 @@ mod write;
 use self::heap::{Heap, Value};
 use self::names::{BYTE_ORDER, PICKLE};
 use self::rebuild::SAVE_A_STATE_DICTIONARY;
-use super::arrays::{Array, Place};
+use super::arrays::{Array, Place, Reading};
 use super::listing::{Listing, Refusal};
 use super::mapped_file::MappedFile;
 use super::zip_archive::Archive;
@@ -200,5 +200,6 @@ fn array(
         name: name.to_owned(),
         spec: rebuilt.spec.clone(),
         place: Place::Stored { start, index },
+        reading: Reading::default(),
     })
 }
