@@ -110,6 +110,10 @@ impl<'a> Selection<'a> {
             let one = outgoing(array, name);
             match format.check(&one) {
                 Err(failure) if self.may_skip => {
+                    let failure = failure.within_unless_named(
+                        &format!("the array \"{name}\""),
+                        &format!("\"{name}\""),
+                    );
                     refused.push(Skipped { name: name.to_owned(), failure });
                 }
                 // The format fails with it where nothing may be left out.
@@ -120,9 +124,7 @@ impl<'a> Selection<'a> {
             }
         }
         match refused.first() {
-            Some(Skipped { name, failure }) if kept.is_empty() => {
-                return Err(failure.clone().within(&format!("the array \"{name}\"")));
-            }
+            Some(Skipped { failure, .. }) if kept.is_empty() => return Err(failure.clone()),
             _ => {}
         }
         if format == Format::Npy && kept.len() != 1 {
@@ -219,7 +221,7 @@ fn require_convertible(refused: Vec<&Refusal>, others: usize) -> Outcome<()> {
         let arrays = if others == 1 { "the other array" } else { "the other arrays" };
         failure = failure.or(&match damaged {
             Some(_) => format!("pick {arrays} with --name"),
-            None => format!("convert {arrays} alone, with --skip-unsupported"),
+            None => format!("take {arrays} alone, with --skip-unsupported"),
         });
     }
     Err(failure)

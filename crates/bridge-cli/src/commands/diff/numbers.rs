@@ -198,7 +198,6 @@ fn rounded_signed(value: i128) -> f64 {
 impl fmt::Display for Distance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            value if value.is_infinite() => f.write_str("without bound"),
             value if value == 0.0 || (1e-3..1e6).contains(&value) => {
                 // Four digits say enough.
                 let shown = format!("{value:.4}");
