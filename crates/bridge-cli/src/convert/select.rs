@@ -56,7 +56,7 @@ pub(crate) fn select<'a>(
     let is_part = !names.is_empty();
     if file.nameless {
         let arrays = renamed(file, names)?;
-        require_convertible(file.refusals.iter().collect(), 0)?;
+        require_convertible(&file.refusals.iter().collect::<Vec<_>>(), 0)?;
         return Ok(Selection { arrays, skipped: Vec::new(), may_skip, is_part });
     }
     let wanted: Vec<Wanted<'_>> =
@@ -86,7 +86,7 @@ pub(crate) fn select<'a>(
         .collect();
     let damaged = refused.iter().any(|refusal| refusal.kind == RefusalKind::Damaged);
     if !may_skip || damaged || arrays.is_empty() {
-        require_convertible(refused, arrays.len())?;
+        require_convertible(&refused, arrays.len())?;
         return Ok(Selection { arrays, skipped: Vec::new(), may_skip, is_part });
     }
     let skipped = refused
@@ -110,10 +110,9 @@ impl<'a> Selection<'a> {
             let one = outgoing(array, name);
             match format.check(&one) {
                 Err(failure) if self.may_skip => {
-                    let failure = failure.within_unless_named(
-                        &format!("the array \"{name}\""),
-                        &format!("\"{name}\""),
-                    );
+                    let quoted = format!("\"{name}\"");
+                    let place = format!("the array {quoted}");
+                    let failure = failure.within_unless_named(&place, &quoted);
                     refused.push(Skipped { name: name.to_owned(), failure });
                 }
                 // The format fails with it where nothing may be left out.
@@ -204,7 +203,7 @@ fn renamed<'a>(file: &'a ArrayFile, names: &'a [String]) -> Outcome<Vec<(&'a Arr
 }
 
 /// Fails with what cannot be converted, where there is something.
-fn require_convertible(refused: Vec<&Refusal>, others: usize) -> Outcome<()> {
+fn require_convertible(refused: &[&Refusal], others: usize) -> Outcome<()> {
     // Damage is what the user has to know first.
     let damaged = refused.iter().find(|refusal| refusal.kind == RefusalKind::Damaged);
     let Some(first) = damaged.or(refused.first()) else {

@@ -136,7 +136,7 @@ impl Number {
         let real = match self {
             Self::Integer(_) => return self,
             Self::Real(value) => value,
-            Self::Complex(Complex { re, im }) if im == 0.0 => re,
+            Self::Complex(Complex { re, im: 0.0 }) => re,
             Self::Complex(_) => return self,
         };
         // Every integer of an element type is far below 2^127.
