@@ -121,8 +121,8 @@ pub(crate) struct MonitorArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Headers are read and no elements. The exit code is 0 where every file could be read, also \
-    where not all in it can be converted.\n\
+    after_help = "Headers are read and no elements. The exit code is 0 where every file could be read, \
+    also where not all in it can be converted.\n\
     Examples:\n  \
     arraybridge info weights.safetensors\n  \
     arraybridge info *.npz --json"
@@ -141,7 +141,8 @@ pub(crate) struct InfoArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The exit code is 0 where all is equal, 1 where something differs, 2 where it cannot be compared.\n\
+    after_help = "The exit code is 0 where all is equal, 1 where something differs, 2 where it cannot be \
+    compared.\n\
     Two elements are equal where |a - b| <= atol + rtol * |b|.\n\
     Examples:\n  \
     arraybridge diff before.safetensors after.npz\n  \

@@ -122,9 +122,9 @@ impl Failure {
         self
     }
 
-    /// As [`within`](Self::within), where what was found does not say it itself.
-    pub(crate) fn within_unless_named(self, place: &str) -> Self {
-        if self.0.found.contains(place) { self } else { self.within(place) }
+    /// As [`within`](Self::within), where what was found does not have this name in it.
+    pub(crate) fn within_unless_named(self, place: &str, name: &str) -> Self {
+        if self.0.found.contains(name) { self } else { self.within(place) }
     }
 
     /// What was found and why, in one line.

@@ -383,7 +383,7 @@ pub(crate) fn show_skipped(skipped: &[Skipped]) -> Option<String> {
     }
     let mut text = format!("left out {} of what the file holds:", skipped.len());
     for one in skipped.iter().take(LISTED) {
-        let _ = write!(text, "\n  {}: {}", visible(&one.name), visible(&one.failure.reason()));
+        let _ = write!(text, "\n  {}", visible(&one.failure.reason()));
     }
     if skipped.len() > LISTED {
         let _ = write!(text, "\n  and {} more", skipped.len() - LISTED);

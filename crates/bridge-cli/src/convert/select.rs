@@ -56,7 +56,7 @@ pub(crate) fn select<'a>(
     let is_part = !names.is_empty();
     if file.nameless {
         let arrays = renamed(file, names)?;
-        require_convertible(file.refusals.iter().collect(), 0)?;
+        require_convertible(&file.refusals.iter().collect::<Vec<_>>(), 0)?;
         return Ok(Selection { arrays, skipped: Vec::new(), may_skip, is_part });
     }
     let wanted: Vec<Wanted<'_>> =
@@ -86,7 +86,7 @@ pub(crate) fn select<'a>(
         .collect();
     let damaged = refused.iter().any(|refusal| refusal.kind == RefusalKind::Damaged);
     if !may_skip || damaged || arrays.is_empty() {
-        require_convertible(refused, arrays.len())?;
+        require_convertible(&refused, arrays.len())?;
         return Ok(Selection { arrays, skipped: Vec::new(), may_skip, is_part });
     }
     let skipped = refused
@@ -132,6 +132,9 @@ impl<'a> Selection<'a> {
             let one = outgoing(array, name);
             match format.check(&one) {
                 Err(failure) if self.may_skip => {
+                    let quoted = format!("\"{name}\"");
+                    let place = format!("the array {quoted}");
+                    let failure = failure.within_unless_named(&place, &quoted);
                     refused.push(Skipped { name: name.to_owned(), failure });
                 }
                 // The format fails with it where nothing may be left out.
@@ -142,9 +145,7 @@ impl<'a> Selection<'a> {
             }
         }
         match refused.first() {
-            Some(Skipped { name, failure }) if kept.is_empty() => {
-                return Err(failure.clone().within(&format!("the array \"{name}\"")));
-            }
+            Some(Skipped { failure, .. }) if kept.is_empty() => return Err(failure.clone()),
             _ => {}
         }
         if format == Format::Npy && kept.len() != 1 {
@@ -224,7 +225,7 @@ fn renamed<'a>(file: &'a ArrayFile, names: &'a [String]) -> Outcome<Vec<(&'a Arr
 }
 
 /// Fails with what cannot be converted, where there is something.
-fn require_convertible(refused: Vec<&Refusal>, others: usize) -> Outcome<()> {
+fn require_convertible(refused: &[&Refusal], others: usize) -> Outcome<()> {
     // Damage is what the user has to know first.
     let damaged = refused.iter().find(|refusal| refusal.kind == RefusalKind::Damaged);
     let Some(first) = damaged.or(refused.first()) else {
@@ -241,7 +242,7 @@ fn require_convertible(refused: Vec<&Refusal>, others: usize) -> Outcome<()> {
         let arrays = if others == 1 { "the other array" } else { "the other arrays" };
         failure = failure.or(&match damaged {
             Some(_) => format!("pick {arrays} with --name"),
-            None => format!("convert {arrays} alone, with --skip-unsupported"),
+            None => format!("take {arrays} alone, with --skip-unsupported"),
         });
     }
     Err(failure)

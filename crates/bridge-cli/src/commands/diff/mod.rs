@@ -71,7 +71,7 @@ fn diff(args: &DiffArgs, console: &mut Console<'_>) -> Outcome<Exit> {
 
 fn within(path: &Path) -> impl Fn(Failure) -> Failure {
     let shown = path.display().to_string();
-    move |failure| failure.within_unless_named(&shown)
+    move |failure| failure.within_unless_named(&shown, &shown)
 }
 
 fn report_on(a: &Side<'_>, b: &Side<'_>, rules: Rules) -> Outcome<DiffReport> {

@@ -136,7 +136,7 @@ impl Number {
         let real = match self {
             Self::Integer(_) => return self,
             Self::Real(value) => value,
-            Self::Complex(Complex { re, im }) if im == 0.0 => re,
+            Self::Complex(Complex { re, im: 0.0 }) => re,
             Self::Complex(_) => return self,
         };
         // Every integer of an element type is far below 2^127.
@@ -198,7 +198,6 @@ fn rounded_signed(value: i128) -> f64 {
 impl fmt::Display for Distance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            value if value.is_infinite() => f.write_str("without bound"),
             value if value == 0.0 || (1e-3..1e6).contains(&value) => {
                 // Four digits say enough.
                 let shown = format!("{value:.4}");

@@ -70,7 +70,7 @@ pub(super) struct Values {
 }
 
 /// An element that differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Place {
     pub(super) index: Vec<usize>,
     pub(super) a: Number,
@@ -124,7 +124,7 @@ impl Values {
     fn show(&self) -> String {
         let mut text = format!("{} of {} elements differ", self.different, self.elements);
         let _ = write!(text, "\n  first at {}", self.first.show(self.types));
-        if self.worst != self.first {
+        if self.worst.index != self.first.index {
             let _ = write!(text, "\n  worst at {}", self.worst.show(self.types));
         }
         text
@@ -133,14 +133,17 @@ impl Values {
 
 impl Place {
     fn show(&self, types: (DataType, DataType)) -> String {
-        format!(
-            "{:?}: {} and {} (off by {}, relative {})",
-            self.index,
-            self.a.show(types.0),
-            self.b.show(types.1),
-            self.gap.absolute,
-            self.gap.relative,
-        )
+        let (a, b) = (self.a.show(types.0), self.b.show(types.1));
+        let mut text = format!("{:?}: {a} and {b}", self.index);
+        if self.gap.absolute.0.is_finite() {
+            let _ = write!(text, " (off by {}", self.gap.absolute);
+            // There is none to a zero.
+            if self.gap.relative.0.is_finite() {
+                let _ = write!(text, ", relative {}", self.gap.relative);
+            }
+            text.push(')');
+        }
+        text
     }
 }
 
@@ -166,9 +169,8 @@ impl DiffReport {
             let _ = writeln!(text, "and {} more {kind}: --json lists each", count - LISTED);
         }
         for left in self.skipped.iter().take(LISTED) {
-            let (name, file) = (visible(&left.name), visible(&left.file));
-            let reason = visible(&left.failure.reason());
-            let _ = writeln!(text, "{name} of {file} was not compared: {reason}");
+            let (file, reason) = (visible(&left.file), visible(&left.failure.reason()));
+            let _ = writeln!(text, "not compared, in {file}: {reason}");
         }
         if self.skipped.len() > LISTED {
             let more = self.skipped.len() - LISTED;

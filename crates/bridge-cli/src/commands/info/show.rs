@@ -38,10 +38,13 @@ pub(super) fn show(path: &Path, facts: &Facts, all: bool, console: &Console<'_>)
             continue;
         }
         let _ = write!(text, "\n{label}: {}", entries.len());
+        let bytes = entries.iter().filter_map(|entry| entry.bytes);
+        let bytes = bytes.fold(0_u64, u64::saturating_add);
+        if bytes > 0 {
+            let _ = write!(text, ", {}", show_size(bytes));
+        }
         for entry in entries.iter().take(lines) {
-            let bytes = entry.bytes.map(|bytes| format!(" ({})", show_size(bytes)));
-            let bytes = bytes.unwrap_or_default();
-            let _ = write!(text, "\n  {}{bytes}", visible(&entry.failure.reason()));
+            let _ = write!(text, "\n  {}", visible(&entry.failure.reason()));
         }
         if entries.len() > lines {
             let _ = write!(text, "\n  and {} more: --all lists each", entries.len() - lines);
