@@ -8,6 +8,7 @@ use arraybridge::{CopyPolicy, DataType, Device, Overflow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::convert::NamingArgs;
 use crate::interval::parse_interval;
 use crate::size::parse_size;
 
@@ -129,6 +130,8 @@ pub(crate) struct ConversionArgs {
     /// Convert only the array of this name; the array of an .npy file has no name and gets this one
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) naming: NamingArgs,
     /// Limit the memory that the arrays take on their way, on the host and on devices, as in 512MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory_limit: Option<u64>,
@@ -139,7 +142,7 @@ pub(crate) struct ConversionArgs {
     arraybridge plan picture.npy --via candle\n  \
     arraybridge plan weights.safetensors --dtype float32 --json")]
 pub(crate) struct PlanArgs {
-    /// The file to read: .npy, .npz, .safetensors or .pt
+    /// The file to read: .npy, .npz, .safetensors, .pt under any name, or the index of a sharded checkpoint
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     #[command(flatten)]
@@ -155,9 +158,10 @@ pub(crate) struct PlanArgs {
     arraybridge convert picture.npy picture.safetensors\n  \
     arraybridge convert weights.safetensors weights.npz --dtype float32\n  \
     arraybridge convert weights.npz bias.npy --name layer1.bias --via ndarray,candle --json\n  \
+    arraybridge convert checkpoint.ckpt weights.safetensors --key state_dict --strip-prefix module.\n  \
     arraybridge convert huge.npy huge.safetensors --memory-limit 512MiB")]
 pub(crate) struct ConvertArgs {
-    /// The file to read: .npy, .npz, .safetensors or .pt
+    /// The file to read: .npy, .npz, .safetensors, .pt under any name, or the index of a sharded checkpoint
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// The file to write: .npy, .npz, .safetensors or .pt

@@ -18,6 +18,7 @@ pub(crate) struct Failure(Box<Parts>);
 struct Parts {
     exit: Exit,
     is_shortage: bool,
+    is_damage: bool,
     asked: Option<String>,
     found: String,
     why: Option<String>,
@@ -30,6 +31,7 @@ impl Failure {
         Self(Box::new(Parts {
             exit: Exit::Failed,
             is_shortage: false,
+            is_damage: false,
             asked: None,
             found: found.into(),
             why: None,
@@ -77,6 +79,12 @@ impl Failure {
         self
     }
 
+    /// The same, of bytes that are not what they are said to be: cut short, changed or forged.
+    pub(crate) fn damaged(mut self) -> Self {
+        self.0.is_damage = true;
+        self
+    }
+
     /// What was found and why, in one line.
     pub(crate) fn reason(&self) -> String {
         match &self.0.why {
@@ -107,6 +115,11 @@ impl Failure {
     /// How the program ends for it.
     pub(crate) fn exit(&self) -> Exit {
         self.0.exit
+    }
+
+    /// Whether the file is damaged.
+    pub(crate) fn is_damage(&self) -> bool {
+        self.0.is_damage
     }
 
     /// Whether a budget had no room.

@@ -5,7 +5,7 @@ use crate::console::Console;
 use crate::convert::{Chain, check_room, explain, select};
 use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::formats::{ArrayFile, Format};
+use crate::formats::ArrayFile;
 use crate::room::Room;
 
 pub(crate) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
@@ -15,9 +15,9 @@ pub(crate) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
 }
 
 fn plan(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
-    Format::of(&args.input)?;
     let chain = Chain::new(&args.conversion)?;
-    let file = ArrayFile::open(&args.input)?;
+    let mut file = ArrayFile::open(&args.input)?;
+    args.conversion.naming.apply(&mut file)?;
     let arrays = select(&file, args.conversion.name.as_deref(), None)?;
     let report = explain((&args.input, &file), &arrays, &chain, args.conversion.dtype)?;
     if args.conversion.memory_limit.is_some() {

@@ -7,7 +7,7 @@ use arraybridge::{DataType, Layout, Plan, Report, Shape, Step};
 use serde::Serialize;
 
 use super::chain::Chain;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, visible};
 use crate::formats::{Array, ArrayFile};
 use crate::room::Room;
 use crate::size::show_size;
@@ -23,6 +23,8 @@ pub(crate) struct FileReport {
     pub(crate) seconds: f64,
     #[serde(flatten)]
     memory: Memory,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
     pub(crate) arrays: Vec<ArrayReport>,
 }
 
@@ -231,23 +233,33 @@ impl FileReport {
             bytes_written,
             seconds,
             memory: Memory { limit: room.limit(), peak: room.peak() },
+            remarks: Vec::new(),
             arrays,
         }
     }
 
-    /// One line for people.
+    /// The same, with what a user should know of the file that was read.
+    pub(crate) fn remarking(self, remarks: Vec<String>) -> Self {
+        Self { remarks, ..self }
+    }
+
+    /// One line for people, and one for each remark.
     pub(crate) fn show(&self) -> String {
         let arrays = match self.arrays.as_slice() {
             [only] => format!("{} {:?}", only.dtype, only.shape),
             many => format!("{} arrays", many.len()),
         };
-        format!(
+        let mut text = format!(
             "{}: {arrays}, {} in {:.3} s, {}",
             self.output,
             show_size(self.bytes_written),
             self.seconds,
             show_copied(self.total.zero_copy, self.total.bytes_copied),
-        )
+        );
+        for remark in &self.remarks {
+            let _ = write!(text, "\n  {}", visible(remark));
+        }
+        text
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which arrays of a file are converted, and what they are called in the new one.
 
 use crate::failure::{Failure, Outcome};
-use crate::formats::{Array, ArrayFile, Format};
+use crate::formats::{Array, ArrayFile, Format, RefusalKind};
 
 /// How many names an error lists.
 const LISTED: usize = 20;
@@ -12,6 +12,13 @@ pub(crate) fn select<'a>(
     name: Option<&'a str>,
     target: Option<Format>,
 ) -> Outcome<Vec<(&'a Array, &'a str)>> {
+    let mut refused = file.refusals.iter().filter(|refusal| {
+        refusal.kind != RefusalKind::Beside
+            && (file.nameless || name.is_none_or(|it| it == refusal.name))
+    });
+    if let Some(refusal) = refused.next() {
+        return Err(refusal.failure.clone());
+    }
     let selected: Vec<_> = match name {
         None => file.arrays.iter().map(|array| (array, array.name.as_str())).collect(),
         Some(name) if !file.nameless => {

@@ -2,30 +2,43 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arraybridge::ManagedTensor;
 use arraybridge::memory::budget::Reservation;
 
 use super::arrays::{Array, Order, Place};
 use super::format::Format;
-use super::listing::{Listing, Notes};
+use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
 use super::memory::{mapped_tensor, read_tensor, stand_in};
-use super::other_kinds;
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
+use super::{index, other_kinds};
 use crate::failure::{Failure, Outcome};
 use crate::room::Room;
 
-/// A file of arrays: its headers are read and checked, its elements are not.
+/// A file of arrays, or several that are read as one: the headers are read and checked, the elements are
+/// not.
 #[derive(Debug)]
 pub(crate) struct ArrayFile {
     pub(crate) arrays: Vec<Array>,
+    /// What in it cannot be converted.
+    pub(crate) refusals: Vec<Refusal>,
     /// Whether it is one array, which the file gives no name.
     pub(crate) nameless: bool,
     /// What a safetensors file says of itself besides its arrays.
     pub(crate) notes: Option<Notes>,
+    /// What a user should know of how it was read.
+    pub(crate) remarks: Vec<String>,
+    /// The files that the arrays are in.
+    parts: Vec<Part>,
+}
+
+/// A file that arrays are in.
+#[derive(Debug)]
+pub(super) struct Part {
+    path: PathBuf,
     file: MappedFile,
     /// The archive that the file is.
     archive: Option<Archive>,
@@ -46,14 +59,57 @@ pub(crate) struct Elements<'a> {
 }
 
 impl ArrayFile {
-    /// Opens a file and reads its headers.
+    /// Opens a file and reads its headers. What is in it says which format it has; the extension says so
+    /// where that does not.
     pub(crate) fn open(path: &Path) -> Outcome<Self> {
-        let format = Format::of(path)?;
         let file = MappedFile::open(path)?;
         other_kinds::refuse(file.bytes())?;
+        if index::is_index(path, file.bytes()) {
+            return index::open(path, file.bytes());
+        }
+        Self::of_one(path, file)
+    }
+
+    /// Reads the headers of a file that is no index of others.
+    pub(super) fn of_one(path: &Path, file: MappedFile) -> Outcome<Self> {
+        let (format, remark) = Format::to_read(path, &file)?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
-        let Listing { arrays, nameless, notes, archive } = format.read(&file, stem)?;
-        Ok(Self { arrays, nameless, notes, file, archive })
+        let Listing { arrays, refusals, nameless, notes, archive } = format.read(&file, stem)?;
+        let parts = vec![Part { path: path.to_owned(), file, archive }];
+        Ok(Self { arrays, refusals, nameless, notes, remarks: remark.into_iter().collect(), parts })
+    }
+
+    /// A file of no arrays, to add others to.
+    pub(super) fn of_several() -> Self {
+        Self {
+            arrays: Vec::new(),
+            refusals: Vec::new(),
+            nameless: false,
+            notes: None,
+            remarks: Vec::new(),
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds what another file holds.
+    pub(super) fn add(&mut self, other: Self) {
+        let first = self.parts.len();
+        self.arrays.extend(other.arrays.into_iter().map(|mut array| {
+            array.part += first;
+            array
+        }));
+        self.refusals.extend(other.refusals);
+        self.remarks.extend(other.remarks);
+        self.parts.extend(other.parts);
+    }
+
+    /// The files that are read, but for the index that named them.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|part| part.path.as_path())
+    }
+
+    fn part(&self, array: &Array) -> Outcome<&Part> {
+        self.parts.get(array.part).ok_or_else(|| Failure::new("the array is in no file"))
     }
 
     /// A small tensor of zeros that is planned with in the array's place: of `most` elements or a few
@@ -63,7 +119,8 @@ impl ArrayFile {
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
             Place::Deflated { .. } => None,
         };
-        let address = start.map(|start| self.file.bytes().as_ptr().wrapping_add(start).addr());
+        let file = &self.part(array)?.file;
+        let address = start.map(|start| file.bytes().as_ptr().wrapping_add(start).addr());
         stand_in(&array.spec, most, address)
     }
 
@@ -81,25 +138,28 @@ impl ArrayFile {
             Order::RowMajor => spec.layout.is_row_major(),
             Order::ColumnMajor => spec.layout.is_column_major(),
         };
+        let part = self.part(elements.array)?;
         match elements.array.place {
-            Place::Mapped { start } => read_mapped((&self.file, start), elements, in_order, each),
+            Place::Mapped { start } => read_mapped((&part.file, start), elements, in_order, each),
             Place::Stored { start, index } => {
-                self.archive()?.verify(index)?;
-                read_mapped((&self.file, start), elements, in_order, each)
+                part.archive()?.verify(index)?;
+                read_mapped((&part.file, start), elements, in_order, each)
             }
             Place::Deflated { index, skip } => {
                 let member = (index, skip, bytes as u64);
                 if in_order {
-                    return self.read_deflated(member, elements, each);
+                    return part.read_deflated(member, elements, each);
                 }
-                let expanded = self
+                let expanded = part
                     .archive()?
                     .with_deflated(member, |reader| expand(reader, elements.scratch))?;
                 read_mapped((&expanded, 0), elements, in_order, each)
             }
         }
     }
+}
 
+impl Part {
     /// Every window but the last takes as much as the first: where there is room for that, there is for
     /// all.
     fn read_deflated(

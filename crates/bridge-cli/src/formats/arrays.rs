@@ -11,6 +11,8 @@ pub(crate) struct Array {
     pub(crate) name: String,
     pub(crate) spec: TensorSpec,
     pub(super) place: Place,
+    /// Which of the files it is in that are read as one.
+    pub(super) part: usize,
 }
 
 /// Where the elements are.

@@ -4,7 +4,9 @@
 mod array_file;
 mod array_writer;
 mod arrays;
+mod content;
 mod format;
+mod index;
 mod listing;
 mod mapped_file;
 mod memory;
@@ -21,6 +23,7 @@ mod zip_archive;
 pub(crate) use self::array_file::{ArrayFile, Elements};
 pub(crate) use self::arrays::{Array, Order, Outgoing};
 pub(crate) use self::format::Format;
+pub(crate) use self::listing::RefusalKind;
 pub(crate) use self::memory::{bytes_of, read_tensor};
 pub(crate) use self::target_file::TargetFile;
 pub(crate) use self::writer::{Contents, Writer};

@@ -62,7 +62,7 @@ fn read_member(
         .why("the file is damaged or forged")
         .remedy("write the file again, with numpy.savez"));
     }
-    Ok(Array { name: name.to_owned(), spec: header.spec, place })
+    Ok(Array { name: name.to_owned(), spec: header.spec, place, part: 0 })
 }
 
 /// Reads no more than the header.

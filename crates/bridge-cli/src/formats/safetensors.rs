@@ -91,6 +91,7 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
             name,
             spec,
             place: Place::Mapped { start: elements + info.data_offsets.0 },
+            part: 0,
         });
     }
     let notes = metadata.metadata().clone();

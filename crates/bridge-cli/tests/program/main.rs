@@ -3,6 +3,9 @@
 //! Most tests call the library; those about the process itself start the program.
 
 mod bad_files;
+#[cfg(feature = "pt")]
+mod checkpoints;
+mod content;
 mod dtypes;
 mod every_backend;
 mod json;
@@ -10,9 +13,15 @@ mod library;
 #[cfg(unix)]
 mod monitor;
 mod names;
+mod pickles;
 mod process;
+#[cfg(feature = "pt")]
+mod python;
+#[cfg(feature = "pt")]
+mod python_checkpoints;
 mod random_bytes;
 mod round_trips;
+mod shards;
 mod streaming;
 mod support;
 mod targets;

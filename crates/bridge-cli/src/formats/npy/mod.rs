@@ -17,7 +17,7 @@ use crate::failure::{Failure, Outcome};
 
 pub(super) use self::data_types::DATA_TYPES;
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The elements start at a multiple of this, as NumPy writes them.
 const ALIGNMENT: usize = 64;
@@ -46,7 +46,7 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
         .remedy(remedy));
     }
     let place = Place::Mapped { start: header.length };
-    let array = Array { name: stem.to_owned(), spec: header.spec, place };
+    let array = Array { name: stem.to_owned(), spec: header.spec, place, part: 0 };
     Ok(Listing { arrays: vec![array], nameless: true, ..Listing::default() })
 }
 
