@@ -7,6 +7,7 @@ use arraybridge::{DataType, Layout, Plan, Report, Shape, Step};
 use serde::Serialize;
 
 use super::chain::Chain;
+use super::remarks::remarks;
 use crate::failure::{Failure, Outcome, visible};
 use crate::formats::{Array, ArrayFile};
 use crate::room::Room;
@@ -43,6 +44,8 @@ pub(crate) struct PlanReport {
     pub(crate) input: String,
     #[serde(flatten)]
     total: Total,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
     pub(crate) arrays: Vec<ArrayReport>,
 }
 
@@ -256,10 +259,14 @@ impl FileReport {
             self.seconds,
             show_copied(self.total.zero_copy, self.total.bytes_copied),
         );
-        for remark in &self.remarks {
-            let _ = write!(text, "\n  {}", visible(remark));
-        }
+        show_remarks(&mut text, &self.remarks);
         text
+    }
+}
+
+fn show_remarks(text: &mut String, remarks: &[String]) {
+    for remark in remarks {
+        let _ = write!(text, "\n  {}", visible(remark));
     }
 }
 
@@ -276,6 +283,7 @@ impl PlanReport {
         if text.is_empty() {
             text = format!("{}: no arrays", self.input);
         }
+        show_remarks(&mut text, &self.remarks);
         text
     }
 }
@@ -306,5 +314,6 @@ pub(crate) fn explain(
         })
         .collect();
     let arrays = explained?;
-    Ok(PlanReport { input: path.display().to_string(), total: Total::of(&arrays), arrays })
+    let input = path.display().to_string();
+    Ok(PlanReport { input, total: Total::of(&arrays), remarks: remarks(file), arrays })
 }

@@ -67,7 +67,9 @@ impl Format {
         let Some(found) = content::format_of(file, named.as_ref().ok().copied()) else {
             other_kinds::refuse_pickle(file.bytes())?;
             return named.map(|format| (format, None)).map_err(|failure| {
-                failure.why("what is in the file is of no format that is known here either")
+                failure
+                    .why("what is in the file is of no format that is known here either")
+                    .remedy(format!("name an array file: {NAMES}"))
             });
         };
         if found == Self::Pt && !cfg!(feature = "pt") {

@@ -17,7 +17,9 @@ pub(super) fn refuse(bytes: &[u8]) -> Outcome<()> {
             .why("array files are read where they lie")
             .remedy("expand it first, with gunzip"));
     }
-    if bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) && bytes.len() % 512 == 0 {
+    if bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1))
+        && bytes.len().is_multiple_of(512)
+    {
         return Err(Failure::new("the file is a tar archive")
             .why("the files in it are not read where they lie")
             .remedy("unpack it first, with tar -xf"));

@@ -102,6 +102,8 @@ fn what_is_no_tensor_is_passed_over_and_told() {
     }
     let report = folder.succeed(&["convert", "a.pt", "b.npz", "--json"]).json();
     assert!(report["remarks"][0].as_str().unwrap().contains("\"epoch\""), "{report}");
+    let plan = folder.succeed(&["plan", "a.pt"]).stdout;
+    assert!(plan.contains("\"epoch\" (a number)"), "{plan}");
     // Nothing is told of a file without.
     folder.file("c.pt", torch_file(&dict(&[("x", Tensor("0", 1))]), &[("0", &floats(1))]));
     let report = folder.succeed(&["convert", "c.pt", "b.npz", "--json"]).json();
@@ -363,6 +365,10 @@ fn what_libtorch_saves() {
     folder.file("a.ot", file);
     assert_eq!(names(&folder, "a.ot"), ["layer.weight", "bias"]);
     counts(&folder, "a.ot", "layer.weight", 2);
+    // Only there the line stands for a dot.
+    let other = Object("__torch__", "Net", attributes.to_vec());
+    folder.file("b.pt", torch_archive(&other, &[("0", &floats(2)), ("1", &floats(1))], &more));
+    assert_eq!(names(&folder, "b.pt"), ["layer|weight", "bias"]);
 }
 
 fn programs_of_torch_script() {

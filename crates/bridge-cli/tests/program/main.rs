@@ -13,6 +13,7 @@ mod library;
 #[cfg(unix)]
 mod monitor;
 mod names;
+#[cfg_attr(not(feature = "pt"), allow(dead_code, reason = "most is for files of PyTorch"))]
 mod pickles;
 mod process;
 #[cfg(feature = "pt")]

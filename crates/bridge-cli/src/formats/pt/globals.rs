@@ -13,6 +13,9 @@ const REBUILD: &str = "torch._utils";
 /// Classes of TorchScript programs are in modules of this name.
 const TORCH_SCRIPT: &str = "__torch__";
 
+/// What libtorch calls the class of what it saves that is no program.
+const ARCHIVE_CLASS: (&str, &str) = (TORCH_SCRIPT, "Module");
+
 /// A module of NumPy and of Python, by the one of its names that is used here.
 fn module_of(module: &str) -> &str {
     match module {
@@ -129,7 +132,9 @@ pub(super) fn call<'a>(
             "_rebuild_from_type_v2",
             &[Value::Global(REBUILD, inner), _, arguments @ Value::Tuple(_), ..],
         ) => call(heap, Value::Global(REBUILD, inner), arguments),
-        (module, _, _) if is_torch_script(module) => heap.new_object(),
+        (module, name, _) if is_torch_script(module) => {
+            heap.new_object((module, name) == ARCHIVE_CLASS)
+        }
         _ => Err(other_arguments(module, name)),
     }
 }

@@ -71,6 +71,15 @@ pub(super) struct Rebuilt {
     pub(super) spec: TensorSpec,
 }
 
+/// An object of a TorchScript class.
+#[derive(Debug, Clone, Copy)]
+struct Object<'a> {
+    /// Whether the class is the one that libtorch gives what it saves that is no program.
+    is_archive: bool,
+    /// What it is made of.
+    state: Value<'a>,
+}
+
 /// Everything that values refer to.
 #[derive(Debug, Default)]
 pub(super) struct Heap<'a> {
@@ -78,8 +87,7 @@ pub(super) struct Heap<'a> {
     /// Tuples and lists.
     sequences: Vec<Vec<Value<'a>>>,
     dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    /// What each object is made of.
-    objects: Vec<Value<'a>>,
+    objects: Vec<Object<'a>>,
     pub(super) storages: Vec<Storage<'a>>,
     pub(super) tensors: Vec<Rebuilt>,
 }
@@ -109,7 +117,12 @@ impl<'a> Heap<'a> {
 
     /// What the object with this index is made of.
     pub(super) fn state(&self, object: usize) -> Value<'a> {
-        self.objects[object]
+        self.objects[object].state
+    }
+
+    /// Whether it is what libtorch saves that is no program.
+    pub(super) fn is_archive(&self, value: Value<'a>) -> bool {
+        matches!(value, Value::Object(object) if self.objects[object].is_archive)
     }
 
     /// How many tuples and lists, dictionaries, and objects there are.
@@ -145,14 +158,14 @@ impl<'a> Heap<'a> {
         self.room.add(&mut self.dicts[dict], (key, value))
     }
 
-    pub(super) fn new_object(&mut self) -> Outcome<Value<'a>> {
-        self.room.add(&mut self.objects, Value::None)?;
+    pub(super) fn new_object(&mut self, is_archive: bool) -> Outcome<Value<'a>> {
+        self.room.add(&mut self.objects, Object { is_archive, state: Value::None })?;
         Ok(Value::Object(self.objects.len() - 1))
     }
 
     /// Says what the object with this index is made of.
     pub(super) fn set_state(&mut self, object: usize, state: Value<'a>) {
-        self.objects[object] = state;
+        self.objects[object].state = state;
     }
 
     pub(super) fn new_storage(&mut self, storage: Storage<'a>) -> Outcome<Value<'a>> {

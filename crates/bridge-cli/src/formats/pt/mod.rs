@@ -38,9 +38,6 @@ const SAVE_A_STATE_DICTIONARY: &str =
 const SAVE_THE_STATE_OF_A_MODEL: &str = "if you trust the file, in Python: \
      torch.save(torch.load(path, weights_only=False).state_dict(), \"weights.pt\")";
 
-/// What libtorch calls the class of what it saves that is no program.
-const ARCHIVE_CLASS: &[u8] = b"c__torch__\nModule\n";
-
 /// Whether the file begins as those from before PyTorch 1.6.
 pub(super) fn is_legacy(bytes: &[u8]) -> bool {
     legacy::behind_magic(bytes).is_some()
@@ -76,7 +73,7 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
     }
     let mut archive = PickleArchive::open(file)?;
     let place = archive.pickle()?;
-    let values = pickle::read(&bytes[place.clone()])?;
+    let values = pickle::read(&bytes[place])?;
     let constants = archive.constants();
     let mut container = Container::Archive(archive);
     let mut listing = list(&values.heap, values.value, &mut container, stem)?;
@@ -84,12 +81,6 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
         let failure = Failure::new(format!("{constants} tensors that belong to a program's code"))
             .why("of a TorchScript program its parameters and buffers are read");
         listing.refusals.push(Refusal::beside("constants", failure));
-    }
-    // Names have dots here as everywhere, but for those that libtorch allows none in.
-    if bytes[place].windows(ARCHIVE_CLASS.len()).any(|window| window == ARCHIVE_CLASS) {
-        for array in &mut listing.arrays {
-            array.name = array.name.replace('|', ".");
-        }
     }
     if let Container::Archive(PickleArchive { archive, .. }) = container {
         listing.archive = Some(archive);
@@ -120,7 +111,11 @@ fn list(
         _ => {}
     }
     let mut room = heap.room;
-    let found = tree::find(heap, root, &mut room)?;
+    let mut found = tree::find(heap, root, &mut room)?;
+    if heap.is_archive(root) {
+        // libtorch allows no dots in names: tch writes this in their place.
+        found.tensors.iter_mut().for_each(|(name, _)| *name = name.replace('|', "."));
+    }
     tree::check_names(&found.tensors, &mut room)?;
     let mut listing = Listing::default();
     for (name, tensor) in found.tensors {
