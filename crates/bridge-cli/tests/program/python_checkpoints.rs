@@ -151,9 +151,8 @@ fn convert_checkpoints(folder: &Folder) {
         folder.succeed(&["convert", from, to]);
     }
     folder.succeed(&["convert", "now.ckpt", "part.npz", "--key", "model_state_dict"]);
-    let told = folder.succeed(&["convert", "frozen.pt", "frozen.npz"]).stdout;
-    assert!(told.contains("belong to a program's code"), "{told}");
     for (file, says) in [
+        ("frozen.pt", "before it is frozen"),
         ("meta.pt", "without values"),
         ("nested.pt", "a nested tensor"),
         ("storage.pt", "a storage"),

@@ -77,6 +77,14 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
     let constants = archive.constants();
     let mut container = Container::Archive(archive);
     let mut listing = list(&values.heap, values.value, &mut container, stem)?;
+    if constants > 0
+        && listing.arrays.is_empty()
+        && listing.refusals.iter().all(|it| !it.would_be_lost())
+    {
+        return Err(Failure::new(format!("the program has {constants} tensors, all of its code"))
+            .why("torch.jit.freeze makes constants of parameters, which lose their names")
+            .remedy("save the program, or its state_dict(), before it is frozen"));
+    }
     if constants > 0 {
         let failure = Failure::new(format!("{constants} tensors that belong to a program's code"))
             .why("of a TorchScript program its parameters and buffers are read");
