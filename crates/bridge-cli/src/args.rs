@@ -8,6 +8,7 @@ use arraybridge::{CopyPolicy, DataType, Device, Overflow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::convert::NamingArgs;
 use crate::data_type_arg::DataTypeParser;
 use crate::interval::parse_interval;
 use crate::size::parse_size;
@@ -231,6 +232,8 @@ pub(crate) struct ConversionArgs {
     /// The array of an .npy file has no name and gets this one
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Vec<String>,
+    #[command(flatten)]
+    pub(crate) naming: NamingArgs,
     /// Leave out what cannot be converted, and say what it was and why
     #[arg(long)]
     pub(crate) skip_unsupported: bool,
@@ -244,7 +247,7 @@ pub(crate) struct ConversionArgs {
     arraybridge plan picture.npy --via candle\n  \
     arraybridge plan weights.safetensors --dtype float32 --json")]
 pub(crate) struct PlanArgs {
-    /// The file to read: .npy, .npz, .safetensors or .pt
+    /// The file to read: .npy, .npz, .safetensors, .pt under any name, or the index of a sharded checkpoint
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     #[command(flatten)]
@@ -260,9 +263,10 @@ pub(crate) struct PlanArgs {
     arraybridge convert picture.npy picture.safetensors\n  \
     arraybridge convert weights.safetensors weights.npz --dtype float32\n  \
     arraybridge convert weights.npz bias.npy --name layer1.bias --via ndarray,candle --json\n  \
+    arraybridge convert checkpoint.ckpt weights.safetensors --key state_dict --strip-prefix module.\n  \
     arraybridge convert huge.npy huge.safetensors --memory-limit 512MiB")]
 pub(crate) struct ConvertArgs {
-    /// The file to read: .npy, .npz, .safetensors or .pt
+    /// The file to read: .npy, .npz, .safetensors, .pt under any name, or the index of a sharded checkpoint
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// The file to write: .npy, .npz, .safetensors or .pt

@@ -6,7 +6,7 @@ use arraybridge::Shape;
 
 use crate::args::ConvertArgs;
 use crate::console::Console;
-use crate::convert::{Chain, FileReport, Stream, explain, read_as, select, show_skipped};
+use crate::convert::{Chain, FileReport, Stream, explain, read_as, remarks, select, show_skipped};
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::formats::{ArrayFile, Contents, Format, Outgoing, TargetFile};
@@ -24,12 +24,13 @@ pub(crate) fn run(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit
 fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let started = Instant::now();
     // What can be wrong with the command line comes first, then the input, then the output.
-    Format::of(&args.input)?;
     let format = Format::of(&args.output)?;
     let chain = Chain::new(&args.conversion)?;
     let room = Room::new(args.conversion.memory_limit)?;
     let target = TargetFile::new(&args.output, &args.input, !args.no_clobber)?;
-    let file = ArrayFile::open(&args.input)?;
+    let mut file = ArrayFile::open(&args.input)?;
+    target.check_is_none_of(file.paths())?;
+    args.conversion.naming.apply(&mut file)?;
     let selection = select(&file, &args.conversion)?;
     let read_as = read_as(&selection.arrays, &args.conversion)?;
     let mut selection = selection.read_as(&read_as)?;
@@ -57,6 +58,7 @@ fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let (reports, bytes) = target.write(|new| stream.run(arrays, &contents, new))?;
     let seconds = started.elapsed().as_secs_f64();
     let report = FileReport::new((&args.input, &args.output), reports, (bytes, seconds), &room)
+        .remarking(remarks(&file))
         .without(&selection.skipped);
     if args.json {
         console.print_json(&report)?;

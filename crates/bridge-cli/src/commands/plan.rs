@@ -5,7 +5,7 @@ use crate::console::Console;
 use crate::convert::{Chain, check_room, explain, read_as, select};
 use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::formats::{ArrayFile, Format};
+use crate::formats::ArrayFile;
 use crate::room::Room;
 
 pub(crate) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
@@ -15,9 +15,9 @@ pub(crate) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
 }
 
 fn plan(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
-    Format::of(&args.input)?;
     let chain = Chain::new(&args.conversion)?;
-    let file = ArrayFile::open(&args.input)?;
+    let mut file = ArrayFile::open(&args.input)?;
+    args.conversion.naming.apply(&mut file)?;
     let selection = select(&file, &args.conversion)?;
     let read_as = read_as(&selection.arrays, &args.conversion)?;
     let selection = selection.read_as(&read_as)?;

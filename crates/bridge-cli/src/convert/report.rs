@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::chain::Chain;
 use super::groups;
+use super::remarks::remarks;
 use super::select::Skipped;
 use crate::failure::{Failure, Outcome, visible};
 use crate::formats::{Array, ArrayFile};
@@ -25,6 +26,8 @@ pub(crate) struct FileReport {
     pub(crate) seconds: f64,
     #[serde(flatten)]
     memory: Memory,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
     pub(crate) arrays: Vec<ArrayReport>,
     skipped: Vec<Skipped>,
 }
@@ -44,6 +47,8 @@ pub(crate) struct PlanReport {
     pub(crate) input: String,
     #[serde(flatten)]
     total: Total,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
     pub(crate) arrays: Vec<ArrayReport>,
     skipped: Vec<Skipped>,
 }
@@ -341,6 +346,7 @@ impl FileReport {
             bytes_written,
             seconds,
             memory: Memory { limit: room.limit(), peak: room.peak() },
+            remarks: Vec::new(),
             arrays,
             skipped: Vec::new(),
         }
@@ -351,7 +357,12 @@ impl FileReport {
         Self { skipped: skipped.to_vec(), ..self }
     }
 
-    /// One line for people, and one for each thing about casts that they have to know.
+    /// The same, with what a user should know of the file that was read.
+    pub(crate) fn remarking(self, remarks: Vec<String>) -> Self {
+        Self { remarks, ..self }
+    }
+
+    /// One line for people, and one for each remark and each thing about casts that they have to know.
     pub(crate) fn show(&self) -> String {
         let arrays = match self.arrays.as_slice() {
             [only] => format!("{} {:?}", only.dtype, only.shape),
@@ -359,14 +370,22 @@ impl FileReport {
         };
         let is_swapped = self.arrays.iter().any(|array| array.byte_order.is_some());
         let swapped = if is_swapped { ", byte order swapped" } else { "" };
-        format!(
+        let mut text = format!(
             "{}: {arrays}, {} in {:.3} s, {}{swapped}{}",
             self.output,
             show_size(self.bytes_written),
             self.seconds,
             show_copied(self.total.zero_copy, self.total.bytes_copied),
             self.total.show_casts(&self.arrays),
-        )
+        );
+        show_remarks(&mut text, &self.remarks);
+        text
+    }
+}
+
+fn show_remarks(text: &mut String, remarks: &[String]) {
+    for remark in remarks {
+        let _ = write!(text, "\n  {}", visible(remark));
     }
 }
 
@@ -414,6 +433,7 @@ impl PlanReport {
             text = format!("{}: no arrays", self.input);
         }
         text.push_str(&self.total.show_casts(&self.arrays));
+        show_remarks(&mut text, &self.remarks);
         if let Some(skipped) = show_skipped(&self.skipped) {
             let _ = write!(text, "\n{skipped}");
         }
@@ -453,6 +473,7 @@ pub(crate) fn explain(
     Ok(PlanReport {
         input: path.display().to_string(),
         total: Total::of(&arrays),
+        remarks: remarks(file),
         arrays,
         skipped: Vec::new(),
     })

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arraybridge::ManagedTensor;
 use arraybridge::memory::budget::Reservation;
@@ -15,13 +15,14 @@ use super::mapped_file::MappedFile;
 use super::memory::{
     gathered_tensor, mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor,
 };
-use super::other_kinds;
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
+use super::{index, other_kinds};
 use crate::failure::{Failure, Outcome};
 use crate::room::Room;
 
-/// A file of arrays: its headers are read and checked, its elements are not.
+/// A file of arrays, or several that are read as one: the headers are read and checked, the elements are
+/// not.
 #[derive(Debug)]
 pub(crate) struct ArrayFile {
     pub(crate) format: Format,
@@ -32,6 +33,16 @@ pub(crate) struct ArrayFile {
     pub(crate) nameless: bool,
     /// What a safetensors file says of itself besides its arrays.
     pub(crate) notes: Option<Notes>,
+    /// What a user should know of how it was read.
+    pub(crate) remarks: Vec<String>,
+    /// The files that the arrays are in.
+    parts: Vec<Part>,
+}
+
+/// A file that arrays are in.
+#[derive(Debug)]
+pub(super) struct Part {
+    path: PathBuf,
     file: MappedFile,
     /// The archive that the file is.
     archive: Option<Archive>,
@@ -52,19 +63,68 @@ pub(crate) struct Elements<'a> {
 }
 
 impl ArrayFile {
-    /// Opens a file and reads its headers.
+    /// Opens a file and reads its headers. What is in it says which format it has; the extension says so
+    /// where that does not.
     pub(crate) fn open(path: &Path) -> Outcome<Self> {
-        let format = Format::of(path)?;
         let file = MappedFile::open(path)?;
         other_kinds::refuse(file.bytes())?;
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
-        let Listing { arrays, refusals, nameless, notes, archive } = format.read(&file, stem)?;
-        Ok(Self { format, arrays, refusals, nameless, notes, file, archive })
+        if index::is_index(path, file.bytes()) {
+            return index::open(path, file.bytes());
+        }
+        Self::of_one(path, file)
     }
 
-    /// Bytes of the file.
+    /// Reads the headers of a file that is no index of others.
+    pub(super) fn of_one(path: &Path, file: MappedFile) -> Outcome<Self> {
+        let (format, remark) = Format::to_read(path, &file)?;
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
+        let Listing { arrays, refusals, nameless, notes, archive } = format.read(&file, stem)?;
+        let parts = vec![Part { path: path.to_owned(), file, archive }];
+        let remarks = remark.into_iter().collect();
+        Ok(Self { format, arrays, refusals, nameless, notes, remarks, parts })
+    }
+
+    /// A file of no arrays, to add others to.
+    pub(super) fn of_several() -> Self {
+        Self {
+            // That of the first takes its place.
+            format: Format::Safetensors,
+            arrays: Vec::new(),
+            refusals: Vec::new(),
+            nameless: false,
+            notes: None,
+            remarks: Vec::new(),
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds what another file holds.
+    pub(super) fn add(&mut self, other: Self) {
+        let first = self.parts.len();
+        if first == 0 {
+            self.format = other.format;
+        }
+        self.arrays.extend(other.arrays.into_iter().map(|mut array| {
+            array.part += first;
+            array
+        }));
+        self.refusals.extend(other.refusals);
+        self.remarks.extend(other.remarks);
+        self.parts.extend(other.parts);
+    }
+
+    /// The files that are read, but for the index that named them.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|part| part.path.as_path())
+    }
+
+    /// Bytes of the files.
     pub(crate) fn size(&self) -> u64 {
-        self.file.bytes().len() as u64
+        self.parts.iter().map(|part| part.file.bytes().len() as u64).sum()
+    }
+
+    fn part(&self, array: &Array) -> Outcome<&Part> {
+        self.parts.get(array.part).ok_or_else(|| Failure::new("the array is in no file"))
     }
 
     /// A small tensor of zeros that is planned with in the array's place: of `most` elements or a few
@@ -75,7 +135,8 @@ impl ArrayFile {
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
             Place::Deflated { .. } | Place::Quantized { .. } => None,
         };
-        let address = start.map(|start| self.file.bytes().as_ptr().wrapping_add(start).addr());
+        let file = &self.part(array)?.file;
+        let address = start.map(|start| file.bytes().as_ptr().wrapping_add(start).addr());
         stand_in(&array.spec, most, address)
     }
 
@@ -98,35 +159,38 @@ impl ArrayFile {
                 Order::RowMajor => spec.layout.is_row_major(),
                 Order::ColumnMajor => spec.layout.is_column_major(),
             };
+        let part = self.part(elements.array)?;
         match elements.array.place {
-            Place::Mapped { start } => read_mapped((&self.file, start), elements, in_order, each),
+            Place::Mapped { start } => read_mapped((&part.file, start), elements, in_order, each),
             Place::Stored { start, index } => {
-                self.archive()?.verify(index)?;
-                read_mapped((&self.file, start), elements, in_order, each)
+                part.archive()?.verify(index)?;
+                read_mapped((&part.file, start), elements, in_order, each)
             }
             Place::Deflated { index, skip } => {
                 let member = (index, skip, bytes as u64);
                 if in_order {
-                    let archive = self.archive()?;
+                    let archive = part.archive()?;
                     return read_streamed(
                         |read| archive.with_deflated(member, read),
                         elements,
                         each,
                     );
                 }
-                let expanded = self
+                let expanded = part
                     .archive()?
                     .with_deflated(member, |reader| expand(reader, elements.scratch))?;
                 read_mapped((&expanded, 0), elements, in_order, each)
             }
             // They are row-major, and files that keep column-major ones keep the others too.
             Place::Quantized { start, blocks } => {
-                let blocks_of = || Dequantized::new(self.file.bytes(), start, bytes, blocks);
+                let blocks_of = || Dequantized::new(part.file.bytes(), start, bytes, blocks);
                 read_streamed(|read| read(&mut blocks_of()?), elements, each)
             }
         }
     }
+}
 
+impl Part {
     fn archive(&self) -> Outcome<&Archive> {
         self.archive.as_ref().ok_or_else(|| Failure::new("the file is no archive"))
     }

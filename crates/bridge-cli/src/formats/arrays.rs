@@ -13,6 +13,8 @@ pub(crate) struct Array {
     pub(crate) spec: TensorSpec,
     pub(super) place: Place,
     pub(super) reading: Reading,
+    /// Which of the files it is in that are read as one.
+    pub(super) part: usize,
 }
 
 /// What is done to elements when they are read, where they do not lie in the file as they are used.
@@ -50,9 +52,7 @@ impl Array {
     pub(crate) fn is_read_by_copy(&self) -> bool {
         self.is_swapped() || self.is_scattered()
     }
-}
 
-impl Array {
     /// Where its first element lies in the file; none where it is compressed.
     pub(crate) fn offset(&self) -> Option<usize> {
         match self.place {

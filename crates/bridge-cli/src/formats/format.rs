@@ -9,10 +9,10 @@ use super::array_writer::ArrayWriter;
 use super::arrays::{Order, Outgoing};
 use super::listing::{Listing, Notes};
 use super::mapped_file::MappedFile;
-use super::{gguf, npy, npz, pt, safetensors};
+use super::{content, gguf, npy, npz, other_kinds, pt, safetensors};
 use crate::failure::{Failure, Outcome};
 
-/// A kind of array file, known by the extension.
+/// A kind of array file. The extension says of a file to be written which it is, the content of one to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// One array without a name: NumPy's `save`.
@@ -66,6 +66,34 @@ impl Format {
     /// What the format is called.
     pub(crate) fn name(self) -> &'static str {
         self.extension().trim_start_matches('.')
+    }
+
+    /// The format of a file to be read, by what is in it, and what to say where the extension names another.
+    /// Where what is in it says nothing the extension decides, whose reader then says what is wrong.
+    pub(super) fn to_read(path: &Path, file: &MappedFile) -> Outcome<(Self, Option<String>)> {
+        let named = Self::of(path);
+        let Some(found) = content::format_of(file, named.as_ref().ok().copied()) else {
+            other_kinds::refuse_pickle(file.bytes())?;
+            return named.map(|format| (format, None)).map_err(|failure| {
+                failure
+                    .why("what is in the file is of no format that is known here either")
+                    .remedy(format!("name an array file: {NAMES}"))
+            });
+        };
+        if found == Self::Pt && !cfg!(feature = "pt") {
+            return Err(Failure::usage(format!("{} is a file of PyTorch", path.display()))
+                .why("this program was built without the feature pt, which reads it")
+                .remedy("build it with --features pt"));
+        }
+        let remark = named.ok().filter(|named| *named != found).map(|named| {
+            format!(
+                "{} is named like a {} file; it is a {} file and was read as one",
+                path.display(),
+                named.extension(),
+                found.extension()
+            )
+        });
+        Ok((found, remark))
     }
 
     fn extension(self) -> &'static str {

@@ -64,4 +64,9 @@ impl Refusal {
     pub(super) fn of_bytes(self, bytes: u64) -> Self {
         Self { bytes: Some(bytes), ..self }
     }
+
+    /// Whether somebody would miss it.
+    pub(super) fn would_be_lost(&self) -> bool {
+        self.kind != RefusalKind::Beside
+    }
 }

@@ -2,7 +2,10 @@
 
 use crate::failure::{Failure, Outcome};
 
-/// Fails for a Git LFS pointer, a web page, and what gzip compressed.
+/// Where tar archives say what they are.
+const TAR: (usize, &[u8]) = (257, b"ustar");
+
+/// Fails for a Git LFS pointer, a web page, a tar archive, and what gzip compressed.
 pub(super) fn refuse(bytes: &[u8]) -> Outcome<()> {
     if bytes.starts_with(b"version https://git-lfs") {
         return Err(Failure::new("the file is a Git LFS pointer")
@@ -14,10 +17,30 @@ pub(super) fn refuse(bytes: &[u8]) -> Outcome<()> {
             .why("array files are read where they lie")
             .remedy("expand it first, with gunzip"));
     }
+    if bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1))
+        && bytes.len().is_multiple_of(512)
+    {
+        return Err(Failure::new("the file is a tar archive")
+            .why("the files in it are not read where they lie")
+            .remedy("unpack it first, with tar -xf"));
+    }
     if is_web_page(bytes) {
         return Err(Failure::new("the file is a web page")
             .why("a server sent it in place of the file, to log in or to say what is wrong")
             .remedy("open it in a browser to see what it says, and download the file again"));
+    }
+    Ok(())
+}
+
+/// Fails for a pickle of Python that is no file of PyTorch: of one that is of no format known here.
+pub(super) fn refuse_pickle(bytes: &[u8]) -> Outcome<()> {
+    if bytes.ends_with(b".") && matches!(bytes, [0x80, 2..=5, ..]) {
+        return Err(Failure::new("the file is a pickle of Python, and not one of torch.save")
+            .why("what is in it can only be known by running it")
+            .remedy(
+                "if you trust the file, in Python: \
+                 torch.save(pickle.load(open(path, \"rb\")), \"unpickled.pt\")",
+            ));
     }
     Ok(())
 }

@@ -105,6 +105,7 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
             spec,
             place: Place::Mapped { start: elements + info.data_offsets.0 },
             reading: Reading::default(),
+            part: 0,
         });
     }
     let notes = metadata.metadata().clone();

@@ -21,9 +21,7 @@ impl TargetFile {
     pub(crate) fn new(path: &Path, input: &Path, may_replace: bool) -> Outcome<Self> {
         let shown = path.display();
         if is_same_file(path, input) {
-            return Err(Failure::usage(format!("{shown} is the input itself"))
-                .why("a file is not converted onto itself, so that nothing can be lost")
-                .remedy("give the output another name"));
+            return Err(is_input(path));
         }
         let target = Self::at(path)?;
         if !may_replace && target.path.exists() {
@@ -51,6 +49,17 @@ impl TargetFile {
             _ => PathBuf::from("."),
         };
         Ok(Self { path: resolved, folder })
+    }
+
+    /// Fails where the file is one of those that are read.
+    pub(crate) fn check_is_none_of<'a>(
+        &self,
+        mut inputs: impl Iterator<Item = &'a Path>,
+    ) -> Outcome<()> {
+        if inputs.any(|input| is_same_file(&self.path, input)) {
+            return Err(is_input(&self.path));
+        }
+        Ok(())
     }
 
     /// The folder that the file will be in.
@@ -91,6 +100,12 @@ impl TargetFile {
         })?;
         Ok(done)
     }
+}
+
+fn is_input(path: &Path) -> Failure {
+    Failure::usage(format!("{} is the input itself", path.display()))
+        .why("a file is not converted onto itself, so that nothing can be lost")
+        .remedy("give the output another name")
 }
 
 fn new_temporary(folder: &Path) -> io::Result<NamedTempFile> {

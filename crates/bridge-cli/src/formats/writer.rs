@@ -26,8 +26,9 @@ impl Contents {
         alone: bool,
     ) -> Outcome<Self> {
         for array in &arrays {
-            let place = format!("the array \"{}\"", array.name);
-            format.check(array).map_err(|failure| failure.within_unless_named(&place))?;
+            let name = format!("\"{}\"", array.name);
+            let place = format!("the array {name}");
+            format.check(array).map_err(|failure| failure.within_unless_named(&place, &name))?;
             array.bytes()?;
         }
         let header = format.header(&mut arrays, notes, alone)?;

@@ -3,6 +3,9 @@
 //! Most tests call the library; those about the process itself start the program.
 
 mod bad_files;
+#[cfg(feature = "pt")]
+mod checkpoints;
+mod content;
 mod diff;
 mod dtypes;
 mod element_types;
@@ -15,10 +18,17 @@ mod library;
 mod monitor;
 mod names;
 mod parts;
+#[cfg_attr(not(feature = "pt"), allow(dead_code, reason = "most is for files of PyTorch"))]
+mod pickles;
 mod process;
+#[cfg(feature = "pt")]
+mod python;
+#[cfg(feature = "pt")]
+mod python_checkpoints;
 mod random_bytes;
 mod remedies;
 mod round_trips;
+mod shards;
 mod streaming;
 mod support;
 mod targets;

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::pickles::{Pickled, dict, legacy_file, torch_file};
 use crate::support::{Folder, counting, deflated, floats, npy, safetensors, stored};
 
 crate::support::cases! {
@@ -26,8 +27,8 @@ fn survive(extension: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// How many of the valid files there are: the last is for programs with the feature torch.
-const KINDS: usize = if cfg!(feature = "pt") { 6 } else { 5 };
+/// How many of the valid files there are: the last are for programs with the feature pt.
+const KINDS: usize = if cfg!(feature = "pt") { 8 } else { 5 };
 
 fn valid() -> Vec<(&'static str, Vec<u8>)> {
     let array = counting(3, 4);
@@ -35,6 +36,8 @@ fn valid() -> Vec<(&'static str, Vec<u8>)> {
     let members: [(&str, &[u8]); 2] = [("x.npy", &array), ("y.npy", &other)];
     let header = r#"{"x":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]},"y":{"dtype":"F4","shape":[4],"data_offsets":[48,50]}}"#;
     let elements = [floats(12), vec![0x12, 0x34]].concat();
+    let state = Pickled::List(vec![Pickled::Tensor("1", 2), Pickled::Int(7)]);
+    let nested = dict(&[("model", dict(&[("w", Pickled::Tensor("0", 3))])), ("state", state)]);
     vec![
         ("npy", array.clone()),
         ("npy", other.clone()),
@@ -42,6 +45,8 @@ fn valid() -> Vec<(&'static str, Vec<u8>)> {
         ("npz", deflated(&members)),
         ("safetensors", safetensors(header, &elements)),
         ("pt", crate::torch_files::valid()),
+        ("pt", torch_file(&nested, &[("0", &floats(3)), ("1", &floats(2))])),
+        ("pt", legacy_file(&nested, &[("0", 3, &floats(3)), ("1", 2, &floats(2))])),
     ]
 }
 

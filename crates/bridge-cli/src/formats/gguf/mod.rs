@@ -167,6 +167,7 @@ fn listing(infos: &[Info<'_>], start: u64, end: u64, alignment: u64) -> Outcome<
                 Kind::Blocks(blocks) => Place::Quantized { start, blocks },
             },
             reading: Reading::default(),
+            part: 0,
         });
     }
     ranges.sort_unstable();

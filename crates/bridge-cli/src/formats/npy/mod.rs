@@ -20,7 +20,7 @@ use crate::failure::{Failure, Outcome};
 
 pub(super) use self::data_types::DATA_TYPES;
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// The elements start at a multiple of this, as NumPy writes them.
 const ALIGNMENT: usize = 64;
@@ -95,7 +95,7 @@ impl Header {
         match self.parts {
             Parts::Whole { spec, swapped } => {
                 let reading = Reading { swapped, scattered: None };
-                vec![Array { name: name.to_owned(), spec, place, reading }]
+                vec![Array { name: name.to_owned(), spec, place, reading, part: 0 }]
             }
             Parts::Fields(fields) => fields
                 .into_iter()
@@ -104,6 +104,7 @@ impl Header {
                     spec: field.spec,
                     place,
                     reading: Reading { swapped: field.swapped, scattered: Some(field.scattered) },
+                    part: 0,
                 })
                 .collect(),
         }

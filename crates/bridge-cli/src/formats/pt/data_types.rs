@@ -64,3 +64,34 @@ pub(super) fn of_name(name: &str) -> Option<DataType> {
 pub(super) fn words_of(data_type: DataType) -> Option<(Option<&'static str>, &'static str)> {
     ROWS.iter().find(|row| row.data_type == data_type).map(|row| (row.storage, row.name))
 }
+
+/// Bytes of an element in a storage of a quantised tensor.
+pub(super) fn element_of_quantised(class: &str) -> usize {
+    if class == "QInt32Storage" { 4 } else { 1 }
+}
+
+/// Whether `torch.NAME` is another type of elements, a storage of quantised ones, a way to quantise, or a
+/// layout.
+pub(super) fn is_known(name: &str) -> bool {
+    let digits = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |prefix| name.strip_prefix(prefix).is_some_and(digits);
+    ["int", "uint", "bits", "qint", "quint"].into_iter().any(number)
+        || matches!(
+            name,
+            "QInt8Storage"
+                | "QUInt8Storage"
+                | "QInt32Storage"
+                | "QUInt4x2Storage"
+                | "QUInt2x4Storage"
+                | "quint4x2"
+                | "quint2x4"
+                | "float4_e2m1fn_x2"
+                | "per_tensor_affine"
+                | "per_tensor_symmetric"
+                | "per_channel_affine"
+                | "per_channel_symmetric"
+                | "per_channel_affine_float_qparams"
+                | "strided"
+                | "sparse_coo"
+        )
+}

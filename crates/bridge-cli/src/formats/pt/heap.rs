@@ -5,6 +5,7 @@
 
 use arraybridge::{DataType, TensorSpec};
 
+use super::unread::Unread;
 use crate::failure::{Failure, Outcome};
 
 /// A pickled value. Text is borrowed from the file.
@@ -13,23 +14,53 @@ pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    Float,
+    Float(f64),
     Text(&'a str),
     /// A class or a function, by its module and its name.
     Global(&'a str, &'a str),
     Tuple(usize),
+    List(usize),
     Dict(usize),
+    /// Of a class of a TorchScript program.
+    Object(usize),
     Storage(usize),
     Tensor(usize),
+    /// A tensor of a kind that is not read.
+    Unread(Unread<'a>),
+    /// What else there is, in words: nobody asks more of it.
+    Other(&'static str),
 }
 
-/// A member of the archive, and what lies in it.
+impl Value<'_> {
+    /// What it is, in words.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::Bool(_) => "True or False",
+            Self::Int(_) | Self::Float(_) => "a number",
+            Self::Text(_) => "text",
+            Self::Global("torch", _) => "a type of elements",
+            Self::Global(..) => "a class",
+            Self::Tuple(_) => "a tuple",
+            Self::List(_) => "a list",
+            Self::Dict(_) => "a dictionary",
+            Self::Object(_) => "an object",
+            Self::Storage(_) => "a storage",
+            Self::Tensor(_) | Self::Unread(_) => "a tensor",
+            Self::Other(what) => what,
+        }
+    }
+}
+
+/// The memory that tensors lie in: a member of the archive, or a part of a file from before PyTorch 1.6.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Storage<'a> {
     pub(super) key: &'a str,
-    /// `None` where each tensor says it for itself.
+    /// `None` where each tensor says it for itself, and for elements of quantised tensors.
     pub(super) data_type: Option<DataType>,
-    /// Bytes.
+    /// Bytes of an element.
+    pub(super) element: usize,
+    /// Bytes of all.
     pub(super) size: usize,
 }
 
@@ -40,12 +71,23 @@ pub(super) struct Rebuilt {
     pub(super) spec: TensorSpec,
 }
 
+/// An object of a TorchScript class.
+#[derive(Debug, Clone, Copy)]
+struct Object<'a> {
+    /// Whether the class is the one that libtorch gives what it saves that is no program.
+    is_archive: bool,
+    /// What it is made of.
+    state: Value<'a>,
+}
+
 /// Everything that values refer to.
 #[derive(Debug, Default)]
 pub(super) struct Heap<'a> {
     pub(super) room: Room,
-    tuples: Vec<Vec<Value<'a>>>,
+    /// Tuples and lists.
+    sequences: Vec<Vec<Value<'a>>>,
     dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
+    objects: Vec<Object<'a>>,
     pub(super) storages: Vec<Storage<'a>>,
     pub(super) tensors: Vec<Rebuilt>,
 }
@@ -53,7 +95,17 @@ pub(super) struct Heap<'a> {
 impl<'a> Heap<'a> {
     pub(super) fn tuple(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
         match value {
-            Value::Tuple(index) => self.tuples.get(index).map(Vec::as_slice),
+            Value::Tuple(index) => self.sequences.get(index).map(Vec::as_slice),
+            _ => None,
+        }
+    }
+
+    /// The items of a tuple or a list.
+    pub(super) fn items(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
+        match value {
+            Value::Tuple(index) | Value::List(index) => {
+                self.sequences.get(index).map(Vec::as_slice)
+            }
             _ => None,
         }
     }
@@ -63,10 +115,38 @@ impl<'a> Heap<'a> {
         &self.dicts[dict]
     }
 
+    /// What the object with this index is made of.
+    pub(super) fn state(&self, object: usize) -> Value<'a> {
+        self.objects[object].state
+    }
+
+    /// Whether it is what libtorch saves that is no program.
+    pub(super) fn is_archive(&self, value: Value<'a>) -> bool {
+        matches!(value, Value::Object(object) if self.objects[object].is_archive)
+    }
+
+    /// How many tuples and lists, dictionaries, and objects there are.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        [self.sequences.len(), self.dicts.len(), self.objects.len()]
+    }
+
     pub(super) fn new_tuple(&mut self, items: Vec<Value<'a>>) -> Outcome<Value<'a>> {
+        self.new_sequence(items).map(Value::Tuple)
+    }
+
+    pub(super) fn new_list(&mut self, items: Vec<Value<'a>>) -> Outcome<Value<'a>> {
+        self.new_sequence(items).map(Value::List)
+    }
+
+    fn new_sequence(&mut self, items: Vec<Value<'a>>) -> Outcome<usize> {
         self.room.take(size_of_val(items.as_slice()))?;
-        self.room.add(&mut self.tuples, items)?;
-        Ok(Value::Tuple(self.tuples.len() - 1))
+        self.room.add(&mut self.sequences, items)?;
+        Ok(self.sequences.len() - 1)
+    }
+
+    /// Adds an item to the list with this index.
+    pub(super) fn append(&mut self, list: usize, item: Value<'a>) -> Outcome<()> {
+        self.room.add(&mut self.sequences[list], item)
     }
 
     pub(super) fn new_dict(&mut self) -> Outcome<Value<'a>> {
@@ -76,6 +156,16 @@ impl<'a> Heap<'a> {
 
     pub(super) fn insert(&mut self, dict: usize, key: Value<'a>, value: Value<'a>) -> Outcome<()> {
         self.room.add(&mut self.dicts[dict], (key, value))
+    }
+
+    pub(super) fn new_object(&mut self, is_archive: bool) -> Outcome<Value<'a>> {
+        self.room.add(&mut self.objects, Object { is_archive, state: Value::None })?;
+        Ok(Value::Object(self.objects.len() - 1))
+    }
+
+    /// Says what the object with this index is made of.
+    pub(super) fn set_state(&mut self, object: usize, state: Value<'a>) {
+        self.objects[object].state = state;
     }
 
     pub(super) fn new_storage(&mut self, storage: Storage<'a>) -> Outcome<Value<'a>> {

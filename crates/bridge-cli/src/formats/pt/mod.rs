@@ -1,205 +1,206 @@
-//! `.pt` and `.pth`: a zip archive of a pickle, which says what the tensors are, and one member a
-//! storage. Read as `torch.load` does with `weights_only=True`, and by no Python: state dictionaries
-//! and single tensors.
+//! What PyTorch saves: a pickle, which says what the tensors are, and their storages, in a zip archive or,
+//! from before PyTorch 1.6, one after the other. Read as `torch.load` does with `weights_only=True`, and by
+//! no Python: tensors are found wherever they are among nested plain values. Programs of TorchScript and
+//! what libtorch saves are read so too, without their code.
 
+mod archive;
 mod data_types;
+mod globals;
 mod heap;
+mod legacy;
 mod names;
 mod pickle;
 mod rebuild;
+mod tree;
+mod unread;
 mod write;
 
-use self::heap::{Heap, Value};
-use self::names::{BYTE_ORDER, PICKLE};
-use self::rebuild::SAVE_A_STATE_DICTIONARY;
+use self::archive::PickleArchive;
+use self::heap::{Heap, Storage, Value};
+use self::legacy::Legacy;
+use self::names::PICKLE;
+use self::tree::Other;
+use self::unread::Unread;
 use super::arrays::{Array, Place, Reading};
 use super::listing::{Listing, Refusal};
 use super::mapped_file::MappedFile;
-use super::zip_archive::Archive;
 use crate::failure::{Failure, Outcome};
 
 pub(super) use self::data_types::DATA_TYPES;
 pub(super) use self::write::{Writer, pickle_of};
 
 /// The most bytes of a pickle that are read: a tensor takes two or three hundred.
-const LARGEST_PICKLE: u64 = 64 << 20;
+const LARGEST_PICKLE: usize = 64 << 20;
 
-/// Bytes that an entry takes that is no tensor, with its texts, beside its name.
-const ROOM_OF_A_REFUSAL: usize = size_of::<Refusal>() + 512;
+const SAVE_A_STATE_DICTIONARY: &str =
+    "save only the tensors: torch.save(model.state_dict(), \"weights.pt\")";
 
-/// What files began with before PyTorch 1.6: a pickled magic number.
-const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+const SAVE_THE_STATE_OF_A_MODEL: &str = "if you trust the file, in Python: \
+     torch.save(torch.load(path, weights_only=False).state_dict(), \"weights.pt\")";
 
-/// Opens the archive that the file is.
-fn open(file: &MappedFile) -> Outcome<Archive> {
-    if file.bytes().starts_with(LEGACY) {
-        return Err(Failure::new("the file is in the format from before PyTorch 1.6")
-            .why("it is one pickle, whose tensors cannot be read without running it")
-            .remedy("load it in Python and save it again: torch.save(torch.load(path), path)"));
+/// Whether the file begins as those from before PyTorch 1.6.
+pub(super) fn is_legacy(bytes: &[u8]) -> bool {
+    legacy::behind_magic(bytes).is_some()
+}
+
+/// Whether an archive's member of this name is what makes it a PyTorch file.
+pub(super) fn is_pickle(member: &str) -> bool {
+    member.strip_suffix(PICKLE).is_some_and(|folder| folder.ends_with('/'))
+}
+
+/// Where storages are.
+enum Container<'a> {
+    Archive(PickleArchive),
+    Legacy(Legacy<'a>),
+}
+
+impl Container<'_> {
+    fn place_of(&mut self, storage: &Storage<'_>) -> Outcome<Place> {
+        match self {
+            Self::Archive(archive) => archive.place_of(storage),
+            Self::Legacy(legacy) => legacy.place_of(storage),
+        }
     }
-    Archive::open(file, "torch.save")
 }
 
 /// Reads what tensors there are. A file of one tensor has no name for it: it is called `stem`.
 pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
-    let mut archive = open(file)?;
-    let listing = read_tensors(file, &mut archive, stem)?;
-    Ok(Listing { archive: Some(archive), ..listing })
+    let bytes = file.bytes();
+    if let Some(at) = legacy::behind_magic(bytes) {
+        let (values, at) = legacy::read_values(bytes, at)?;
+        let mut container = Container::Legacy(Legacy::new(bytes, at, &values.heap)?);
+        return list(&values.heap, values.value, &mut container, stem);
+    }
+    let mut archive = PickleArchive::open(file)?;
+    let place = archive.pickle()?;
+    let values = pickle::read(&bytes[place])?;
+    let constants = archive.constants();
+    let mut container = Container::Archive(archive);
+    let mut listing = list(&values.heap, values.value, &mut container, stem)?;
+    if constants > 0
+        && listing.arrays.is_empty()
+        && listing.refusals.iter().all(|it| !it.would_be_lost())
+    {
+        return Err(Failure::new(format!("the program has {constants} tensors, all of its code"))
+            .why("torch.jit.freeze makes constants of parameters, which lose their names")
+            .remedy("save the program, or its state_dict(), before it is frozen"));
+    }
+    if constants > 0 {
+        let failure = Failure::new(format!("{constants} tensors that belong to a program's code"))
+            .why("of a TorchScript program its parameters and buffers are read");
+        listing.refusals.push(Refusal::beside("constants", failure));
+    }
+    if let Container::Archive(PickleArchive { archive, .. }) = container {
+        listing.archive = Some(archive);
+    }
+    Ok(listing)
 }
 
-/// The tensors, and the entries that are none.
-fn read_tensors(file: &MappedFile, archive: &mut Archive, stem: &str) -> Outcome<Listing> {
-    let folder = folder(archive)?;
-    check_kind(file, archive, &folder)?;
-    let (place, _) = member(archive, &format!("{folder}{PICKLE}"))?;
-    if place.len() as u64 > LARGEST_PICKLE {
-        return Err(Failure::new(format!("the pickle in the file has {} bytes", place.len()))
-            .why(format!("a pickle that only describes tensors has at most {LARGEST_PICKLE}"))
-            .remedy(SAVE_A_STATE_DICTIONARY));
-    }
-    let (value, heap) = pickle::read(&file.bytes()[place])?;
-    match value {
+/// Lists what tensors there are in a value, and what else.
+fn list(
+    heap: &Heap<'_>,
+    root: Value<'_>,
+    container: &mut Container<'_>,
+    stem: &str,
+) -> Outcome<Listing> {
+    match root {
         Value::Tensor(tensor) => {
-            let array = array(archive, &folder, (&heap, tensor), stem)?;
-            Ok(Listing { arrays: vec![array], nameless: true, ..Listing::default() })
+            let arrays = vec![array(container, (heap, tensor), stem.to_owned())?];
+            return Ok(Listing { arrays, nameless: true, ..Listing::default() });
         }
-        Value::Dict(dict) => {
-            let mut listing = Listing::default();
-            let mut names = std::collections::HashSet::new();
-            let mut room = heap.room;
-            for (key, value) in heap.entries(dict) {
-                let name = name(*key)?;
-                let tensor = match tensor(name, *value) {
-                    Ok(tensor) => tensor,
-                    Err(failure) => {
-                        room.take(ROOM_OF_A_REFUSAL + 4 * name.len())?;
-                        listing.refusals.push(Refusal::new(name, failure));
-                        continue;
-                    }
-                };
-                // Several names can stand for one tensor, whose shape and strides each then has.
-                let lists = heap.tensors[tensor].spec.layout.rank() * 2 * size_of::<usize>();
-                room.take(size_of::<Array>() + size_of::<&str>() + name.len() + lists)?;
-                if !names.insert(name) {
-                    return Err(Failure::new(format!("two tensors are named \"{name}\""))
-                        .why("one of them would be lost")
-                        .remedy("write the file again, with torch.save"));
-                }
-                let array = array(archive, &folder, (&heap, tensor), name)
-                    .map_err(|failure| failure.within(&format!("the tensor \"{name}\"")))?;
-                listing.arrays.push(array);
-            }
-            Ok(listing)
-        }
-        _ => Err(Failure::new("the file holds neither a tensor nor a dictionary of tensors")
-            .why("nothing else can be converted")
-            .remedy(SAVE_A_STATE_DICTIONARY)),
-    }
-}
-
-fn name(key: Value<'_>) -> Outcome<&str> {
-    let Value::Text(name) = key else {
-        return Err(Failure::new("a key of the dictionary is not a string")
-            .why("arrays are named by strings")
-            .remedy(SAVE_A_STATE_DICTIONARY));
-    };
-    Ok(name)
-}
-
-/// The tensor that an entry of the dictionary is.
-fn tensor(name: &str, value: Value<'_>) -> Outcome<usize> {
-    match value {
-        Value::Tensor(tensor) => Ok(tensor),
-        other => {
-            let what = match other {
-                Value::Dict(_) => "a dictionary",
-                Value::Tuple(_) => "a tuple",
-                Value::Int(_) | Value::Float | Value::Bool(_) => "a number",
-                Value::Text(_) => "text",
-                _ => "no tensor",
+        Value::Unread(_) | Value::Storage(_) => {
+            let unread = match root {
+                Value::Unread(unread) => unread,
+                _ => Unread::Storage,
             };
-            Err(Failure::new(format!("the entry \"{name}\" is {what}"))
-                .why("it would be lost: array files hold tensors only")
-                .remedy(SAVE_A_STATE_DICTIONARY))
+            let refusals = vec![Refusal::new(stem, unread.failure())];
+            return Ok(Listing { refusals, nameless: true, ..Listing::default() });
         }
+        _ => {}
+    }
+    let mut room = heap.room;
+    let mut found = tree::find(heap, root, &mut room)?;
+    if heap.is_archive(root) {
+        // libtorch allows no dots in names: tch writes this in their place.
+        found.tensors.iter_mut().for_each(|(name, _)| *name = name.replace('|', "."));
+    }
+    tree::check_names(&found.tensors, &mut room)?;
+    let mut listing = Listing::default();
+    for (name, tensor) in found.tensors {
+        // Several names can stand for one tensor, whose shape and strides each then has.
+        let lists = heap.tensors[tensor].spec.layout.rank() * 2 * size_of::<usize>();
+        room.take(size_of::<Array>() + lists)?;
+        let place = format!("the tensor \"{name}\"");
+        let array =
+            array(container, (heap, tensor), name).map_err(|failure| failure.within(&place))?;
+        listing.arrays.push(array);
+    }
+    listing.refusals = found.others.into_iter().map(refusal).collect();
+    if found.more > 0 {
+        let failure = Failure::new(format!("{} more values that are no tensors", found.more));
+        listing.refusals.push(Refusal::beside("…", failure));
+    }
+    let has_tensors = listing.refusals.iter().any(Refusal::would_be_lost);
+    if listing.arrays.is_empty() && !has_tensors && !is_empty(heap, root) {
+        return Err(Failure::new(format!("the file holds no tensors: it is {}", root.kind()))
+            .why("nothing else can be converted")
+            .remedy(SAVE_A_STATE_DICTIONARY));
+    }
+    Ok(listing)
+}
+
+/// Whether a value could hold tensors and holds nothing.
+fn is_empty(heap: &Heap<'_>, value: Value<'_>) -> bool {
+    match value {
+        Value::Dict(dict) => heap.entries(dict).is_empty(),
+        Value::Object(_) => true,
+        other => heap.items(other).is_some_and(<[_]>::is_empty),
     }
 }
 
-/// The folder that all members are in, with a slash behind it.
-fn folder(archive: &Archive) -> Outcome<String> {
-    let names = archive.names().into_iter();
-    let mut found = names.filter_map(|name| name.strip_suffix(PICKLE).map(str::to_owned));
-    match (found.next(), found.next()) {
-        (Some(folder), None) if folder.ends_with('/') => Ok(folder),
-        _ => Err(Failure::new("the archive has no data.pkl, or several")
-            .why("a PyTorch file has one, in the folder that everything else is in")
-            .remedy("write the file again, with torch.save")),
-    }
-}
-
-/// Fails for TorchScript programs and for big-endian files.
-fn check_kind(file: &MappedFile, archive: &mut Archive, folder: &str) -> Outcome<()> {
-    if archive.index_of(&format!("{folder}constants.pkl")).is_some() {
-        return Err(Failure::new("the file is a TorchScript program")
-            .why("its tensors are stored as part of a program")
-            .remedy("save only the tensors: torch.save(torch.jit.load(path).state_dict(), path)"));
-    }
-    let order = format!("{folder}{BYTE_ORDER}");
-    if archive.index_of(&order).is_some() {
-        let (place, _) = member(archive, &order)?;
-        if &file.bytes()[place] != b"little" {
-            return Err(Failure::new("the file's numbers are not little-endian")
-                .why("it was written on a big-endian machine")
-                .remedy("load it in Python on this machine and save it again"));
+fn refusal(other: Other<'_>) -> Refusal {
+    match other {
+        Other::Unread(name, unread) => {
+            let failure = unread.failure().within(&format!("the entry \"{name}\""));
+            Refusal::new(name, failure)
         }
-    }
-    Ok(())
-}
-
-/// Where the bytes of a member lie, and its index.
-fn member(archive: &mut Archive, name: &str) -> Outcome<(std::ops::Range<usize>, usize)> {
-    let index = archive.index_of(name).ok_or_else(|| {
-        Failure::new(format!("the archive has no member \"{name}\""))
-            .why("the file is damaged or forged")
-            .remedy("write the file again, with torch.save")
-    })?;
-    let mut read = || {
-        let member = archive.member(index)?;
-        if !member.is_stored() {
-            return Err(Failure::new("it is compressed")
-                .why("PyTorch stores members as they are")
-                .remedy("write the file again, with torch.save"));
+        Other::Unnamed(name, key) => {
+            let failure = Failure::new(format!("the entry \"{name}\": its key is {key}"))
+                .why("arrays are named by texts and numbers")
+                .remedy("save the tensors in a dictionary whose keys are texts");
+            Refusal::new(name, failure)
         }
-        member.stored_bytes()
-    };
-    let place = read().map_err(|failure| failure.within(&format!("the member \"{name}\"")))?;
-    Ok((place, index))
+        Other::Beside(name, what) => Refusal::beside(name, Failure::new(what)),
+    }
 }
 
 fn array(
-    archive: &mut Archive,
-    folder: &str,
+    container: &mut Container<'_>,
     (heap, tensor): (&Heap<'_>, usize),
-    name: &str,
+    name: String,
 ) -> Outcome<Array> {
     let rebuilt = &heap.tensors[tensor];
-    let storage = heap.storages[rebuilt.storage];
-    let (place, index) = member(archive, &format!("{folder}data/{}", storage.key))?;
-    if place.len() != storage.size {
-        return Err(Failure::new(format!(
-            "the storage \"{}\" is said to have {} bytes, and has {}",
-            storage.key,
-            storage.size,
-            place.len()
-        ))
-        .why("the file is damaged or forged")
-        .remedy("write the file again, with torch.save"));
+    let place = container.place_of(&heap.storages[rebuilt.storage])?;
+    let reading = Reading::default();
+    Ok(Array { name, spec: rebuilt.spec.clone(), place, reading, part: 0 })
+}
+
+/// Fails where a storage has other bytes than it is said to have.
+fn check_size(storage: &Storage<'_>, found: usize) -> Outcome<()> {
+    if found == storage.size {
+        return Ok(());
     }
-    let start = place.start;
-    Ok(Array {
-        name: name.to_owned(),
-        spec: rebuilt.spec.clone(),
-        place: Place::Stored { start, index },
-        reading: Reading::default(),
-    })
+    Err(Failure::new(format!(
+        "the storage \"{}\" is said to have {} bytes, and has {found}",
+        storage.key, storage.size
+    ))
+    .why("the file is damaged or forged")
+    .remedy("write the file again, with torch.save")
+    .damaged())
+}
+
+fn too_long(length: usize) -> Failure {
+    Failure::new(format!("the pickle in the file has {length} bytes"))
+        .why(format!("a pickle that only describes tensors has at most {LARGEST_PICKLE}"))
+        .remedy(SAVE_A_STATE_DICTIONARY)
 }

@@ -3,3 +3,5 @@
 pub(super) const PICKLE: &str = "data.pkl";
 pub(super) const BYTE_ORDER: &str = "byteorder";
 pub(super) const VERSION: &str = "version";
+/// The folder of what belongs to a program's code.
+pub(super) const CONSTANTS: &str = "constants/";

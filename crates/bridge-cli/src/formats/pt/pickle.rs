@@ -1,22 +1,40 @@
-//! Reads the pickle of a PyTorch file: the few operations that a state dictionary is made of, and
+//! Reads the pickle of a PyTorch file: the operations that plain values and tensors are made of, and
 //! nothing that runs code. What else Python could pickle is refused by name.
 
 use std::collections::HashMap;
 
 use super::heap::{Heap, Value, too_large};
-use super::rebuild;
+use super::{LARGEST_PICKLE, SAVE_A_STATE_DICTIONARY, globals, rebuild};
 use crate::failure::{Failure, Outcome};
 
 /// The most values and open collections that are on the stack at a time. A dictionary's entries are
 /// there until it is complete.
 const DEEPEST_STACK: usize = 1 << 20;
 
-/// Reads a whole pickle: its value, and what that refers to.
-pub(super) fn read(bytes: &[u8]) -> Outcome<(Value<'_>, Heap<'_>)> {
-    let mut machine = Machine { bytes, at: 0, ..Machine::default() };
+/// What a pickle is.
+#[derive(Debug)]
+pub(super) struct Pickle<'a> {
+    pub(super) value: Value<'a>,
+    /// What the value refers to.
+    pub(super) heap: Heap<'a>,
+    /// The bytes that it takes; others may follow.
+    pub(super) length: usize,
+}
+
+/// Reads the pickle at the start of `bytes`, which takes no more than a certain number of them.
+pub(super) fn read(bytes: &[u8]) -> Outcome<Pickle<'_>> {
+    let within = bytes.get(..LARGEST_PICKLE).unwrap_or(bytes);
+    let mut machine = Machine { bytes: within, at: 0, ..Machine::default() };
     loop {
-        if let Some(value) = machine.step()? {
-            return Ok((value, machine.heap));
+        match machine.step() {
+            Ok(Some(value)) => {
+                return Ok(Pickle { value, heap: machine.heap, length: machine.at });
+            }
+            Ok(None) => {}
+            Err(_) if machine.ran_out && within.len() < bytes.len() => {
+                return Err(super::too_long(bytes.len()));
+            }
+            Err(failure) => return Err(failure),
         }
     }
 }
@@ -25,6 +43,8 @@ pub(super) fn read(bytes: &[u8]) -> Outcome<(Value<'_>, Heap<'_>)> {
 struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Whether an operation asked for more bytes than there are.
+    ran_out: bool,
     stack: Vec<Value<'a>>,
     /// Where on the stack the open collections begin.
     marks: Vec<usize>,
@@ -44,6 +64,11 @@ impl<'a> Machine<'a> {
                 let made = self.heap.new_dict()?;
                 self.push(made)?;
             }
+            b']' => {
+                let made = self.heap.new_list(Vec::new())?;
+                self.push(made)?;
+            }
+            0x8f => self.push(Value::Other("a set"))?,
             b'N' => self.push(Value::None)?,
             0x88 => self.push(Value::Bool(true))?,
             0x89 => self.push(Value::Bool(false))?,
@@ -59,23 +84,33 @@ impl<'a> Machine<'a> {
                 let value = i32::from_le_bytes(self.array()?);
                 self.push(Value::Int(value.into()))?;
             }
-            0x8a => {
-                let value = self.long()?;
-                self.push(Value::Int(value))?;
+            0x8a | 0x8b => {
+                let length = self.length(if operation == 0x8a { 1 } else { 4 })?;
+                let bytes = self.take(length)?;
+                self.push(integer(bytes))?;
             }
             b'G' => {
-                let _: [u8; 8] = self.array()?;
-                self.push(Value::Float)?;
+                let value = f64::from_be_bytes(self.array()?);
+                self.push(Value::Float(value))?;
             }
-            b'X' => {
-                let length = u32::from_le_bytes(self.array()?);
-                let text = self.take(length as usize)?;
-                let text = std::str::from_utf8(text).map_err(broken)?;
-                self.push(Value::Text(text))?;
-            }
+            // Texts, those of Python 2, and bytes; with a length of one, four or eight bytes.
+            0x8c | b'U' => self.text(1)?,
+            b'X' | b'T' => self.text(4)?,
+            0x8d => self.text(8)?,
+            b'C' => self.bytes(1)?,
+            b'B' => self.bytes(4)?,
+            0x8e | 0x96 => self.bytes(8)?,
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                rebuild::check_global(module, name)?;
+                globals::check(module, name)?;
+                self.push(Value::Global(module, name))?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let (Value::Text(module), Value::Text(name)) = (module, name) else {
+                    return Err(broken("a class is not named by texts"));
+                };
+                globals::check(module, name)?;
                 self.push(Value::Global(module, name))?;
             }
             b'q' => {
@@ -93,6 +128,32 @@ impl<'a> Machine<'a> {
             b'j' => {
                 let place = u32::from_le_bytes(self.array()?);
                 self.recall(place)?;
+            }
+            0x94 => {
+                let place = u32::try_from(self.memo.len()).map_err(|_| too_large())?;
+                self.remember(place)?;
+            }
+            b'0' => {
+                self.pop()?;
+            }
+            b'1' => {
+                self.since_mark()?;
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.append(item)?;
+            }
+            b'e' => {
+                for item in self.since_mark()? {
+                    self.append(item)?;
+                }
+            }
+            0x90 => {
+                self.since_mark()?;
+            }
+            0x91 => {
+                self.since_mark()?;
+                self.push(Value::Other("a set"))?;
             }
             b't' => {
                 let items = self.since_mark()?;
@@ -124,21 +185,31 @@ impl<'a> Machine<'a> {
                 let made = self.heap.new_storage(storage)?;
                 self.push(made)?;
             }
-            b'R' => {
+            // What a class makes as it is created, and a function as it is called.
+            b'R' | 0x81 => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
-                let made = rebuild::call(&mut self.heap, function, arguments)?;
+                let made = globals::call(&mut self.heap, function, arguments)?;
                 self.push(made)?;
             }
             b'b' => {
-                // What a module says of its parameters besides: the versions of its layers.
-                self.pop()?;
-                self.top_dict()?;
+                let state = self.pop()?;
+                match self.stack.last() {
+                    Some(&Value::Object(object)) => self.heap.set_state(object, state),
+                    // What is said besides: of a dictionary of parameters the versions of layers.
+                    Some(Value::Dict(_) | Value::List(_) | Value::Other(_)) => {}
+                    Some(Value::Tensor(_) | Value::Unread(_)) => {}
+                    _ => return Err(broken("it sets the state of a value that has none")),
+                }
+            }
+            // How many bytes belong together in the file: they are all here.
+            0x95 => {
+                let _: [u8; 8] = self.array()?;
             }
             b'.' => return self.pop().map(Some),
             other => {
                 return Err(Failure::new(format!("the pickle has the operation {other:#04x}"))
-                    .why("state dictionaries and tensors are made without it")
-                    .remedy(rebuild::SAVE_A_STATE_DICTIONARY));
+                    .why("plain values and tensors are made without it")
+                    .remedy(SAVE_A_STATE_DICTIONARY));
             }
         }
         Ok(None)
@@ -146,21 +217,41 @@ impl<'a> Machine<'a> {
 
     fn protocol(&mut self) -> Outcome<()> {
         match self.byte()? {
-            2 => Ok(()),
+            2..=5 => Ok(()),
             other => Err(Failure::new(format!("the pickle has protocol {other}"))
-                .why(
-                    "torch.load with weights_only reads protocol 2 alone, and so does this program",
-                )
+                .why("protocols 2 to 5 are read")
                 .remedy("save it again without pickle_protocol")),
         }
     }
 
     fn take(&mut self, length: usize) -> Outcome<&'a [u8]> {
         let end = self.at.checked_add(length);
-        let taken = end.and_then(|end| self.bytes.get(self.at..end));
-        let taken = taken.ok_or_else(|| broken("it ends in the middle of an operation"))?;
+        let Some(taken) = end.and_then(|end| self.bytes.get(self.at..end)) else {
+            self.ran_out = true;
+            return Err(broken("it ends in the middle of an operation"));
+        };
         self.at += length;
         Ok(taken)
+    }
+
+    /// A length that is written in `bytes` bytes.
+    fn length(&mut self, bytes: usize) -> Outcome<usize> {
+        let bytes = self.take(bytes)?.iter().rev();
+        let length = bytes.fold(0_u64, |length, &byte| length << 8 | u64::from(byte));
+        Ok(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    fn text(&mut self, bytes: usize) -> Outcome<()> {
+        let length = self.length(bytes)?;
+        let text = std::str::from_utf8(self.take(length)?);
+        // Python 2 has one kind of value for both.
+        self.push(text.map_or(Value::Other("bytes"), Value::Text))
+    }
+
+    fn bytes(&mut self, bytes: usize) -> Outcome<()> {
+        let length = self.length(bytes)?;
+        self.take(length)?;
+        self.push(Value::Other("bytes"))
     }
 
     fn array<const N: usize>(&mut self) -> Outcome<[u8; N]> {
@@ -175,21 +266,13 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Outcome<&'a str> {
         let rest = &self.bytes[self.at..];
-        let length = rest.iter().position(|&byte| byte == b'\n');
-        let line = self.take(length.ok_or_else(|| broken("a name has no end"))?)?;
+        let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+            self.ran_out = true;
+            return Err(broken("a name has no end"));
+        };
+        let line = self.take(length)?;
         self.at += 1;
         std::str::from_utf8(line).map_err(broken)
-    }
-
-    /// An integer of as many bytes as it needs, least significant first.
-    fn long(&mut self) -> Outcome<i64> {
-        let length = self.byte()?;
-        let bytes = self.take(length.into())?;
-        let negative = bytes.last().is_some_and(|last| last & 0x80 != 0);
-        let mut wide = [if negative { 0xff } else { 0 }; 8];
-        let fits = wide.get_mut(..bytes.len());
-        fits.ok_or_else(|| broken("an integer is longer than 64 bits"))?.copy_from_slice(bytes);
-        Ok(i64::from_le_bytes(wide))
     }
 
     fn remember(&mut self, place: u32) -> Outcome<()> {
@@ -237,13 +320,32 @@ impl<'a> Machine<'a> {
         self.push(made)
     }
 
+    fn append(&mut self, item: Value<'a>) -> Outcome<()> {
+        match self.stack.last() {
+            Some(&Value::List(list)) => self.heap.append(list, item),
+            _ => Err(broken("it appends to a value that is no list")),
+        }
+    }
+
     fn top_dict(&self) -> Outcome<usize> {
         match self.stack.last() {
             Some(&Value::Dict(index)) => Ok(index),
-            _ => Err(Failure::new("the pickle sets the state of a value that is no dictionary")
-                .why("only dictionaries of tensors are read")
-                .remedy(rebuild::SAVE_A_STATE_DICTIONARY)),
+            _ => Err(broken("it sets an entry of a value that is no dictionary")),
         }
+    }
+}
+
+/// An integer of as many bytes as it needs, least significant first.
+fn integer(bytes: &[u8]) -> Value<'_> {
+    let negative = bytes.last().is_some_and(|last| last & 0x80 != 0);
+    let mut wide = [if negative { 0xff } else { 0 }; 8];
+    match wide.get_mut(..bytes.len()) {
+        Some(low) => {
+            low.copy_from_slice(bytes);
+            Value::Int(i64::from_le_bytes(wide))
+        }
+        // The seeds of some random numbers.
+        None => Value::Other("a number"),
     }
 }
 
@@ -264,4 +366,5 @@ fn broken(why: impl std::fmt::Display) -> Failure {
     Failure::new("the pickle in the file is damaged or forged")
         .why(why)
         .remedy("write the file again, with torch.save")
+        .damaged()
 }

@@ -1,0 +1,220 @@
+//! The tensors of nested values, under dotted names: `optimizer.state.0.exp_avg`.
+//!
+//! Nothing here calls itself: values can be nested a million deep.
+
+use std::fmt::Write;
+
+use super::heap::{Heap, Room, Value};
+use super::unread::Unread;
+use crate::failure::{Failure, Outcome};
+
+/// A value that is none of a file's tensors, and where it is.
+#[derive(Debug)]
+pub(super) enum Other<'a> {
+    /// A tensor of a kind that is not read.
+    Unread(String, Unread<'a>),
+    /// A key that gives tensors no name, of the dictionary there.
+    Unnamed(String, &'static str),
+    /// No tensor, and without one in it.
+    Beside(String, &'static str),
+}
+
+/// What was found, in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct Found<'a> {
+    /// Each tensor by its index, with its name.
+    pub(super) tensors: Vec<(String, usize)>,
+    pub(super) others: Vec<Other<'a>>,
+    /// How many more values are no tensors than `others` has.
+    pub(super) more: usize,
+}
+
+/// So many values that are no tensors are named, and the rest counted.
+const NAMED: usize = 4096;
+
+/// Bytes that a value takes that is no tensor, with the texts that will be made of it.
+const ROOM_OF_OTHERS: usize = 512;
+
+/// A value that others are in, and which of them comes next.
+#[derive(Debug)]
+struct Frame<'a> {
+    value: Value<'a>,
+    next: usize,
+    /// Bytes of the name so far.
+    name: usize,
+}
+
+/// Whether a value holds a tensor, and whether it is being looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    New,
+    Open,
+    WithTensors,
+    Without,
+}
+
+/// A mark for each value that can hold others.
+#[derive(Debug)]
+struct Marks([Vec<Mark>; 3]);
+
+impl Marks {
+    fn new(heap: &Heap<'_>, room: &mut Room) -> Outcome<Self> {
+        room.take(heap.counts().iter().sum())?;
+        Ok(Self(heap.counts().map(|count| vec![Mark::New; count])))
+    }
+
+    fn of(&mut self, value: Value<'_>) -> Option<&mut Mark> {
+        let (kind, index) = match value {
+            Value::Tuple(index) | Value::List(index) => (0, index),
+            Value::Dict(index) => (1, index),
+            Value::Object(index) => (2, index),
+            _ => return None,
+        };
+        self.0[kind].get_mut(index)
+    }
+}
+
+/// The value with this number in another one, and the key that it has there.
+fn child<'a>(
+    heap: &Heap<'a>,
+    value: Value<'a>,
+    number: usize,
+) -> Option<(Option<Value<'a>>, Value<'a>)> {
+    match value {
+        Value::Tuple(_) | Value::List(_) => Some((None, *heap.items(value)?.get(number)?)),
+        Value::Dict(dict) => heap.entries(dict).get(number).map(|&(key, value)| (Some(key), value)),
+        Value::Object(object) => match heap.state(object) {
+            Value::Object(_) => None,
+            state => child(heap, state, number),
+        },
+        _ => None,
+    }
+}
+
+/// Marks every value that `root` leads to with whether there are tensors in it. One that leads back to
+/// itself has those that are in it without going round.
+fn mark<'a>(heap: &Heap<'a>, root: Value<'a>, room: &mut Room) -> Outcome<Marks> {
+    let mut marks = Marks::new(heap, room)?;
+    let mut frames = Vec::new();
+    if let Some(mark) = marks.of(root) {
+        *mark = Mark::Open;
+        room.add(&mut frames, (root, 0_usize, false))?;
+    }
+    while let Some((value, next, has_tensors)) = frames.last_mut() {
+        let Some((_, child)) = child(heap, *value, *next) else {
+            let done = if *has_tensors { Mark::WithTensors } else { Mark::Without };
+            if let Some(mark) = marks.of(*value) {
+                *mark = done;
+            }
+            frames.pop();
+            if let Some((_, _, above)) = frames.last_mut() {
+                *above |= done == Mark::WithTensors;
+            }
+            continue;
+        };
+        *next += 1;
+        match marks.of(child) {
+            None => *has_tensors |= matches!(child, Value::Tensor(_) | Value::Unread(_)),
+            Some(Mark::WithTensors) => *has_tensors = true,
+            Some(Mark::Without | Mark::Open) => {}
+            Some(mark @ Mark::New) => {
+                *mark = Mark::Open;
+                room.add(&mut frames, (child, 0, false))?;
+            }
+        }
+    }
+    Ok(marks)
+}
+
+/// Finds the tensors in `root`, which is itself none.
+pub(super) fn find<'a>(heap: &Heap<'a>, root: Value<'a>, room: &mut Room) -> Outcome<Found<'a>> {
+    let mut marks = mark(heap, root, room)?;
+    let mut found = Found::default();
+    let mut name = String::new();
+    let mut frames = Vec::new();
+    // From here on `Open` is what the way to a value leads through.
+    room.add(&mut frames, Frame { value: root, next: 0, name: 0 })?;
+    if let Some(mark) = marks.of(root) {
+        *mark = Mark::Open;
+    }
+    while let Some(frame) = frames.last_mut() {
+        name.truncate(frame.name);
+        let number = frame.next;
+        let Some((key, value)) = child(heap, frame.value, number) else {
+            if let Some(mark) = marks.of(frame.value) {
+                *mark = Mark::WithTensors;
+            }
+            frames.pop();
+            continue;
+        };
+        frame.next += 1;
+        let holds = match marks.of(value) {
+            None => matches!(value, Value::Tensor(_) | Value::Unread(_)),
+            Some(mark) => *mark == Mark::WithTensors,
+        };
+        let unnamed = push_key(&mut name, key, number).err();
+        match (holds, value, unnamed) {
+            (true, _, Some(key)) => {
+                room.take(ROOM_OF_OTHERS + name.len())?;
+                found.others.push(Other::Unnamed(name.clone(), key));
+            }
+            (true, Value::Tensor(tensor), None) => {
+                room.take(name.len())?;
+                room.add(&mut found.tensors, (name.clone(), tensor))?;
+            }
+            (true, Value::Unread(unread), None) => {
+                room.take(ROOM_OF_OTHERS + name.len())?;
+                found.others.push(Other::Unread(name.clone(), unread));
+            }
+            (true, value, None) => {
+                if let Some(mark) = marks.of(value) {
+                    *mark = Mark::Open;
+                }
+                name.push('.');
+                room.add(&mut frames, Frame { value, next: 0, name: name.len() })?;
+            }
+            (false, ..) if found.others.len() >= NAMED => found.more += 1,
+            (false, value, _) => {
+                room.take(ROOM_OF_OTHERS + name.len())?;
+                found.others.push(Other::Beside(name.clone(), value.kind()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Adds what a value is called in the one that it is in. Fails, and says what the key is, where that gives
+/// no name.
+fn push_key(name: &mut String, key: Option<Value<'_>>, number: usize) -> Result<(), &'static str> {
+    // Writing to a text does not fail.
+    let _ = match key {
+        None => write!(name, "{number}"),
+        Some(Value::Text(text)) => {
+            name.push_str(text);
+            Ok(())
+        }
+        Some(Value::Int(number)) => write!(name, "{number}"),
+        Some(Value::Float(number)) => write!(name, "{number:?}"),
+        Some(Value::Bool(true)) => write!(name, "True"),
+        Some(Value::Bool(false)) => write!(name, "False"),
+        Some(Value::None) => write!(name, "None"),
+        Some(other) => {
+            name.push('?');
+            return Err(other.kind());
+        }
+    };
+    Ok(())
+}
+
+/// Fails where two tensors have one name, which dots in keys make possible.
+pub(super) fn check_names(tensors: &[(String, usize)], room: &mut Room) -> Outcome<()> {
+    room.take(size_of::<usize>() * tensors.len())?;
+    let mut names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(Failure::new(format!("two tensors are named \"{}\"", pair[0]))
+            .why("one of them would be lost")
+            .remedy("write the file again, with torch.save")),
+    }
+}
