@@ -325,6 +325,7 @@ fn files_from_before_version_1_6() {
     let pairs = List(vec![List(vec![Raw(b"U\x01w".to_vec()), tensor])]);
     let value = call("collections", "OrderedDict", &[pairs]);
     folder.file("b.pth", legacy_file(&value, &[("k", 4, &floats(4))]));
+    assert_eq!(names(&folder, "b.pth"), ["w"]);
     folder.succeed(&["convert", "b.pth", "w.npy"]);
     assert_eq!(folder.read("w.npy"), counting(2, 2));
     // One tensor has no name.
