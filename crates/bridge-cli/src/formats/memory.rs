@@ -102,13 +102,16 @@ pub(super) fn gathered_tensor(
         Failure::new("the elements reach beyond the end of the file").remedy("write the file again")
     };
     let size = alone.data_type.size_in_bytes().ok_or_else(too_short)?;
-    let mut packed = vec![0; alone.layout.compact_bytes(alone.data_type)?];
+    let bytes = alone.layout.compact_bytes(alone.data_type)?;
+    let memory = HostMemory::zeroed(bytes, alone.data_type.alignment())?;
+    // SAFETY: the memory has `bytes` bytes, zeroed, and nobody else knows of it.
+    let packed = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), bytes) };
     let strides = &scattered.strides;
     let skipped = window.starts().iter().zip(strides).map(|(index, stride)| index * stride);
     let first = start.saturating_add(scattered.offset).saturating_add(skipped.sum());
     if !packed.is_empty() {
         let records = file.bytes().get(first..).ok_or_else(too_short)?;
-        gather(records, size, window.extents(), strides, &mut packed).ok_or_else(too_short)?;
+        gather(records, size, window.extents(), strides, packed).ok_or_else(too_short)?;
         // Records that lie one after the other have been read up to here, for this field.
         if strides.is_sorted_by(|outer, inner| outer >= inner) {
             let reach = window.extents().iter().zip(strides);
@@ -117,9 +120,10 @@ pub(super) fn gathered_tensor(
         }
     }
     if let Some(number) = swapped {
-        swap(&mut packed, number);
+        swap(packed, number);
     }
-    read_tensor(&mut &*packed, alone)
+    // SAFETY: the memory is initialized.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, alone) }?)
 }
 
 /// Copies elements of `size` bytes, which lie `strides` bytes apart along the axes, to `target`, which they fill.
