@@ -102,49 +102,81 @@ pub(super) fn gathered_tensor(
         Failure::new("the elements reach beyond the end of the file").remedy("write the file again")
     };
     let size = alone.data_type.size_in_bytes().ok_or_else(too_short)?;
-    let mut packed = vec![0; alone.layout.compact_bytes(alone.data_type)?];
+    let bytes = alone.layout.compact_bytes(alone.data_type)?;
+    let memory = HostMemory::zeroed(bytes, alone.data_type.alignment())?;
+    // SAFETY: the memory has `bytes` bytes, zeroed, and nobody else knows of it.
+    let packed = unsafe { std::slice::from_raw_parts_mut(memory.as_ptr(), bytes) };
     let strides = &scattered.strides;
     let skipped = window.starts().iter().zip(strides).map(|(index, stride)| index * stride);
     let first = start.saturating_add(scattered.offset).saturating_add(skipped.sum());
     if !packed.is_empty() {
         let records = file.bytes().get(first..).ok_or_else(too_short)?;
-        let targets = packed.chunks_exact_mut(size);
-        gather(records, size, window.extents(), strides, targets).ok_or_else(too_short)?;
+        gather(records, size, window.extents(), strides, packed).ok_or_else(too_short)?;
+        // Records that lie one after the other have been read up to here, for this field.
+        if strides.is_sorted_by(|outer, inner| outer >= inner) {
+            let reach = window.extents().iter().zip(strides);
+            let reach = reach.map(|(extent, stride)| (extent - 1) * stride).sum::<usize>();
+            file.let_go(first, reach);
+        }
     }
     if let Some(number) = swapped {
-        swap(&mut packed, number);
+        swap(packed, number);
     }
-    read_tensor(&mut &*packed, alone)
+    // SAFETY: the memory is initialized.
+    Ok(unsafe { ManagedTensor::from_host_memory(memory, alone) }?)
 }
 
-/// Copies elements of `size` bytes, which lie `strides` bytes apart along the axes, to `targets`. `None`
-/// where one reaches beyond the end.
+/// Copies elements of `size` bytes, which lie `strides` bytes apart along the axes, to `target`, which they fill.
+/// `None` where one reaches beyond the end.
 fn gather(
     records: &[u8],
     size: usize,
     extents: &[usize],
     strides: &[usize],
-    mut targets: std::slice::ChunksExactMut<'_, u8>,
+    target: &mut [u8],
 ) -> Option<()> {
-    let rank = extents.len();
-    let (row, step) = match rank {
-        0 => (1, 0),
-        _ => (extents[rank - 1], strides[rank - 1]),
-    };
+    // What lies side by side is copied at once.
+    let mut rank = extents.len();
+    let mut run = size;
+    while rank > 0 && (strides[rank - 1] == run || extents[rank - 1] == 1) {
+        run *= extents[rank - 1];
+        rank -= 1;
+    }
+    let (rows, step) = if rank == 0 { (1, run) } else { (extents[rank - 1], strides[rank - 1]) };
     let mut at = vec![0_usize; rank.saturating_sub(1)];
-    loop {
+    for target in target.chunks_exact_mut(rows * run) {
         let first: usize = at.iter().zip(strides).map(|(index, stride)| index * stride).sum();
-        for place in 0..row {
-            let element = first + place * step;
-            targets.next()?.copy_from_slice(records.get(element..element + size)?);
-        }
+        gather_row(records.get(first..first + (rows - 1) * step + run)?, run, step, target);
         // The next row: the last axis that has one more index, and those behind it from the start.
-        let axis = (0..at.len()).rev().find(|&axis| at[axis] + 1 < extents[axis]);
-        let Some(axis) = axis else {
-            return Some(());
-        };
-        at[axis] += 1;
-        at[axis + 1..].fill(0);
+        if let Some(axis) = (0..at.len()).rev().find(|&axis| at[axis] + 1 < extents[axis]) {
+            at[axis] += 1;
+            at[axis + 1..].fill(0);
+        }
+    }
+    Some(())
+}
+
+/// Copies runs of `run` bytes, which lie `step` bytes apart, to `target`, side by side.
+fn gather_row(records: &[u8], run: usize, step: usize, target: &mut [u8]) {
+    fn known<const RUN: usize>(records: &[u8], step: usize, target: &mut [u8]) {
+        let (targets, _) = target.as_chunks_mut::<RUN>();
+        for (target, record) in targets.iter_mut().zip(records.chunks(step)) {
+            if let Some(found) = record.first_chunk::<RUN>() {
+                *target = *found;
+            }
+        }
+    }
+    match run {
+        1 => known::<1>(records, step, target),
+        2 => known::<2>(records, step, target),
+        4 => known::<4>(records, step, target),
+        8 => known::<8>(records, step, target),
+        16 => known::<16>(records, step, target),
+        _ => {
+            for (target, record) in target.chunks_exact_mut(run).zip(records.chunks(step)) {
+                target.copy_from_slice(&record[..run]);
+            }
+        }
     }
 }
 
