@@ -178,6 +178,8 @@ fn advised_lines(folder: &Folder) -> String {
         let said = folder.run(&["convert", file, "out.npz"]).stderr;
         assert!(said.contains(says), "{file}: {said}");
         let (_, line) = said.split_once("in Python: ").expect("a line of Python");
+        // What else can be done follows.
+        let line = line.split("; or ").next().unwrap_or(line);
         let (_, written) = line.trim().rsplit_once(", \"").expect("a file to write");
         let written = written.trim_end_matches("\")");
         script += &format!("path = \"{file}\"\n{}\n", line.trim());
