@@ -2,6 +2,7 @@
 
 mod aliasing;
 mod budget;
+mod conversions;
 mod device;
 mod every_way;
 mod host;
