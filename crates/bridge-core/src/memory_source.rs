@@ -118,3 +118,63 @@ impl<S: MemorySource, const N: usize> MemorySource for [S; N] {
         unsafe { first.ok_or_else(nobody)?.take(spec, device, alignment) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bridge_tensor::{DataType, DeviceKind, HostMemory};
+
+    use super::*;
+
+    /// Gives new memory of one device, for so many elements of what was asked for.
+    struct Giving(Device, usize);
+
+    impl MemorySource for Giving {
+        fn gives(&self, device: Device, alignment: usize) -> bool {
+            device == self.0 && alignment <= 64
+        }
+
+        fn reserves(&self, _: Device, _: usize) -> bool {
+            self.1 == 4
+        }
+
+        unsafe fn take(&self, spec: &TensorSpec, _: Device, _: usize) -> Result<ManagedTensor> {
+            let spec = TensorSpec::row_major(spec.data_type, &[self.1])?;
+            let memory = HostMemory::zeroed(spec.layout.compact_bytes(spec.data_type)?, 64)?;
+            // SAFETY: the memory is zeroed.
+            Ok(unsafe { ManagedTensor::from_host_memory(memory, spec) }?)
+        }
+    }
+
+    #[test]
+    fn what_is_not_what_was_asked_for_is_an_error() {
+        let four = TensorSpec::row_major(DataType::F32, &[4]).unwrap();
+        let pinned = Device::new(DeviceKind::CudaHost, 0);
+        // SAFETY: the sources here give zeros.
+        let take = |source: &dyn MemorySource, device, alignment| unsafe {
+            source.take_checked(&four, device, alignment)
+        };
+        assert_eq!(take(&Giving(Device::CPU, 4), Device::CPU, 64).unwrap().shape(), [4]);
+        for (source, device) in [(Giving(Device::CPU, 3), Device::CPU), (Giving(pinned, 4), pinned)]
+        {
+            let error = take(&source, device, 4).unwrap_err().to_string();
+            assert!(error.contains("was asked for") && error.contains("and gave"), "{error}");
+        }
+        assert!(take(&Giving(Device::CPU, 4), Device::CPU, 1 << 30).is_err(), "not so aligned");
+    }
+
+    #[test]
+    fn of_several_the_first_is_asked_that_gives_such_memory() {
+        let pinned = Device::new(DeviceKind::CudaHost, 0);
+        let all = [Giving(pinned, 4), Giving(Device::CPU, 3), Giving(Device::CPU, 4)];
+        let all = &all as &dyn MemorySource;
+        assert!(all.gives(Device::CPU, 64) && all.gives(pinned, 1) && !all.gives(pinned, 128));
+        assert!(all.reserves(pinned, 1) && !all.reserves(Device::CPU, 1));
+        assert!(!all.reserves(Device::cuda(0), 1));
+        let spec = TensorSpec::row_major(DataType::U8, &[9]).unwrap();
+        // SAFETY: the sources here give zeros.
+        let take = |device| unsafe { all.take(&spec, device, 1) };
+        assert_eq!(take(Device::CPU).unwrap().shape(), [3]);
+        let error = take(Device::cuda(0)).unwrap_err().to_string();
+        assert!(error.contains("one of them must give it"), "{error}");
+    }
+}

@@ -7,10 +7,13 @@ use bridge_core::{
     Array, CopyPolicy, DataType, Device, Error, ManagedTensor, MemorySource, Options, Refused,
     Registration, Registry,
 };
+use bridge_cpu as _;
 use bridge_memory::budget::{Budget, ConvertHeld as _, Shortage};
 use bridge_memory::pool::{DevicePool, Exact, Pool, PoolOptions, PoolStats};
 use bridge_testkit::fake_accelerator::{DEVICES, FakeArray, REGISTRATIONS, transfers};
 use ndarray::ArrayD;
+
+use crate::vectors::Vectors;
 
 const THERE: Device = DEVICES[0];
 const FAKE: &str = "fake-accelerator";
@@ -19,7 +22,7 @@ fn registry() -> Registry {
     let tools = [
         Registration::host_tools(&bridge_host::HostKernels),
         Registration::backend(&bridge_core::Dlpack),
-        Registration::backend(&bridge_cpu::ndarray::Ndarray),
+        Registration::backend(&Vectors),
     ];
     Registry::new(REGISTRATIONS.iter().copied().chain(tools))
 }
@@ -67,9 +70,9 @@ fn ways() -> Vec<Way> {
             none().on(THERE).cast(DataType::BOOL),
             (1, 0),
         ),
-        way("a vector", false, "ndarray", none().cast(DataType::F64), (0, 0)),
-        way("a vector, downloaded", true, "ndarray", none(), (0, 0)),
-        way("a vector, downloaded and cast", true, "ndarray", none().cast(DataType::F64), (1, 0)),
+        way("a vector", false, "vectors", none().cast(DataType::F64), (0, 0)),
+        way("a vector, downloaded", true, "vectors", none(), (0, 0)),
+        way("a vector, downloaded and cast", true, "vectors", none().cast(DataType::F64), (1, 0)),
     ]
 }
 
@@ -239,7 +242,7 @@ fn stacks_are_made_in_pooled_memory_where_the_target_can_take_it() {
     let pool = pool();
     let three = || (0..3).map(|_| there(&registry)).collect::<Vec<_>>();
     let options = Options::default().on(Device::CPU).pool(&pool);
-    for target in ["dlpack", "ndarray"] {
+    for target in ["dlpack", "vectors"] {
         let before = pool.stats();
         let stacked = stack(&registry, three(), 0, target, options).map_err(Refused::into_error);
         let stacked = stacked.unwrap();

@@ -7,3 +7,4 @@ mod device;
 mod every_way;
 mod host;
 mod threads;
+mod vectors;
