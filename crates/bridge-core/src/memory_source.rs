@@ -38,15 +38,15 @@ pub trait MemorySource: Send + Sync {
 }
 
 impl dyn MemorySource + '_ {
-    /// As [`take`](Self::take), and looks at what was given.
+    /// As [`take`](MemorySource::take), and looks at what was given.
     ///
     /// # Errors
     ///
-    /// As [`take`](Self::take), and [`TensorError::InvalidTensor`] where the tensor is not what was asked for.
+    /// As [`take`](MemorySource::take), and [`TensorError::InvalidTensor`] where the tensor is not what was asked for.
     ///
     /// # Safety
     ///
-    /// As [`take`](Self::take).
+    /// As [`take`](MemorySource::take).
     pub unsafe fn take_checked(
         &self,
         spec: &TensorSpec,

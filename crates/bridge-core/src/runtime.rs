@@ -168,14 +168,14 @@ pub unsafe trait Runtime: Send + Sync + 'static {
 }
 
 impl dyn Runtime {
-    /// As [`transfer`](Self::transfer), or [`copy`](Self::copy) where the tensor is on that device, into memory
+    /// As [`transfer`](Runtime::transfer), or [`copy`](Runtime::copy) where the tensor is on that device, into memory
     /// of `source`: aligned to `alignment` bytes, where the device has addresses. New memory is taken where
     /// there is no source or it [gives](MemorySource::gives) none of the device, where this runtime does not
-    /// [write](Self::writes) to it, and for no elements.
+    /// [write](Runtime::writes) to it, and for no elements.
     ///
     /// # Errors
     ///
-    /// As [`transfer`](Self::transfer), and as [`MemorySource::take`].
+    /// As [`transfer`](Runtime::transfer), and as [`MemorySource::take`].
     pub fn transfer_into(
         &self,
         source: Option<&dyn MemorySource>,
