@@ -8,7 +8,9 @@ use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use arraybridge::{Array, Error, ManagedTensor, Registry, Result, TensorError};
+use arraybridge::{
+    Array, Convert, DataType, Error, ManagedTensor, Options, Registry, Result, TensorError,
+};
 use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
 use bridge_memory::pool::Pool;
@@ -75,6 +77,32 @@ fn pools() {
         let name = format!("a pool's buffer, taken and dropped, {threads} thread(s)");
         compare(&name, vec![("ours", ours), ("malloc", malloc)]);
     }
+}
+
+/// A cast whose result is dropped before the next one.
+fn conversions() -> Result<()> {
+    const TURNS: usize = 21;
+    for (size, count) in [("64 KiB", 16 << 10), ("1 MiB", 256 << 10), ("64 MiB", 16 << 20)] {
+        let name = format!("a cast to float32 of {size}, with a pool");
+        if !is_chosen(&name) {
+            continue;
+        }
+        let (pool, cast) = (Pool::new(), Options::default().cast(DataType::F32));
+        let source = ManagedTensor::from_vec(vec![1_i32; count], &[count])?.into_shared();
+        let turn = |options: Options<'_>| -> Result<f64> {
+            let source = ManagedTensor::alias(&source);
+            let start = Instant::now();
+            drop(black_box(source.convert_to::<ManagedTensor>(options)?));
+            Ok(start.elapsed().as_secs_f64())
+        };
+        let (mut pooled, mut new) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            pooled.push(turn(cast.pool(&pool))?);
+            new.push(turn(cast)?);
+        }
+        print_line(&name, Took::of(pooled), "", [("new memory", Took::of(new))]);
+    }
+    Ok(())
 }
 
 fn recovery() {
@@ -186,6 +214,7 @@ fn chunks() -> Result<()> {
 fn main() -> Result<()> {
     reservations()?;
     pools();
+    conversions()?;
     recovery();
     probes();
     chunks()

@@ -2,10 +2,11 @@
 
 use bridge_core::{
     Accepts, Admission, DataType, Device, DeviceBytes, HostMemory, LayoutRule, ManagedTensor,
-    Options, Ownership, Permit, Registry, Result, SharedTensor, TensorSpec,
+    MemorySource, Options, Ownership, Permit, Registry, Result, SharedTensor, TensorSpec,
 };
 
 use crate::plan::{Plan, Step};
+use crate::pooling::{Made, Pooling};
 
 /// The copies that one conversion makes.
 pub(crate) struct Copies<'a> {
@@ -17,6 +18,8 @@ pub(crate) struct Copies<'a> {
     current: SharedTensor,
     /// Who is asked before memory is taken.
     admission: Option<&'a dyn Admission>,
+    /// Where memory comes from that is not new.
+    pooling: Option<Pooling<'a>>,
 }
 
 impl<'a> Copies<'a> {
@@ -27,20 +30,23 @@ impl<'a> Copies<'a> {
         source: &SharedTensor,
     ) -> Self {
         let admission = options.admission().or(registry.admission().map(|one| one as _));
-        Self { registry, accepts, options, current: source.clone(), admission }
+        let pooling = Pooling::of(options, accepts, Some(registry));
+        Self { registry, accepts, options, current: source.clone(), admission, pooling }
     }
 
     /// Takes the plan's copying steps and returns what the last one made. A copy that the plan did
     /// not foresee is added to it.
     pub(crate) fn make(mut self, plan: &mut Plan) -> Result<ManagedTensor> {
         let _admitted = self.admit(&plan.peaks)?;
-        for step in plan.steps.iter().filter(|step| step.copies()) {
-            self.current = self.take(step)?.into_shared();
+        let mut steps = plan.steps.iter().filter(|step| step.copies()).peekable();
+        while let Some(step) = steps.next() {
+            let pool = self.pool_for(step, steps.peek().is_none());
+            self.current = self.take(step, pool)?.into_shared();
         }
         if self.needs_a_vector() {
             let bytes = self.current.layout().compact_bytes(self.current.data_type())? as u64;
             let _admitted = self.admit(&[DeviceBytes { device: Device::CPU, bytes }])?;
-            self.current = self.copy()?.into_shared();
+            self.current = self.copy(None)?.into_shared();
             plan.add_last_copy(bytes);
         }
         let made = self.current.try_unwrap();
@@ -52,9 +58,17 @@ impl<'a> Copies<'a> {
         self.admission.map(|admission| admission.admit(peaks)).transpose()
     }
 
-    fn take(&self, step: &Step) -> Result<ManagedTensor> {
+    /// Whose memory what a step makes lies in, where it is not new.
+    fn pool_for(&self, step: &Step, is_last: bool) -> Option<&'a dyn MemorySource> {
+        let (from, is_empty) = (self.current.device(), self.current.layout().is_empty());
+        let (data_type, to) = step.makes(self.current.data_type(), from);
+        self.pooling?.source_for(step, Made { data_type, from, to, is_empty, is_last })
+    }
+
+    fn take(&self, step: &Step, pool: Option<&dyn MemorySource>) -> Result<ManagedTensor> {
+        let alignment = self.accepts.alignment_for(self.current.data_type());
         match *step {
-            Step::Cast { to, .. } if self.is_on_host() => self.cast(to),
+            Step::Cast { to, .. } if self.is_on_host() => self.cast(to, pool),
             Step::Cast { to, .. } => {
                 let on = self.current.device();
                 let runtime = self.registry.runtime(on)?;
@@ -63,17 +77,17 @@ impl<'a> Copies<'a> {
             }
             Step::DeviceCopy { on } => {
                 let runtime = self.registry.runtime(on)?;
-                self.on_device(on, |from| runtime.copy(from))
+                self.on_device(on, |from| runtime.transfer_into(pool, alignment, from, on))
             }
             Step::Upload { to } | Step::PeerCopy { to, .. } => {
                 let runtime = self.registry.runtime(to)?;
-                self.on_device(to, |from| runtime.transfer(from, to))
+                self.on_device(to, |from| runtime.transfer_into(pool, alignment, from, to))
             }
             Step::Download { from } => {
                 let (runtime, to) = (self.registry.runtime(from)?, Device::CPU);
-                self.on_device(to, |from| runtime.transfer(from, to))
+                self.on_device(to, |from| runtime.transfer_into(pool, alignment, from, to))
             }
-            Step::Copy => self.copy(),
+            Step::Copy => self.copy(pool),
             Step::Stay | Step::Shortcut { .. } | Step::Move | Step::Share | Step::Map { .. } => {
                 unreachable!("steps that copy nothing are not taken here")
             }
@@ -85,16 +99,16 @@ impl<'a> Copies<'a> {
     }
 
     /// A copy on the host.
-    fn copy(&self) -> Result<ManagedTensor> {
+    fn copy(&self, pool: Option<&dyn MemorySource>) -> Result<ManagedTensor> {
         let tools = self.registry.host_tools()?;
-        self.on_host(self.current.data_type(), |from, to| tools.copy(from, to))
+        self.on_host(pool, self.current.data_type(), |from, to| tools.copy(from, to))
     }
 
     /// A cast on the host.
-    fn cast(&self, to: DataType) -> Result<ManagedTensor> {
+    fn cast(&self, to: DataType, pool: Option<&dyn MemorySource>) -> Result<ManagedTensor> {
         let tools = self.registry.host_tools()?;
         let overflow = self.options.overflow_rule();
-        self.on_host(to, |from, to| tools.cast(from, to, overflow))
+        self.on_host(pool, to, |from, to| tools.cast(from, to, overflow))
     }
 
     /// Whether a device has downloaded into memory that the target, which can only own vectors,
@@ -104,9 +118,10 @@ impl<'a> Copies<'a> {
         self.accepts.takes_only_vectors() && !fits && self.is_on_host()
     }
 
-    /// What `write` writes to new host memory that the target can take over.
+    /// What `write` writes to host memory that the target can take over, of the pool or new.
     fn on_host(
         &self,
+        pool: Option<&dyn MemorySource>,
         data_type: DataType,
         write: impl Fn(&ManagedTensor, &mut ManagedTensor) -> Result<()>,
     ) -> Result<ManagedTensor> {
@@ -116,12 +131,19 @@ impl<'a> Copies<'a> {
         // The element's own alignment, if that is enough: then a vector can own the copy later.
         let alignment = accepts.alignment_for(data_type);
         self.recovering(Device::CPU, |current| {
-            let memory = HostMemory::allocate(bytes, alignment)?;
             let spec = TensorSpec { data_type, layout: layout.clone() };
             // SAFETY: both callers hand the tensor to `HostTools`, whose safety contract is that
             // every element is written when it returns `Ok`; when it returns an error the tensor is
             // dropped unread.
-            let mut target = unsafe { ManagedTensor::from_host_memory(memory, spec) }?;
+            let mut target = unsafe {
+                match pool {
+                    Some(pool) => pool.take_checked(&spec, Device::CPU, alignment)?,
+                    None => {
+                        let memory = HostMemory::allocate(bytes, alignment)?;
+                        ManagedTensor::from_host_memory(memory, spec)?
+                    }
+                }
+            };
             write(current, &mut target)?;
             Ok(target)
         })

@@ -17,6 +17,7 @@ mod chain;
 mod copies;
 mod observe;
 mod plan;
+mod pooling;
 mod report;
 mod route;
 mod slices;

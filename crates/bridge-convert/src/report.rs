@@ -19,7 +19,8 @@ pub struct Report {
     pub bytes_copied: u64,
     /// The ways without a copy that were not taken.
     pub declined: Vec<Declined>,
-    /// The memory that was taken for the result, and that it keeps; `None` where it took none.
+    /// The memory that was taken for the result, and that it keeps; `None` where it took none, or took it
+    /// from a pool that reserves it itself.
     pub taken: Option<DeviceBytes>,
     /// The element type of the result.
     pub data_type: DataType,

@@ -11,6 +11,7 @@ use bridge_core::{
 use crate::copies::Copies;
 use crate::observe;
 use crate::plan::{Plan, Step, fits};
+use crate::pooling::Pooling;
 use crate::report::Report;
 
 /// The two ends of a conversion.
@@ -96,13 +97,16 @@ impl Route<'_> {
             Ok(plan) if plan.declined.is_empty() => {}
             Ok(plan) => {
                 self.cast_where_it_can_be(found, plan, options)?;
-                plan.find_peaks(found, |step, at, data_type, to| {
-                    let Some(on) = worker(step, at.device) else { return Vec::new() };
-                    match self.lookup.registry().and_then(|registry| registry.runtime(on)) {
-                        Ok(runtime) => runtime.working_memory(at, data_type, to),
-                        Err(_) => Vec::new(),
+                let registry = self.lookup.registry();
+                let working = |step: &Step, at: &Description, data_type, to| {
+                    let Some(on) = step.worker(at.device) else { return Vec::new() };
+                    match registry.as_ref().map(|registry| registry.runtime(on)) {
+                        Ok(Ok(runtime)) => runtime.working_memory(at, data_type, to),
+                        _ => Vec::new(),
                     }
-                })?;
+                };
+                let known = registry.as_ref().ok().copied();
+                plan.find_peaks(found, working, Pooling::of(options, self.accepts, known))?;
             }
             Err(error) => self.name_the_type(error),
         }
@@ -399,23 +403,6 @@ impl Route<'_> {
         let mut plan = self.plan_of_copies(found, &options)?;
         plan.declined = vec![declined];
         Ok(plan)
-    }
-}
-
-/// The device whose runtime takes a step that copies, where it is not the host's tools.
-fn worker(step: &Step, at: Device) -> Option<Device> {
-    match *step {
-        Step::Cast { .. } if at.kind().is_host_accessible() => None,
-        Step::Cast { .. } => Some(at),
-        Step::DeviceCopy { on } => Some(on),
-        Step::Upload { to } | Step::PeerCopy { to, .. } => Some(to),
-        Step::Download { from } => Some(from),
-        Step::Copy
-        | Step::Stay
-        | Step::Shortcut { .. }
-        | Step::Move
-        | Step::Share
-        | Step::Map { .. } => None,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use bridge_core::{
     Admission, Array, Backend, DataType, Description, Device, DeviceBytes, Error, HostMemory,
-    ManagedTensor, Options, Permit, Refused, Registry, Result, Runtime, Shape, SharedTensor,
-    TensorError, TensorSpec,
+    ManagedTensor, MemorySource, Options, Permit, Refused, Registry, Result, Runtime, Shape,
+    SharedTensor, TensorError, TensorSpec,
 };
 
 use crate::by_name::convert_into;
@@ -28,6 +28,7 @@ pub fn stack(
     target: &str,
     options: Options,
 ) -> Result<Array, Refused<Vec<Array>>> {
+    let mut pool = options.memory_source();
     let ready: Result<Options> = (|| {
         let (device, data_type) = check_alike(&arrays)?;
         let backend = registry.backend(target)?;
@@ -36,7 +37,9 @@ pub fn stack(
         let mut shape = arrays[0].describe()?.layout.shape().to_vec();
         if axis <= shape.len() {
             shape.insert(axis, arrays.len());
-            backend.native_type_for(data_type, &shape)?;
+            let accepts = backend.native_type_for(data_type, &shape)?.accepts();
+            // A pool's memory would be copied to a vector.
+            pool = pool.filter(|_| !accepts.takes_only_vectors());
         }
         Ok(staying_on(device, backend, options))
     })();
@@ -66,6 +69,7 @@ pub fn stack(
             let stacked: Result<_> = (|| {
                 let mut stacker = Stacker::new(registry, count, axis);
                 stacker.admission = options_there.admission().or(stacker.admission);
+                stacker.pool = pool;
                 for tensor in &tensors {
                     stacker.write(tensor)?;
                 }
@@ -114,6 +118,8 @@ pub struct Stacker<'a> {
     stack: Option<Slots>,
     /// Who is asked before memory is taken.
     admission: Option<&'a dyn Admission>,
+    /// Where it comes from, where it is not new.
+    pool: Option<&'a dyn MemorySource>,
 }
 
 /// The stack's memory, and what every slice must be like.
@@ -130,7 +136,7 @@ impl<'a> Stacker<'a> {
     /// array comes.
     pub fn new(registry: &'a Registry, count: usize, axis: usize) -> Self {
         let admission = registry.admission().map(|one| one as _);
-        Self { registry, count, axis, written: 0, stack: None, admission }
+        Self { registry, count, axis, written: 0, stack: None, admission, pool: None }
     }
 
     /// Asks `admission`, a budget, before memory is taken: for the stack, until it is handed over,
@@ -139,6 +145,14 @@ impl<'a> Stacker<'a> {
     #[must_use]
     pub fn within(self, admission: &'a dyn Admission) -> Self {
         Self { admission: Some(admission), ..self }
+    }
+
+    /// Takes the stack's memory from `source`, a pool, and that of arrays on their way from a device.
+    /// Handed to a target that owns vectors only, such a stack is copied once more. What the pool
+    /// reserves itself is not asked of the budget.
+    #[must_use]
+    pub fn pool(self, source: &'a dyn MemorySource) -> Self {
+        Self { pool: Some(source), ..self }
     }
 
     fn admit(&self, peaks: &[DeviceBytes]) -> Result<Option<Permit>> {
@@ -172,10 +186,11 @@ impl<'a> Stacker<'a> {
         } else {
             let runtime = self.registry.runtime(tensor.device())?;
             _admitted = match self.admission {
-                Some(_) => self.admit(&download_peaks(runtime, tensor)?)?,
+                Some(_) => self.admit(&self.download_peaks(runtime, tensor)?)?,
                 None => None,
             };
-            downloaded = runtime.transfer(tensor, Device::CPU)?;
+            let alignment = tensor.data_type().alignment();
+            downloaded = runtime.transfer_into(self.pool, alignment, tensor, Device::CPU)?;
             &downloaded
         };
         let tools = self.registry.host_tools()?;
@@ -209,6 +224,26 @@ impl<'a> Stacker<'a> {
         Ok(())
     }
 
+    /// What downloading a tensor takes, but for what the pool reserves itself.
+    fn download_peaks(&self, runtime: &dyn Runtime, tensor: &ManagedTensor) -> Result<Peaks> {
+        let found = tensor.describe();
+        let (from, data_type) = (found.device, found.data_type);
+        let bytes = found.layout.compact_bytes(data_type)? as u64;
+        let mut peaks = Peaks::from_vec(runtime.working_memory(&found, data_type, Device::CPU));
+        let alignment = data_type.alignment();
+        let reserved = self.pool.is_some_and(|pool| {
+            pool.gives(Device::CPU, alignment)
+                && pool.reserves(Device::CPU, alignment)
+                && runtime.writes(data_type, from, Device::CPU)
+        });
+        match peaks.iter_mut().find(|one| one.device == Device::CPU) {
+            _ if reserved => {}
+            Some(host) => host.bytes = host.bytes.saturating_add(bytes),
+            None => peaks.push(DeviceBytes { device: Device::CPU, bytes }),
+        }
+        Ok(peaks)
+    }
+
     /// Memory for a stack of slices like this one.
     fn slots_for_slices_like(&self, slice: &ManagedTensor) -> Result<Slots> {
         let mut shape = Shape::from_slice(slice.shape());
@@ -220,10 +255,25 @@ impl<'a> Stacker<'a> {
         let spec = TensorSpec::row_major(data_type, &shape)?;
         let bytes = spec.layout.compact_bytes(data_type)?;
         let peak = DeviceBytes { device: Device::CPU, bytes: bytes as u64 };
-        let _permit = self.admit(&[peak])?;
-        let memory = HostMemory::zeroed(bytes, data_type.alignment())?;
-        // SAFETY: the memory is initialized with zeros, which are valid for every element type.
-        let whole = unsafe { ManagedTensor::from_host_memory(memory, spec) }?;
+        let alignment = data_type.alignment();
+        let gives = |pool: &&dyn MemorySource| bytes > 0 && pool.gives(Device::CPU, alignment);
+        let pool = self.pool.filter(gives);
+        let _permit = match pool {
+            Some(pool) if pool.reserves(Device::CPU, alignment) => None,
+            _ => self.admit(&[peak])?,
+        };
+        // SAFETY: what is new is zeros, which are valid for every element type. Of what a pool gives, the
+        // host's tools write every slot before the stack is handed over: `HostTools` promises that
+        // all elements are written where it returns `Ok`, and only then a slot counts as written.
+        let whole = unsafe {
+            match pool {
+                Some(pool) => pool.take_checked(&spec, Device::CPU, alignment)?,
+                None => {
+                    let memory = HostMemory::zeroed(bytes, alignment)?;
+                    ManagedTensor::from_host_memory(memory, spec)?
+                }
+            }
+        };
         let shape = Shape::from_slice(slice.shape());
         Ok(Slots { whole: whole.into_shared(), shape, data_type, _permit })
     }
@@ -267,18 +317,6 @@ impl<'a> Stacker<'a> {
             }
         }
     }
-}
-
-/// What downloading a tensor takes.
-fn download_peaks(runtime: &dyn Runtime, tensor: &ManagedTensor) -> Result<Peaks> {
-    let found = tensor.describe();
-    let bytes = found.layout.compact_bytes(found.data_type)? as u64;
-    let mut peaks = Peaks::from_vec(runtime.working_memory(&found, found.data_type, Device::CPU));
-    match peaks.iter_mut().find(|one| one.device == Device::CPU) {
-        Some(host) => host.bytes = host.bytes.saturating_add(bytes),
-        None => peaks.push(DeviceBytes { device: Device::CPU, bytes }),
-    }
-    Ok(peaks)
 }
 
 /// The device and element type of all arrays, where these and the shape agree.

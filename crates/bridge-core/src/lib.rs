@@ -11,7 +11,7 @@
 //! - **What it can do on a device**: [`Runtime`] moves, copies and casts, [`Allocator`] holds memory,
 //!   and a [`Capability`] is anything else that a crate wants found by a backend's name.
 //! - **Around conversions**: [`Converter`], a shortcut between two backends; [`HostTools`], the copy
-//!   kernels; [`Admission`], who is asked before memory is taken.
+//!   kernels; [`Admission`], who is asked before memory is taken; [`MemorySource`], where it comes from.
 //! - **The registry**: [`Registry`], [`Registration`], [`register`]; [`Absent`], a backend that could be there.
 //! - **Asking and failing**: [`Options`], [`Error`], [`Refused`].
 
@@ -30,6 +30,7 @@ mod dlpack_backend;
 mod error;
 mod host_tools;
 mod layout_rule;
+mod memory_source;
 mod native;
 mod options;
 mod registration;
@@ -51,6 +52,7 @@ pub use dlpack_backend::Dlpack;
 pub use error::{Error, Refused, Result};
 pub use host_tools::HostTools;
 pub use layout_rule::LayoutRule;
+pub use memory_source::MemorySource;
 pub use native::{NativeArray, NativeType};
 pub use options::{CopyPolicy, Options, Overflow};
 pub use registration::Registration;

@@ -5,6 +5,7 @@ use std::fmt;
 use bridge_tensor::{DataType, Device};
 
 use crate::admission::Admission;
+use crate::memory_source::MemorySource;
 
 /// When a conversion may copy, as in the array API's `copy` argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -35,8 +36,8 @@ pub enum Overflow {
     Wrap,
 }
 
-/// What a caller asks of a conversion: device, element type, whether it may copy, and whose memory
-/// it takes.
+/// What a caller asks of a conversion: device, element type, whether it may copy, who is asked for the
+/// memory it takes, and where that comes from.
 ///
 /// ```
 /// use bridge_core::{CopyPolicy, DataType, Device, Options};
@@ -45,7 +46,7 @@ pub enum Overflow {
 /// assert_eq!(options.data_type(), Some(DataType::F16));
 /// ```
 ///
-/// `'a` is how long the budget lives that they name; options without one are `Options<'static>`.
+/// `'a` is how long the budget and the pool live that they name; options without are `Options<'static>`.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     device: Option<Device>,
@@ -54,6 +55,7 @@ pub struct Options<'a> {
     copy: CopyPolicy,
     ignore_read_only: bool,
     admission: Option<&'a dyn Admission>,
+    memory: Option<&'a dyn MemorySource>,
 }
 
 impl<'a> Options<'a> {
@@ -96,6 +98,30 @@ impl<'a> Options<'a> {
         'a: 'b,
     {
         Options { admission: Some(admission), ..self }
+    }
+
+    /// Takes memory from `source`, a pool, in place of new memory. It goes back when the result, in whichever
+    /// framework it is then, is dropped; what was between two steps, and what a step that failed had
+    /// taken, goes back at once.
+    ///
+    /// So taken is what the host's tools write, copies and casts, and what a device's runtime
+    /// [writes](crate::Runtime::writes) to memory that it is given, where `source` gives memory of that
+    /// device. New is, as without a pool,
+    ///
+    /// - the result where its type owns vectors only, as [`Accepts::only_vectors`](crate::Accepts::only_vectors)
+    ///   says: a pool's memory is never a `Vec`'s. What is between the steps to it is pooled;
+    /// - what a runtime makes in memory of its own, casts on a device among it, and what it stages
+    ///   inside;
+    /// - what a registered [shortcut](crate::Converter) makes.
+    ///
+    /// A conversion that copies nothing takes nothing. What the pool [reserves](MemorySource::reserves)
+    /// itself is not asked of an admission: neither of [`within`](Self::within) nor of a registered one.
+    #[must_use]
+    pub fn pool<'b>(self, source: &'b dyn MemorySource) -> Options<'b>
+    where
+        'a: 'b,
+    {
+        Options { memory: Some(source), ..self }
     }
 
     /// Lets a read-only array reach, without a copy, a framework that has no read-only arrays.
@@ -144,6 +170,12 @@ impl<'a> Options<'a> {
     pub fn admission(&self) -> Option<&'a dyn Admission> {
         self.admission
     }
+
+    /// Where memory is taken from, where the caller named a pool.
+    #[inline]
+    pub fn memory_source(&self) -> Option<&'a dyn MemorySource> {
+        self.memory
+    }
 }
 
 impl fmt::Debug for Options<'_> {
@@ -155,6 +187,7 @@ impl fmt::Debug for Options<'_> {
             .field("copy", &self.copy)
             .field("ignore_read_only", &self.ignore_read_only)
             .field("within", &self.admission.is_some())
+            .field("pool", &self.memory.is_some())
             .finish()
     }
 }

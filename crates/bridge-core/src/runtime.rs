@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use bridge_tensor::{DataType, Description, Device, DeviceKind, ManagedTensor};
+use bridge_tensor::{DataType, Description, Device, DeviceKind, ManagedTensor, TensorSpec};
 
 use crate::admission::DeviceBytes;
 use crate::backend::{Backend, cannot};
 use crate::error::{Refused, Result};
+use crate::memory_source::MemorySource;
 use crate::options::Overflow;
 
 /// How close a [`Runtime`] is to a device: of those that serve it, the one of the highest rank is
@@ -38,8 +39,11 @@ pub enum Mapping {
 ///
 /// # Safety
 ///
-/// Where [`synchronize`](Self::synchronize) returns `Ok`, all work submitted to the device is done:
-/// conversions then read memory that the device was writing.
+/// - Where [`synchronize`](Self::synchronize) returns `Ok`, all work submitted to the device is done:
+///   conversions then read memory that the device was writing.
+/// - Where [`write`](Self::write) returns `Ok`, the tensor is its target, and every element has been
+///   written, or is when its stream says that the data is ready: conversions hand in memory that is not
+///   initialized. Where it fails, nothing of the target has been read, and nothing writes to it any more.
 pub unsafe trait Runtime: Send + Sync + 'static {
     /// The backend it belongs to.
     fn backend(&self) -> &'static dyn Backend;
@@ -107,6 +111,30 @@ pub unsafe trait Runtime: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether [`write`](Self::write) takes elements of this type from the one device to the other: from or
+    /// to a device of this runtime. It touches no device. By default it does not.
+    fn writes(&self, data_type: DataType, from: Device, to: Device) -> bool {
+        let _ = (data_type, from, to);
+        false
+    }
+
+    /// Writes the elements of a tensor to `target`, as [`transfer`](Self::transfer) and [`copy`](Self::copy)
+    /// write them to new memory: memory of a pool, or the place in a larger array. The target is row-major
+    /// without gaps, of the same shape and element type, and nobody else's; its elements need not be
+    /// initialized. It comes back, ready where its stream says.
+    ///
+    /// The source is borrowed: it must not be read any more when the call returns. Where
+    /// [`writes`](Self::writes) says no, it is not asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) by default; else where the device reports one. The
+    /// target is dropped unread then, and nothing writes to it any more.
+    fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        let what = format!("writing from {} to memory of {}", tensor.device(), target.device());
+        Err(cannot(self.backend(), what))
+    }
+
     /// Waits until all work submitted to `device` is done.
     ///
     /// # Errors
@@ -136,6 +164,38 @@ pub unsafe trait Runtime: Send + Sync + 'static {
     ) -> Result<ManagedTensor, Refused<ManagedTensor>> {
         let what = format!("using memory of {} on {to}", tensor.device());
         Err(Refused::new(tensor, cannot(self.backend(), what)))
+    }
+}
+
+impl dyn Runtime {
+    /// As [`transfer`](Runtime::transfer), or [`copy`](Runtime::copy) where the tensor is on that device, into memory
+    /// of `source`: aligned to `alignment` bytes, where the device has addresses. New memory is taken where
+    /// there is no source or it [gives](MemorySource::gives) none of the device, where this runtime does not
+    /// [write](Runtime::writes) to it, and for no elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`transfer`](Runtime::transfer), and as [`MemorySource::take`].
+    pub fn transfer_into(
+        &self,
+        source: Option<&dyn MemorySource>,
+        alignment: usize,
+        tensor: &ManagedTensor,
+        to: Device,
+    ) -> Result<ManagedTensor> {
+        let (data_type, from) = (tensor.data_type(), tensor.device());
+        let given = source.filter(|source| {
+            !tensor.layout().is_empty()
+                && source.gives(to, alignment)
+                && self.writes(data_type, from, to)
+        });
+        let Some(source) = given else {
+            return if from == to { self.copy(tensor) } else { self.transfer(tensor, to) };
+        };
+        let spec = TensorSpec::row_major(data_type, tensor.shape())?;
+        // SAFETY: `write` has every element written where it returns `Ok`, as runtimes promise, and else
+        // drops the target unread.
+        self.write(tensor, unsafe { source.take_checked(&spec, to, alignment) }?)
     }
 }
 

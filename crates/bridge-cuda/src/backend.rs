@@ -59,7 +59,8 @@ impl Backend for Cuda {
     }
 }
 
-// SAFETY: `synchronize` waits for the context, and for memory of the host for every context in use.
+// SAFETY: `synchronize` waits for the context, and for memory of the host for every context in use. `write` returns
+// the target where all pieces have arrived, or bridge-host has copied them, which promises the same.
 unsafe impl Runtime for Cuda {
     fn backend(&self) -> &'static dyn Backend {
         &Cuda
@@ -105,6 +106,14 @@ unsafe impl Runtime for Cuda {
         to: Device,
     ) -> Vec<DeviceBytes> {
         transfer::working_memory::working_memory(found, data_type, to)
+    }
+
+    fn writes(&self, _: DataType, from: Device, to: Device) -> bool {
+        transfer::writes(from, to)
+    }
+
+    fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        transfer::write(tensor, target)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use bridge_core::{
-    Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
+    Access, Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
     DeviceBytes, DeviceKind, DeviceMemory, Error, Holdings, ManagedTensor, Mapping, NativeArray,
-    NativeType, Overflow, Refused, Result, Runtime, TensorSpec,
+    NativeType, Overflow, Refused, Result, Runtime, TensorError, TensorSpec,
 };
 
 use opencl3::error_codes::ClError;
@@ -22,7 +22,7 @@ use crate::queue::ClQueue;
 use crate::region::Region;
 use crate::status::{NAME, is_out_of_memory};
 use crate::streams;
-use crate::transfer::download;
+use crate::transfer::{download, download_to};
 use crate::working_memory;
 
 /// The backend for OpenCL.
@@ -63,7 +63,8 @@ impl Backend for OpenCl {
     }
 }
 
-// SAFETY: `synchronize` finishes every queue of the device.
+// SAFETY: `synchronize` finishes every queue of the device. `write` returns the target where the download, which
+// it waits for, has written every element.
 unsafe impl Runtime for OpenCl {
     fn backend(&self) -> &'static dyn Backend {
         &OpenCl
@@ -127,6 +128,27 @@ unsafe impl Runtime for OpenCl {
         to: Device,
     ) -> Vec<DeviceBytes> {
         working_memory::working_memory(found, data_type, to)
+    }
+
+    /// To the host. A device's own memory is its driver's.
+    fn writes(&self, _: DataType, from: Device, to: Device) -> bool {
+        from.kind() == DeviceKind::OpenCl && to == Device::CPU
+    }
+
+    fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        let alike = (tensor.data_type(), tensor.shape()) == (target.data_type(), target.shape());
+        let is_whole = target.layout().is_row_major() && target.access() == Access::Exclusive;
+        target.require_host()?;
+        if !alike || !is_whole {
+            let reason = format!("OpenCL cannot write {tensor:?} to {target:?}");
+            return Err(TensorError::InvalidTensor { reason }.into());
+        }
+        let Some(region) = Region::of(tensor)? else { return Ok(target) };
+        let (queue, last) = streams::ready(tensor.stream(), region.device)?;
+        let after = After { queue: &queue, events: last.as_slice() };
+        // SAFETY: the target is the host's, row-major, of the same shape and element type, and nobody else's:
+        // its access is exclusive, and it has been handed over.
+        unsafe { download_to(&region, after, target) }?.released(&region)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {

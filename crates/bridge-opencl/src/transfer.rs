@@ -95,10 +95,30 @@ pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Download
     let spec = TensorSpec::row_major(source.data_type, source.layout.shape())?;
     // SAFETY: each way below writes every element, or fails and nothing is returned.
     let host = unsafe { new_host(&spec, HostMemory::allocate) }?;
+    // SAFETY: the memory is new and has room for the row-major elements.
+    unsafe { download_to(source, after, host) }
+}
+
+/// As [`download`], to memory that is there: row-major, of the region's shape and element type.
+///
+/// # Errors
+///
+/// As [`download`].
+///
+/// # Safety
+///
+/// The tensor's memory is the host's and nobody else's. Its elements need not be initialized: where this
+/// succeeds, all of them have been written.
+pub(crate) unsafe fn download_to(
+    source: &Region<'_>,
+    after: After<'_>,
+    host: ManagedTensor,
+) -> Result<Downloaded> {
+    let spec = TensorSpec::row_major(source.data_type, source.layout.shape())?;
     let bytes = source.bytes()?;
     if source.layout.is_row_major() && !pays_to_map(source.device, bytes.count) {
-        // SAFETY: the region lies in its buffer, checked when it was made; the new memory has
-        // room for the row-major elements.
+        // SAFETY: the region lies in its buffer, checked when it was made; the target has room for the
+        // row-major elements, which the caller promises.
         unsafe { after.read(bytes, host.first_element()) }?;
         return Ok(Downloaded { host, unmapped: None });
     }
@@ -107,7 +127,7 @@ pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Download
         // SAFETY:
         // - As above; the mapping reaches from the lowest element to the highest, and is not used
         //   after it ends.
-        // - The target's elements are new.
+        // - The target's elements are nobody else's, which the caller promises.
         let unmapped = unsafe {
             let lowest = after.map(bytes, MapFor::Reading)?;
             let (from, to) = (lowest.wrapping_add(before_first), host.first_element());
@@ -119,13 +139,13 @@ pub(crate) fn download(source: &Region<'_>, after: After<'_>) -> Result<Download
     if let Some(packed) = crate::packing::packed(source, after)? {
         let bytes = Bytes { mem: packed.memory.raw(), offset: 0, count: source.compact_bytes()? };
         let events: Vec<ClEvent> = packed.ready.into_iter().collect();
-        // SAFETY: the packed memory has the bytes, and so has the new memory.
+        // SAFETY: the packed memory has the bytes, and so has the target.
         unsafe { After { events: &events, ..after }.read(bytes, host.first_element()) }?;
         return Ok(Downloaded { host, unmapped: None });
     }
     let whole = HostMemory::allocate(bytes.count, 64)?;
     // SAFETY: the memory has room for all bytes from the lowest element to the highest, which the
-    // read fills; the target's elements are new.
+    // read fills; the target's elements are nobody else's.
     unsafe {
         after.read(bytes, whole.as_ptr())?;
         let (from, to) = (whole.as_ptr().wrapping_add(before_first), host.first_element());

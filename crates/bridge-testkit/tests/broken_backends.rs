@@ -145,6 +145,12 @@ lies_are_found! { verdict_on_liar:
     pinned_downloads_are_found: lies::PinsDownloads, a Liar, breaks
         "results_are_ready_when_they_say_so":
         "no allocation that a vector could own";
+    a_write_that_does_not_is_found: lies::WritesNothing, a Liar, breaks
+        "device_routes_are_exact":
+        "the elements differ";
+    a_write_to_other_memory_is_found: lies::WritesElsewhere, a Liar, breaks
+        "device_routes_are_exact":
+        "other memory back than it was given";
 }
 
 lies_are_found! { verdict_on_queued:

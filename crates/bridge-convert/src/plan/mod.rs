@@ -17,6 +17,7 @@ pub use step::Step;
 
 pub(crate) use self::obstacles::fits;
 use self::obstacles::{needs_transfer, obstacles, target_device};
+use crate::pooling::Pooling;
 
 /// The steps of a conversion; four fit without heap allocation.
 pub type Steps = SmallVec<[Step; 4]>;
@@ -37,8 +38,11 @@ pub struct Plan {
     pub bytes_copied: u64,
     /// The most memory that the steps take at any time, on each device that they take any on: what a
     /// budget is asked for. Of a shortcut it is what its [converter says](bridge_core::Converter::peaks).
+    /// What a [pool](Options::pool) gives and [reserves itself](bridge_core::MemorySource::reserves) is
+    /// not counted.
     pub peaks: Peaks,
-    /// The memory that is taken for the result, and that it keeps; `None` where it takes none.
+    /// The memory that is taken for the result, and that it keeps; `None` where it takes none, or takes it
+    /// from a pool that reserves it itself.
     pub taken: Option<DeviceBytes>,
     /// The ways without a copy that cannot be taken.
     pub declined: Vec<Declined>,
@@ -59,7 +63,8 @@ impl Plan {
         options: &Options,
     ) -> Result<Self> {
         let mut plan = Self::without_peaks(source, target, options)?;
-        plan.find_peaks(source.1, |_, _, _, _| Vec::new())?;
+        let pooling = Pooling::of(options, target.1, None);
+        plan.find_peaks(source.1, |_, _, _, _| Vec::new(), pooling)?;
         Ok(plan)
     }
 
@@ -228,13 +233,15 @@ impl Plan {
         self.taken = Some(DeviceBytes { device: Device::CPU, bytes });
     }
 
-    /// Finds how much memory the steps take, where `working` says what each takes beside its result.
+    /// Finds how much memory the steps take, where `working` says what each takes beside its result, and
+    /// `pooling` which results a pool gives.
     pub(crate) fn find_peaks(
         &mut self,
         source: &Description,
         working: impl Fn(&Step, &Description, DataType, Device) -> Vec<DeviceBytes>,
+        pooling: Option<Pooling<'_>>,
     ) -> Result<()> {
-        (self.peaks, self.taken) = peaks::peaks(source, &self.steps, working)?;
+        (self.peaks, self.taken) = peaks::peaks(source, &self.steps, working, pooling)?;
         Ok(())
     }
 

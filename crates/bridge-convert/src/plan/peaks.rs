@@ -5,27 +5,33 @@ use bridge_tensor::Layout;
 use smallvec::SmallVec;
 
 use super::Step;
+use crate::pooling::{Made, Pooling};
 
 /// The most memory that a conversion takes at any time, on each device that it takes any on.
 pub type Peaks = SmallVec<[DeviceBytes; 2]>;
 
 /// What these steps take: each writes to new memory while that of the step before is still there;
 /// the source is its owner's. `working` says what a step takes beside its result. With them, what the
-/// last step makes.
+/// last step makes. What a pool reserves itself is not counted.
 pub(super) fn peaks(
     found: &Description,
     steps: &[Step],
     working: impl Fn(&Step, &Description, DataType, Device) -> Vec<DeviceBytes>,
+    pooling: Option<Pooling<'_>>,
 ) -> Result<(Peaks, Option<DeviceBytes>)> {
     let mut peaks = Peaks::new();
     let mut before: Option<DeviceBytes> = None;
     let mut at = found.clone();
-    for step in steps.iter().filter(|step| step.copies()) {
-        let (data_type, device) = result(step, &at);
+    let mut copying = steps.iter().filter(|step| step.copies()).peekable();
+    while let Some(step) = copying.next() {
+        let (data_type, device) = step.makes(at.data_type, at.device);
+        let (is_last, is_empty) = (copying.peek().is_none(), at.layout.is_empty());
+        let made = Made { data_type, from: at.device, to: device, is_empty, is_last };
+        let reserved = pooling.is_some_and(|pooling| pooling.reserves(step, made));
         let bytes = at.layout.compact_bytes(data_type)? as u64;
-        let made = DeviceBytes { device, bytes };
+        let made = (!reserved).then_some(DeviceBytes { device, bytes });
         let mut live = Peaks::new();
-        for part in working(step, &at, data_type, device).into_iter().chain([made]).chain(before) {
+        for part in working(step, &at, data_type, device).into_iter().chain(made).chain(before) {
             add(&mut live, part, u64::saturating_add);
         }
         for part in live {
@@ -33,7 +39,7 @@ pub(super) fn peaks(
         }
         let layout = Layout::row_major(at.layout.shape())?;
         at = Description { data_type, device, layout, ..at };
-        before = Some(made);
+        before = made;
     }
     Ok((peaks, before))
 }
@@ -55,22 +61,5 @@ fn add(all: &mut Peaks, part: DeviceBytes, together: fn(u64, u64) -> u64) {
     match all.iter_mut().find(|one| one.device == part.device) {
         Some(one) => one.bytes = together(one.bytes, part.bytes),
         None => all.push(part),
-    }
-}
-
-/// The element type that a step writes, and where.
-fn result(step: &Step, at: &Description) -> (DataType, Device) {
-    let on_host = at.device.kind().is_host_accessible();
-    match *step {
-        Step::Cast { to, .. } => (to, if on_host { Device::CPU } else { at.device }),
-        Step::Upload { to } | Step::PeerCopy { to, .. } => (at.data_type, to),
-        Step::DeviceCopy { on } => (at.data_type, on),
-        Step::Stay
-        | Step::Shortcut { .. }
-        | Step::Move
-        | Step::Share
-        | Step::Map { .. }
-        | Step::Copy
-        | Step::Download { .. } => (at.data_type, Device::CPU),
     }
 }

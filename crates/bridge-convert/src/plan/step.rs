@@ -84,6 +84,41 @@ impl Step {
             Self::Stay | Self::Shortcut { .. } | Self::Move | Self::Share | Self::Map { .. }
         )
     }
+
+    /// The device whose runtime takes a step that copies, where it is not the host's tools. The elements are
+    /// on device `at`.
+    pub(crate) fn worker(&self, at: Device) -> Option<Device> {
+        match *self {
+            Self::Cast { .. } if at.kind().is_host_accessible() => None,
+            Self::Cast { .. } => Some(at),
+            Self::DeviceCopy { on } => Some(on),
+            Self::Upload { to } | Self::PeerCopy { to, .. } => Some(to),
+            Self::Download { from } => Some(from),
+            Self::Copy
+            | Self::Stay
+            | Self::Shortcut { .. }
+            | Self::Move
+            | Self::Share
+            | Self::Map { .. } => None,
+        }
+    }
+
+    /// The element type and the device of what a step writes, of elements of `data_type` on device `at`.
+    pub(crate) fn makes(&self, data_type: DataType, at: Device) -> (DataType, Device) {
+        let on_host = at.kind().is_host_accessible();
+        match *self {
+            Self::Cast { to, .. } => (to, if on_host { Device::CPU } else { at }),
+            Self::Upload { to } | Self::PeerCopy { to, .. } => (data_type, to),
+            Self::DeviceCopy { on } => (data_type, on),
+            Self::Stay
+            | Self::Shortcut { .. }
+            | Self::Move
+            | Self::Share
+            | Self::Map { .. }
+            | Self::Copy
+            | Self::Download { .. } => (data_type, Device::CPU),
+        }
+    }
 }
 
 impl fmt::Display for Step {

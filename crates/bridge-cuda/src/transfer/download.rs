@@ -28,6 +28,22 @@ pub(crate) fn download(source: &ManagedTensor, gpu: &'static Opened) -> Result<M
     Ok(unsafe { ManagedTensor::from_host_memory(memory, spec) }?)
 }
 
+/// Copies a device tensor of at least one element to ordinary memory of the host, row-major; complete when this
+/// returns.
+///
+/// # Safety
+///
+/// The memory at `target` has room for the elements, and nobody else uses it.
+pub(crate) unsafe fn download_to(
+    source: &ManagedTensor,
+    gpu: &'static Opened,
+    target: *mut u8,
+) -> Result<()> {
+    let bytes = source.layout().compact_bytes(source.data_type())?;
+    // SAFETY: the caller promises it.
+    unsafe { stage(source, gpu, target, bytes) }
+}
+
 /// Copies a device tensor to pinned memory, row-major; complete when this returns.
 ///
 /// # Safety

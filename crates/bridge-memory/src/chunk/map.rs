@@ -6,10 +6,11 @@ use bridge_core::{
     Array, ManagedTensor, NativeType, Options, Permit, Refused, Registry, Result, SharedTensor,
 };
 
+use super::overlap::{Map, Overlap};
 use super::plan::ChunkPlan;
 use super::progress::Progress;
 use super::result::ChunkResult;
-use super::source::{Chunk, ChunkSource};
+use super::source::ChunkSource;
 use crate::budget::Consumer;
 use crate::pool::Pool;
 
@@ -33,11 +34,20 @@ pub fn map_chunks<'a>(
     ChunkMap::new(registry, plan).along(axis).to(target).options(options).run(array, map)
 }
 
-/// Runs over an array chunk by chunk, so that no more than two chunks of it are elsewhere at a time.
+/// Runs over an array chunk by chunk, so that no more than two chunks of it and two results are elsewhere at a
+/// time.
 ///
-/// Where the chunks go to a device, the next one is uploaded by a thread of its own while the
-/// function works on the current one. Chunks that stay where the array is share its memory,
-/// read-only, where the target can take such a part.
+/// Where the chunks are on a device, three are at work at a time: while the function works on a chunk, on the
+/// caller's thread, a thread of its own uploads the next one, if they have to be, and another
+/// downloads the last result to its place. So the memory holds at most the chunk that is worked on and
+/// the next one, the result that is made and the last one; a function that returns the chunk itself
+/// makes it three chunks. In a [budget](Self::within), a chunk has its room until its result has been
+/// written: with room for three chunks all three work, with room for two the next chunk waits for the
+/// last result, and with room for one all is done one after the other. So it is where the device itself
+/// has no memory for a chunk more.
+///
+/// Elsewhere chunks share the memory of the array, read-only, where the target can take such a part, and all is
+/// done on the caller's thread.
 ///
 /// ```
 /// # use bridge_core::{Array, ManagedTensor, Registration, Registry};
@@ -114,21 +124,25 @@ impl<'a> ChunkMap<'a> {
         self
     }
 
-    /// Takes the result's memory from a pool, where it goes back to when the result is dropped.
+    /// Takes the result's memory from a pool, where it goes back to when the result is dropped; so, unless the
+    /// options name [another](Options::pool), what the chunks and their results take on their way.
     #[must_use]
     pub fn pool(mut self, pool: &'a Pool) -> Self {
         self.pool = Some(pool);
         self
     }
 
-    /// Uploads a chunk when the one before is done, on this thread: for one chunk at a time on the device.
+    /// Does all on this thread, one after the other: a chunk is uploaded when the result of the one before
+    /// has been written.
     #[must_use]
     pub fn one_at_a_time(mut self) -> Self {
         self.overlapped = false;
         self
     }
 
-    /// Calls `told` after each chunk with what is done.
+    /// Calls `told`, on the caller's thread, once for each chunk whose result has been written, with what is
+    /// done. Where results are written by another thread, that is after the function was called with
+    /// the next chunk, or later.
     #[must_use]
     pub fn on_progress(mut self, told: impl FnMut(&Progress) + 'a) -> Self {
         self.told = Some(Box::new(told));
@@ -144,8 +158,9 @@ impl<'a> ChunkMap<'a> {
     /// [`TensorError::InvalidArgument`](bridge_core::TensorError::InvalidArgument) where there is no
     /// such axis, the plan is for another number of items, or `map` returns another number than it was
     /// given, [`Error::Mismatch`](bridge_core::Error::Mismatch) where else what it returns differs, what `map` returns itself, as
-    /// [`ConvertByName::convert`](bridge_convert::ConvertByName::convert), and out of memory. The first error ends the run, and the array comes
-    /// back; where `map` kept a chunk, as a read-only tensor.
+    /// [`ConvertByName::convert`](bridge_convert::ConvertByName::convert), and out of memory. The error of the earliest chunk ends the run, and
+    /// the array comes back; where `map` kept a chunk, as a read-only tensor. Of a result that cannot be
+    /// written, `map` may have been called with the next chunk already, and is with none after.
     pub fn run(
         mut self,
         array: Array,
@@ -163,32 +178,40 @@ impl<'a> ChunkMap<'a> {
     fn result(
         &self,
         whole: &SharedTensor,
-        map: &mut dyn FnMut(Array) -> Result<Array>,
+        map: &mut Map<'_>,
         mut told: Option<Told<'a>>,
     ) -> Result<(ManagedTensor, Option<Permit>)> {
-        let source = &self.source;
-        let (registry, plan) = (source.registry, source.plan);
+        let mut source = self.source;
+        if let (None, Some(pool)) = (source.options.memory_source(), self.pool) {
+            source.options = source.options.pool(pool);
+        }
+        let plan = source.plan;
         source.check(whole)?;
-        let mut result =
-            ChunkResult::new(registry, source.axis, &plan, self.pool).within(source.admission());
+        let mut result = ChunkResult::new(source.registry, source.axis, &plan, self.pool)
+            .within(source.admission());
         let mut progress = Progress::new(plan.items() as u64);
-        let mut work = |index, chunk: Chunk| {
-            result.write(index, map(chunk.array)?)?;
-            drop(chunk.room);
+        let mut done = |index| {
             progress.advance(plan.range(index).map_or(0, |range| range.len() as u64));
             if let Some(told) = &mut told {
                 told(&progress);
             }
-            Ok(())
         };
         let first = source.chunk(whole, 0)?;
         let device = first.array.describe()?.device;
-        let uploads = device != whole.device() && !device.kind().is_host_accessible();
-        if self.overlapped && uploads && plan.is_chunked() {
-            source.run_overlapped(whole, first, &mut work)?;
+        if self.overlapped && plan.is_chunked() && !device.kind().is_host_accessible() {
+            let brings = device != whole.device();
+            Overlap { source, whole, brings }.run(first, map, &mut result, &mut done)?;
         } else {
-            work(0, first)?;
-            (1..plan.count()).try_for_each(|index| work(index, source.chunk(whole, index)?))?;
+            let mut next = Some(first);
+            for index in 0..plan.count() {
+                let chunk = match next.take() {
+                    Some(first) => first,
+                    None => source.chunk(whole, index)?,
+                };
+                result.write(index, map(chunk.array)?)?;
+                drop(chunk.room);
+                done(index);
+            }
         }
         result.finish()
     }

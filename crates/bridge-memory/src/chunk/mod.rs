@@ -19,6 +19,7 @@ mod chunks;
 mod compatible;
 mod exact;
 mod map;
+mod overlap;
 mod permutation;
 mod plan;
 mod progress;

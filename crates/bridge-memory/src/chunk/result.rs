@@ -1,8 +1,8 @@
 //! What a function makes of the chunks, put together.
 
 use bridge_core::{
-    Admission, Array, Device, DeviceBytes, Error, ManagedTensor, Permit, Registry, Result, Shape,
-    SharedTensor, TensorSpec,
+    Admission, Array, Device, DeviceBytes, Error, ManagedTensor, MemorySource, Permit, Registry,
+    Result, Shape, SharedTensor, TensorSpec,
 };
 
 use super::plan::ChunkPlan;
@@ -43,15 +43,7 @@ impl<'a> ChunkResult<'a> {
 
     /// Copies the result of a chunk to its place.
     pub(super) fn write(&mut self, index: usize, result: Array) -> Result<()> {
-        let exported = result.export()?;
-        let downloaded;
-        let part = if exported.device().kind().is_host_accessible() {
-            &exported
-        } else {
-            let runtime = self.registry.runtime(exported.device())?;
-            downloaded = runtime.transfer(&exported, Device::CPU)?;
-            &downloaded
-        };
+        let part = &result.export()?;
         let range = self.plan.range(index).unwrap_or_default();
         if part.shape().get(self.axis) != Some(&range.len()) {
             let found = format!("{:?} for chunk {index}", part.shape());
@@ -76,7 +68,17 @@ impl<'a> ChunkResult<'a> {
             let (expected, found) = (place.shape(), part.shape());
             return Err(mismatch(index, "shape", format!("{expected:?}"), format!("{found:?}")));
         }
-        self.registry.host_tools()?.copy(part, &mut place)
+        let (device, data_type) = (part.device(), part.data_type());
+        if device.kind().is_host_accessible() {
+            return self.registry.host_tools()?.copy(part, &mut place);
+        }
+        let runtime = self.registry.runtime(device)?;
+        if place.layout().is_row_major() && runtime.writes(data_type, device, Device::CPU) {
+            return runtime.write(part, place).map(drop);
+        }
+        let pool = self.pool.map(|pool| pool as &dyn MemorySource);
+        let on_host = runtime.transfer_into(pool, data_type.alignment(), part, Device::CPU)?;
+        self.registry.host_tools()?.copy(&on_host, &mut place)
     }
 
     /// Memory for results like this one.

@@ -72,6 +72,25 @@ impl<T: Element> PooledBuffer<T> {
     ///
     /// Where `spec` reaches outside the buffer; the buffer comes back.
     pub fn into_tensor_as(self, spec: TensorSpec) -> Result<ManagedTensor, Refused<Self>> {
+        // SAFETY: an `Element` has no padding, so that its bytes are initialized.
+        unsafe { self.kept_by_tensor(spec) }
+    }
+}
+
+impl<T: Send + 'static> PooledBuffer<T> {
+    /// A tensor of the bytes, as any element type in any layout that stays within them.
+    ///
+    /// # Errors
+    ///
+    /// Where `spec` reaches outside the buffer; the buffer comes back.
+    ///
+    /// # Safety
+    ///
+    /// The bytes are initialized, or every element of the tensor is written before it is read.
+    pub(super) unsafe fn kept_by_tensor(
+        self,
+        spec: TensorSpec,
+    ) -> Result<ManagedTensor, Refused<Self>> {
         let bytes = self.length * size_of::<T>();
         if let Err(error) = require_within(&spec, bytes) {
             return Err(Refused::new(self, error));
@@ -79,9 +98,9 @@ impl<T: Element> PooledBuffer<T> {
         let data = self.first().cast();
         let owner = Owner::keep(KeptByTensor(self));
         // SAFETY:
-        // - `spec` stays within the buffer's `bytes`, checked above, which the owner keeps; they
-        //   are initialized, as an `Element` has no padding, and what is a value of a type is
-        //   checked when the tensor is read as Rust values.
+        // - `spec` stays within the buffer's `bytes`, checked above, which the owner keeps; the caller
+        //   promises that they are initialized before they are read, and what is a value of a type
+        //   is checked when the tensor is read as Rust values.
         // - The owner is `Send`.
         // - The buffer was owned and is in the owner, whose type nobody else can name: access is
         //   exclusive.

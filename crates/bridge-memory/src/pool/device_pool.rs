@@ -119,6 +119,11 @@ impl DevicePool {
         self.trim_to(0)
     }
 
+    /// Whether a budget counts what the pool holds.
+    pub(super) fn is_budgeted(&self) -> bool {
+        self.home.budgeted.as_ref().is_some_and(Budgeted::counts)
+    }
+
     /// What the pool holds, and how often it could help.
     pub fn stats(&self) -> PoolStats {
         self.home.store.stats()

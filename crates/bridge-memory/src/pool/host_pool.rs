@@ -16,7 +16,7 @@ use crate::budget::Budget;
 use crate::recovery::ReleaseHook;
 
 /// What buffers are aligned to: enough for every element type, and a cache line.
-const ALIGNMENT: usize = 64;
+pub(super) const ALIGNMENT: usize = 64;
 
 /// Host memory that is used again, for buffers of any element type.
 ///
@@ -176,7 +176,7 @@ impl Pool {
 
     /// Whether a budget counts what the pool holds.
     pub(crate) fn is_budgeted(&self) -> bool {
-        self.home.budgeted.is_some()
+        self.home.budgeted.as_ref().is_some_and(Budgeted::counts)
     }
 
     /// What the pool holds, and how often it could help.

@@ -7,6 +7,9 @@
 //! A buffer is a guard: while it lives, nobody else has its memory; when it is dropped, on any
 //! thread and also by a panic, the memory goes back.
 //!
+//! [Conversions](bridge_core::Options::pool), [stacks](bridge_convert::Stacker::pool) and [work in
+//! chunks](crate::chunk::ChunkMap::pool) take their memory from pools too.
+//!
 //! ```
 //! use bridge_memory::pool::Pool;
 //!
@@ -26,6 +29,7 @@ mod buffer;
 mod device_buffer;
 mod device_pool;
 mod host_pool;
+mod memory_source;
 mod room;
 mod shelf;
 mod size_class;

@@ -99,14 +99,19 @@ impl Room {
 pub(super) struct Budgeted {
     pub room: Room,
     /// None where the budget counts no memory of the pool's device: it has nothing of what is freed.
-    _hook: Option<Hook>,
+    hook: Option<Hook>,
 }
 
 impl Budgeted {
     pub(super) fn new<K: Keeper>(room: Room, keeper: &Weak<K>, device: Device) -> Self {
         let counts = room.budget.counts(device);
         let hook = counts.then(|| room.relieved_by(Weak::clone(keeper)));
-        Self { room, _hook: hook }
+        Self { room, hook }
+    }
+
+    /// Whether the budget counts the pool's memory.
+    pub(super) fn counts(&self) -> bool {
+        self.hook.is_some()
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod fails;
 mod maps;
+mod overlap;
 mod support;

@@ -107,6 +107,19 @@ fn pools() {
 }
 
 #[test]
+fn conversions_into_pools() {
+    let (_alone, registry) = (alone(), registry());
+    let call = |array| {
+        let pool = Pool::new();
+        let options = Options::default().copy(CopyPolicy::Always).pool(&pool);
+        let converted = registry.convert(array, "host", options).map_err(Refused::into_parts);
+        assert_eq!(pool.stats().buffers_in_use, u64::from(converted.is_ok()));
+        converted
+    };
+    assert_eq!(fail_each(array, call, intact, fail_at), 1);
+}
+
+#[test]
 fn chunk_maps() {
     let (_alone, registry, budget) = (alone(), registry(), budget());
     let consumer = budget.consumer("chunks");

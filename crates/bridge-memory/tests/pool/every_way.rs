@@ -114,6 +114,41 @@ const WAYS: &[Way] = &[
         },
     },
     Way {
+        name: "a conversion into a pool's memory",
+        // The pool reserves it, and the conversion does not once more.
+        reserved: &[800],
+        take: |budget, registry| {
+            let pool = pool(budget);
+            let options = Options::default().cast(DataType::F64).within(budget).pool(&pool);
+            let array = registry.convert(bytes(100), "dlpack", options);
+            Ok(Box::new(array.map_err(Refused::into_error)?))
+        },
+    },
+    Way {
+        name: "a download into a pool's memory",
+        // What the pool gives, and staging memory.
+        reserved: &[100 + STAGED, 100],
+        take: |budget, registry| {
+            let there = registry.convert(bytes(100), FAKE, Options::default().on(GPU));
+            let there = there.map_err(Refused::into_error)?;
+            SEEN.take();
+            let pool = pool(budget);
+            let options = Options::default().on(Device::CPU).within(budget).pool(&pool);
+            let array = registry.convert(there, "dlpack", options);
+            Ok(Box::new(array.map_err(Refused::into_error)?))
+        },
+    },
+    Way {
+        name: "an upload into memory of a pool of the device",
+        reserved: &[100 + STAGED, 100],
+        take: |budget, registry| {
+            let pool = pool_of(GPU, budget, registry)?;
+            let options = Options::default().on(GPU).within(budget).pool(&pool);
+            let array = registry.convert(bytes(100), FAKE, options);
+            Ok(Box::new(array.map_err(Refused::into_error)?))
+        },
+    },
+    Way {
         name: "a stack that is being filled",
         // Two slices, and the second as it is downloaded; what is handed over keeps no room.
         reserved: &[200 + 100 + STAGED, 200, 0],
@@ -254,6 +289,15 @@ unsafe impl Runtime for Staging {
     fn cast(&self, tensor: &ManagedTensor, to: DataType, rule: Overflow) -> Result<ManagedTensor> {
         look();
         FakeAccelerator.cast(tensor, to, rule)
+    }
+
+    fn writes(&self, data_type: DataType, from: Device, to: Device) -> bool {
+        FakeAccelerator.writes(data_type, from, to)
+    }
+
+    fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        look();
+        FakeAccelerator.write(tensor, target)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {

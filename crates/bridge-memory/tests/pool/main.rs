@@ -2,7 +2,9 @@
 
 mod aliasing;
 mod budget;
+mod conversions;
 mod device;
 mod every_way;
 mod host;
 mod threads;
+mod vectors;

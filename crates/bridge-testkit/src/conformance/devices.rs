@@ -4,7 +4,7 @@ use bridge_convert::ConvertByName;
 use bridge_convert::Step;
 use bridge_core::{
     Access, Array, Backend, CopyPolicy, Device, Error, ManagedTensor, Mapping, NativeArray,
-    Options, Runtime,
+    Options, Runtime, TensorSpec,
 };
 
 use super::cases::{Case, Expected, Wanted, for_each_case, natives_by_name};
@@ -79,6 +79,10 @@ pub(super) fn device_routes_are_exact(subject: &Subject, findings: &mut Findings
                 findings.case(format!("{case}, from another backend's device"), || {
                     from_another_device(subject, &case)
                 });
+            }
+            for &to in sampled(&own, 2).iter().chain([&Device::CPU]) {
+                let name = format!("{case}, written to memory of {to} that is given");
+                findings.case(name, || written(subject, &case, to));
             }
             for &from in sampled(&own, 2) {
                 for &to in sampled(&own, 2) {
@@ -231,6 +235,28 @@ fn from_another_device(subject: &Subject, case: &Case) -> Check {
         format!("no copy was reported: {report}")
     })?;
     expected.check(subject, &exported(array)?)
+}
+
+/// What the runtime says that it writes it writes, to the memory that it is given.
+fn written(subject: &Subject, case: &Case, to: Device) -> Check {
+    let Some(runtime) = subject.own_runtime() else { return Ok(()) };
+    if !runtime.writes(case.data_type, case.device, to) {
+        return Ok(());
+    }
+    let Some(sample) = case.sample(subject)? else { return Ok(()) };
+    let target = || {
+        let spec = TensorSpec::row_major(case.data_type, sample.tensor.shape())?;
+        let zeros = bridge_host::zeroed(&spec, 64)?;
+        if to == Device::CPU { Ok(zeros) } else { runtime.transfer(&zeros, to) }
+    };
+    let target = target().map_err(|error: Error| format!("memory of {to}: {error}"))?;
+    let place = target.data();
+    let written = runtime.write(&sample.tensor, target);
+    let written = written.map_err(|error| format!("it said that it writes there: {error}"))?;
+    ensure(written.device() == to && written.data() == place, || {
+        format!("it gave other memory back than it was given: {written:?}")
+    })?;
+    Expected::of(&sample).check(subject, &written)
 }
 
 /// From the host to one device, a copy on the other, and back.

@@ -69,11 +69,30 @@ impl Drop for DeviceBlock {
     }
 }
 
+/// Writes the elements to a row-major tensor of the host or of a fake device, which nobody else reaches.
+pub(super) fn write(tensor: &ManagedTensor, target: &ManagedTensor) -> Result<()> {
+    let alike = (tensor.data_type(), tensor.shape()) == (target.data_type(), target.shape());
+    let ready = target.layout().is_row_major() && target.access() == Access::Exclusive;
+    if !alike || !ready || !is_readable(target) {
+        let reason = format!("the fake accelerator cannot write {tensor:?} to {target:?}");
+        return Err(TensorError::InvalidTensor { reason }.into());
+    }
+    let copy = host_copy(tensor)?;
+    let bytes = crate::bytes_of(&copy);
+    // SAFETY: the target has the bytes of the row-major elements, in memory that is the host's and that
+    // nobody else reaches, as its access is exclusive and whoever calls has handed it over.
+    unsafe { target.first_element().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    Ok(())
+}
+
+/// Whether the memory is the host's: that of the host and of fake devices.
+fn is_readable(tensor: &ManagedTensor) -> bool {
+    tensor.device().kind().is_host_accessible() || super::DEVICES.contains(&tensor.device())
+}
+
 /// A row-major host copy of a tensor of the host or of a fake device.
 pub(super) fn host_copy(tensor: &ManagedTensor) -> Result<ManagedTensor> {
-    let readable =
-        tensor.device().kind().is_host_accessible() || super::DEVICES.contains(&tensor.device());
-    if !readable {
+    if !is_readable(tensor) {
         return Err(Error::Unsupported {
             what: format!("reading {} with the fake accelerator", tensor.device()),
             remedy: "move it to the host first".to_owned(),

@@ -122,6 +122,17 @@ unsafe impl Runtime for FakeAccelerator {
         DeviceBlock::filled(&cast, existing(tensor.device())?)
     }
 
+    fn writes(&self, _: DataType, from: Device, to: Device) -> bool {
+        let known = |device: Device| device == Device::CPU || DEVICES.contains(&device);
+        known(from) && known(to)
+    }
+
+    fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        block::write(tensor, &target)?;
+        faults::count(tensor.device(), target.device());
+        Ok(target)
+    }
+
     fn synchronize(&self, device: Device) -> Result<()> {
         existing(device).map(drop)
     }

@@ -23,6 +23,10 @@ pub(crate) trait Lie: Send + Sync + 'static {
     fn cast(tensor: &ManagedTensor, to: DataType, overflow: Overflow) -> Result<ManagedTensor> {
         FakeAccelerator.cast(tensor, to, overflow)
     }
+
+    fn write(tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        FakeAccelerator.write(tensor, target)
+    }
 }
 
 /// The fake accelerator's runtime, with the lie `L`.
@@ -59,6 +63,14 @@ unsafe impl<L: Lie> Runtime for Liar<L> {
         overflow: Overflow,
     ) -> Result<ManagedTensor> {
         L::cast(tensor, to, overflow)
+    }
+
+    fn writes(&self, data_type: DataType, from: Device, to: Device) -> bool {
+        FakeAccelerator.writes(data_type, from, to)
+    }
+
+    fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        L::write(tensor, target)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {
@@ -142,5 +154,21 @@ impl Lie for PinsDownloads {
         let copy = FakeAccelerator.transfer(tensor, to)?;
         let access = copy.access();
         Ok(if to == Device::CPU { kept(copy, to, access) } else { copy })
+    }
+}
+
+/// Says that it writes to memory that it is given, and gives it back as it was.
+pub(crate) struct WritesNothing;
+impl Lie for WritesNothing {
+    fn write(_: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        Ok(target)
+    }
+}
+
+/// Writes to memory of its own in place of what it is given.
+pub(crate) struct WritesElsewhere;
+impl Lie for WritesElsewhere {
+    fn write(tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
+        FakeAccelerator.transfer(tensor, target.device())
     }
 }
