@@ -23,6 +23,17 @@ pub trait Admission: Send + Sync {
     /// taken nothing and gives its input back.
     fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit>;
 
+    /// Admits both at once, under permits that end apart: what is kept, and what is taken beside it only for
+    /// a while. By itself it admits the one after the other, and neither where the second is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit).
+    fn admit_apart(&self, kept: &[DeviceBytes], passing: &[DeviceBytes]) -> Result<[Permit; 2]> {
+        let kept = self.admit(kept)?;
+        Ok([kept, self.admit(passing)?])
+    }
+
     /// Makes room after `error`, an allocation on `device` that failed for the `attempt`th time,
     /// counted from 1. Where it answers `true`, the step is tried once more.
     fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool;

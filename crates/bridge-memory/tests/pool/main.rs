@@ -5,4 +5,5 @@ mod budget;
 mod device;
 mod every_way;
 mod host;
+mod runtime;
 mod threads;
