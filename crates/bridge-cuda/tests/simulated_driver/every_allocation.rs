@@ -133,13 +133,19 @@ fn chunk_maps() {
             assert_eq!(budget.reserved(), 0);
         };
         let consumer = budget.consumer("chunks");
-        let map = || ChunkMap::new(&registry, &plan).to("cuda").options(Options::default().on(GPU));
         // Uploaded one after the other, one beside the other, and within a budget.
-        let ways: [&dyn Fn() -> ChunkMap<'_>; 3] =
-            [&|| map().one_at_a_time(), &map, &|| map().within(&consumer)];
-        for way in ways {
+        for way in 0..3 {
+            let map = || {
+                let map = ChunkMap::new(&registry, &plan).to("cuda");
+                let map = map.options(Options::default().on(GPU));
+                match way {
+                    0 => map.one_at_a_time(),
+                    1 => map,
+                    _ => map.within(&consumer),
+                }
+            };
             let call = |array| {
-                way().run(array, |chunk| copied(&registry, chunk)).map_err(Refused::into_parts)
+                map().run(array, |chunk| copied(&registry, chunk)).map_err(Refused::into_parts)
             };
             let host = || Array::new(counted(&[90]));
             let count = fail_each(cuda, device_memory, host, call, intact);

@@ -87,7 +87,7 @@ fn a_budget_that_gets_something_back_is_told() {
 #[test]
 fn a_conversion_within_a_budget_that_runs_out_of_memory_is_told() {
     let registry = registry();
-    let gpu = DEVICES[2];
+    let gpu = DEVICES[1];
     let budget = Budget::of_device("gpu of a listener", 1000, gpu).unwrap();
     let (hook, told) = listen(&gpu.to_string());
     let array = Array::new(ManagedTensor::from_vec(vec![1_u8, 2], &[2]).unwrap());
@@ -95,7 +95,7 @@ fn a_conversion_within_a_budget_that_runs_out_of_memory_is_told() {
     let options = Options::default().on(gpu).within(&budget);
     registry.convert(array, "fake", options).unwrap();
     drop(failing);
-    assert_eq!(told.lock().unwrap()[..], [format!("out of memory on {gpu}")]);
+    assert!(told.lock().unwrap().contains(&format!("out of memory on {gpu}")));
     drop(hook);
 }
 
