@@ -71,7 +71,8 @@ impl fmt::Debug for Permit {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -86,5 +87,50 @@ mod tests {
         );
         drop(permit);
         assert_eq!(Arc::strong_count(&room), 1);
+    }
+
+    /// Has room for so many bytes.
+    struct Room(Mutex<u64>);
+
+    /// What it gives back is not counted: only that it was given back.
+    static GIVEN_BACK: AtomicU64 = AtomicU64::new(0);
+
+    struct Taken(u64);
+
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            GIVEN_BACK.fetch_add(self.0, Ordering::Relaxed);
+        }
+    }
+
+    impl Admission for Room {
+        fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit> {
+            let need = peaks.iter().map(|peak| peak.bytes).sum();
+            let mut left = self.0.lock().unwrap();
+            *left = left.checked_sub(need).ok_or_else(|| Error::Unsupported {
+                what: format!("{need} bytes"),
+                remedy: "none".to_owned(),
+            })?;
+            Ok(Permit::new(Taken(need)))
+        }
+
+        fn recover(&self, _: Device, _: &Error, _: u32) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn two_permits_end_apart_and_neither_is_kept_where_one_is_refused() {
+        let room = Room(Mutex::new(100));
+        let bytes = |bytes| [DeviceBytes { device: Device::CPU, bytes }];
+        let given_back = || GIVEN_BACK.load(Ordering::Relaxed);
+        let [kept, passing] = room.admit_apart(&bytes(30), &bytes(50)).unwrap();
+        drop(passing);
+        assert_eq!(given_back(), 50);
+        drop(kept);
+        assert_eq!(given_back(), 80);
+        // There are 20 left.
+        room.admit_apart(&bytes(15), &bytes(6)).unwrap_err();
+        assert_eq!(given_back(), 95);
     }
 }

@@ -38,7 +38,7 @@ type AnyError = Box<dyn StdError + Send + Sync>;
 /// rungs before the next is gone to, an [observer](Self::observer) is told where it goes, and conversions can
 /// be kept [within](Self::within) a budget:
 ///
-/// ```
+/// ```standalone_crate
 /// # use {bridge_cpu as _, bridge_host as _};
 /// use std::sync::Mutex;
 /// use bridge_core::{Array, Device, Error, ManagedTensor, Registry, TensorError};
@@ -221,7 +221,7 @@ impl<'a> FallbackChain<'a> {
 
     /// The policy by which steps are told and rungs are climbed.
     fn steps<'s>(&'s self, registry: &'s Registry) -> RecoveryPolicy<'s> {
-        let mut steps: RecoveryPolicy<'s> = self.policy.unwrap_or(RecoveryPolicy::new());
+        let mut steps: RecoveryPolicy<'s> = self.policy.unwrap_or_default();
         steps.observer = self.observer.or(steps.observer);
         steps.registry = steps.registry.or(Some(registry));
         steps

@@ -57,9 +57,9 @@ impl RecoveryPolicy<'static> {
     }
 }
 
-impl Default for RecoveryPolicy<'static> {
+impl Default for RecoveryPolicy<'_> {
     fn default() -> Self {
-        Self::new()
+        RecoveryPolicy::new()
     }
 }
 

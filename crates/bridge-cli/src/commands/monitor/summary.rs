@@ -33,6 +33,7 @@ pub(super) struct Summary<'a> {
 }
 
 /// What was seen of the command beside its samples.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Outside {
     pub(super) seconds: f64,
     pub(super) largest_process: Option<u64>,
