@@ -23,6 +23,17 @@ pub trait Admission: Send + Sync {
     /// taken nothing and gives its input back.
     fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit>;
 
+    /// Admits both at once, under permits that end apart: what is kept, and what is taken beside it only for
+    /// a while. By itself it admits the one after the other, and neither where the second is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit).
+    fn admit_apart(&self, kept: &[DeviceBytes], passing: &[DeviceBytes]) -> Result<[Permit; 2]> {
+        let kept = self.admit(kept)?;
+        Ok([kept, self.admit(passing)?])
+    }
+
     /// Makes room after `error`, an allocation on `device` that failed for the `attempt`th time,
     /// counted from 1. Where it answers `true`, the step is tried once more.
     fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool;
@@ -60,7 +71,8 @@ impl fmt::Debug for Permit {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -75,5 +87,50 @@ mod tests {
         );
         drop(permit);
         assert_eq!(Arc::strong_count(&room), 1);
+    }
+
+    /// Has room for so many bytes.
+    struct Room(Mutex<u64>);
+
+    /// What it gives back is not counted: only that it was given back.
+    static GIVEN_BACK: AtomicU64 = AtomicU64::new(0);
+
+    struct Taken(u64);
+
+    impl Drop for Taken {
+        fn drop(&mut self) {
+            GIVEN_BACK.fetch_add(self.0, Ordering::Relaxed);
+        }
+    }
+
+    impl Admission for Room {
+        fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit> {
+            let need = peaks.iter().map(|peak| peak.bytes).sum();
+            let mut left = self.0.lock().unwrap();
+            *left = left.checked_sub(need).ok_or_else(|| Error::Unsupported {
+                what: format!("{need} bytes"),
+                remedy: "none".to_owned(),
+            })?;
+            Ok(Permit::new(Taken(need)))
+        }
+
+        fn recover(&self, _: Device, _: &Error, _: u32) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn two_permits_end_apart_and_neither_is_kept_where_one_is_refused() {
+        let room = Room(Mutex::new(100));
+        let bytes = |bytes| [DeviceBytes { device: Device::CPU, bytes }];
+        let given_back = || GIVEN_BACK.load(Ordering::Relaxed);
+        let [kept, passing] = room.admit_apart(&bytes(30), &bytes(50)).unwrap();
+        drop(passing);
+        assert_eq!(given_back(), 50);
+        drop(kept);
+        assert_eq!(given_back(), 80);
+        // There are 20 left.
+        room.admit_apart(&bytes(15), &bytes(6)).unwrap_err();
+        assert_eq!(given_back(), 95);
     }
 }

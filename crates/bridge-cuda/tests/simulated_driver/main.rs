@@ -2,6 +2,7 @@
 //! test runs in a process of its own, on a driver that is configured for it.
 
 mod availability;
+mod every_allocation;
 mod faults;
 mod holdings;
 mod kernels;

@@ -111,7 +111,7 @@ impl Account {
             if bytes > budget.most() {
                 break;
             }
-            let given = budget.pressure.relieve(bytes.saturating_sub(short.have));
+            let given = budget.relieve(bytes.saturating_sub(short.have));
             let more = given > 0 || budget.clear_device();
             if more {
                 budget.follow_at_once();

@@ -5,7 +5,7 @@ use bridge_core::{Admission, Device, DeviceBytes, DeviceKind, Error, Permit, Reg
 use super::account::Consumer;
 use super::one::{Budget, Inner};
 use super::reservation::Reservation;
-use crate::recovery::release_caches;
+use crate::recovery::{RecoveryEvent, announce, release_caches};
 
 /// Under which name conversions reserve that were given a budget and no consumer of it.
 const CONVERSIONS: &str = "conversions";
@@ -36,9 +36,13 @@ pub(super) fn holder_of(device: Device) -> Device {
 impl Consumer {
     /// Reserves what a conversion takes, as far as this budget counts it: all or nothing.
     pub(super) fn reserve_peaks(&self, peaks: &[DeviceBytes]) -> Result<Reservation> {
+        Ok(self.reserve(self.counted(peaks))?)
+    }
+
+    /// How many of these bytes the budget counts.
+    fn counted(&self, peaks: &[DeviceBytes]) -> u64 {
         let counted = peaks.iter().filter(|peak| self.account.budget.counts(peak.device));
-        let bytes = counted.fold(0_u64, |sum, peak| sum.saturating_add(peak.bytes));
-        Ok(self.reserve(bytes)?)
+        counted.fold(0_u64, |sum, peak| sum.saturating_add(peak.bytes))
     }
 }
 
@@ -47,11 +51,20 @@ impl Admission for Consumer {
         self.reserve_peaks(peaks).map(Permit::new)
     }
 
+    /// As one reservation that is split, so that what can never be had is refused as a whole.
+    fn admit_apart(&self, kept: &[DeviceBytes], passing: &[DeviceBytes]) -> Result<[Permit; 2]> {
+        let (kept, passing) = (self.counted(kept), self.counted(passing));
+        let mut whole = self.reserve(kept.saturating_add(passing))?;
+        let passing = whole.split(passing)?;
+        Ok([Permit::new(whole), Permit::new(passing)])
+    }
+
     /// Once: what every framework keeps of the device for later is given back.
     fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool {
         let missing = error.out_of_memory().map_or(u64::MAX, |(_, bytes)| bytes);
+        announce(&RecoveryEvent::OutOfMemory { attempt, devices: &[device], error });
         attempt == 1 && {
-            self.account.budget.pressure.relieve(missing);
+            self.account.budget.relieve(missing);
             if let Ok(registry) = Registry::global() {
                 release_caches(registry, device);
             }
@@ -64,6 +77,10 @@ impl Admission for Consumer {
 impl Admission for Budget {
     fn admit(&self, peaks: &[DeviceBytes]) -> Result<Permit> {
         self.consumer(CONVERSIONS).admit(peaks)
+    }
+
+    fn admit_apart(&self, kept: &[DeviceBytes], passing: &[DeviceBytes]) -> Result<[Permit; 2]> {
+        self.consumer(CONVERSIONS).admit_apart(kept, passing)
     }
 
     fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool {

@@ -15,7 +15,7 @@ use super::shortage::{Holder, Shortage};
 use super::status::BudgetStatus;
 use crate::arguments::invalid;
 use crate::probe::MemoryProbe;
-use crate::recovery::release_caches;
+use crate::recovery::{RecoveryEvent, announce, release_caches};
 use crate::sync::{Mutex, lock};
 
 /// How those who want memory share it.
@@ -359,7 +359,7 @@ impl Inner {
             }
             let missing =
                 bytes.saturating_sub(self.ledger.capacity().saturating_sub(self.ledger.reserved()));
-            self.pressure.relieve(missing);
+            self.relieve(missing);
         };
         let most = || self.most();
         let reserved = self.ledger.reserve_waiting(&account.entry, bytes, timeout, most, reclaim);
@@ -395,13 +395,13 @@ impl Inner {
             let Refusal::Above(shortage) = refusal else { unreachable!("there are two refusals") };
             return shortage;
         };
-        let (budget, capacity) = (self.name.to_string(), self.most());
+        let (budget, device, capacity) = (self.name.to_string(), self.device, self.most());
         if need > capacity {
-            return Shortage::Never { budget, need, capacity };
+            return Shortage::Never { budget, device, need, capacity };
         }
         let mut holders = self.holders();
         holders.truncate(LARGEST);
-        Shortage::NotNow { budget, need, have, waited, holders }
+        Shortage::NotNow { budget, device, need, have, waited, holders }
     }
 
     /// More than this can never be had.
@@ -413,6 +413,15 @@ impl Inner {
     /// Measures now, where the capacity follows; `false` where it does not.
     pub(super) fn follow_at_once(&self) -> bool {
         self.measuring.as_ref().is_some_and(Measuring::follow_at_once)
+    }
+
+    /// Asks who keeps something to give back so much, and returns how much they did.
+    pub(super) fn relieve(&self, missing: u64) -> u64 {
+        let given = self.pressure.relieve(missing);
+        if given > 0 {
+            announce(&RecoveryEvent::Relieved { budget: &self.name, missing, given });
+        }
+        given
     }
 
     /// Gives the caches of every framework on the device back, where the capacity is what there is of it and

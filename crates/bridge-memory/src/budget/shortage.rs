@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bridge_core::Error;
+use bridge_core::{Device, Error};
 
 use crate::bytes::Bytes;
 
@@ -14,13 +14,15 @@ use crate::bytes::Bytes;
 pub enum Shortage {
     /// More than there will ever be.
     #[error(
-        "{} can never be had of the budget \"{budget}\", which has {} in all: work in smaller \
-         parts, or give it a larger capacity",
-        Bytes(*need), Bytes(*capacity)
+        "{} can never be had of {}, which has {} in all: work in smaller parts, or give it a larger \
+         capacity",
+        Bytes(*need), named(budget, *device), Bytes(*capacity)
     )]
     Never {
         /// The budget.
         budget: String,
+        /// The device whose memory it counts; `None` where it counts every device's.
+        device: Option<Device>,
         /// Bytes asked for.
         need: u64,
         /// Bytes it has in all.
@@ -29,13 +31,14 @@ pub enum Shortage {
 
     /// More than there is now.
     #[error(
-        "the budget \"{budget}\" has {} left, and {} are needed{}{}: wait, or let a holder give \
-         something back",
-        Bytes(*have), Bytes(*need), after(*waited), held(holders)
+        "{} has {} left, and {} are needed{}{}: wait, or let a holder give something back",
+        named(budget, *device), Bytes(*have), Bytes(*need), after(*waited), held(holders)
     )]
     NotNow {
         /// The budget.
         budget: String,
+        /// The device whose memory it counts; `None` where it counts every device's.
+        device: Option<Device>,
         /// Bytes asked for.
         need: u64,
         /// Bytes it had left for this consumer.
@@ -84,6 +87,14 @@ pub struct Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, Bytes(self.bytes))
+    }
+}
+
+/// The budget with its device, where it counts one device's memory and is not called like it.
+fn named(budget: &str, device: Option<Device>) -> String {
+    match device.map(|device| device.to_string()) {
+        Some(device) if device != budget => format!("the budget \"{budget}\" of {device}"),
+        _ => format!("the budget \"{budget}\""),
     }
 }
 

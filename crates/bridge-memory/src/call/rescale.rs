@@ -90,20 +90,27 @@ pub fn rescaled(
     rescaled_on_host(registry, &downloaded, to, rescale)
 }
 
-/// The most memory that [`rescaled`] takes at any time, by a rule that is more than a cast, on each device
-/// that it takes any on.
+/// What [`rescaled`] takes by a rule that is more than a cast.
+pub(super) struct Peaks {
+    /// For its result.
+    pub(super) kept: DeviceBytes,
+    /// At most at any time beside that, on each device that it takes any on.
+    pub(super) passing: Vec<DeviceBytes>,
+}
+
+/// The most memory that [`rescaled`] takes at any time, by a rule that is more than a cast.
 pub(super) fn rescaled_peaks(
     registry: &Registry,
     tensor: &ManagedTensor,
     to: DataType,
     rescale: Rescale,
-) -> Result<Vec<DeviceBytes>> {
+) -> Result<Peaks> {
     let (found, from) = (tensor.describe(), tensor.data_type());
     let bytes_as = |data_type| Ok::<_, Error>(found.layout.compact_bytes(data_type)? as u64);
     let is_range = matches!(rescale, Rescale::Range { .. });
     let computed_in = if is_range || from == DataType::F64 { DataType::F64 } else { DataType::F32 };
-    let mut peaks = Vec::new();
-    let mut on_host = bytes_as(to)?;
+    let mut passing = Vec::new();
+    let mut on_host = 0_u64;
     let is_read_in_place = if found.device.kind().is_host_accessible() {
         match computed_in {
             DataType::F64 => tensor.as_slice::<f64>().is_ok(),
@@ -111,7 +118,7 @@ pub(super) fn rescaled_peaks(
         }
     } else {
         let runtime = registry.runtime(found.device)?;
-        peaks = runtime.working_memory(&found, from, Device::CPU);
+        passing = runtime.working_memory(&found, from, Device::CPU);
         on_host = on_host.saturating_add(bytes_as(from)?);
         from == computed_in
     };
@@ -122,11 +129,11 @@ pub(super) fn rescaled_peaks(
         // The places in the range, before they are cast.
         on_host = on_host.saturating_add(bytes_as(DataType::F64)?);
     }
-    match peaks.iter_mut().find(|one| one.device == Device::CPU) {
+    match passing.iter_mut().find(|one| one.device == Device::CPU) {
         Some(host) => host.bytes = host.bytes.saturating_add(on_host),
-        None => peaks.push(DeviceBytes { device: Device::CPU, bytes: on_host }),
+        None => passing.push(DeviceBytes { device: Device::CPU, bytes: on_host }),
     }
-    Ok(peaks)
+    Ok(Peaks { kept: DeviceBytes { device: Device::CPU, bytes: bytes_as(to)? }, passing })
 }
 
 /// What `$body` gives for the integer type that is `$to`, where it is one.

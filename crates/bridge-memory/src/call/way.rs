@@ -157,14 +157,16 @@ impl Way<'_> {
         let tensor = array.export()?;
         let made: Result<_> = (|| {
             let admission = options.admission().or(self.registry.admission().map(|one| one as _));
-            let permit = match admission {
+            let permits = match admission {
                 Some(admission) => {
                     let peaks = rescaled_peaks(self.registry, &tensor, to, self.rescale)?;
-                    Some(admission.admit(&peaks)?)
+                    Some(admission.admit_apart(&[peaks.kept], &peaks.passing)?)
                 }
                 None => None,
             };
-            Ok((rescaled(self.registry, &tensor, to, self.rescale)?, permit))
+            let made = rescaled(self.registry, &tensor, to, self.rescale)?;
+            // From here on there is only the result.
+            Ok((made, permits.map(|[kept, _]| kept)))
         })();
         match made {
             Ok((rescaled, _permit)) => Ok(Ready { array: Array::new(rescaled), options, _permit }),

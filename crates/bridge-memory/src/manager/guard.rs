@@ -1,6 +1,7 @@
 //! Memory that a piece of work was promised.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::memory_manager::MemoryManager;
 use crate::budget::Reservation;
@@ -25,7 +26,10 @@ impl MemoryGuard {
 
 impl Drop for MemoryGuard {
     fn drop(&mut self) {
-        self.manager.guard_ended(self.bytes(), self.resident);
+        // The manager measures, by what may be the caller's own probe: a panic in it must not end a program
+        // that is unwinding already. The bytes are given back all the same.
+        let ended = || self.manager.guard_ended(self.bytes(), self.resident);
+        let _ = catch_unwind(AssertUnwindSafe(ended));
     }
 }
 

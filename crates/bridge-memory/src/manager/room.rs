@@ -117,8 +117,8 @@ impl Room {
         match Shortage::of(&error) {
             Some(&Shortage::Never { need, .. }) if need <= total => {
                 let status = self.budget.status();
-                let (budget, holders) = (status.name, status.holders);
-                Shortage::NotNow { budget, need, have, waited: None, holders }.into()
+                let (budget, device, holders) = (status.name, self.budget.device(), status.holders);
+                Shortage::NotNow { budget, device, need, have, waited: None, holders }.into()
             }
             _ => error,
         }

@@ -10,7 +10,8 @@
 //! - [`FixedProbe`]: what a test says.
 //! - [`Cached`]: any of them, asked no more often than it has to be. A probe can take milliseconds.
 //!
-//! [`ProcessMemory`] is what this process has taken itself.
+//! [`ProcessMemory`] is what this process has taken itself, and [`CgroupEvents`] tells how often a process ran
+//! into the limits of its container.
 //!
 //! ```
 //! use bridge_memory::probe::{Cached, HostProbe, MemoryProbe as _};
@@ -38,6 +39,7 @@ mod process_limits;
 mod total;
 
 pub use cached::Cached;
+pub use cgroup::{CgroupCounts, CgroupEvents};
 pub use device::DeviceProbe;
 pub use disk::DiskProbe;
 pub use fixed::FixedProbe;

@@ -13,6 +13,7 @@ use super::usage::Usage;
 use crate::arguments::invalid;
 use crate::budget::Budget;
 use crate::clock::{Clock, SystemClock};
+use crate::recovery::{EventHook, RecoveryEvent, on_event};
 
 /// How long the end of a monitor waits for a sample that is being taken.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -36,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Monitor {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Marks recoveries as long as it lives.
+    recoveries: Option<EventHook>,
 }
 
 struct Shared {
@@ -52,6 +55,15 @@ impl Marker {
     /// As [`Monitor::mark`].
     pub fn mark(&self, what: impl Into<String>) {
         self.0.recorder.mark(what.into());
+    }
+
+    fn mark_event(&self, event: &RecoveryEvent<'_>) {
+        match event {
+            RecoveryEvent::Waited { .. } => {}
+            RecoveryEvent::Released { released } if released.iter().all(|one| one.bytes() == 0) => {
+            }
+            other => self.mark(other.to_string()),
+        }
     }
 }
 
@@ -75,6 +87,7 @@ pub struct MonitorBuilder {
     sampler: Sampler,
     watched: Vec<Watched>,
     room: usize,
+    marks_recovery: bool,
 }
 
 impl Monitor {
@@ -95,6 +108,7 @@ impl Monitor {
             sampler: Box::new(|| Ok(readings(&Usage::now()))),
             watched: Vec::new(),
             room: 4096,
+            marks_recovery: false,
         }
     }
 
@@ -138,6 +152,7 @@ impl Monitor {
     }
 
     fn stop(&mut self) {
+        self.recoveries = None;
         let Some(thread) = self.thread.take() else { return };
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.stop = true;
@@ -198,6 +213,34 @@ impl MonitorBuilder {
         self
     }
 
+    /// Marks by itself what happens about out of memory in the whole program, as long as it samples: that
+    /// memory ran out, how much caches and pools gave back, smaller batches, other backends, and how it
+    /// ended. Waits are not marked, nor are releases of nothing, nor what a program clears itself by a pool's
+    /// own methods.
+    ///
+    /// ```
+    /// use bridge_core::{Device, Error, TensorError};
+    /// use bridge_memory::profile::Monitor;
+    /// use bridge_memory::recovery::{RecoveryPolicy, on_release, with_oom_recovery};
+    ///
+    /// let pool = on_release("pool", Device::cuda(9), || 3 << 20);
+    /// let monitor = Monitor::every(60.0)?.mark_recovery().start()?;
+    /// let mut tries = 0;
+    /// with_oom_recovery(&RecoveryPolicy::new().retries(1).waits(&[]), || {
+    ///     tries += 1;
+    ///     let out = TensorError::OutOfMemory { device: Device::cuda(9), requested: 64 };
+    ///     if tries == 1 { Err(Error::from(out)) } else { Ok(()) }
+    /// })?;
+    /// let marks: Vec<_> = monitor.finish().marks.into_iter().map(|mark| mark.what).collect();
+    /// assert_eq!(marks, ["out of memory on cuda:9", "3.0 MiB of cuda:9 given back", "try 2 succeeded"]);
+    /// # drop(pool);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn mark_recovery(mut self) -> Self {
+        self.marks_recovery = true;
+        self
+    }
+
     /// Takes the time of samples and marks from `clock`.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -217,7 +260,7 @@ impl MonitorBuilder {
     ///
     /// Where the interval is zero, fewer than two points are to be kept, or the system has no thread.
     pub fn start(self) -> Result<Monitor> {
-        let Self { interval, clock, sampler, watched, room } = self;
+        let Self { interval, clock, sampler, watched, room, marks_recovery } = self;
         if interval.is_zero() {
             return Err(invalid_interval(&0));
         }
@@ -236,7 +279,9 @@ impl MonitorBuilder {
                 what: format!("a thread for the memory monitor ({error})"),
                 remedy: "end other threads, or raise the limit of the system".to_owned(),
             })?;
-        Ok(Monitor { shared, thread: Some(thread) })
+        let marker = Marker(Arc::clone(&shared));
+        let recoveries = marks_recovery.then(|| on_event(move |event| marker.mark_event(event)));
+        Ok(Monitor { shared, thread: Some(thread), recoveries })
     }
 }
 

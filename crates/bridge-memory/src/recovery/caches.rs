@@ -3,11 +3,14 @@
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bridge_core::{Allocator, Device, DeviceKind, Error, Holdings, Registry, Result};
 
+use super::event::RecoveryEvent;
+use super::hooks::announce;
 use super::{counts, host};
 
 /// What [`release_caches`] gave back.
@@ -99,6 +102,7 @@ pub fn release_caches(registry: &Registry, device: Device) -> Released {
         counts.releases += 1;
         counts.released_bytes = counts.released_bytes.saturating_add(released.bytes());
     });
+    announce(&RecoveryEvent::Released { released: slice::from_ref(&released) });
     released
 }
 

@@ -105,8 +105,8 @@ fn of_tensor(error: &TensorError) -> Option<OutOfMemory> {
 
 /// A budget may have room for it later, or never.
 fn of_shortage(shortage: &Shortage) -> Option<OutOfMemory> {
-    let &Shortage::NotNow { need, .. } = shortage else { return None };
-    Some(OutOfMemory { device: None, bytes: Some(need), backend: None })
+    let &Shortage::NotNow { need, device, .. } = shortage else { return None };
+    Some(OutOfMemory { device, bytes: Some(need), backend: None })
 }
 
 /// What the backends say. One that panics says nothing.

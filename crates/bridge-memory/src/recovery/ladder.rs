@@ -183,7 +183,8 @@ impl<'a> Ladder<'a> {
         let Some(registry) = self.registry else { return };
         let released: Vec<Released> =
             self.devices.iter().map(|&device| release_caches(registry, device)).collect();
-        self.policy.tell(&RecoveryEvent::Released { released: &released });
+        // All others were told by `release_caches`.
+        self.policy.tell_own(&RecoveryEvent::Released { released: &released });
     }
 
     /// A retry failed; whether another may help.

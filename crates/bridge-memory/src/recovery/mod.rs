@@ -12,7 +12,8 @@
 //!
 //! Out of memory is recognised by type and code ([`is_out_of_memory`]); an illegal access, an invalid
 //! argument or an invalid handle is never retried. While nothing fails, nothing is looked up, locked
-//! or allocated.
+//! or allocated. [`counts`] say how often each rung was climbed; a policy's
+//! [observer](RecoveryPolicy::observer) is told of each step, and [`on_event`] of those of the whole program.
 //!
 //! All five together, on work that the accelerator has too little memory for:
 //!
@@ -49,6 +50,7 @@ mod classify;
 mod counts;
 mod event;
 mod fallback;
+mod hooks;
 mod host;
 mod ladder;
 mod policy;
@@ -58,9 +60,13 @@ pub use caches::{Kept, NotReleased, ReleaseHook, Released, on_release, release_c
 pub use classify::{OutOfMemory, is_out_of_memory, out_of_memory};
 pub use counts::{RecoveryCounts, counts, counts_by_device, counts_of};
 pub use event::RecoveryEvent;
-pub use fallback::{AllFailed, Attempt, FallbackChain, OrHost, Tried, convert_or_host};
+pub use fallback::{
+    AllFailed, Attempt, FallbackChain, OrHost, Tried, convert_or_host, convert_or_host_with,
+};
+pub use hooks::{EventHook, on_event};
 pub use ladder::{with_oom_recovery, with_oom_recovery_of};
 pub use policy::RecoveryPolicy;
 pub use split::{BatchSizes, split_on_oom, split_range_on_oom};
 
+pub(crate) use hooks::announce;
 pub(crate) use ladder::make_room;

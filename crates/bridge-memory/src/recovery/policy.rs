@@ -6,6 +6,7 @@ use std::time::Duration;
 use bridge_core::{Device, Registry};
 
 use super::event::RecoveryEvent;
+use super::hooks::announce;
 
 /// How much is done about out of memory. The default: two retries, the first after 10 ms and alone,
 /// the second after 50 ms more and once the caches are released.
@@ -56,9 +57,9 @@ impl RecoveryPolicy<'static> {
     }
 }
 
-impl Default for RecoveryPolicy<'static> {
+impl Default for RecoveryPolicy<'_> {
     fn default() -> Self {
-        Self::new()
+        RecoveryPolicy::new()
     }
 }
 
@@ -122,7 +123,8 @@ impl<'a> RecoveryPolicy<'a> {
         self
     }
 
-    /// Who is told of each step, on the thread that takes it.
+    /// Who is told of each step, on the thread that takes it. [`on_event`](super::on_event) tells of all
+    /// recoveries of the program.
     #[must_use]
     pub fn observer<'b>(
         self,
@@ -160,7 +162,14 @@ impl<'a> RecoveryPolicy<'a> {
         self.clear_caches && (retry > 1 || retry == self.retries)
     }
 
+    /// Tells the policy's observer, and whoever listens to all recoveries.
     pub(super) fn tell(&self, event: &RecoveryEvent<'_>) {
+        self.tell_own(event);
+        announce(event);
+    }
+
+    /// Tells the policy's observer alone.
+    pub(super) fn tell_own(&self, event: &RecoveryEvent<'_>) {
         if let Some(observer) = self.observer {
             observer(event);
         }

@@ -1,15 +1,16 @@
 //! What a refusal says.
 
-use bridge_core::Error;
+use bridge_core::{Device, Error};
 use bridge_memory::budget::{Budget, Shortage};
+use bridge_memory::recovery::out_of_memory;
 
 #[test]
 fn more_than_the_capacity_can_never_be_had() {
     let budget = Budget::new("scratch", 1 << 20).unwrap();
     for need in [(1 << 20) + 1, u64::MAX] {
         let refused = budget.reserve(need).unwrap_err();
-        let found = Shortage::Never { budget: "scratch".to_owned(), need, capacity: 1 << 20 };
-        assert_eq!(refused, found);
+        let (budget, capacity) = ("scratch".to_owned(), 1 << 20);
+        assert_eq!(refused, Shortage::Never { budget, device: None, need, capacity });
         assert!(!refused.is_passing());
     }
     let text = budget.reserve(3 << 20).unwrap_err().to_string();
@@ -37,6 +38,33 @@ fn what_cannot_be_had_now_names_the_largest_holders() {
     assert!(text.contains("has 720 B left, and 800 B are needed; held by c7 70 B, c6"), "{text}");
     drop(held);
     assert!(budget.status().holders.is_empty());
+}
+
+#[test]
+fn a_budget_of_a_device_names_it() {
+    let gpu = Device::cuda(1);
+    let budget = Budget::of_device("scratch", 1000, gpu).unwrap();
+    let held = budget.part("images", 900).unwrap().consumer("loader").reserve(800).unwrap();
+    let not_now = budget.reserve(300).unwrap_err();
+    assert_eq!(
+        not_now.to_string(),
+        "the budget \"scratch\" of cuda:1 has 200 B left, and 300 B are needed; held by images 800 B: \
+         wait, or let a holder give something back"
+    );
+    let never = budget.part("images", 900).unwrap().reserve(901).unwrap_err();
+    assert_eq!(
+        never.to_string(),
+        "901 B can never be had of the budget \"images\" of cuda:1, which has 900 B in all: work in \
+         smaller parts, or give it a larger capacity"
+    );
+    // Recovery knows whose memory it is.
+    let told = out_of_memory(None, &not_now).unwrap();
+    assert_eq!((told.device, told.bytes), (Some(gpu), Some(300)));
+    drop(held);
+    // One that is called like its device does not say it twice.
+    let budget = Budget::of_device("cuda:1", 1000, gpu).unwrap();
+    let never = budget.reserve(1001).unwrap_err().to_string();
+    assert!(never.contains("of the budget \"cuda:1\", which has 1000 B in all"), "{never}");
 }
 
 #[test]

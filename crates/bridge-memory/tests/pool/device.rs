@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bridge_core::{
-    Allocator, Array, Backend, DataType, Device, DeviceKind, DeviceMemory, Error, ManagedTensor,
-    Overflow, Registration, Registry, Result, Runtime, TensorSpec,
+    Allocator, Array, Backend, DataType, Device, DeviceMemory, Error, ManagedTensor, Registration,
+    Registry, Result, Runtime, TensorSpec,
 };
 use bridge_memory::pool::{DevicePool, Exact, PoolOptions, Released};
 use bridge_memory::recovery::release_caches;
 use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, Faults, REGISTRATIONS};
+
+use crate::runtime::Telling;
 
 /// Bytes in use of a device are counted for all threads: one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -112,39 +114,20 @@ fn a_device_without_an_allocator_is_an_error() {
 
 static SYNCHRONIZED: AtomicU64 = AtomicU64::new(0);
 
-/// The fake accelerator, of which the waits are counted, with an allocator that keeps what is freed.
-#[derive(Debug)]
-struct Watched;
-
-// SAFETY: as the fake accelerator's, which does it.
-unsafe impl Runtime for Watched {
-    fn backend(&self) -> &'static dyn Backend {
-        &FakeAccelerator
-    }
-
-    fn device_kinds(&self) -> &'static [DeviceKind] {
-        &[DeviceKind::Extension]
-    }
-
-    fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
-        FakeAccelerator.transfer(tensor, to)
-    }
-
-    fn copy(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
-        FakeAccelerator.copy(tensor)
-    }
-
-    fn cast(&self, tensor: &ManagedTensor, to: DataType, rule: Overflow) -> Result<ManagedTensor> {
-        FakeAccelerator.cast(tensor, to, rule)
-    }
-
-    fn synchronize(&self, device: Device) -> Result<()> {
+/// The fake accelerator, of which the waits are counted.
+static COUNTED: Telling = Telling {
+    moves: || {},
+    waits: || {
         SYNCHRONIZED.fetch_add(1, Ordering::SeqCst);
-        FakeAccelerator.synchronize(device)
-    }
-}
+    },
+    staged: 0,
+};
 
-impl Allocator for Watched {
+/// The fake accelerator's allocator, as one that keeps what is freed.
+#[derive(Debug)]
+struct Keeping;
+
+impl Allocator for Keeping {
     fn backend(&self) -> &'static dyn Backend {
         &FakeAccelerator
     }
@@ -177,7 +160,7 @@ fn a_block_is_handed_out_again_once_the_device_has_finished_with_it() {
     let _alone = alone();
     let backend = Registration::backend(&FakeAccelerator);
     let allocator = Registration::allocator(&FakeAccelerator);
-    let registry = Registry::new([backend, Registration::runtime(&Watched), allocator]);
+    let registry = Registry::new([backend, Registration::runtime(&COUNTED), allocator]);
     let pool = DevicePool::new(&registry, DEVICE).unwrap();
     let waits = || SYNCHRONIZED.swap(0, Ordering::SeqCst);
     waits();
@@ -194,7 +177,7 @@ fn a_block_is_handed_out_again_once_the_device_has_finished_with_it() {
 fn where_the_allocator_keeps_memory_the_pool_does_not() {
     let _alone = alone();
     let backend = Registration::backend(&FakeAccelerator);
-    let (runtime, allocator) = (Registration::runtime(&Watched), Registration::allocator(&Watched));
+    let (runtime, allocator) = (Registration::runtime(&COUNTED), Registration::allocator(&Keeping));
     let registry = Registry::new([backend, runtime, allocator]);
     let pool = DevicePool::new(&registry, DEVICE).unwrap();
     drop(pool.acquire(1001).unwrap());

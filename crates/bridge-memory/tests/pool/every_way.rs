@@ -5,19 +5,20 @@ use std::cell::RefCell;
 
 use bridge_convert::{ConvertByName as _, Stacker};
 use bridge_core::{
-    Access, Allocator, Array, Backend, DataType, Description, Device, DeviceBytes, DeviceKind,
-    DeviceMemory, ManagedTensor, Options, Overflow, Owner, Refused, Registration, Registry, Result,
-    Runtime, TensorSpec,
+    Access, Allocator, Array, Backend, DataType, Device, DeviceKind, DeviceMemory, ManagedTensor,
+    Options, Owner, Refused, Registration, Registry, Result, TensorSpec,
 };
 use bridge_memory::budget::{Budget, ConvertHeldByName as _, Shortage};
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
 use bridge_memory::pool::{DevicePool, Exact, Pool, PoolOptions};
 use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator};
 
+use crate::runtime::Telling;
+
 const GPU: Device = DEVICES[0];
 const PINNED: Device = Device::new(DeviceKind::CudaHost, 0);
 const FAKE: &str = "fake-accelerator";
-/// What [`Staging`] takes of the host for a transfer or a cast.
+/// What [`STAGING`] takes of the host for a transfer or a cast.
 const STAGED: u64 = 64;
 
 /// Whatever has memory, as long as it lives.
@@ -256,7 +257,7 @@ fn registry() -> Registry {
         Registration::host_tools(&bridge_host::HostKernels),
         Registration::backend(&bridge_core::Dlpack),
         Registration::backend(&FakeAccelerator),
-        Registration::runtime(&Staging),
+        Registration::runtime(&STAGING),
         Registration::allocator(&FakeAccelerator),
         Registration::allocator(&Pinned),
     ])
@@ -264,50 +265,7 @@ fn registry() -> Registry {
 
 /// The fake accelerator, as one that stages what it moves and casts in memory of the host, and looks
 /// at the budget while it does.
-#[derive(Debug)]
-struct Staging;
-
-// SAFETY: as the fake accelerator's, which does it.
-unsafe impl Runtime for Staging {
-    fn backend(&self) -> &'static dyn Backend {
-        &FakeAccelerator
-    }
-
-    fn device_kinds(&self) -> &'static [DeviceKind] {
-        &[DeviceKind::Extension]
-    }
-
-    fn transfer(&self, tensor: &ManagedTensor, to: Device) -> Result<ManagedTensor> {
-        look();
-        FakeAccelerator.transfer(tensor, to)
-    }
-
-    fn copy(&self, tensor: &ManagedTensor) -> Result<ManagedTensor> {
-        FakeAccelerator.copy(tensor)
-    }
-
-    fn cast(&self, tensor: &ManagedTensor, to: DataType, rule: Overflow) -> Result<ManagedTensor> {
-        look();
-        FakeAccelerator.cast(tensor, to, rule)
-    }
-
-    fn writes(&self, data_type: DataType, from: Device, to: Device) -> bool {
-        FakeAccelerator.writes(data_type, from, to)
-    }
-
-    fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
-        look();
-        FakeAccelerator.write(tensor, target)
-    }
-
-    fn synchronize(&self, device: Device) -> Result<()> {
-        FakeAccelerator.synchronize(device)
-    }
-
-    fn working_memory(&self, _: &Description, _: DataType, _: Device) -> Vec<DeviceBytes> {
-        vec![DeviceBytes { device: Device::CPU, bytes: STAGED }]
-    }
-}
+static STAGING: Telling = Telling { moves: look, waits: || {}, staged: STAGED };
 
 /// Has pinned memory: the host's, under another name.
 struct Pinned;

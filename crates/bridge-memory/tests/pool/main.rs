@@ -6,5 +6,6 @@ mod conversions;
 mod device;
 mod every_way;
 mod host;
+mod runtime;
 mod threads;
 mod vectors;

@@ -1,6 +1,7 @@
 //! A machine: the kernel's files in a temporary directory.
 
 use std::fs;
+use std::path::Path;
 
 use bridge_memory::probe::{HostProbe, Measured, MemoryProbe as _};
 use tempfile::TempDir;
@@ -42,6 +43,11 @@ impl Machine {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
         self
+    }
+
+    /// Where it is.
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// With files in one directory.

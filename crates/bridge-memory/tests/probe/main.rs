@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cached;
+mod cgroup_events;
 mod cgroups;
 mod device;
 mod disk;

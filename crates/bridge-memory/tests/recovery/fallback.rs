@@ -1,8 +1,12 @@
 use std::error::Error as StdError;
+use std::sync::Mutex;
 
 use bridge_convert::ConvertByName;
 use bridge_core::{Array, Device, Error, ManagedTensor, Options, Registry};
-use bridge_memory::recovery::{FallbackChain, convert_or_host};
+use bridge_memory::budget::{Budget, Shortage};
+use bridge_memory::recovery::{
+    FallbackChain, RecoveryEvent, RecoveryPolicy, convert_or_host, convert_or_host_with,
+};
 use bridge_testkit::bytes_of;
 use bridge_testkit::fake_accelerator::{DEVICES, FakeArray, Faults};
 
@@ -12,7 +16,7 @@ fn numbers() -> Array {
     Array::new(ManagedTensor::from_vec(vec![1_u8, 2, 3, 4], &[4]).unwrap())
 }
 
-fn chain() -> FallbackChain {
+fn chain() -> FallbackChain<'static> {
     let chain = FallbackChain::new(["absent", "fake", "fake-accelerator"]).unwrap();
     chain.on(1, DEVICES[0]).unwrap().on(2, DEVICES[1]).unwrap()
 }
@@ -136,4 +140,152 @@ fn an_array_that_the_device_does_not_take_goes_to_the_host() {
     let there = convert_or_host(&registry, there, "absent", Options::default()).unwrap();
     assert!(matches!(there.refused, Some(Error::UnknownBackend { .. })));
     assert_eq!(device_of(&there.array), Device::CPU);
+}
+
+/// What an observer was told, in words.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Told {
+    fn note(&self, event: &RecoveryEvent<'_>) {
+        self.0.lock().unwrap().push(event.to_string());
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+#[test]
+fn each_backend_climbs_the_policys_rungs_before_the_next_is_gone_to() {
+    let (registry, told) = (registry(), Told::default());
+    let observer = |event: &RecoveryEvent<'_>| told.note(event);
+    let policy = RecoveryPolicy::new().retries(1).waits(&[]).clear_caches(false);
+    let policy = policy.observer(&observer);
+    let mut asked = Vec::new();
+    let tried = chain().policy(&policy).run(&registry, numbers(), |array| {
+        asked.push(device_of(array));
+        if asked.len() == 4 { Ok("done") } else { Err(NO_MEMORY) }
+    });
+    let tried = tried.unwrap();
+    assert_eq!((tried.value, tried.failed.len()), ("done", 2));
+    assert_eq!(asked, [DEVICES[0], DEVICES[0], DEVICES[1], DEVICES[1]]);
+    let expected = [
+        "fell back from absent to fake on extension:0",
+        "out of memory on extension:0",
+        "waited 0ns, alone now",
+        "out of memory on extension:0",
+        "gave up after 2 tries",
+        "fell back from fake to fake-accelerator on extension:1",
+        "out of memory on extension:1",
+        "waited 0ns, alone now",
+        "try 2 succeeded",
+    ];
+    assert_eq!(told.take(), expected);
+
+    // What the policy names counts, and no other device.
+    let other = [DEVICES[2]];
+    let named = policy.devices(&other).retries(0);
+    let chain = FallbackChain::new(["fake"]).unwrap().on(0, DEVICES[0]).unwrap();
+    let refused =
+        chain.policy(&named).run(&registry, numbers(), |_| Err::<(), _>(NO_MEMORY)).unwrap_err();
+    assert_eq!(told.take(), ["out of memory on extension:2", "gave up after 1 try"]);
+    assert_eq!(refused.error().attempts().len(), 1);
+}
+
+#[test]
+fn an_observer_is_told_where_a_chain_goes_and_why() {
+    let (registry, told) = (registry(), Told::default());
+    let observer = |event: &RecoveryEvent<'_>| {
+        let RecoveryEvent::FellBack { error, .. } = event else { panic!("{event:?}") };
+        told.0.lock().unwrap().push(format!("{event}: {error}"));
+    };
+    let chain = chain().observer(&observer);
+    let work = |array: &Array| match device_of(array) {
+        device if device == DEVICES[0] => Err(ILLEGAL_ACCESS),
+        _ => Ok(()),
+    };
+    chain.run(&registry, numbers(), work).unwrap();
+    let [absent, illegal] = &told.take()[..] else { panic!("two steps") };
+    let says =
+        |text: &str, all: [&str; 2]| assert!(all.iter().all(|one| text.contains(one)), "{text}");
+    says(
+        absent,
+        ["fell back from absent to fake on extension:0", "there is no backend \"absent\""],
+    );
+    says(illegal, ["from fake to fake-accelerator on extension:1", "the framework says 700"]);
+    // In place of the policy's, which would be told of more.
+    let unasked = |event: &RecoveryEvent<'_>| panic!("{event:?}");
+    let policy = RecoveryPolicy::new().observer(&unasked);
+    chain.policy(&policy).run(&registry, numbers(), work).unwrap();
+    assert_eq!(told.take().len(), 2);
+}
+
+#[test]
+fn a_backend_for_which_a_budget_has_no_room_is_passed_over() {
+    let registry = registry();
+    let budget = Budget::of_device("gpu", 3, DEVICES[0]).unwrap();
+    let chain = FallbackChain::new(["fake", "fake"]).unwrap().only_out_of_memory();
+    let chain = chain.on(0, DEVICES[0]).unwrap().on(1, DEVICES[1]).unwrap().within(&budget);
+    // There will never be 4 bytes on the first device; the other is not counted.
+    let tried = chain.run(&registry, numbers(), |array| Ok::<_, Error>(device_of(array))).unwrap();
+    assert_eq!(tried.value, DEVICES[1]);
+    let why = tried.failed[0].error.downcast_ref::<Error>().and_then(Shortage::of);
+    assert!(matches!(why, Some(Shortage::Never { need: 4, capacity: 3, .. })), "{why:?}");
+    // Room that there will be later counts as out of memory too.
+    budget.set_capacity(4).unwrap();
+    let held = budget.reserve(1).unwrap();
+    let tried = chain.run(&registry, numbers(), |array| Ok::<_, Error>(device_of(array))).unwrap();
+    assert_eq!(tried.value, DEVICES[1]);
+    drop(held);
+    let tried = chain.run(&registry, numbers(), |array| Ok::<_, Error>(device_of(array))).unwrap();
+    assert_eq!((tried.value, budget.reserved()), (DEVICES[0], 0));
+    assert_eq!(budget.status().peak, 4, "the conversion had asked");
+}
+
+#[test]
+fn work_that_must_not_run_twice_does_not() {
+    let (registry, mut runs) = (registry(), 0);
+    let once = RecoveryPolicy::new().once().clear_caches(false);
+    let refused = chain()
+        .policy(&once)
+        .run(&registry, numbers(), |_| {
+            runs += 1;
+            Err::<(), _>(NO_MEMORY)
+        })
+        .unwrap_err();
+    // The first backend could not be gone to, so that nothing had run.
+    assert_eq!((runs, refused.error().attempts().len()), (1, 2));
+    let tensor: ManagedTensor = refused.into_value().downcast().unwrap();
+    assert_eq!(bytes_of(&tensor), [1, 2, 3, 4]);
+}
+
+#[test]
+fn the_way_to_the_host_is_told_and_comes_after_the_policys_rungs() {
+    let (registry, told) = (registry(), Told::default());
+    let observer = |event: &RecoveryEvent<'_>| told.note(event);
+    let policy = RecoveryPolicy::new().waits(&[]).clear_caches(false).observer(&observer);
+    let options = Options::default().on(DEVICES[0]);
+    let convert = |retries| {
+        let failing = Faults::out_of_memory_at(0).install();
+        let policy = policy.retries(retries);
+        let there = convert_or_host_with(&policy, &registry, numbers(), "fake", options).unwrap();
+        drop(failing);
+        there
+    };
+    let there = convert(1);
+    assert_eq!((device_of(&there.array), there.refused.is_none()), (DEVICES[0], true));
+    let out = "out of memory on extension:0";
+    assert_eq!(told.take(), [out, "waited 0ns, alone now", "try 2 succeeded"]);
+
+    let there = convert(0);
+    assert_eq!(device_of(&there.array), Device::CPU);
+    assert!(there.refused.unwrap().out_of_memory().is_some());
+    let expected = [
+        out,
+        "gave up after 1 try",
+        "fell back from fake to fake on cpu",
+        "fell back from fake to dlpack on cpu",
+    ];
+    assert_eq!(told.take(), expected);
 }

@@ -3,6 +3,7 @@
 mod allocations;
 mod caches;
 mod classify;
+mod events;
 mod fallback;
 mod ladder;
 mod scenes;

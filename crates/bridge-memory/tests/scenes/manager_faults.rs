@@ -86,6 +86,31 @@ fn a_panic_within_a_guard_loses_nothing() {
 }
 
 #[test]
+fn a_probe_that_panics_when_a_guard_ends_keeps_nothing_and_ends_no_program() {
+    let machine = Machine::new(8, 4);
+    let broken = Arc::new(AtomicU64::new(0));
+    let is_broken = Arc::clone(&broken);
+    let measure = move || match is_broken.load(Ordering::SeqCst) {
+        0 => Ok(GB),
+        _ => panic!("a probe's mistake"),
+    };
+    let manager = machine.builder().resident(measure).build().unwrap();
+    let guard = manager.memory_guard(4 * GB).unwrap();
+    broken.store(1, Ordering::SeqCst);
+    drop(guard);
+    // While the work panics, a second panic would end the process.
+    broken.store(0, Ordering::SeqCst);
+    let work = || {
+        let _guard = manager.memory_guard(4 * GB).unwrap();
+        broken.store(1, Ordering::SeqCst);
+        panic!("the work fails");
+    };
+    assert!(catch_unwind(AssertUnwindSafe(work)).is_err());
+    broken.store(0, Ordering::SeqCst);
+    drop(manager.memory_guard(4 * GB).unwrap());
+}
+
+#[test]
 fn the_second_look_is_a_fresh_one() {
     let machine = Machine::new(8, 1);
     let manager = machine.manager();

@@ -2,6 +2,7 @@
 
 mod devices;
 mod files;
+mod groups;
 mod summary;
 mod tree;
 
@@ -17,7 +18,8 @@ use arraybridge::memory::profile::{Monitor, SampleError};
 
 use self::devices::Devices;
 use self::files::Files;
-use self::summary::{Ended, Summary};
+use self::groups::Groups;
+use self::summary::{Ended, Outside, Summary};
 use self::tree::Tree;
 use crate::args::MonitorArgs;
 use crate::console::Console;
@@ -50,21 +52,27 @@ fn monitor(args: &MonitorArgs, console: &mut Console<'_>) -> Outcome<Exit> {
         .map_err(|error| not_started(program, &error))?;
     let largest = Arc::new(AtomicU64::new(0));
     let mut tree = Tree::of(running.id(), Arc::clone(&largest));
+    let groups = Arc::new(Groups::of(running.id()));
+    let looking = Arc::clone(&groups);
     let sampling = Monitor::builder(args.interval).sampler(move || {
+        looking.look();
         let command = tree.measure().map_err(SampleError::from)?;
         let command = command.map(|bytes| (COMMAND.to_owned(), bytes));
         Ok(command.into_iter().chain(devices.readings()).collect())
     });
     let sampling = sampling.start()?;
+    groups.mark_by(sampling.marker());
     let lost = |error: io::Error| Failure::new("the command cannot be waited for").why(error);
     running.wait().map_err(lost)?;
     let seconds = started.elapsed().as_secs_f64();
     // Its number is still its own, so that the last sample is of no other process.
-    let recording = sampling.finish();
+    let mut recording = sampling.finish();
     let ended = Ended::from(running.finish().map_err(lost)?);
+    groups.mark_end(ended, &mut recording);
 
-    let largest = largest.load(Ordering::Relaxed);
-    let summary = Summary::new(args, ended, seconds, (largest > 0).then_some(largest), &recording);
+    let largest = Some(largest.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0);
+    let outside = Outside { seconds, largest_process: largest, memory_events: groups.total() };
+    let summary = Summary::new(args, ended, outside, &recording);
     if args.json {
         console.note_json(&summary)?;
     } else {

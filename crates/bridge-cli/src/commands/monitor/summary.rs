@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitStatus;
 
+use arraybridge::memory::probe::CgroupCounts;
 use arraybridge::memory::profile::{Recording, Series};
 use serde::Serialize;
 
@@ -31,6 +32,14 @@ pub(super) struct Summary<'a> {
     series: &'a [Series],
 }
 
+/// What was seen of the command beside its samples.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outside {
+    pub(super) seconds: f64,
+    pub(super) largest_process: Option<u64>,
+    pub(super) memory_events: Option<CgroupCounts>,
+}
+
 /// What is told of the command beside the samples.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Facts {
@@ -42,6 +51,7 @@ pub(super) struct Facts {
     largest_process: Option<u64>,
     budget: Option<u64>,
     over_budget: Option<bool>,
+    memory_events: Option<CgroupCounts>,
     #[serde(skip)]
     ended: Ended,
     #[serde(skip)]
@@ -69,6 +79,12 @@ impl Ended {
         Exit::Command(u8::try_from(code).unwrap_or(1))
     }
 
+    /// Whether it was killed, as the kernel does it for want of memory.
+    pub(super) fn is_killed(self) -> bool {
+        const SIGKILL: i32 = 9;
+        self == Self::Signal(SIGKILL)
+    }
+
     fn show(self) -> String {
         match self {
             Self::Code(code) => format!("exit code {code}"),
@@ -81,10 +97,10 @@ impl<'a> Summary<'a> {
     pub(super) fn new(
         args: &MonitorArgs,
         ended: Ended,
-        seconds: f64,
-        largest_process: Option<u64>,
+        outside: Outside,
         recording: &'a Recording,
     ) -> Self {
+        let Outside { seconds, largest_process, memory_events } = outside;
         let most = recording.series(COMMAND).map(|series| series.summary.max);
         // The kernel's own count sees what is between two samples.
         let most = most.max(largest_process);
@@ -101,6 +117,7 @@ impl<'a> Summary<'a> {
             largest_process,
             budget: args.budget,
             over_budget: args.budget.and_then(|budget| Some(most? > budget)),
+            memory_events,
             ended,
             typed: as_typed(&args.command),
         };
@@ -156,6 +173,9 @@ impl<'a> Summary<'a> {
             };
             let _ = write!(text, "\nbudget of {}: {kept}", show_size(*budget));
         }
+        if let Some(told) = self.facts.memory_events.and_then(show_events) {
+            let _ = write!(text, "\n{told}");
+        }
         if let (Some(why), true) = (self.last_failure, self.missing > 0) {
             let _ = write!(text, "\n{} samples failed: {}", self.missing, visible(why));
         }
@@ -173,6 +193,21 @@ impl Facts {
     pub(super) fn budget(&self) -> Option<u64> {
         self.budget
     }
+}
+
+/// What its control groups counted; `None` where they counted nothing.
+fn show_events(events: CgroupCounts) -> Option<String> {
+    let CgroupCounts { high, max, oom, oom_kill } = events;
+    let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{count} times") };
+    let told = [
+        (high, format!("above memory.high {}", times(high))),
+        (max, format!("at the memory limit {}", times(max))),
+        (oom, format!("out of memory {}", times(oom))),
+        (oom_kill, format!("processes killed for want of memory: {oom_kill}")),
+    ];
+    let told: Vec<_> =
+        told.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
+    (!told.is_empty()).then(|| format!("its control group: {}", told.join(", ")))
 }
 
 /// As much of a command line as fits into one line.
@@ -195,6 +230,22 @@ mod tests {
         // Where exit codes are wider than a byte, it is none that means success.
         assert_eq!(Ended::Code(256).exit(), Exit::Command(1));
         assert_eq!(Ended::Code(-1).exit(), Exit::Command(1));
+    }
+
+    #[test]
+    fn what_groups_counted_is_told_where_there_was_something() {
+        let none = CgroupCounts::default();
+        assert_eq!(show_events(none), None);
+        let events = CgroupCounts { high: 1, max: 2, oom: 1, oom_kill: 3 };
+        assert_eq!(
+            show_events(events).unwrap(),
+            "its control group: above memory.high once, at the memory limit 2 times, out of memory once, \
+             processes killed for want of memory: 3"
+        );
+        assert_eq!(
+            show_events(CgroupCounts { oom_kill: 1, ..none }).unwrap(),
+            "its control group: processes killed for want of memory: 1"
+        );
     }
 
     #[test]

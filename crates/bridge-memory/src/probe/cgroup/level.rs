@@ -18,16 +18,28 @@ pub(super) fn apply_up(
     resident: Option<u64>,
     measured: &mut Measured,
 ) {
+    for place in up(files, version, (own, top)) {
+        Level { files, version, place }.apply(resident, measured);
+    }
+}
+
+/// The groups from `own` up to `top` whose limits count for a process in `own`, its own first.
+pub(super) fn up<'p>(
+    files: &ProcFiles,
+    version: Version,
+    (own, top): (&'p Path, &Path),
+) -> Vec<&'p Path> {
+    let mut places = Vec::new();
     for place in own.ancestors() {
-        let level = Level { files, version, place };
-        if place != own && level.stands_apart() {
-            return;
+        if place != own && (Level { files, version, place }).stands_apart() {
+            break;
         }
-        level.apply(resident, measured);
+        places.push(place);
         if place == top {
-            return;
+            break;
         }
     }
+    places
 }
 
 struct Level<'a> {

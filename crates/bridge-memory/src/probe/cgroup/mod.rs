@@ -1,5 +1,6 @@
 //! Limits of the control groups (cgroups) that the process is in: what containers are limited by.
 
+mod events;
 mod level;
 mod membership;
 mod mounts;
@@ -8,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::measured::Measured;
 use super::proc_files::ProcFiles;
+pub use events::{CgroupCounts, CgroupEvents};
 use membership::Membership;
 use mounts::Mount;
 
