@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bridge_core::{Admission, Device, DeviceKind, Error, TensorError};
 use bridge_memory::budget::{Budget, Reservation};
 
 /// A cache that holds so many reservations of ten bytes, and counts how often it was asked.
@@ -117,4 +118,21 @@ fn a_hook_that_says_more_than_it_gave_keeps_nobody_from_being_asked() {
     let first = budget.on_pressure("boasts", |missing| missing);
     assert!(budget.reserve(30).is_err());
     drop(first);
+}
+
+#[test]
+fn a_conversion_that_runs_out_of_memory_is_helped_once() {
+    let budget = Budget::new("test", 1000).unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&asked);
+    let hook = budget.on_pressure("cache", move |missing| {
+        counted.fetch_add(missing, Ordering::SeqCst);
+        0
+    });
+    let device = Device::new(DeviceKind::Extension, 77);
+    let error = Error::from(TensorError::OutOfMemory { device, requested: 64 });
+    let tried_again = [1, 2, 3].map(|attempt| Admission::recover(&budget, device, &error, attempt));
+    assert_eq!(tried_again, [true, false, false]);
+    assert_eq!(asked.load(Ordering::SeqCst), 64, "bytes were asked back once");
+    drop(hook);
 }
