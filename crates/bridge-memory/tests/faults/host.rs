@@ -121,7 +121,9 @@ fn conversions_into_pools() {
         assert_eq!(pool.stats().buffers_in_use, u64::from(converted.is_ok()));
         converted
     };
-    assert_eq!(fail_each(array, call, intact, fail_at), 1);
+    // The pool hands out blocks of a size class, however little is asked for.
+    let count = COUNTS[COUNTS.len() - 1];
+    assert_eq!(fail_each(|| numbers(count), call, |array| intact(array, count), fail_at), 1);
 }
 
 #[test]
