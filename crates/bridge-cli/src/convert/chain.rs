@@ -105,9 +105,12 @@ impl Chain {
     pub(crate) fn allow_reading(&self, array: &FileArray) -> Outcome<()> {
         if self.copies_never && array.is_read_by_copy() {
             let why = if array.is_scattered() {
-                "it is a field of records, and its values lie among others"
+                "it is a field of records, and its values lie among others".to_owned()
+            } else if let Some(blocks) = array.quantized_as() {
+                format!("it is quantised as {blocks}, and its numbers are computed")
             } else {
                 "its numbers lie in the other byte order than this machine's, and are swapped"
+                    .to_owned()
             };
             return Err(Failure::new(
                 "copies are forbidden, and the array is copied when it is read",

@@ -201,16 +201,21 @@ impl ArrayReport {
     }
 
     /// Adds that the elements are copied as they are read: gathered from among others, the bytes of their
-    /// numbers swapped.
+    /// numbers swapped, computed from quantised ones.
     fn add_reading(&mut self, array: &Array) {
         let steps = [
-            (array.is_swapped(), "swap", "swap the byte order"),
-            (array.is_scattered(), "gather", "gather the field"),
+            (array.is_swapped(), "swap", "swap the byte order".to_owned()),
+            (array.is_scattered(), "gather", "gather the field".to_owned()),
+            (
+                array.quantized_as().is_some(),
+                "dequantize",
+                format!("dequantize {}", array.quantized_as().unwrap_or_default()),
+            ),
         ];
         if let Some(first) = self.hops.first_mut() {
             for (_, step, shown) in steps.into_iter().filter(|(is_done, ..)| *is_done) {
                 first.steps.insert(0, step);
-                first.shown.insert(0, shown.to_owned());
+                first.shown.insert(0, shown);
             }
             first.bytes_copied += bytes_of_elements(array);
         }

@@ -48,9 +48,28 @@ impl Array {
         self.reading.scattered.is_some()
     }
 
+    /// What its numbers are quantised as, where they are computed when they are read.
+    pub(crate) fn quantized_as(&self) -> Option<String> {
+        match self.place {
+            Place::Quantized { blocks, .. } => Some(format!("{blocks:?}")),
+            _ => None,
+        }
+    }
+
     /// Whether its elements are copied when they are read.
     pub(crate) fn is_read_by_copy(&self) -> bool {
-        self.is_swapped() || self.is_scattered()
+        self.is_swapped() || self.is_scattered() || self.quantized_as().is_some()
+    }
+
+    /// How its elements lie in the file, where that is not how they are used.
+    pub(crate) fn stored_as(&self) -> Option<String> {
+        let ways = [
+            self.quantized_as(),
+            self.is_swapped().then(|| "bytes swapped".to_owned()),
+            self.is_scattered().then(|| "field of records".to_owned()),
+        ];
+        let ways: Vec<String> = ways.into_iter().flatten().collect();
+        (!ways.is_empty()).then(|| ways.join(", "))
     }
 
     /// Where its first element lies in the file; none where it is compressed.

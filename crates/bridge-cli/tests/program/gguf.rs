@@ -125,6 +125,11 @@ fn large_quantised_arrays_are_read_in_windows() {
     folder.file("q.gguf", gguf(&[], &[("q", 8, &[32, 4000], rows)]));
     folder.succeed(&["convert", "q.gguf", "whole.npy"]);
     folder.succeed(&["convert", "q.gguf", "parts.npy", "--memory-limit", "100"]);
+    let plan = folder.succeed(&["plan", "q.gguf"]).stdout;
+    assert!(plan.contains("dequantize Q8_0") && plan.contains("copied"), "{plan}");
+    let never = ["convert", "q.gguf", "x.npy", "--copy", "never"];
+    folder.fail(1, &never, &["copies are forbidden", "quantised as Q8_0"]);
+    assert!(folder.succeed(&["info", "q.gguf"]).stdout.contains("float32 (Q8_0)"));
     let whole = folder.read("whole.npy");
     assert_eq!(whole, folder.read("parts.npy"));
     let found = numbers(&whole);

@@ -25,6 +25,9 @@ pub(super) struct ArrayFacts {
     /// None: the file gives it none.
     pub(super) name: Option<String>,
     pub(super) dtype: String,
+    /// How the elements lie in the file, where that is not how they are used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stored_as: Option<String>,
     pub(super) shape: Vec<usize>,
     pub(super) order: &'static str,
     /// In elements.
@@ -97,11 +100,20 @@ impl Facts {
 }
 
 impl ArrayFacts {
+    /// The element type, and how the elements lie in the file where that is not how they are used.
+    pub(super) fn shown_dtype(&self) -> String {
+        match &self.stored_as {
+            Some(way) => format!("{} ({way})", self.dtype),
+            None => self.dtype.clone(),
+        }
+    }
+
     fn of(array: &Array, name: Option<String>) -> Outcome<Self> {
         let layout = &array.spec.layout;
         Ok(Self {
             name,
             dtype: array.spec.data_type.to_string(),
+            stored_as: array.stored_as(),
             shape: layout.shape().to_vec(),
             order: order_of(layout),
             strides: layout.strides().to_vec(),

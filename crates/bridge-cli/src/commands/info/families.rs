@@ -21,7 +21,7 @@ impl<'a> Family<'a> {
         let mut places = HashMap::new();
         for array in arrays {
             let pattern = without_numbers(array.name.as_deref().unwrap_or_default());
-            let key = (pattern.clone(), &array.dtype, &array.shape, array.order);
+            let key = (pattern.clone(), array.shown_dtype(), &array.shape, array.order);
             let place = *places.entry(key).or_insert_with(|| {
                 families.push(Self { first: array, count: 0, bytes: 0, pattern });
                 families.len() - 1

@@ -84,7 +84,7 @@ fn table_of_arrays(arrays: &[ArrayFacts], console: &Console<'_>) -> String {
         let offset = array.offset.map_or("compressed".to_owned(), |offset| offset.to_string());
         table.add_row([
             Cell::new(visible(name)),
-            Cell::new(&array.dtype),
+            Cell::new(array.shown_dtype()),
             Cell::new(format!("{:?}", array.shape)),
             Cell::new(array.order),
             number(&offset),
@@ -102,7 +102,7 @@ fn table_of_families(arrays: &[ArrayFacts], console: &Console<'_>) -> String {
         table.add_row([
             number(&family.count.to_string()),
             Cell::new(visible(family.name())),
-            Cell::new(&first.dtype),
+            Cell::new(first.shown_dtype()),
             Cell::new(format!("{:?}", first.shape)),
             Cell::new(first.order),
             number(&family.bytes.to_string()),
