@@ -129,7 +129,7 @@ pub(crate) struct MonitorArgs {
     arraybridge info *.npz --json"
 )]
 pub(crate) struct InfoArgs {
-    /// The files to read: .npy, .npz, .safetensors or .pt
+    /// The files to read: .npy, .npz, .safetensors, .gguf or .pt
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// List each array, also where there are many that are alike
@@ -150,7 +150,7 @@ pub(crate) struct InfoArgs {
     arraybridge diff a.npy b.npy --rtol 1e-5 --atol 1e-8 --json"
 )]
 pub(crate) struct DiffArgs {
-    /// A file: .npy, .npz, .safetensors or .pt
+    /// A file: .npy, .npz, .safetensors, .gguf or .pt
     #[arg(value_name = "A")]
     pub(crate) a: PathBuf,
     /// The file that it is compared with, in any of these formats
@@ -247,7 +247,7 @@ pub(crate) struct ConversionArgs {
     arraybridge plan picture.npy --via candle\n  \
     arraybridge plan weights.safetensors --dtype float32 --json")]
 pub(crate) struct PlanArgs {
-    /// The file to read: .npy, .npz, .safetensors, .pt under any name, or the index of a sharded checkpoint
+    /// The file to read: .npy, .npz, .safetensors, .gguf, .pt under any name, or the index of a sharded checkpoint
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     #[command(flatten)]
@@ -266,10 +266,10 @@ pub(crate) struct PlanArgs {
     arraybridge convert checkpoint.ckpt weights.safetensors --key state_dict --strip-prefix module.\n  \
     arraybridge convert huge.npy huge.safetensors --memory-limit 512MiB")]
 pub(crate) struct ConvertArgs {
-    /// The file to read: .npy, .npz, .safetensors, .pt under any name, or the index of a sharded checkpoint
+    /// The file to read: .npy, .npz, .safetensors, .gguf, .pt under any name, or the index of a sharded checkpoint
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
-    /// The file to write: .npy, .npz, .safetensors or .pt
+    /// The file to write: .npy, .npz, .safetensors, .gguf or .pt
     #[arg(value_name = "OUT")]
     pub(crate) output: PathBuf,
     #[command(flatten)]

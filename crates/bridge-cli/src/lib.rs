@@ -1,4 +1,4 @@
-//! The program `arraybridge` as a library: it converts array files (`.npy`, `.npz`, `.safetensors`, `.pt`)
+//! The program `arraybridge` as a library: it converts array files (`.npy`, `.npz`, `.safetensors`, `.gguf`, `.pt`)
 //! and explains, measures and verifies conversions between the linked frameworks.
 //!
 //! `docs/program.md` describes the commands, the exit codes and the JSON forms.

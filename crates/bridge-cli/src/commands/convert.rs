@@ -58,7 +58,7 @@ fn convert(args: &ConvertArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let (reports, bytes) = target.write(|new| stream.run(arrays, &contents, new))?;
     let seconds = started.elapsed().as_secs_f64();
     let report = FileReport::new((&args.input, &args.output), reports, (bytes, seconds), &room)
-        .remarking(remarks(&file))
+        .remarking(remarks(&file, Some(format)))
         .without(&selection.skipped);
     if args.json {
         console.print_json(&report)?;

@@ -1,6 +1,6 @@
 //! `--as`: which numbers the bytes of an array are.
 
-use arraybridge::{DataType, TypeCode};
+use arraybridge::DataType;
 
 use crate::args::ConversionArgs;
 use crate::failure::{Failure, Outcome};
@@ -22,7 +22,7 @@ pub(crate) fn read_as(
 ) -> Outcome<Vec<Outcome<Array>>> {
     check_types(&args.read_as)?;
     let any_is_meant = !args.read_as.is_empty() && (arrays.len() == 1 || !args.name.is_empty());
-    let is_meant = |array: &Array| any_is_meant || is_raw(array);
+    let is_meant = |array: &Array| any_is_meant || array.is_raw();
     if !arrays.iter().any(|(array, _)| is_meant(array)) {
         return match args.read_as.first() {
             Some(first) => {
@@ -48,11 +48,6 @@ pub(crate) fn read_as(
     Ok(arrays.iter().map(read).collect())
 }
 
-/// Whether the file says no more of the elements than how many bytes they have.
-fn is_raw(array: &Array) -> bool {
-    array.spec.data_type.code() == TypeCode::Opaque
-}
-
 /// Fails where two types have one size, or one has no whole number of bytes.
 fn check_types(given: &[DataType]) -> Outcome<()> {
     for (place, one) in given.iter().enumerate() {
@@ -75,7 +70,7 @@ fn refusal(array: &Array, given: &[DataType]) -> Failure {
     let data_type = array.spec.data_type;
     let size = data_type.size_in_bytes().unwrap_or(0);
     let bytes = if size == 1 { "1 byte".to_owned() } else { format!("{size} bytes") };
-    let found = if is_raw(array) {
+    let found = if array.is_raw() {
         format!("elements of {bytes} each, and not what they stand for")
     } else {
         format!("elements of {data_type}, which have {bytes} each")

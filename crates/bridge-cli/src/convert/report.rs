@@ -478,7 +478,7 @@ pub(crate) fn explain(
     Ok(PlanReport {
         input: path.display().to_string(),
         total: Total::of(&arrays),
-        remarks: remarks(file),
+        remarks: remarks(file, None),
         arrays,
         skipped: Vec::new(),
     })

@@ -1,6 +1,6 @@
 //! Arrays as files hold them: those of a file that is read, and those of one that is written.
 
-use arraybridge::{DataType, Shape, TensorSpec};
+use arraybridge::{DataType, Shape, TensorSpec, TypeCode};
 
 use super::gguf;
 use crate::failure::Outcome;
@@ -48,6 +48,11 @@ impl Array {
         self.reading.scattered.is_some()
     }
 
+    /// Whether its file says no more of the elements than how many bytes they have.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.spec.data_type.code() == TypeCode::Opaque
+    }
+
     /// What its numbers are quantised as, where they are computed when they are read.
     pub(crate) fn quantized_as(&self) -> Option<String> {
         match self.place {
@@ -67,6 +72,7 @@ impl Array {
             self.quantized_as(),
             self.is_swapped().then(|| "bytes swapped".to_owned()),
             self.is_scattered().then(|| "field of records".to_owned()),
+            self.is_raw().then(|| "raw bytes, see --as".to_owned()),
         ];
         let ways: Vec<String> = ways.into_iter().flatten().collect();
         (!ways.is_empty()).then(|| ways.join(", "))

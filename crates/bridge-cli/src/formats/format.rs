@@ -96,6 +96,11 @@ impl Format {
         Ok((found, remark))
     }
 
+    /// Whether files of this format are written with the metadata of the one that was read.
+    pub(crate) fn keeps_metadata(self) -> bool {
+        self == Self::Safetensors
+    }
+
     fn extension(self) -> &'static str {
         match self {
             Self::Npy => ".npy",

@@ -130,6 +130,7 @@ fn raw_bytes_as_bfloat16() {
     let says = ["the array \"a\": elements of 2 bytes each", "ml_dtypes", "do:", "--as bfloat16"];
     folder.fail(1, &args, &says);
     folder.fail(1, &["plan", "a.npy"], &says);
+    assert!(folder.succeed(&["info", "a.npy"]).stdout.contains("raw bytes, see --as"));
     folder.succeed(&[&args[..], &["--as", "bfloat16"]].concat());
     let values = [1.0_f32, 1.5].map(f32::to_le_bytes).concat();
     assert_eq!(folder.read("b.npy"), npy("'<f4'", false, "(2,)", &values));

@@ -147,7 +147,16 @@ fn metadata_goes_into_a_safetensors_file() {
     let metadata = [words, named, layers.concat()];
     let folder = Folder::new();
     folder.file("m.gguf", gguf(&metadata, &[("w", 0, &[2], floats(2))]));
-    folder.succeed(&["convert", "m.gguf", "m.safetensors"]);
+    let ran = folder.succeed(&["convert", "m.gguf", "m.safetensors"]);
+    let list = "passed over, as they are no arrays: \"tokenizer.ggml.tokens\" (a list of metadata)";
+    assert!(ran.stdout.contains(list) && !ran.stdout.contains("no .safetensors"), "{ran:?}");
+    // Other formats have no place for the rest either, which is said.
+    for target in ["m.npz", "again.gguf"] {
+        let ran = folder.succeed(&["convert", "m.gguf", target]);
+        let (_, extension) = target.split_once('.').unwrap();
+        let says = format!("which no .{extension} file keeps: \"general.name\", \"layers\"");
+        assert!(ran.stdout.contains(&says), "{ran:?}");
+    }
     let written = String::from_utf8_lossy(&folder.read("m.safetensors")).into_owned();
     assert!(written.contains(r#""general.name":"tiny""#), "{written}");
     assert!(written.contains(r#""layers":"-2""#), "{written}");

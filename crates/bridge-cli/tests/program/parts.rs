@@ -247,6 +247,7 @@ fn numbers_of_a_dictionary_do_not_block_its_tensors() {
     folder.file("a.pt", crate::torch_files::dictionary_with_a_number());
     folder.succeed(&["convert", "a.pt", "b.npy", "--name", "w"]);
     assert_eq!(folder.read("b.npy"), counting(2, 3));
+    assert!(folder.succeed(&["info", "a.pt"]).stdout.contains("\": a number"));
 }
 
 fn plans_of_many_arrays_are_told_once() {

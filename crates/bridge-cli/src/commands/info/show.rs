@@ -44,7 +44,10 @@ pub(super) fn show(path: &Path, facts: &Facts, all: bool, console: &Console<'_>)
             let _ = write!(text, ", {}", show_size(bytes));
         }
         for entry in entries.iter().take(lines) {
-            let _ = write!(text, "\n  {}", visible(&entry.failure.reason()));
+            let reason = entry.failure.reason();
+            let name = entry.name.as_deref().filter(|name| !reason.contains(*name));
+            let name = name.map(|name| format!("\"{name}\": ")).unwrap_or_default();
+            let _ = write!(text, "\n  {}", visible(&format!("{name}{reason}")));
         }
         if entries.len() > lines {
             let _ = write!(text, "\n  and {} more: --all lists each", entries.len() - lines);

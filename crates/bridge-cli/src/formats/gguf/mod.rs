@@ -69,10 +69,14 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     // A name, a number of axes, a type and an offset; a key, a type and a byte.
     let arrays = cursor.u64("the number of arrays")?;
     let values = cursor.count(13, "values of metadata")?;
-    let mut notes = Notes::new();
+    let (mut notes, mut lists) = (Notes::new(), Vec::new());
     for _ in 0..values {
-        if let (key, Some(value)) = metadata::read(cursor)? {
-            notes.insert(key, value);
+        match metadata::read(cursor)? {
+            (key, Some(value)) => drop(notes.insert(key, value)),
+            (key, None) => {
+                let failure = Failure::new("a list of metadata");
+                lists.push(Refusal::beside(key, failure));
+            }
         }
     }
     let alignment = match notes.get(metadata::ALIGNMENT) {
@@ -88,7 +92,10 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
         infos.push(info(cursor)?);
     }
     let start = (cursor.at() as u64).next_multiple_of(alignment);
-    let listing = listing(&infos, start, bytes.len() as u64, alignment)?;
+    let mut listing = listing(&infos, start, bytes.len() as u64, alignment)?;
+    listing.refusals.append(&mut lists);
+    // That of a file is no property of its arrays.
+    notes.remove(metadata::ALIGNMENT);
     Ok(Listing { notes: (!notes.is_empty()).then_some(notes), ..listing })
 }
 
