@@ -23,6 +23,7 @@ mod failure;
 mod features;
 #[cfg(test)]
 mod floors;
+mod fuzz;
 mod gpu_bundle;
 mod libtest;
 mod libtorch;
@@ -75,6 +76,8 @@ enum Chore {
     Miri(miri::Options),
     /// Plant small faults, one at a time, and say which of them no test notices
     Mutants(mutants::Options),
+    /// Let the program read files that nobody would write
+    Fuzz(fuzz::Options),
     /// Run the tests of bridge-torch with an older tch and libtorch, in a copy of the workspace
     OlderTorch(older_torch::Options),
     /// Make the PTX of the CUDA kernels from their source, or check it
@@ -104,6 +107,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Loom(options) => loom::run(&workspace, options),
         Chore::Miri(options) => miri::run(&workspace, options),
         Chore::Mutants(options) => mutants::run(&workspace, options),
+        Chore::Fuzz(options) => fuzz::run(&workspace, options),
         Chore::OlderTorch(options) => older_torch::run(&workspace, options),
         Chore::Ptx(options) => ptx::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),

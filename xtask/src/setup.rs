@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cargo_deny::CARGO_DENY;
 use crate::cpp_compiler::CPP_COMPILER;
 use crate::failure::{Failure, Result};
+use crate::fuzz::FUZZ;
 use crate::libtorch::TORCH;
 use crate::miri::MIRI;
 use crate::mutants::MUTANTS;
@@ -18,7 +19,7 @@ use crate::workspace::Workspace;
 
 /// Every requirement there is, in the order they are listed.
 const ALL: &[&Requirement] =
-    &[&CARGO_DENY, &CPP_COMPILER, &TORCH, &OPENCL, &PYTHON_PEERS, &MIRI, &MUTANTS];
+    &[&CARGO_DENY, &CPP_COMPILER, &TORCH, &OPENCL, &PYTHON_PEERS, &MIRI, &MUTANTS, &FUZZ];
 
 /// Options of `setup`.
 #[derive(Debug, Args)]

@@ -195,7 +195,33 @@ impl dyn Runtime {
         let spec = TensorSpec::row_major(data_type, tensor.shape())?;
         // SAFETY: `write` has every element written where it returns `Ok`, as runtimes promise, and else
         // drops the target unread.
-        self.write(tensor, unsafe { source.take_checked(&spec, to, alignment) }?)
+        let target = unsafe { source.take_checked(&spec, to, alignment) }?;
+        match to.kind().is_host_accessible() {
+            true => self.write_to_host(tensor, target),
+            false => self.write(tensor, target),
+        }
+    }
+
+    /// As [`write`](Runtime::write), to memory that the host reaches: it is written when the call returns,
+    /// whatever stream the device writes it on. Whoever owns such memory does not wait for a device.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Runtime::write) and [`synchronize`](Runtime::synchronize). Where the latter fails nobody knows
+    /// whether the device still writes, so that the target is never freed.
+    pub fn write_to_host(
+        &self,
+        tensor: &ManagedTensor,
+        target: ManagedTensor,
+    ) -> Result<ManagedTensor> {
+        let written = self.write(tensor, target)?;
+        if written.stream().is_some()
+            && let Err(error) = self.synchronize(tensor.device())
+        {
+            std::mem::forget(written);
+            return Err(error);
+        }
+        Ok(written)
     }
 }
 

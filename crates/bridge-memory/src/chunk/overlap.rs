@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, scope};
 
-use bridge_core::{Array, Error, Result, SharedTensor};
+use bridge_core::{Array, Error, ManagedTensor, Result, SharedTensor, Stream};
 
 use super::result::ChunkResult;
 use super::source::{Chunk, ChunkSource};
@@ -25,8 +25,18 @@ pub(super) struct Overlap<'a> {
 /// The result of a chunk, and the room of the chunk, which it can be.
 struct Made {
     index: usize,
-    result: Array,
+    result: ManagedTensor,
     room: Option<Reservation>,
+}
+
+impl Made {
+    /// Whether the function that made it may change it when it is called again, as where it keeps a handle of
+    /// the memory, or who waits for it has to be this thread.
+    fn is_to_be_written_at_once(&self) -> bool {
+        /// The default stream of each thread is another one.
+        const PER_THREAD: Option<Stream> = Some(Stream(2));
+        self.result.others_may_write() || self.result.stream() == PER_THREAD
+    }
 }
 
 impl Overlap<'_> {
@@ -98,7 +108,13 @@ impl Overlap<'_> {
                 return Ok(());
             }
             let made = worked_on(index, chunk, map)?;
-            if let Some(hand) = hand {
+            if made.is_to_be_written_at_once() {
+                written.wait_for(index);
+                if written.has_ended() {
+                    return Ok(());
+                }
+                written.write(made)?;
+            } else if let Some(hand) = hand {
                 if hand.send(made).is_err() {
                     return Ok(());
                 }
@@ -146,9 +162,11 @@ impl Overlap<'_> {
     }
 }
 
+/// The result is exported here: frameworks say on the thread that made it what it is ready on, and keep it
+/// from being changed from then on.
 fn worked_on(index: usize, chunk: Chunk, map: &mut Map<'_>) -> Result<Made> {
     let Chunk { array, room } = chunk;
-    Ok(Made { index, result: map(array)?, room })
+    Ok(Made { index, result: map(array)?.export()?, room })
 }
 
 /// Whether a budget or a device has no room now, and may have some later.

@@ -1,8 +1,8 @@
 //! What a function makes of the chunks, put together.
 
 use bridge_core::{
-    Admission, Array, Device, DeviceBytes, Error, ManagedTensor, MemorySource, Permit, Registry,
-    Result, Shape, SharedTensor, TensorSpec,
+    Admission, Device, DeviceBytes, Error, ManagedTensor, MemorySource, Permit, Registry, Result,
+    Shape, SharedTensor, TensorSpec,
 };
 
 use super::plan::ChunkPlan;
@@ -42,8 +42,8 @@ impl<'a> ChunkResult<'a> {
     }
 
     /// Copies the result of a chunk to its place.
-    pub(super) fn write(&mut self, index: usize, result: Array) -> Result<()> {
-        let part = &result.export()?;
+    pub(super) fn write(&mut self, index: usize, result: ManagedTensor) -> Result<()> {
+        let part = &result;
         let range = self.plan.range(index).unwrap_or_default();
         if part.shape().get(self.axis) != Some(&range.len()) {
             let found = format!("{:?} for chunk {index}", part.shape());
@@ -74,7 +74,7 @@ impl<'a> ChunkResult<'a> {
         }
         let runtime = self.registry.runtime(device)?;
         if place.layout().is_row_major() && runtime.writes(data_type, device, Device::CPU) {
-            return runtime.write(part, place).map(drop);
+            return runtime.write_to_host(part, place).map(drop);
         }
         let pool = self.pool.map(|pool| pool as &dyn MemorySource);
         let on_host = runtime.transfer_into(pool, data_type.alignment(), part, Device::CPU)?;

@@ -2,13 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use bridge_core::{
-    Allocator as _, Array, Backend, DataType, Device, DeviceKind, Error, ManagedTensor, Overflow,
-    Registration, Registry, Result, Runtime, TensorError,
+    Access, Allocator as _, Array, Backend, DataType, Device, DeviceKind, Error, ManagedTensor,
+    NativeArray, Overflow, Owner, Refused, Registration, Registry, Result, Runtime, TensorError,
+    TensorSpec,
 };
 use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan, Mapped};
@@ -185,6 +186,36 @@ fn a_result_is_downloaded_while_the_next_chunk_is_worked_on() {
             }
         }
     }
+}
+
+/// Whose handle it keeps: the next call writes to it again.
+#[test]
+fn a_function_may_use_one_memory_for_all_results() {
+    static TOLD: Told = Told::new(|_| {
+        thread::sleep(Duration::from_millis(5));
+        Ok(())
+    });
+    let _alone = alone();
+    let (registry, plan) = (TOLD.registry(), plan());
+    let kept = Arc::new(FakeAccelerator.transfer(&counted(&[10]), DEVICE).unwrap());
+    let mapped = ChunkMap::new(&registry, &plan).to(FAKE).run(array(), |chunk| {
+        let chunk = chunk.downcast::<FakeArray>()?;
+        let spec = TensorSpec::row_major(DataType::I32, &[10])?;
+        // SAFETY:
+        // - Both have ten elements of four bytes without gaps, in memory of the fake accelerator, which is
+        //   the host's. That nobody reads them meanwhile is what the test is about.
+        // - The memory lives as long as the alias, whose access says that others may write.
+        let alias = unsafe {
+            let (from, to) = (chunk.tensor().first_element(), kept.first_element());
+            from.copy_to_nonoverlapping(to, 40);
+            let owner = Owner::keep(Arc::clone(&kept));
+            ManagedTensor::from_parts(to.cast(), spec, DEVICE, Access::Shared, owner)
+        };
+        let alias = alias.map_err(Refused::into_error)?;
+        Ok(Array::new(<FakeArray as NativeArray<FakeAccelerator>>::import(alias)?))
+    });
+    drop(kept);
+    is_the_array(mapped.unwrap());
 }
 
 #[test]
