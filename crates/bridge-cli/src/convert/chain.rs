@@ -8,7 +8,7 @@ use arraybridge::{
 };
 
 use super::casts::Casts;
-use super::exactness::{Exactness, Inexact};
+use super::exactness::{Exactness, Inexact, check_booleans};
 use crate::args::{ConversionArgs, CopyArg, InexactArg};
 use crate::failure::{Failure, Outcome};
 use crate::formats::Array as FileArray;
@@ -175,6 +175,9 @@ impl Chain {
         room: &Room,
     ) -> Outcome<(ManagedTensor, Inexact)> {
         let from = tensor.data_type();
+        if from == DataType::BOOL && cast.is_some() {
+            return Ok((check_booleans(tensor, room)?, Inexact::default()));
+        }
         match cast.and_then(|to| Exactness::of(from, to, self.overflow)) {
             Some(exactness) => exactness.count(tensor, room),
             None => Ok((tensor, Inexact::default())),

@@ -39,6 +39,24 @@ pub(super) struct Inexact {
     pub(super) first: Option<Failure>,
 }
 
+/// Fails where bytes of booleans are neither 0 nor 1, and hands the tensor back as it was.
+pub(super) fn check_booleans(tensor: ManagedTensor, room: &Room) -> Outcome<ManagedTensor> {
+    let shared = tensor.into_shared();
+    let (alias, _) = in_its_order(ManagedTensor::alias(&shared))?;
+    bytes_of(alias, room, |_| Ok(()))?;
+    Ok(shared.try_unwrap().unwrap_or_else(|shared| ManagedTensor::alias(&shared)))
+}
+
+/// The tensor, a column-major one with its axes in reverse, and whether that is so.
+fn in_its_order(tensor: ManagedTensor) -> Outcome<(ManagedTensor, bool)> {
+    let is_reversed = !tensor.layout().is_row_major() && tensor.layout().is_column_major();
+    if !is_reversed {
+        return Ok((tensor, false));
+    }
+    let axes: Vec<usize> = (0..tensor.shape().len()).rev().collect();
+    Ok((tensor.permuted(&axes)?, true))
+}
+
 impl Exactness {
     /// The values that a cast from `from` to `to` would change; `None` where there are none.
     pub(super) fn of(from: DataType, to: DataType, overflow: Overflow) -> Option<Self> {
@@ -84,11 +102,7 @@ impl Exactness {
             let options = asked.options(Options::default().cast(DataType::F32));
             tensor = tensor.convert_to(options)?;
         }
-        let is_reversed = !tensor.layout().is_row_major() && tensor.layout().is_column_major();
-        if is_reversed {
-            let axes: Vec<usize> = (0..shape.len()).rev().collect();
-            tensor = tensor.permuted(&axes)?;
-        }
+        let (tensor, is_reversed) = in_its_order(tensor)?;
         let data_type = tensor.data_type();
         let (count, first) =
             bytes_of(tensor, room, |bytes| Ok(self.find_in_bytes(bytes, data_type)))?;

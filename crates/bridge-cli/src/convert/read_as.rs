@@ -43,6 +43,13 @@ pub(crate) fn read_as(
         array.spec.data_type = *of_its_size.ok_or_else(|| {
             refusal(&array, &args.read_as).within(&format!("the array \"{name}\""))
         })?;
+        if let Some(blocks) = array.quantized_as() {
+            let found = format!("the array \"{name}\": it is quantised as {blocks}");
+            return Err(Failure::usage(found)
+                .why("--as changes no bytes, and its numbers are computed from blocks")
+                .remedy("cast with --dtype"));
+        }
+        array.swap_as_its_type();
         Ok(array)
     };
     Ok(arrays.iter().map(read).collect())

@@ -317,7 +317,7 @@ impl Total {
         let listed: Vec<String> = left
             .by_ref()
             .take(IN_A_LINE)
-            .map(|array| format!("\"{}\" ({})", array.name, array.dtype))
+            .map(|array| format!("\"{}\" ({})", visible(&array.name), array.dtype))
             .collect();
         if !listed.is_empty() {
             let more = match left.count() {

@@ -1,8 +1,10 @@
 //! A file of arrays, open for reading.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use arraybridge::ManagedTensor;
 use arraybridge::memory::budget::Reservation;
@@ -46,6 +48,8 @@ pub(super) struct Part {
     file: MappedFile,
     /// The archive that the file is.
     archive: Option<Archive>,
+    /// The members whose checksums have been compared: several arrays can lie in one.
+    verified: Mutex<HashSet<usize>>,
 }
 
 /// How an array's elements are read.
@@ -79,7 +83,7 @@ impl ArrayFile {
         let (format, remark) = Format::to_read(path, &file)?;
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
         let Listing { arrays, refusals, nameless, notes, archive } = format.read(&file, stem)?;
-        let parts = vec![Part { path: path.to_owned(), file, archive }];
+        let parts = vec![Part { path: path.to_owned(), file, archive, verified: Mutex::default() }];
         let remarks = remark.into_iter().collect();
         Ok(Self { format, arrays, refusals, nameless, notes, remarks, parts })
     }
@@ -163,7 +167,7 @@ impl ArrayFile {
         match elements.array.place {
             Place::Mapped { start } => read_mapped((&part.file, start), elements, in_order, each),
             Place::Stored { start, index } => {
-                part.archive()?.verify(index)?;
+                part.verify(index)?;
                 read_mapped((&part.file, start), elements, in_order, each)
             }
             Place::Deflated { index, skip } => {
@@ -191,6 +195,16 @@ impl ArrayFile {
 }
 
 impl Part {
+    /// Compares the checksum of a member, once.
+    fn verify(&self, index: usize) -> Outcome<()> {
+        let verified = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if !verified().contains(&index) {
+            self.archive()?.verify(index)?;
+            verified().insert(index);
+        }
+        Ok(())
+    }
+
     fn archive(&self) -> Outcome<&Archive> {
         self.archive.as_ref().ok_or_else(|| Failure::new("the file is no archive"))
     }

@@ -43,6 +43,16 @@ impl Array {
         self.reading.swapped.is_some()
     }
 
+    /// Where bytes are swapped, swaps those of each number of its element type: a complex one has two.
+    pub(crate) fn swap_as_its_type(&mut self) {
+        let data_type = self.spec.data_type;
+        let parts = if data_type.is_complex() { 2 } else { 1 };
+        let number = data_type.size_in_bytes().map(|size| size / parts);
+        if self.is_swapped() {
+            self.reading.swapped = number.filter(|&size| size > 1);
+        }
+    }
+
     /// Whether its elements lie among others, and are gathered when they are read.
     pub(crate) fn is_scattered(&self) -> bool {
         self.reading.scattered.is_some()

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 use super::array_file::ArrayFile;
-use super::listing::Refusal;
+use super::listing::{Notes, Refusal, RefusalKind};
 use super::mapped_file::MappedFile;
 use super::other_kinds;
 use crate::failure::{Failure, Outcome};
@@ -112,11 +112,29 @@ pub(super) fn open(path: &Path, bytes: &[u8]) -> Outcome<ArrayFile> {
         notes.push(one.notes.take());
         whole.add(one);
     }
-    // What each says of itself is so of the whole where all say the same.
-    let first = notes.first().cloned().flatten();
-    whole.notes = first.filter(|first| notes.iter().all(|other| other.as_ref() == Some(first)));
+    (whole.notes, whole.remarks) = in_common(notes, std::mem::take(&mut whole.remarks));
     in_order_of_index(&mut whole, &entries);
     Ok(whole)
+}
+
+/// What all shards say of themselves is so of the whole; what else there is is told.
+fn in_common(shards: Vec<Option<Notes>>, mut remarks: Vec<String>) -> (Option<Notes>, Vec<String>) {
+    let shards: Vec<Notes> = shards.into_iter().map(Option::unwrap_or_default).collect();
+    let mut common = shards.first().cloned().unwrap_or_default();
+    common.retain(|key, value| shards.iter().all(|one| one.get(key) == Some(value)));
+    let mut others: Vec<&str> = shards
+        .iter()
+        .flat_map(Notes::keys)
+        .filter(|key| !common.contains_key(*key))
+        .map(String::as_str)
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    if !others.is_empty() {
+        remarks
+            .push(format!("metadata that not all shards share, passed over: {}", listed(&others)));
+    }
+    ((!common.is_empty()).then_some(common), remarks)
 }
 
 /// Fails for a shard that is not in the index's own folder or below it.
@@ -167,6 +185,11 @@ fn keep_named(shard: &mut ArrayFile, names: &HashSet<&str>) -> Outcome<()> {
         Refusal::beside(array.name.clone(), Failure::new("an array that the index does not name"))
     });
     let beside: Vec<Refusal> = beside.collect();
+    for refusal in &mut shard.refusals {
+        if refusal.kind == RefusalKind::Unsupported && !is_named(&refusal.name) {
+            refusal.kind = RefusalKind::Beside;
+        }
+    }
     shard.refusals.extend(beside);
     shard.arrays.retain(|array| is_named(&array.name));
     Ok(())

@@ -14,6 +14,9 @@ crate::support::cases! {
     integers_that_every_float_has_are_cast,
     fractions_that_an_integer_lacks_are_refused,
     numbers_that_a_bool_lacks_are_refused,
+    bytes_that_are_no_bool_are_not_cast,
+    swapped_numbers_as_parts_of_others,
+    names_cannot_forge_lines_of_the_report,
     what_is_refused_is_named_by_its_row_major_index,
     names_of_types_as_other_frameworks_write_them,
     #[cfg(feature = "candle")]
@@ -27,6 +30,41 @@ fn folder(values: &[f32]) -> Folder {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     folder.file("a.npy", npy("'<f4'", false, &format!("({},)", values.len()), &bytes));
     folder
+}
+
+fn bytes_that_are_no_bool_are_not_cast() {
+    let folder = Folder::new();
+    folder.file("rows.npy", npy("'|b1'", false, "(2, 2)", &[0, 1, 2, 1]));
+    folder.file("columns.npy", npy("'|b1'", true, "(2, 2)", &[0, 1, 2, 1]));
+    for file in ["rows.npy", "columns.npy"] {
+        folder.fail(1, &["convert", file, "b.npy", "--dtype", "f32"], &["2", "bool"]);
+    }
+    folder.file("right.npy", npy("'|b1'", true, "(1, 2)", &[0, 1]));
+    folder.succeed(&["convert", "right.npy", "b.npy", "--dtype", "f32"]);
+}
+
+/// As NumPy's `view` has them: the bytes of each number are swapped, and no parts change places.
+fn swapped_numbers_as_parts_of_others() {
+    let folder = Folder::new();
+    folder.file(
+        "f8.npy",
+        npy("'>f8'", false, "(1,)", &[1.0_f32, 2.0].map(f32::to_be_bytes).concat()),
+    );
+    folder.succeed(&["convert", "f8.npy", "c8.npy", "--as", "c64"]);
+    let parts = [1.0_f32, 2.0].map(f32::to_le_bytes).concat();
+    assert_eq!(folder.read("c8.npy"), npy("'<c8'", false, "(1,)", &parts));
+    folder.file("c8.npy", npy("'>c8'", false, "(1,)", &1.5_f64.to_be_bytes()));
+    folder.succeed(&["convert", "c8.npy", "f8.npy", "--as", "f64"]);
+    assert_eq!(folder.read("f8.npy"), npy("'<f8'", false, "(1,)", &1.5_f64.to_le_bytes()));
+}
+
+fn names_cannot_forge_lines_of_the_report() {
+    let folder = Folder::new();
+    let header = r#"{"x\n  OUT: \u001b[31m":{"dtype":"I64","shape":[1],"data_offsets":[0,8]},"w":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}"#;
+    folder.file("a.safetensors", safetensors(header, &[0; 12]));
+    let ran = folder.succeed(&["convert", "a.safetensors", "b.safetensors", "--dtype", "f16"]);
+    assert!(ran.stdout.contains("not cast") && !ran.stdout.contains(['\u{1b}']), "{ran:?}");
+    assert!(!ran.stdout.contains("\n  OUT"), "{ran:?}");
 }
 
 fn a_cast_is_a_copy() {

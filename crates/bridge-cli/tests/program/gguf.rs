@@ -127,6 +127,8 @@ fn large_quantised_arrays_are_read_in_windows() {
     folder.succeed(&["convert", "q.gguf", "parts.npy", "--memory-limit", "100"]);
     let plan = folder.succeed(&["plan", "q.gguf"]).stdout;
     assert!(plan.contains("dequantize Q8_0") && plan.contains("copied"), "{plan}");
+    let bits = ["convert", "q.gguf", "x.npy", "--as", "int32"];
+    folder.fail(2, &bits, &["quantised as Q8_0", "--as changes no bytes", "--dtype"]);
     let never = ["convert", "q.gguf", "x.npy", "--copy", "never"];
     folder.fail(1, &never, &["copies are forbidden", "quantised as Q8_0"]);
     assert!(folder.succeed(&["info", "q.gguf"]).stdout.contains("float32 (Q8_0)"));

@@ -4,6 +4,7 @@ use crate::support::{Folder, floats, safetensors};
 
 crate::support::cases! {
     all_shards_are_read_as_one,
+    what_shards_say_of_themselves,
     shards_of_pytorch,
     names_that_lead_outside_the_folder,
     what_is_missing_is_named,
@@ -62,6 +63,18 @@ fn all_shards_are_read_as_one() {
         std::fs::rename(folder.path().join(name), folder.path().join("deep").join(name)).unwrap();
     }
     folder.succeed(&["convert", &format!("deep/{INDEX}"), "out.npz"]);
+}
+
+fn what_shards_say_of_themselves() {
+    let folder = folder();
+    let header = r#"{"__metadata__":{"format":"pt","step":"1"},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"packed":{"dtype":"F4","shape":[8],"data_offsets":[4,8]}}"#;
+    folder.file(SECOND, safetensors(header, &[0; 8]));
+    let ran = folder.succeed(&["convert", INDEX, "out.safetensors"]);
+    assert!(ran.stdout.contains("not all shards share, passed over: \"step\""), "{ran:?}");
+    let bytes = folder.read("out.safetensors");
+    let (_, metadata) = ::safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = metadata.metadata().clone().unwrap();
+    assert_eq!((metadata.len(), metadata["format"].as_str()), (1, "pt"));
 }
 
 #[cfg(not(feature = "pt"))]

@@ -1,8 +1,8 @@
 //! What a function makes of the chunks, put together.
 
 use bridge_core::{
-    Admission, Device, DeviceBytes, Error, ManagedTensor, MemorySource, Permit, Registry, Result,
-    Shape, SharedTensor, TensorSpec,
+    Admission, DataType, Device, DeviceBytes, Error, ManagedTensor, MemorySource, Permit, Registry,
+    Result, Shape, SharedTensor, TensorSpec,
 };
 
 use super::plan::ChunkPlan;
@@ -73,7 +73,9 @@ impl<'a> ChunkResult<'a> {
             return self.registry.host_tools()?.copy(part, &mut place);
         }
         let runtime = self.registry.runtime(device)?;
-        if place.layout().is_row_major() && runtime.writes(data_type, device, Device::CPU) {
+        // Bytes that become booleans are looked at on the way.
+        let is_plain = data_type != DataType::BOOL && place.layout().is_row_major();
+        if is_plain && runtime.writes(data_type, device, Device::CPU) {
             return runtime.write_to_host(part, place).map(drop);
         }
         let pool = self.pool.map(|pool| pool as &dyn MemorySource);

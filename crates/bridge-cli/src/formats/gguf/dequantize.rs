@@ -6,7 +6,7 @@ use super::kinds::Blocks;
 use crate::failure::{Failure, Outcome};
 
 /// Elements that are computed at a time, of whole blocks of every kind.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 4 << 10;
 
 /// The elements of blocks, one after the other, as the bytes of float32.
 pub(in crate::formats) struct Dequantized<'a> {
