@@ -17,6 +17,7 @@ crate::support::cases! {
     large_arrays_are_compared_to_their_end,
     only_chosen_arrays_are_compared,
     arrays_without_a_name,
+    arrays_without_elements,
     what_cannot_be_compared,
 }
 
@@ -246,6 +247,22 @@ fn arrays_without_a_name() {
     diff(&folder, 0, &["a.npy", "two.npz", "--name", "x"]);
     let found = diff(&folder, 1, &["a.npy", "two.npz", "--name", "y"]);
     assert_eq!(found["differences"][0]["name"], "y");
+}
+
+fn arrays_without_elements() {
+    let folder = Folder::new();
+    let empty = npy("'<f4'", false, "(0, 3)", &[]);
+    let (two, three) = (numbers(&[0.0, 1.0]), numbers(&[0.0, 1.0, 2.0]));
+    let members = [("a.npy", &two[..]), ("b.npy", &empty), ("c.npy", &three)];
+    folder.file("a.npz", stored(&members));
+    folder.file("b.npz", deflated(&members));
+    for pair in [["a.npz", "b.npz"], ["b.npz", "a.npz"], ["a.npz", "a.npz"]] {
+        assert_eq!(diff(&folder, 0, &pair)["compared"], 3);
+    }
+    folder.file("one.npy", &empty);
+    folder.file("one.npz", stored(&[("x.npy", &empty)]));
+    diff(&folder, 0, &["one.npy", "one.npz"]);
+    diff(&folder, 0, &["one.npz", "one.npy"]);
 }
 
 fn what_cannot_be_compared() {

@@ -48,6 +48,9 @@ pub(super) fn compare(
             }
             Ok(())
         });
+        if done.is_ok() {
+            others.drain();
+        }
         let ended = others.ended;
         // Where it has not been read to its end, its thread waits for this.
         drop(others);
@@ -81,6 +84,12 @@ impl Others {
             self.part = Some(Part::new(tensor)?);
         }
         self.part.as_mut().ok_or_else(|| Failure::new("the other array has no part"))
+    }
+
+    /// Takes what comes yet: parts without elements, which nothing is compared with.
+    fn drain(&mut self) {
+        while self.receiver.recv().is_ok() {}
+        self.ended = true;
     }
 }
 
