@@ -20,6 +20,8 @@ crate::support::cases! {
     the_device_does_not_matter,
     tensors_that_are_not_read_are_named,
     keys_that_give_no_name,
+    tensors_without_a_name_of_their_own,
+    attributes_that_are_no_tensors,
     files_from_before_version_1_6,
     damaged_files_from_before_version_1_6,
     what_libtorch_saves,
@@ -299,6 +301,82 @@ fn keys_that_give_no_name() {
         Dict(vec![(pair, Int(1)), (Text("x"), Tensor("0", 1)), (Bool(true), Tensor("0", 1))]);
     folder.file("a.pt", torch_file(&value, &[("0", &floats(1))]));
     assert_eq!(names(&folder, "a.pt"), ["x", "True"]);
+}
+
+/// A tensor with these attributes, by the function of `torch._utils` or of `torch._tensor`.
+fn with_attributes(attributes: Pickled) -> [Pickled; 2] {
+    let hooks = || call("collections", "OrderedDict", &[]);
+    let given = [Tensor("0", 1), Bool(true), hooks(), attributes.clone()];
+    let parameter = call("torch._utils", "_rebuild_parameter_with_state", &given);
+    let plain = call("torch._utils", "_rebuild_parameter", &given[..3]);
+    let Pickled::Call(_, _, arguments) = plain else {
+        panic!("it should be a call");
+    };
+    let function = Pickled::Global("torch._utils", "_rebuild_parameter");
+    let class = Pickled::Global("torch.nn.parameter", "Parameter");
+    let given = [function, class, Tuple(arguments), attributes];
+    [parameter, call("torch._tensor", "_rebuild_from_type_v2", &given)]
+}
+
+/// None of them is left out without a word.
+fn tensors_without_a_name_of_their_own() {
+    let folder = Folder::new();
+    let sparse = || call("torch._utils", "_rebuild_sparse_tensor", &[]);
+    let tensor = || Tensor("0", 1);
+    let set = |name, item| call("builtins", name, &[List(vec![item])]);
+    let added = |item: Pickled| Raw([&b"\x8f("[..], &item.operations(), b"\x90"].concat());
+    let frozen = |item: Pickled| Raw([&b"("[..], &item.operations(), b"\x91"].concat());
+    let key = |key| Dict(vec![(key, Int(1)), (Text("x"), Int(2))]);
+    let built = |value: Pickled, state: Pickled| {
+        Raw([value.operations(), state.operations(), b"b".to_vec()].concat())
+    };
+    let in_set = ["\"odd\": a tensor in a set", "do:"];
+    let in_key = ["\"odd.?\": a tensor in the key of a dictionary", "do:"];
+    let in_attribute = ["\"odd.__dict__\": a tensor in an attribute", "do:"];
+    let mut cases = vec![
+        (set("set", tensor()), in_set),
+        (set("frozenset", sparse()), in_set),
+        (added(tensor()), in_set),
+        (frozen(tensor()), in_set),
+        (frozen(Tuple(vec![Int(1), frozen(sparse())])), in_set),
+        (key(tensor()), in_key),
+        (key(sparse()), in_key),
+        (key(Tuple(vec![Int(1), tensor()])), in_key),
+        (Dict(vec![(tensor(), tensor())]), in_key),
+        (built(Dict(vec![]), dict(&[("scale", tensor())])), in_attribute),
+        (built(tensor(), dict(&[("scale", tensor())])), in_attribute),
+    ];
+    let states = [
+        dict(&[("scale", tensor())]),
+        dict(&[("scale", sparse())]),
+        Tuple(vec![dict(&[]), dict(&[("scales", List(vec![Int(1), tensor()]))])]),
+    ];
+    for state in states {
+        cases.extend(with_attributes(state).map(|value| (value, in_attribute)));
+    }
+    for (value, says) in cases {
+        let both = dict(&[("good", tensor()), ("odd", value.clone())]);
+        folder.file("a.pt", torch_file(&both, &[("0", &floats(1))]));
+        folder.fail(1, &["convert", "a.pt", "b.npz"], &says);
+        let told = folder.succeed(&["convert", "a.pt", "c.npz", "--skip-unsupported"]).stderr;
+        assert!(told.contains("odd"), "{told}");
+        counts(&folder, "c.npz", "good", 1);
+        std::fs::remove_file(folder.path().join("c.npz")).expect("it was written");
+        // Alone in its file.
+        folder.file("a.pt", torch_file(&value, &[("0", &floats(1))]));
+        let what = says[0].rsplit(": ").next().expect("it should say what was found");
+        folder.fail(1, &["convert", "a.pt", "b.npz"], &[what]);
+    }
+}
+
+fn attributes_that_are_no_tensors() {
+    let folder = Folder::new();
+    for state in [dict(&[]), dict(&[("decay", Float(0.5)), ("seen", List(vec![Int(1)]))])] {
+        for value in with_attributes(state) {
+            folder.file("a.pt", torch_file(&dict(&[("x", value)]), &[("0", &floats(1))]));
+            counts(&folder, "a.pt", "x", 1);
+        }
+    }
 }
 
 /// Two tensors of which each storage has its length before it.

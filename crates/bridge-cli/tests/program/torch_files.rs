@@ -247,6 +247,11 @@ mod with_the_feature {
             (0..1_u32 << 19).flat_map(|name| [&text(&name.to_string())[..], b"h\0s"].concat());
         let pickle = [&one[..], b"q\0}", &names.collect::<Vec<_>>()].concat();
         fail_in_a_gigabyte("names", &pickle, full);
+        // One long key, at each of many levels.
+        let levels = 2000;
+        let first = [b"}", &text(&"k".repeat(1 << 20))[..], b"q\0"].concat();
+        let parts = [first, b"}h\0".repeat(levels), tensor(6, PLAIN), b"s".repeat(levels + 1)];
+        fail_in_a_gigabyte("a long key", &parts.concat(), full);
         let large = b"N".repeat((64 << 20) + 1);
         fail_in_a_gigabyte("a large pickle", &large, "only describes tensors");
     }

@@ -101,7 +101,11 @@ pub(super) fn call<'a>(
         ("collections", "deque", []) => heap.new_list(Vec::new()),
         ("collections", "deque", &[items @ Value::List(_), ..]) => Ok(items),
         ("collections", "deque", &[Value::Tuple(_), ..]) => heap.new_list(Vec::new()),
-        ("builtins", "set" | "frozenset", _) => Ok(Value::Other("a set")),
+        // What is in the list that it is made of is in it.
+        ("builtins", "set" | "frozenset", given) => {
+            let given = given.to_vec();
+            heap.new_set(given)
+        }
         ("builtins", "complex", _) => Ok(Value::Other("a number")),
         ("builtins", "bytes" | "bytearray", _) | ("_codecs", "encode", _) => {
             Ok(Value::Other("bytes"))
@@ -119,6 +123,12 @@ pub(super) fn call<'a>(
         ("numpy.core.multiarray", "_reconstruct", _) | ("numpy.core.numeric", "_frombuffer", _) => {
             Ok(Value::Unread(Unread::OfNumpy))
         }
+        (REBUILD, "_rebuild_parameter_with_state", &[tensor, _, _, state, ..])
+            if matches!(tensor, Value::Tensor(_)) =>
+        {
+            heap.add_attributes(tensor, state)?;
+            Ok(tensor)
+        }
         ("torch.nn.parameter", "Parameter" | "Buffer", &[tensor, ..])
         | (REBUILD, "_rebuild_parameter" | "_rebuild_parameter_with_state", &[tensor, ..])
         | (REBUILD, "_rebuild_device_tensor_from_cpu_tensor", &[tensor, ..])
@@ -130,8 +140,15 @@ pub(super) fn call<'a>(
         (
             "torch._tensor",
             "_rebuild_from_type_v2",
-            &[Value::Global(REBUILD, inner), _, arguments @ Value::Tuple(_), ..],
-        ) => call(heap, Value::Global(REBUILD, inner), arguments),
+            &[Value::Global(REBUILD, inner), _, arguments @ Value::Tuple(_), ref more @ ..],
+        ) => {
+            let state = more.first().copied();
+            let made = call(heap, Value::Global(REBUILD, inner), arguments)?;
+            if let Some(state) = state {
+                heap.add_attributes(made, state)?;
+            }
+            Ok(made)
+        }
         (module, name, _) if is_torch_script(module) => {
             heap.new_object((module, name) == ARCHIVE_CLASS)
         }

@@ -3,6 +3,8 @@
 //! Values refer to each other by index, so that no file can build one that is deep enough to
 //! exhaust the stack when it is dropped.
 
+use std::collections::HashMap;
+
 use arraybridge::{DataType, TensorSpec};
 
 use super::unread::Unread;
@@ -21,6 +23,7 @@ pub(super) enum Value<'a> {
     Tuple(usize),
     List(usize),
     Dict(usize),
+    Set(usize),
     /// Of a class of a TorchScript program.
     Object(usize),
     Storage(usize),
@@ -44,6 +47,7 @@ impl Value<'_> {
             Self::Tuple(_) => "a tuple",
             Self::List(_) => "a list",
             Self::Dict(_) => "a dictionary",
+            Self::Set(_) => "a set",
             Self::Object(_) => "an object",
             Self::Storage(_) => "a storage",
             Self::Tensor(_) | Self::Unread(_) => "a tensor",
@@ -80,14 +84,37 @@ struct Object<'a> {
     state: Value<'a>,
 }
 
+/// A value that can have attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Owner {
+    Sequence(usize),
+    Dict(usize),
+    Tensor(usize),
+}
+
+impl Owner {
+    fn of(value: Value<'_>) -> Option<Self> {
+        match value {
+            Value::Tuple(index) | Value::List(index) | Value::Set(index) => {
+                Some(Self::Sequence(index))
+            }
+            Value::Dict(index) => Some(Self::Dict(index)),
+            Value::Tensor(index) => Some(Self::Tensor(index)),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that values refer to.
 #[derive(Debug, Default)]
 pub(super) struct Heap<'a> {
     pub(super) room: Room,
-    /// Tuples and lists.
+    /// Tuples, lists and sets.
     sequences: Vec<Vec<Value<'a>>>,
     dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
     objects: Vec<Object<'a>>,
+    /// What is said of values besides, as attributes of tensors and of collections.
+    attributes: HashMap<Owner, Value<'a>>,
     pub(super) storages: Vec<Storage<'a>>,
     pub(super) tensors: Vec<Rebuilt>,
 }
@@ -110,6 +137,11 @@ impl<'a> Heap<'a> {
         }
     }
 
+    /// The items of the tuple, list or set with this index.
+    pub(super) fn sequence(&self, index: usize) -> &[Value<'a>] {
+        &self.sequences[index]
+    }
+
     /// The entries of the dictionary with this index.
     pub(super) fn entries(&self, dict: usize) -> &[(Value<'a>, Value<'a>)] {
         &self.dicts[dict]
@@ -120,12 +152,39 @@ impl<'a> Heap<'a> {
         self.objects[object].state
     }
 
+    /// The attributes of a value; `None` where it has none.
+    pub(super) fn attributes(&self, value: Value<'a>) -> Value<'a> {
+        let state = Owner::of(value).and_then(|owner| self.attributes.get(&owner));
+        state.copied().unwrap_or(Value::None)
+    }
+
+    /// The attributes of all values.
+    pub(super) fn all_attributes(&self) -> impl Iterator<Item = Value<'a>> {
+        self.attributes.values().copied()
+    }
+
+    /// Says what attributes a value has, besides those that have been said.
+    pub(super) fn add_attributes(&mut self, value: Value<'a>, state: Value<'a>) -> Outcome<()> {
+        let Some(owner) = Owner::of(value) else {
+            return Ok(());
+        };
+        let state = match self.attributes(value) {
+            Value::None => state,
+            before => self.new_tuple(vec![before, state])?,
+        };
+        // The table has as many empty places, and grows into another one.
+        self.room.take(2 * size_of::<(Owner, Value<'_>)>())?;
+        self.attributes.try_reserve(1).map_err(|_| too_large())?;
+        self.attributes.insert(owner, state);
+        Ok(())
+    }
+
     /// Whether it is what libtorch saves that is no program.
     pub(super) fn is_archive(&self, value: Value<'a>) -> bool {
         matches!(value, Value::Object(object) if self.objects[object].is_archive)
     }
 
-    /// How many tuples and lists, dictionaries, and objects there are.
+    /// How many tuples, lists and sets, how many dictionaries, and objects there are.
     pub(super) fn counts(&self) -> [usize; 3] {
         [self.sequences.len(), self.dicts.len(), self.objects.len()]
     }
@@ -138,13 +197,17 @@ impl<'a> Heap<'a> {
         self.new_sequence(items).map(Value::List)
     }
 
+    pub(super) fn new_set(&mut self, items: Vec<Value<'a>>) -> Outcome<Value<'a>> {
+        self.new_sequence(items).map(Value::Set)
+    }
+
     fn new_sequence(&mut self, items: Vec<Value<'a>>) -> Outcome<usize> {
         self.room.take(size_of_val(items.as_slice()))?;
         self.room.add(&mut self.sequences, items)?;
         Ok(self.sequences.len() - 1)
     }
 
-    /// Adds an item to the list with this index.
+    /// Adds an item to the list or set with this index.
     pub(super) fn append(&mut self, list: usize, item: Value<'a>) -> Outcome<()> {
         self.room.add(&mut self.sequences[list], item)
     }

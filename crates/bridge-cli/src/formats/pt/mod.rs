@@ -19,7 +19,7 @@ use self::archive::PickleArchive;
 use self::heap::{Heap, Storage, Value};
 use self::legacy::Legacy;
 use self::names::PICKLE;
-use self::tree::Other;
+use self::tree::{Nameless, Other};
 use self::unread::Unread;
 use super::arrays::{Array, Place, Reading};
 use super::listing::{Listing, Refusal};
@@ -103,10 +103,20 @@ fn list(
     container: &mut Container<'_>,
     stem: &str,
 ) -> Outcome<Listing> {
+    let mut room = heap.room;
     match root {
         Value::Tensor(tensor) => {
             let arrays = vec![array(container, (heap, tensor), stem.to_owned())?];
-            return Ok(Listing { arrays, nameless: true, ..Listing::default() });
+            let mut refusals = Vec::new();
+            if tree::leads_to_tensor(heap, heap.attributes(root), &mut room)? {
+                let failure = nameless(Nameless::InAttribute);
+                refusals.push(Refusal::new(format!("{stem}.__dict__"), failure));
+            }
+            return Ok(Listing { arrays, refusals, nameless: true, ..Listing::default() });
+        }
+        Value::Set(_) if tree::leads_to_tensor(heap, root, &mut room)? => {
+            let refusals = vec![Refusal::new(stem, nameless(Nameless::InSet))];
+            return Ok(Listing { refusals, nameless: true, ..Listing::default() });
         }
         Value::Unread(_) | Value::Storage(_) => {
             let unread = match root {
@@ -118,7 +128,6 @@ fn list(
         }
         _ => {}
     }
-    let mut room = heap.room;
     let mut found = tree::find(heap, root, &mut room)?;
     if heap.is_archive(root) {
         // libtorch allows no dots in names: tch writes this in their place.
@@ -170,8 +179,24 @@ fn refusal(other: Other<'_>) -> Refusal {
                 .remedy("save the tensors in a dictionary whose keys are texts");
             Refusal::new(name, failure)
         }
+        Other::Nameless(name, which) => {
+            let failure = nameless(which).within(&format!("the entry \"{name}\""));
+            Refusal::new(name, failure)
+        }
         Other::Beside(name, what) => Refusal::beside(name, Failure::new(what)),
     }
+}
+
+/// A tensor that has no name of its own, and would be lost.
+fn nameless(which: Nameless) -> Failure {
+    let (found, why) = match which {
+        Nameless::InSet => ("a tensor in a set", "the items of a set have no names"),
+        Nameless::InKey => ("a tensor in the key of a dictionary", "a key has no name of its own"),
+        Nameless::InAttribute => {
+            ("a tensor in an attribute", "arrays are the values of lists and dictionaries")
+        }
+    };
+    Failure::new(found).why(why).remedy("save it in a list or in a dictionary, as a value")
 }
 
 fn array(

@@ -68,7 +68,10 @@ impl<'a> Machine<'a> {
                 let made = self.heap.new_list(Vec::new())?;
                 self.push(made)?;
             }
-            0x8f => self.push(Value::Other("a set"))?,
+            0x8f => {
+                let made = self.heap.new_set(Vec::new())?;
+                self.push(made)?;
+            }
             b'N' => self.push(Value::None)?,
             0x88 => self.push(Value::Bool(true))?,
             0x89 => self.push(Value::Bool(false))?,
@@ -149,11 +152,18 @@ impl<'a> Machine<'a> {
                 }
             }
             0x90 => {
-                self.since_mark()?;
+                let items = self.since_mark()?;
+                let Some(&Value::Set(set)) = self.stack.last() else {
+                    return Err(broken("it adds to a value that is no set"));
+                };
+                for item in items {
+                    self.heap.append(set, item)?;
+                }
             }
             0x91 => {
-                self.since_mark()?;
-                self.push(Value::Other("a set"))?;
+                let items = self.since_mark()?;
+                let made = self.heap.new_set(items)?;
+                self.push(made)?;
             }
             b't' => {
                 let items = self.since_mark()?;
@@ -196,8 +206,13 @@ impl<'a> Machine<'a> {
                 match self.stack.last() {
                     Some(&Value::Object(object)) => self.heap.set_state(object, state),
                     // What is said besides: of a dictionary of parameters the versions of layers.
-                    Some(Value::Dict(_) | Value::List(_) | Value::Other(_)) => {}
-                    Some(Value::Tensor(_) | Value::Unread(_)) => {}
+                    Some(
+                        &owner @ (Value::Dict(_)
+                        | Value::List(_)
+                        | Value::Set(_)
+                        | Value::Tensor(_)),
+                    ) => self.heap.add_attributes(owner, state)?,
+                    Some(Value::Other(_) | Value::Unread(_)) => {}
                     _ => return Err(broken("it sets the state of a value that has none")),
                 }
             }
