@@ -12,6 +12,8 @@ crate::support::cases! {
     members_compressed_in_another_way_are_not_called_damaged,
     an_npy_header_longer_than_the_file,
     npy_shapes_beyond_all_memory,
+    npy_records_beyond_all_memory,
+    npy_fields_beyond_the_elements_of_nothing,
     negative_extents,
     npy_data_of_another_length,
     npy_headers_that_are_no_dictionary_of_numpys,
@@ -103,6 +105,41 @@ fn npy_shapes_beyond_all_memory() {
     refuse("a.npy", &npy("'<f4'", false, "(99999999999999999999,)", &[]), &["beyond 64 bits"]);
     let many = format!("({})", "1, ".repeat(65));
     refuse("a.npy", &npy("'<f4'", false, &many, &[0; 4]), &["more than 64 extents"]);
+}
+
+fn npy_records_beyond_all_memory() {
+    let folder = Folder::new();
+    let good = counting(1, 2);
+    let half = "('a', 'V9223372036854775807'), ('b', 'V9223372036854775807')";
+    let within = "('c', [('d', 'V9223372036854775806'), ('e', 'i1')], (0,))";
+    let most = "('a', 'V9223372036854775807')";
+    for (descr, shape, says) in [
+        ("[('a', '<f4')]".to_owned(), "(4611686018427387904, 8)", "exceed the address space"),
+        ("[('a', '<f4', (4611686018427387904, 8))]".to_owned(), "(1,)", "exceed the address space"),
+        (format!("[{half}, {within}]"), "(0,)", "the field \"b\" of the records ends beyond"),
+        (format!("[{most}, {within}]"), "(0,)", "the field \"c.e\" of the records ends beyond"),
+        ("[('a', 'i1', (0,))]".to_owned(), "(4611686018427387904, 4)", "the field \"a\""),
+    ] {
+        let forged = npy(&descr, false, shape, &[]);
+        refuse("a.npy", &forged, &[says, "why:", "do:"]);
+        // What is forged is not passed over as what cannot be read is.
+        folder.file("a.npz", stored(&[("w.npy", &good), ("x.npy", &forged)]));
+        let args = ["convert", "a.npz", "out.npz", "--skip-unsupported"];
+        folder.fail(1, &args, &["the member \"x.npy\"", says]);
+    }
+}
+
+/// The fields of records of which there are none lie behind the elements that there are.
+fn npy_fields_beyond_the_elements_of_nothing() {
+    let folder = Folder::new();
+    let descr = "[('a', '|u1'), ('c', [('d', '|u1', (1000,)), ('e', '|i1')], (0,))]";
+    folder.file("a.npy", npy(descr, false, "(2,)", &[7, 8]));
+    for (name, wanted) in
+        [("a", npy("'|u1'", false, "(2,)", &[7, 8])), ("c.e", npy("'|i1'", false, "(2, 0)", &[]))]
+    {
+        folder.succeed(&["convert", "a.npy", "out.npy", "--name", name]);
+        assert!(folder.read("out.npy") == wanted, "{name}");
+    }
 }
 
 fn negative_extents() {

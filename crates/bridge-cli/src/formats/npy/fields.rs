@@ -1,11 +1,22 @@
 //! Structured element types: each field of the records becomes an array of its own.
 
-use arraybridge::{DataType, TensorSpec};
+use std::collections::HashSet;
 
+use arraybridge::{DataType, MAX_RANK, TensorSpec};
+
+use super::LONGEST_HEADER;
 use super::data_types::{bytes_of, data_type_of};
 use super::dictionary::{Descr, Field};
 use crate::failure::{Failure, Outcome};
 use crate::formats::arrays::Scattered;
+
+/// Fields of a header, also those that have fields themselves or are the space between others. Some
+/// bytes of a header make an array each.
+const MOST_FIELDS: usize = 1 << 16;
+
+/// Bytes of the names of all fields. Those of the records around a field are part of its name, so that few
+/// bytes of a header make many of names.
+const LONGEST_NAMES: usize = 4 * LONGEST_HEADER;
 
 /// An array that a field of the records is.
 #[derive(Debug)]
@@ -24,23 +35,25 @@ pub(super) fn arrays_of(
     shape: &[usize],
     fortran_order: bool,
 ) -> Outcome<(Vec<FieldArray>, usize)> {
-    let mut leaves = Leaves { found: Vec::new() };
-    let record = leaves.add_all(fields, "")?;
+    let mut leaves = Leaves::default();
+    let record = leaves.add_all(fields, shape.len())?;
     let (strides, length) =
         strides_of(shape, record, fortran_order).ok_or_else(|| too_large(shape))?;
     let outer = Run { shape: shape.to_vec(), strides, offset: 0 };
+    let mut names = HashSet::with_capacity(leaves.found.len());
+    if let Some((twice, ..)) = leaves.found.iter().find(|(name, ..)| !names.insert(name)) {
+        return Err(Failure::new(format!("two fields of the records are named \"{twice}\""))
+            .why("one of them would be lost")
+            .remedy("rename one of them: numpy.lib.recfunctions.rename_fields(a, {...})"));
+    }
     let mut arrays: Vec<FieldArray> = Vec::with_capacity(leaves.found.len());
     for (name, inner, kind) in leaves.found {
-        if arrays.iter().any(|array| array.name == name) {
-            return Err(Failure::new(format!("two fields of the records are named \"{name}\""))
-                .why("one of them would be lost")
-                .remedy("rename one of them: numpy.lib.recfunctions.rename_fields(a, {...})"));
-        }
         let within = |failure: Failure| failure.within(&format!("the field \"{name}\""));
         let (data_type, swapped) = kind.map_err(within)?;
-        let Run { shape, strides, offset } = outer.followed_by(&inner);
-        let spec = TensorSpec::row_major(data_type, &shape)
-            .map_err(|error| within(Failure::from(error)))?;
+        let Run { shape, strides, offset } =
+            outer.followed_by(&inner).ok_or_else(|| too_far(&name))?;
+        let spec =
+            TensorSpec::row_major(data_type, &shape).map_err(|_| within(too_large(&shape)))?;
         arrays.push(FieldArray {
             name,
             spec,
@@ -60,6 +73,14 @@ fn too_large(shape: &[usize]) -> Failure {
     Failure::new(format!("the header declares the shape {shape:?}"))
         .why("the records together exceed the address space")
         .remedy("the header is forged or damaged: write the file again")
+        .damaged()
+}
+
+fn too_far(name: &str) -> Failure {
+    Failure::new(format!("the field \"{name}\" of the records ends beyond the address space"))
+        .why("the header declares records that are wider than any memory")
+        .remedy("the header is forged or damaged: write the file again")
+        .damaged()
 }
 
 /// Axes, bytes from one index of each to the next, and where the first element lies.
@@ -71,14 +92,19 @@ struct Run {
 }
 
 impl Run {
-    /// These axes with others within.
-    fn followed_by(&self, inner: &Self) -> Self {
-        Self {
+    /// These axes with others within, where that is not beyond the address space.
+    fn followed_by(&self, inner: &Self) -> Option<Self> {
+        Some(Self {
             shape: [&self.shape[..], &inner.shape].concat(),
             strides: [&self.strides[..], &inner.strides].concat(),
-            offset: self.offset + inner.offset,
-        }
+            offset: sum(self.offset, inner.offset)?,
+        })
     }
+}
+
+/// The sum, where so many bytes can be in the address space.
+fn sum(a: usize, b: usize) -> Option<usize> {
+    a.checked_add(b).filter(|&sum| isize::try_from(sum).is_ok())
 }
 
 /// Bytes between neighbours along each axis of elements of `size` bytes without gaps, and of all of them.
@@ -102,38 +128,96 @@ fn strides_of(shape: &[usize], size: usize, fortran_order: bool) -> Option<(Vec<
 type Kind = Outcome<(DataType, Option<usize>)>;
 
 /// The fields that have no fields themselves.
+#[derive(Default)]
 struct Leaves {
     found: Vec<(String, Run, Kind)>,
+    /// The name of the field that is looked at, with those around it.
+    path: String,
+    /// How many fields there were.
+    fields: usize,
+    /// Bytes of all names found.
+    names: usize,
 }
 
 impl Leaves {
-    /// Adds the fields of a record, whose names follow `prefix`, and answers bytes of the record.
-    fn add_all(&mut self, fields: &[Field], prefix: &str) -> Outcome<usize> {
+    /// Adds the fields of a record within `rank` axes, and answers bytes of the record.
+    fn add_all(&mut self, fields: &[Field], rank: usize) -> Outcome<usize> {
         let mut size = 0_usize;
+        let around = self.path.len();
         for field in fields {
-            let name = format!("{prefix}{}", field.name);
+            self.path.push_str(&field.name);
+            self.count()?;
+            let rank = rank + field.shape.len();
+            if rank > MAX_RANK {
+                return Err(self.too_many_axes());
+            }
             let mut before = std::mem::take(&mut self.found);
-            let item = match &field.descr {
-                Descr::Plain(text) => {
-                    let item = bytes_of(text)?;
-                    // What has no name is the space that aligns the next field.
-                    if !field.name.is_empty() {
-                        self.found.push((name, Run::default(), data_type_of(text)));
-                    }
-                    item
-                }
-                Descr::Fields(fields) => self.add_all(fields, &format!("{name}."))?,
-            };
+            let item = self.add(field, rank)?;
             let (strides, bytes) =
                 strides_of(&field.shape, item, false).ok_or_else(|| too_large(&field.shape))?;
             let here = Run { shape: field.shape.clone(), strides, offset: size };
-            for (_, run, _) in &mut self.found {
-                *run = here.followed_by(run);
+            for (name, run, _) in &mut self.found {
+                *run = here.followed_by(run).ok_or_else(|| too_far(name))?;
             }
             before.append(&mut self.found);
             self.found = before;
-            size = size.checked_add(bytes).ok_or_else(|| too_large(&field.shape))?;
+            size = sum(size, bytes).ok_or_else(|| too_far(&self.path))?;
+            self.path.truncate(around);
         }
         Ok(size)
     }
+
+    /// Adds the field that is looked at or those within, and answers bytes of one of its elements.
+    fn add(&mut self, field: &Field, rank: usize) -> Outcome<usize> {
+        match &field.descr {
+            Descr::Plain(text) => {
+                let item = bytes_of(text)?;
+                // What has no name is the space that aligns the next field.
+                if !field.name.is_empty() {
+                    self.names += self.path.len();
+                    if self.names > LONGEST_NAMES {
+                        return Err(too_long_names());
+                    }
+                    self.found.push((self.path.clone(), Run::default(), data_type_of(text)));
+                }
+                Ok(item)
+            }
+            Descr::Fields(fields) => {
+                let length = self.path.len();
+                self.path.push('.');
+                let item = self.add_all(fields, rank)?;
+                self.path.truncate(length);
+                Ok(item)
+            }
+        }
+    }
+
+    fn count(&mut self) -> Outcome<()> {
+        self.fields += 1;
+        if self.fields <= MOST_FIELDS {
+            return Ok(());
+        }
+        Err(Failure::new(format!("the records have more than {MOST_FIELDS} fields"))
+            .why("each becomes an array of its own, and a forged header could make more than fit in memory")
+            .remedy(
+                "save fields of one type as one array: \
+                 numpy.lib.recfunctions.structured_to_unstructured(a)",
+            ))
+    }
+
+    fn too_many_axes(&self) -> Failure {
+        Failure::new(format!("the field \"{}\" has more than {MAX_RANK} axes", self.path))
+            .why("those of the records around it are its own, too")
+            .remedy(
+                "save it as an array of its own, with fewer axes: numpy.save(path, a.reshape(-1))",
+            )
+    }
+}
+
+fn too_long_names() -> Failure {
+    Failure::new(format!("the names of the fields are longer than {LONGEST_NAMES} bytes together"))
+        .why("a field within records is named after all that are around it")
+        .remedy(
+            "give the outer fields shorter names: numpy.lib.recfunctions.rename_fields(a, {...})",
+        )
 }
