@@ -18,6 +18,10 @@ crate::support::cases! {
     records_within_records_and_the_space_between_fields,
     fields_in_many_windows,
     fields_that_cannot_be_named_or_read,
+    names_of_fields_as_numpy_writes_them,
+    names_of_fields_that_are_no_text,
+    names_of_fields_longer_than_any_memory,
+    records_of_too_many_fields_or_axes,
     records_as_python_writes_them,
 }
 
@@ -310,6 +314,85 @@ fn fields_that_cannot_be_named_or_read() {
     folder.fail(1, &["plan", "a.npy"], &["--as bfloat16"]);
     folder.succeed(&["convert", "a.npy", "b.npy", "--as", "bfloat16", "--dtype", "f32"]);
     assert_eq!(folder.read("b.npy"), npy("'<f4'", false, "(1,)", &1_f32.to_le_bytes()));
+}
+
+/// An `.npy` file of one record of one byte, whose header of this version has this name in it.
+fn named(version: u8, name: &[u8]) -> Vec<u8> {
+    record(version, &[b"[(", name, b", '|u1')]"].concat(), b"(1,)", &[7])
+}
+
+fn record(version: u8, descr: &[u8], shape: &[u8], elements: &[u8]) -> Vec<u8> {
+    let parts: [&[u8]; 5] =
+        [b"{'descr': ", descr, b", 'fortran_order': False, 'shape': ", shape, b", }\n"];
+    let header = parts.concat();
+    let length = u32::try_from(header.len()).unwrap().to_le_bytes();
+    let length = if version == 1 { &length[..2] } else { &length[..] };
+    [b"\x93NUMPY", &[version, 0][..], length, &header, elements].concat()
+}
+
+fn names_of_fields_as_numpy_writes_them() {
+    let folder = Folder::new();
+    for (version, written, name) in [
+        (1, &b"'gr\xf6\xdfe'"[..], "größe"),
+        (2, b"'gr\xf6\xdfe'", "größe"),
+        (3, "'größe 日本'".as_bytes(), "größe 日本"),
+        (1, br"'a\\b'", r"a\b"),
+        (1, br#"'a\'b"c'"#, r#"a'b"c"#),
+        (1, br#""a'b""#, "a'b"),
+        (1, br"'a\nb\t\r'", "a\nb\t\r"),
+        (1, br"'\x07\x85'", "\u{7}\u{85}"),
+        (1, br"'\u202e'", "\u{202e}"),
+        (3, br"'\U000e0001'", "\u{e0001}"),
+    ] {
+        folder.file("a.npy", named(version, written));
+        let plan = folder.succeed(&["plan", "a.npy", "--json"]).json();
+        assert_eq!(plan["arrays"][0]["name"], name, "{plan}");
+        let shown = folder.succeed(&["plan", "a.npy"]).stdout;
+        assert!(!shown.contains(['\u{7}', '\t', '\r']), "{shown:?}");
+    }
+}
+
+fn names_of_fields_that_are_no_text() {
+    let folder = Folder::new();
+    for (version, written, says) in [
+        (3, &b"'gr\xf6\xdfe'"[..], "a string is not UTF-8"),
+        (1, br"'a\q'", "does not write"),
+        (1, br"'a\x4'", "does not write"),
+        (1, br"'a\x+4'", "does not write"),
+        (1, br"'\U00110000'", "does not write"),
+        (1, br"'\ud800'", "half of a character"),
+        (1, br"'a\'", "the header is broken"),
+    ] {
+        folder.file("a.npy", named(version, written));
+        folder.fail(1, &["plan", "a.npy"], &[says, "why:", "do:"]);
+    }
+}
+
+/// The name of the records around a field is part of its name: few bytes make many.
+fn names_of_fields_longer_than_any_memory() {
+    let folder = Folder::new();
+    let around = "A".repeat(30_000);
+    let says = ["names of the fields are longer than", "why:", "do:"];
+    let fields: String = (0..200).map(|index| format!("('a{index}', '|i1'), ")).collect();
+    let descr = format!("[('{around}', [{fields}])]");
+    folder.file("a.npy", record(1, descr.as_bytes(), b"(0,)", &[]));
+    folder.fail(1, &["plan", "a.npy"], &says);
+    // What is no array needs no name.
+    let others = "('', '|V1'), ('', []), ".repeat(200);
+    let descr = format!("[('{around}', [{others}('x', '|i1')])]");
+    folder.file("a.npy", record(1, descr.as_bytes(), b"(0,)", &[]));
+    folder.succeed(&["plan", "a.npy"]);
+}
+
+fn records_of_too_many_fields_or_axes() {
+    let folder = Folder::new();
+    let fields: String = (0..65_537).map(|index| format!("('{index}','i1'),")).collect();
+    folder.file("a.npy", record(2, format!("[{fields}]").as_bytes(), b"(0,)", &[]));
+    folder.fail(1, &["plan", "a.npy"], &["the records have more than 65536 fields", "why:", "do:"]);
+    let ones = "1,".repeat(40);
+    let descr = format!("[('a', [('b', '|u1', ({ones}))], ({ones}))]");
+    folder.file("a.npy", npy(&descr, false, "(1,)", &[7]));
+    folder.fail(1, &["plan", "a.npy"], &["the field \"a.b\" has more than 64 axes", "why:", "do:"]);
 }
 
 /// With NumPy, where there is Python: what it writes, and what it makes of each field.

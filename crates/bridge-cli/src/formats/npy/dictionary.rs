@@ -35,14 +35,23 @@ pub(super) struct Declared {
     pub(super) shape: Vec<usize>,
 }
 
+/// How the letters of a header are written.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Encoding {
+    /// Each byte is the letter of its number.
+    Latin1,
+    Utf8,
+}
+
 /// Reads the text of a header.
-pub(super) fn parse(text: &[u8]) -> Outcome<Declared> {
-    Parser { text, at: 0 }.dictionary()
+pub(super) fn parse(text: &[u8], encoding: Encoding) -> Outcome<Declared> {
+    Parser { text, encoding, at: 0 }.dictionary()
 }
 
 /// Reads the dictionary from left to right.
 struct Parser<'a> {
     text: &'a [u8],
+    encoding: Encoding,
     at: usize,
 }
 
@@ -104,12 +113,68 @@ impl Parser<'_> {
             return Err(self.broken("there should be a string"));
         };
         self.at += 1;
-        let rest = &self.text[self.at..];
-        let Some(length) = rest.iter().position(|&byte| byte == quote) else {
-            return Err(self.broken("a string does not end"));
+        let mut string = String::new();
+        loop {
+            let rest = &self.text[self.at..];
+            let Some(length) = rest.iter().position(|&byte| byte == quote || byte == b'\\') else {
+                return Err(self.broken("a string does not end"));
+            };
+            match self.encoding {
+                Encoding::Latin1 => string.extend(rest[..length].iter().copied().map(char::from)),
+                Encoding::Utf8 => string.push_str(
+                    std::str::from_utf8(&rest[..length])
+                        .map_err(|_| self.broken("a string is not UTF-8"))?,
+                ),
+            }
+            self.at += length + 1;
+            if rest[length] == quote {
+                return Ok(string);
+            }
+            string.push(self.escaped()?);
+        }
+    }
+
+    /// The letter that an escape of Python's stands for, behind its backslash.
+    fn escaped(&mut self) -> Outcome<char> {
+        let letter = match self.text.get(self.at) {
+            Some(b'x') => return self.numbered(2),
+            Some(b'u') => return self.numbered(4),
+            Some(b'U') => return self.numbered(8),
+            Some(&quoted @ (b'\\' | b'\'' | b'"')) => char::from(quoted),
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            _ => return Err(self.unknown_escape()),
         };
-        self.at += length + 1;
-        Ok(String::from_utf8_lossy(&rest[..length]).into_owned())
+        self.at += 1;
+        Ok(letter)
+    }
+
+    /// The letter whose number has so many hexadecimal digits, behind another letter.
+    fn numbered(&mut self, digits: usize) -> Outcome<char> {
+        let start = self.at + 1;
+        let number = self
+            .text
+            .get(start..start + digits)
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let letter = match number {
+            Some(half @ 0xd800..=0xdfff) => {
+                return Err(Failure::new(format!(
+                    "the header has half of a character, U+{half:X}"
+                ))
+                .why("only Python has text with one half; no other format can name an array so")
+                .remedy("rename the field: numpy.lib.recfunctions.rename_fields(a, {...})"));
+            }
+            number => number.and_then(char::from_u32).ok_or_else(|| self.unknown_escape())?,
+        };
+        self.at = start + digits;
+        Ok(letter)
+    }
+
+    fn unknown_escape(&self) -> Failure {
+        self.broken("a string has an escape that NumPy does not write")
     }
 
     fn descr(&mut self, depth: usize) -> Outcome<Descr> {

@@ -10,7 +10,7 @@ use std::io::Write;
 use arraybridge::{DataType, Layout, TensorSpec};
 
 use self::data_types::{data_type_of, descr_of};
-use self::dictionary::Descr;
+use self::dictionary::{Descr, Encoding};
 use self::fields::FieldArray;
 use super::array_writer::{ArrayWriter, not_written};
 use super::arrays::{Array, Order, Outgoing, Place, Reading};
@@ -158,8 +158,10 @@ pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
         .remedy("write the file again, with numpy.save")
         .damaged());
     };
-    let before = if header[6] == 1 { 10 } else { 12 };
-    let declared = dictionary::parse(&header[before..])?;
+    let version = header[6];
+    let before = if version == 1 { 10 } else { 12 };
+    let encoding = if version < 3 { Encoding::Latin1 } else { Encoding::Utf8 };
+    let declared = dictionary::parse(&header[before..], encoding)?;
     let (data_type, swapped) = match &declared.descr {
         Descr::Plain(text) => data_type_of(text)?,
         Descr::Fields(records) => {
