@@ -109,13 +109,13 @@ fn list(
             let arrays = vec![array(container, (heap, tensor), stem.to_owned())?];
             let mut refusals = Vec::new();
             if tree::leads_to_tensor(heap, heap.attributes(root), &mut room)? {
-                let failure = nameless(Nameless::InAttribute);
+                let failure = nameless(Nameless::Attribute);
                 refusals.push(Refusal::new(format!("{stem}.__dict__"), failure));
             }
             return Ok(Listing { arrays, refusals, nameless: true, ..Listing::default() });
         }
         Value::Set(_) if tree::leads_to_tensor(heap, root, &mut room)? => {
-            let refusals = vec![Refusal::new(stem, nameless(Nameless::InSet))];
+            let refusals = vec![Refusal::new(stem, nameless(Nameless::Set))];
             return Ok(Listing { refusals, nameless: true, ..Listing::default() });
         }
         Value::Unread(_) | Value::Storage(_) => {
@@ -190,9 +190,9 @@ fn refusal(other: Other<'_>) -> Refusal {
 /// A tensor that has no name of its own, and would be lost.
 fn nameless(which: Nameless) -> Failure {
     let (found, why) = match which {
-        Nameless::InSet => ("a tensor in a set", "the items of a set have no names"),
-        Nameless::InKey => ("a tensor in the key of a dictionary", "a key has no name of its own"),
-        Nameless::InAttribute => {
+        Nameless::Set => ("a tensor in a set", "the items of a set have no names"),
+        Nameless::Key => ("a tensor in the key of a dictionary", "a key has no name of its own"),
+        Nameless::Attribute => {
             ("a tensor in an attribute", "arrays are the values of lists and dictionaries")
         }
     };

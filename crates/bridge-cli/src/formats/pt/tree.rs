@@ -24,9 +24,9 @@ pub(super) enum Other<'a> {
 /// Where tensors are that have no name of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nameless {
-    InSet,
-    InKey,
-    InAttribute,
+    Set,
+    Key,
+    Attribute,
 }
 
 /// What was found, in the order of the file.
@@ -214,7 +214,7 @@ pub(super) fn find<'a>(heap: &Heap<'a>, root: Value<'a>, room: &mut Room) -> Out
                 value => value,
             };
             if marks.lead_to_tensor(heap.attributes(owner)) {
-                add_nameless(&mut found, room, attributes_of(&name), Nameless::InAttribute)?;
+                add_nameless(&mut found, room, attributes_of(&name), Nameless::Attribute)?;
             }
             if let Some(mark) = marks.of(frame.value) {
                 *mark = Mark::WithTensors;
@@ -231,9 +231,9 @@ pub(super) fn find<'a>(heap: &Heap<'a>, root: Value<'a>, room: &mut Room) -> Out
         }
         let unnamed = push_key(&mut name, key, number, room)?;
         match (holds, value, unnamed) {
-            _ if key_holds => add_nameless(&mut found, room, name.clone(), Nameless::InKey)?,
+            _ if key_holds => add_nameless(&mut found, room, name.clone(), Nameless::Key)?,
             (true, Value::Set(_), _) => {
-                add_nameless(&mut found, room, name.clone(), Nameless::InSet)?;
+                add_nameless(&mut found, room, name.clone(), Nameless::Set)?;
             }
             (true, _, Some(key)) => {
                 room.take(ROOM_OF_OTHERS + name.len())?;
@@ -243,7 +243,7 @@ pub(super) fn find<'a>(heap: &Heap<'a>, root: Value<'a>, room: &mut Room) -> Out
                 room.take(name.len())?;
                 room.add(&mut found.tensors, (name.clone(), tensor))?;
                 if marks.lead_to_tensor(heap.attributes(value)) {
-                    add_nameless(&mut found, room, attributes_of(&name), Nameless::InAttribute)?;
+                    add_nameless(&mut found, room, attributes_of(&name), Nameless::Attribute)?;
                 }
             }
             (true, Value::Unread(unread), None) => {
