@@ -105,7 +105,7 @@ fn read_member(
                 .damaged()
         });
     }
-    Ok(header.arrays(name, &format!("{name}."), place))
+    header.arrays(name, &format!("{name}."), place)
 }
 
 /// Reads no more than the header.

@@ -14,6 +14,7 @@ crate::support::cases! {
     npy_shapes_beyond_all_memory,
     npy_records_beyond_all_memory,
     npy_fields_beyond_the_elements_of_nothing,
+    npy_fields_of_a_member_with_a_long_name,
     negative_extents,
     npy_data_of_another_length,
     npy_headers_that_are_no_dictionary_of_numpys,
@@ -140,6 +141,14 @@ fn npy_fields_beyond_the_elements_of_nothing() {
         folder.succeed(&["convert", "a.npy", "out.npy", "--name", name]);
         assert!(folder.read("out.npy") == wanted, "{name}");
     }
+}
+
+/// Each field is named after its member.
+fn npy_fields_of_a_member_with_a_long_name() {
+    let fields: Vec<String> = (0..100).map(|field| format!("('f{field}', '|i1')")).collect();
+    let records = npy(&format!("[{}]", fields.join(", ")), false, "(0,)", &[]);
+    let name = format!("{}.npy", "n".repeat(60_000));
+    refuse("a.npz", &stored(&[(&name, &records)]), &["names of the fields are longer", "do:"]);
 }
 
 fn negative_extents() {

@@ -208,7 +208,7 @@ impl<'a> ChunkMap<'a> {
                     Some(first) => first,
                     None => source.chunk(whole, index)?,
                 };
-                result.write(index, map(chunk.array)?.export()?)?;
+                result.write(index, &map(chunk.array)?.export()?)?;
                 drop(chunk.room);
                 done(index);
             }

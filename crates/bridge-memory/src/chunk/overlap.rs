@@ -215,9 +215,9 @@ impl<'a, 'r> Written<'a, 'r> {
 
     fn write(&self, Made { index, result, room }: Made) -> Result<()> {
         let mut whole = self.result.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrote = whole.write(index, result);
+        let wrote = whole.write(index, &result);
         drop(whole);
-        drop(room);
+        drop((result, room));
         wrote?;
         self.state().count = index + 1;
         self.changed.notify_all();

@@ -42,8 +42,7 @@ impl<'a> ChunkResult<'a> {
     }
 
     /// Copies the result of a chunk to its place.
-    pub(super) fn write(&mut self, index: usize, result: ManagedTensor) -> Result<()> {
-        let part = &result;
+    pub(super) fn write(&mut self, index: usize, part: &ManagedTensor) -> Result<()> {
         let range = self.plan.range(index).unwrap_or_default();
         if part.shape().get(self.axis) != Some(&range.len()) {
             let found = format!("{:?} for chunk {index}", part.shape());

@@ -330,7 +330,7 @@ fn results_are_staged_in_the_pool() {
     let plan = ChunkPlan::of_size(8, 2).unwrap();
     let pool = Pool::new();
     for round in 0..3 {
-        let array = <FakeArray as bridge_core::NativeArray<FakeAccelerator>>::import(there());
+        let array = <FakeArray as NativeArray<FakeAccelerator>>::import(there());
         let run = ChunkMap::new(&registry, &plan).along(1).to(FAKE).pool(&pool);
         let mapped = run.run(Array::new(array.unwrap()), Ok).unwrap();
         assert_eq!(elements(&mapped.result), (0..24).collect::<Vec<_>>());

@@ -16,7 +16,7 @@ const MOST_FIELDS: usize = 1 << 16;
 
 /// Bytes of the names of all fields. Those of the records around a field are part of its name, so that few
 /// bytes of a header make many of names.
-const LONGEST_NAMES: usize = 4 * LONGEST_HEADER;
+pub(super) const LONGEST_NAMES: usize = 4 * LONGEST_HEADER;
 
 /// An array that a field of the records is.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ impl Leaves {
     }
 }
 
-fn too_long_names() -> Failure {
+pub(super) fn too_long_names() -> Failure {
     Failure::new(format!("the names of the fields are longer than {LONGEST_NAMES} bytes together"))
         .why("a field within records is named after all that are around it")
         .remedy(

@@ -11,7 +11,7 @@ use arraybridge::{DataType, Layout, TensorSpec};
 
 use self::data_types::{data_type_of, descr_of};
 use self::dictionary::{Descr, Encoding};
-use self::fields::FieldArray;
+use self::fields::{FieldArray, LONGEST_NAMES, too_long_names};
 use super::array_writer::{ArrayWriter, not_written};
 use super::arrays::{Array, Order, Outgoing, Place, Reading};
 use super::listing::{Listing, Refusal};
@@ -58,7 +58,7 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
     }
     let place = Place::Mapped { start: header.length };
     let nameless = matches!(header.parts, Parts::Whole { .. });
-    Ok(Listing { arrays: header.arrays(stem, "", place), nameless, ..Listing::default() })
+    Ok(Listing { arrays: header.arrays(stem, "", place)?, nameless, ..Listing::default() })
 }
 
 /// Whether it is an `.npy` file, of elements that are not read.
@@ -91,11 +91,18 @@ enum Parts {
 impl Header {
     /// The arrays that lie at `place`: one called `name`, or one for each field of records, whose names
     /// follow `prefix`.
-    pub(super) fn arrays(self, name: &str, prefix: &str, place: Place) -> Vec<Array> {
-        match self.parts {
+    ///
+    /// # Errors
+    ///
+    /// Where these names together are too long.
+    pub(super) fn arrays(self, name: &str, prefix: &str, place: Place) -> Outcome<Vec<Array>> {
+        Ok(match self.parts {
             Parts::Whole { spec, swapped } => {
                 let reading = Reading { swapped, scattered: None };
                 vec![Array { name: name.to_owned(), spec, place, reading, part: 0 }]
+            }
+            Parts::Fields(fields) if prefix.len().saturating_mul(fields.len()) > LONGEST_NAMES => {
+                return Err(too_long_names());
             }
             Parts::Fields(fields) => fields
                 .into_iter()
@@ -107,7 +114,7 @@ impl Header {
                     part: 0,
                 })
                 .collect(),
-        }
+        })
     }
 }
 
@@ -257,7 +264,7 @@ mod tests {
 
     /// The one array, whose name and place nobody asks for.
     fn array(header: Header) -> Array {
-        header.arrays("", "", Place::Mapped { start: 0 }).pop().unwrap()
+        header.arrays("", "", Place::Mapped { start: 0 }).unwrap().pop().unwrap()
     }
 
     #[test]
