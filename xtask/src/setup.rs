@@ -102,8 +102,7 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let failure = named(&["cuda-of-tomorrow".to_owned()]).err().unwrap().to_string();
         assert!(failure.contains("cuda-of-tomorrow"), "{failure}");
-        let listed =
-            "cargo-deny, cpp-compiler, torch, opencl, python-peers, miri, cargo-mutants, all";
+        let listed = "cargo-deny, cpp-compiler, torch, opencl, python-peers, miri, cargo-mutants, cargo-fuzz, all";
         assert!(failure.contains(listed), "{failure}");
     }
 
