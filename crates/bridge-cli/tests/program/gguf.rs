@@ -5,8 +5,12 @@ use crate::support::{Folder, cases, counting, floats, npy};
 
 cases! {
     plain_arrays_come_and_go,
+    #[cfg(feature = "candle")]
     quantised_arrays_are_read_as_float32,
+    #[cfg(feature = "candle")]
     large_quantised_arrays_are_read_in_windows,
+    #[cfg(not(feature = "candle"))]
+    quantised_arrays_are_refused_without_candle,
     metadata_goes_into_a_safetensors_file,
     what_a_header_claims_is_not_believed,
     what_the_format_cannot_hold_is_refused,
@@ -53,6 +57,7 @@ fn block(size: usize, scales: &[(usize, f32)]) -> Vec<u8> {
     bytes
 }
 
+#[cfg(feature = "candle")]
 fn numbers(npy: &[u8]) -> Vec<f32> {
     let header = usize::from(u16::from_le_bytes([npy[8], npy[9]])) + 10;
     npy[header..].chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
@@ -78,7 +83,18 @@ fn plain_arrays_come_and_go() {
     assert!(folder.succeed(&["info", "half.gguf"]).stdout.contains("bfloat16"));
 }
 
+#[cfg(not(feature = "candle"))]
+fn quantised_arrays_are_refused_without_candle() {
+    let folder = Folder::new();
+    let rows = block(34, &[(0, 0.5)]);
+    let file = gguf(&[], &[("q", 8, &[32], rows), ("w", 0, &[2], floats(2))]);
+    folder.file("q.gguf", file);
+    folder.fail(1, &["convert", "q.gguf", "q.npz"], &["\"q\"", "Q8_0", "--features candle"]);
+    folder.succeed(&["convert", "q.gguf", "q.npz", "--skip-unsupported"]);
+}
+
 /// The numbers are what `gguf.quants.dequantize` of the Python package gguf 0.19 gives for the same bytes.
+#[cfg(feature = "candle")]
 fn quantised_arrays_are_read_as_float32() {
     /// The type's number, bytes of a block, where its scales are, and its elements at 0, 1, 17, 31, in the
     /// middle and at the end, and their sum.
@@ -119,6 +135,7 @@ fn quantised_arrays_are_read_as_float32() {
 }
 
 /// Also where a window ends within a block, which has room for 12 elements only.
+#[cfg(feature = "candle")]
 fn large_quantised_arrays_are_read_in_windows() {
     let folder = Folder::new();
     let rows = block(34, &[(0, 0.5)]).repeat(4000);

@@ -140,17 +140,6 @@ fn listing(infos: &[Info<'_>], start: u64, end: u64, alignment: u64) -> Outcome<
                 continue;
             }
         };
-        if let Kind::Blocks(blocks) = kind
-            && cfg!(not(feature = "candle"))
-        {
-            let failure = Failure::new(format!("{place} is quantised as {blocks:?}"))
-                .why(
-                    "this program was built without the feature candle, which computes the numbers",
-                )
-                .remedy("build it with --features candle");
-            listing.refusals.push(Refusal::new(*name, failure));
-            continue;
-        }
         let bytes = bytes_of(shape, kind).map_err(|failure| failure.within(&place))?;
         let first = start.checked_add(*offset).filter(|_| offset.is_multiple_of(alignment));
         let range = first.and_then(|first| Some((first, first.checked_add(bytes)?)));
@@ -162,6 +151,17 @@ fn listing(infos: &[Info<'_>], start: u64, end: u64, alignment: u64) -> Outcome<
         };
         if bytes > 0 {
             ranges.push((range, *name));
+        }
+        if let Kind::Blocks(blocks) = kind
+            && cfg!(not(feature = "candle"))
+        {
+            let failure = Failure::new(format!("{place} is quantised as {blocks:?}"))
+                .why(
+                    "this program was built without the feature candle, which computes the numbers",
+                )
+                .remedy("build it with --features candle");
+            listing.refusals.push(Refusal::new(*name, failure));
+            continue;
         }
         // It lies within the file, whose bytes have addresses.
         let start = usize::try_from(range.0).unwrap_or(usize::MAX);
