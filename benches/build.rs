@@ -2,6 +2,10 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=shim");
+    // Other packages of one build may turn the feature on for arraybridge alone.
+    if let Ok(libraries) = std::env::var("DEP_ARRAYBRIDGE_LIBTORCH_LIB") {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{libraries}");
+    }
     #[cfg(feature = "torch")]
     torch();
 }
