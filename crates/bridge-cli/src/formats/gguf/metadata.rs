@@ -65,18 +65,16 @@ fn scalar(cursor: &mut Cursor<'_>, kind: u32, key: &str) -> Outcome<String> {
     let bytes = cursor.take(size, "a value")?;
     let mut wide = [0; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
-    let bits = u64::from_le_bytes(wide);
-    // The lower bytes alone are the number's.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+    let [first, second, third, fourth, ..] = wide;
     Ok(match kind {
-        1 => (bits as i8).to_string(),
-        3 => (bits as i16).to_string(),
-        5 => (bits as i32).to_string(),
-        6 => f32::from_bits(bits as u32).to_string(),
-        7 => (bits != 0).to_string(),
-        11 => (bits as i64).to_string(),
-        12 => f64::from_bits(bits).to_string(),
-        _ => bits.to_string(),
+        1 => i8::from_le_bytes([first]).to_string(),
+        3 => i16::from_le_bytes([first, second]).to_string(),
+        5 => i32::from_le_bytes([first, second, third, fourth]).to_string(),
+        6 => f32::from_le_bytes([first, second, third, fourth]).to_string(),
+        7 => (first != 0).to_string(),
+        11 => i64::from_le_bytes(wide).to_string(),
+        12 => f64::from_le_bytes(wide).to_string(),
+        _ => u64::from_le_bytes(wide).to_string(),
     })
 }
 
