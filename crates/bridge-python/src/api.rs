@@ -2,7 +2,7 @@
 
 use bridge_core::{Availability, Backend, Registry};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use crate::convert::{Target, convert as convert_source, plan as plan_source};
 use crate::report::PyReport;
@@ -12,8 +12,8 @@ use crate::{classes, errors, options};
 /// The framework that `data` is an array of, or None.
 #[pyfunction]
 #[pyo3(signature = (data, /))]
-fn detect(data: &Bound<'_, PyAny>) -> Option<&'static str> {
-    classes::framework_of(data).map(crate::framework::Framework::name)
+fn detect<'py>(data: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+    classes::framework_of(data).map(|framework| framework.interned(data.py()))
 }
 
 /// Converts an array to a framework, copying only where there is no way without.

@@ -8,9 +8,12 @@ use bridge_core::dlpack::{
     DLDeviceType, DLManagedTensorVersioned, DLPackExchangeAPI, DLPackExchangeAPIHeader, DLTensor,
 };
 use bridge_core::{Access, Device, ManagedTensor, Owner, Stream};
+use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use pyo3::{ffi, intern};
+
+use crate::object::given_back;
 
 const NAME: &CStr = c"dlpack_exchange_api";
 
@@ -117,7 +120,11 @@ impl Exchange {
         Ok(Some(unsafe { ManagedTensor::from_dlpack(tensor) }))
     }
 
-    /// An array of the tensor, without copying. The tensor is gone where it fails.
+    /// An array of the tensor, without copying.
+    ///
+    /// # Errors
+    ///
+    /// The library's own; the tensor comes back.
     ///
     /// # Safety
     ///
@@ -126,18 +133,23 @@ impl Exchange {
         &self,
         py: Python<'_>,
         tensor: ManagedTensor,
-    ) -> PyResult<Py<PyAny>> {
+    ) -> Result<Py<PyAny>, (ManagedTensor, PyErr)> {
         let Some(import) = self.table().managed_tensor_to_py_object_no_sync else {
-            return Err(pyo3::exceptions::PyBufferError::new_err("no import in its exchange table"));
+            return Err((tensor, PyBufferError::new_err("no import in its exchange table")));
         };
-        let raw = tensor.into_dlpack().as_ptr();
+        let shared = tensor.into_shared();
+        // SAFETY: nobody uses the shared tensor but below, where the library has refused what it was lent.
+        let lent = unsafe { shared.lend_dlpack() };
         let mut object: *mut c_void = null_mut();
         // SAFETY: the tensor is handed over, and the interpreter is attached.
-        let done = unsafe { import(raw, &raw mut object) };
+        let done = unsafe { import(lent.as_ptr(), &raw mut object) };
         if done != 0 {
-            return Err(PyErr::fetch(py));
+            return Err((given_back(shared), PyErr::fetch(py)));
         }
         // SAFETY: the function has returned an object that is ours.
-        unsafe { Bound::from_owned_ptr_or_err(py, object.cast()) }.map(Bound::unbind)
+        match unsafe { Bound::from_owned_ptr_or_err(py, object.cast()) } {
+            Ok(object) => Ok(object.unbind()),
+            Err(error) => Err((given_back(shared), error)),
+        }
     }
 }

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
+
 /// A framework whose arrays are Python objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Framework {
@@ -27,6 +31,13 @@ impl Framework {
             Self::Jax => "jax",
             Self::Pyclesperanto => "pyclesperanto",
         }
+    }
+
+    /// The name as a string of Python, made once.
+    pub(crate) fn interned(self, py: Python<'_>) -> Bound<'_, PyString> {
+        static NAMES: [PyOnceLock<Py<PyString>>; 6] = [const { PyOnceLock::new() }; 6];
+        let name = &NAMES[self as usize];
+        name.get_or_init(py, || PyString::intern(py, self.name()).unbind()).bind(py).clone()
     }
 
     /// The name for people.

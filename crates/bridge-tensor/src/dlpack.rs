@@ -1,6 +1,8 @@
 //! The one door to DLPack's C structs: dlpark gives the structs and runs the deleters, the checks
 //! are ours.
 
+mod loan;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 

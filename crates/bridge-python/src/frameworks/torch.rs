@@ -2,7 +2,7 @@
 
 use bridge_core::{
     Access, Accepts, DataType, Descriptor, Device, DeviceKind, Error, LayoutRule, ManagedTensor,
-    Refused, Result, Unavailable,
+    Refused, Result, TypeCode, Unavailable,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -12,7 +12,7 @@ use pyo3::types::PyType;
 use super::{capsules, kept};
 use crate::exchange::Exchange;
 use crate::framework::Framework;
-use crate::object::{Object, PythonFramework, failed, given_back, lent};
+use crate::object::{Object, PythonFramework, failed};
 use crate::python_module;
 
 pub(crate) struct Torch;
@@ -64,10 +64,13 @@ impl PythonFramework for Torch {
             // asks of whoever shares a tensor, as PyTorch's own `Tensor.numpy` and DLPack do.
             let viewed = unsafe { exchange.view(object, Access::Shared, owner) }.map_err(told)?;
             if let Some(tensor) = viewed {
-                return on_its_stream(py, exchange, tensor?);
+                let tensor = tensor?;
+                torch.check_elements(object, tensor.data_type())?;
+                return on_its_stream(py, exchange, tensor);
             }
         }
         let tensor = capsules::from_object(Framework::Torch, object)?;
+        torch.check_elements(object, tensor.data_type())?;
         Object::<Self>::keeping(object, tensor)
     }
 
@@ -86,11 +89,9 @@ impl PythonFramework for Torch {
             let error = failed(Framework::Torch, "wait for a stream", py, error);
             return Err(Refused::new(tensor, error));
         }
-        let (lent, shared) = lent(tensor);
         // SAFETY: PyTorch takes what its `ACCEPTS` says, which has been checked.
-        unsafe { exchange.import(py, lent) }.map_err(|error| {
-            let error = failed(Framework::Torch, "take a tensor over", py, error);
-            Refused::new(given_back(shared), error)
+        unsafe { exchange.import(py, tensor) }.map_err(|(tensor, error)| {
+            Refused::new(tensor, failed(Framework::Torch, "take a tensor over", py, error))
         })
     }
 
@@ -142,6 +143,32 @@ impl Known {
         py.import(intern!(py, "torch"))
     }
 
+    /// Checks that the elements in memory are those of the tensor: PyTorch may still have to negate or to
+    /// conjugate them.
+    fn check_elements(&self, object: &Bound<'_, PyAny>, data_type: DataType) -> Result<()> {
+        let py = object.py();
+        let asked = |method: &Py<PyAny>| {
+            let told = |error| failed(Framework::Torch, "look at a tensor", py, error);
+            method.bind(py).call1((object,)).and_then(|answer| answer.is_truthy()).map_err(told)
+        };
+        let is_complex = data_type.code() == TypeCode::Complex;
+        if is_complex && asked(&self.is_conj)? {
+            return Err(Error::Unsupported {
+                what: "a tensor whose conjugation is pending".to_owned(),
+                remedy: "resolve it: `tensor.resolve_conj()`".to_owned(),
+            });
+        }
+        // The imaginary part of a conjugated tensor is the only way to one.
+        let may_be_negated = is_complex || data_type.code() == TypeCode::Float;
+        if may_be_negated && asked(&self.is_neg)? {
+            return Err(Error::Unsupported {
+                what: "a tensor whose negation is pending".to_owned(),
+                remedy: "resolve it: `tensor.resolve_neg()`".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
     /// Checks that the object is a tensor whose elements lie in memory as they are read.
     fn check(&self, object: &Bound<'_, PyAny>) -> Result<()> {
         let py = object.py();
@@ -154,20 +181,11 @@ impl Known {
         }
         let told = |error| failed(Framework::Torch, "look at a tensor", py, error);
         let asked = |name| object.getattr(name).and_then(|answer| answer.is_truthy()).map_err(told);
-        let called = |method: &Py<PyAny>| {
-            method.bind(py).call1((object,)).and_then(|answer| answer.is_truthy()).map_err(told)
-        };
         if asked(intern!(py, "requires_grad"))? {
             return refused(
                 "a tensor that requires grad",
                 "hand over `tensor.detach()`, whose memory is the same; gradients do not cross frameworks",
             );
-        }
-        if called(&self.is_neg)? {
-            return refused("a tensor whose negation is pending", "resolve it: `tensor.resolve_neg()`");
-        }
-        if called(&self.is_conj)? {
-            return refused("a tensor whose conjugation is pending", "resolve it: `tensor.resolve_conj()`");
         }
         Ok(())
     }
