@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from typing import Any
@@ -21,7 +22,6 @@ __all__ = ["convert_memory", "detect_memory_type", "set_device_fallback"]
 _detect = _native.detect
 _convert = _native.convert
 
-#: Names that need no look-up, with the accelerator's share of the work decided once a process.
 _FALLBACK_VARIABLE = "ARRAYBRIDGE_DEVICE_FALLBACK"
 _fallback: bool | None = None
 
@@ -29,28 +29,36 @@ _fallback: bool | None = None
 def detect_memory_type(data: Any) -> str:
     """The name of the framework that `data` is an array of.
 
-    A `ValueError` names the type and its module where there is none. A class that is no array of
-    a framework, but comes from one of its modules, counts as that framework's.
+    A `ValueError` names the type and its module where there is none. A class of somebody else's
+    that claims to come from a module of a framework counts as that framework's.
     """
     name = _detect(data)
     if name is not None:
         return name
     kind = type(data)
     module = getattr(kind, "__module__", None)
-    if isinstance(data, type) or not isinstance(module, str):
-        library = None
-    else:
-        try:
-            library = ArrayLibrary.for_module_name(module)
-        except ValueError:
-            library = None
-    # NumPy's numbers, dtypes and generators are no arrays: only classes of arrays count there.
-    if library is None or library.name == "numpy" or not hasattr(data, "shape"):
+    library = _claimed_library(kind, module)
+    if library is None:
         raise ValueError(
             f"Unknown memory type for {kind} (module: {module}): it is no array of "
             f"{', '.join(member.value for member in MemoryType)}"
         )
     return library.name
+
+
+def _claimed_library(kind: type, module: Any) -> ArrayLibrary | None:
+    """The framework that a class says it comes from."""
+    if not isinstance(module, str):
+        return None
+    try:
+        library = ArrayLibrary.for_module_name(module)
+    except ValueError:
+        return None
+    # NumPy is told by its own class alone; and what is really there in the module of a framework,
+    # as torch.device is, has been looked at already: it is no array.
+    if library.name == "numpy" or getattr(sys.modules.get(module), kind.__name__, None) is kind:
+        return None
+    return library
 
 
 def set_device_fallback(enabled: bool | None) -> None:

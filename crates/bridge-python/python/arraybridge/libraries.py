@@ -6,7 +6,6 @@ be told of a framework that is not loaded is told without it.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import importlib.util
 import sys
@@ -516,7 +515,3 @@ def library_of(name: Any, *, role: str, source: Any, target: Any) -> ArrayLibrar
         )
     return _BY_NAME[known]
 
-
-def collect_garbage() -> None:
-    """Frees what only cycles keep alive."""
-    gc.collect()
