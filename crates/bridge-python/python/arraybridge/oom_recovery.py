@@ -130,15 +130,26 @@ def _execute_with_oom_recovery(
     did before it ran out of memory is done again. `clear_cache=False` collects garbage alone.
     """
     name = require_name(memory_type)
-    _check_retries(max_retries)
+    check_retries(max_retries)
     try:
         return func_callable()
     except Exception as error:
         if max_retries == 0 or not _says_so(error, name):
             raise
-        first = error
+        return retried(error, func_callable, name, max_retries, clear_cache, device_id)
+
+
+def retried(
+    first: Exception,
+    func_callable: Callable[[], R],
+    name: str,
+    max_retries: int,
+    clear_cache: bool = True,
+    device_id: int | None = None,
+) -> R:
+    """As `_execute_with_oom_recovery`, after the first call has run out of memory."""
     for _ in range(max_retries):
-        _make_room(first, name, clear_cache, device_id)
+        make_room(first, name, clear_cache, device_id)
         try:
             return func_callable()
         except Exception as error:
@@ -151,12 +162,12 @@ def _execute_with_oom_recovery(
         del first  # it holds this frame, which would hold it
 
 
-def _check_retries(max_retries: int) -> None:
+def check_retries(max_retries: int) -> None:
     if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
         raise ValueError(f"max_retries is a whole number from 0 on, not {max_retries!r}")
 
 
-def _make_room(error: BaseException, name: str, clear_cache: bool, device_id: int | None) -> None:
+def make_room(error: BaseException, name: str, clear_cache: bool, device_id: int | None) -> None:
     _forget(error)
     if clear_cache:
         _clear_cache_for_memory_type(name, device_id)
@@ -190,7 +201,7 @@ def with_oom_recovery(
         return _execute_with_oom_recovery(
             func, memory_type, max_retries, clear_cache=clear_cache, device_id=device_id
         )
-    _check_retries(max_retries)
+    check_retries(max_retries)
     first: Exception | None = None
     for _ in range(max_retries + 1):
         try:
