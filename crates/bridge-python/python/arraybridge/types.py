@@ -1,0 +1,134 @@
+"""The six frameworks as values, and the names of them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .converters_registry import ConverterBase
+
+__all__ = [
+    "CPU_MEMORY_TYPES",
+    "GPU_MEMORY_TYPES",
+    "MEMORY_TYPE_CUPY",
+    "MEMORY_TYPE_JAX",
+    "MEMORY_TYPE_NUMPY",
+    "MEMORY_TYPE_PYCLESPERANTO",
+    "MEMORY_TYPE_TENSORFLOW",
+    "MEMORY_TYPE_TORCH",
+    "SUPPORTED_MEMORY_TYPES",
+    "VALID_GPU_MEMORY_TYPES",
+    "VALID_MEMORY_TYPES",
+    "MemoryContractAttribute",
+    "MemoryType",
+]
+
+
+class _LeftOut:
+    """No `gpu_id` was given: not the same as `None`, which is the host."""
+
+    def __repr__(self) -> str:
+        return "<left out>"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __reduce__(self) -> str:
+        return "LEFT_OUT"
+
+
+LEFT_OUT: Any = _LeftOut()
+
+
+class MemoryType(Enum):
+    """A framework whose arrays can be converted."""
+
+    NUMPY = "numpy"
+    CUPY = "cupy"
+    TORCH = "torch"
+    TENSORFLOW = "tensorflow"
+    JAX = "jax"
+    PYCLESPERANTO = "pyclesperanto"
+
+    @property
+    def converter(self) -> ConverterBase:
+        """The converter from this framework."""
+        from .converters_registry import get_converter
+
+        return get_converter(self.value)
+
+    def to_numpy(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
+        """`data`, an array of this framework, as an array of NumPy."""
+        return self._convert(data, "numpy", gpu_id)
+
+    def to_cupy(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
+        """`data`, an array of this framework, as an array of CuPy."""
+        return self._convert(data, "cupy", gpu_id)
+
+    def to_torch(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
+        """`data`, an array of this framework, as a tensor of PyTorch."""
+        return self._convert(data, "torch", gpu_id)
+
+    def to_tensorflow(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
+        """`data`, an array of this framework, as a tensor of TensorFlow."""
+        return self._convert(data, "tensorflow", gpu_id)
+
+    def to_jax(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
+        """`data`, an array of this framework, as an array of JAX."""
+        return self._convert(data, "jax", gpu_id)
+
+    def to_pyclesperanto(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
+        """`data`, an array of this framework, as an array of pyclesperanto."""
+        return self._convert(data, "pyclesperanto", gpu_id)
+
+    def _convert(self, data: Any, target: str, gpu_id: Any) -> Any:
+        from .converters import convert_memory
+
+        return convert_memory(data, self.value, target, gpu_id)
+
+
+class MemoryContractAttribute(Enum):
+    """What a decorated function says of itself, as the names of its attributes."""
+
+    INPUT = "input_memory_type"
+    OUTPUT = "output_memory_type"
+    EXECUTION = "execution_memory_type"
+
+    def of(self, function: Any) -> str | None:
+        """The attribute of `function`, where it has it."""
+        return getattr(function, self.value, None)
+
+
+MEMORY_TYPE_NUMPY = MemoryType.NUMPY.value
+MEMORY_TYPE_CUPY = MemoryType.CUPY.value
+MEMORY_TYPE_TORCH = MemoryType.TORCH.value
+MEMORY_TYPE_TENSORFLOW = MemoryType.TENSORFLOW.value
+MEMORY_TYPE_JAX = MemoryType.JAX.value
+MEMORY_TYPE_PYCLESPERANTO = MemoryType.PYCLESPERANTO.value
+
+CPU_MEMORY_TYPES: set[MemoryType] = {MemoryType.NUMPY}
+GPU_MEMORY_TYPES: set[MemoryType] = set(MemoryType) - CPU_MEMORY_TYPES
+SUPPORTED_MEMORY_TYPES: set[MemoryType] = CPU_MEMORY_TYPES | GPU_MEMORY_TYPES
+VALID_MEMORY_TYPES: set[str] = {member.value for member in MemoryType}
+VALID_GPU_MEMORY_TYPES: set[str] = {member.value for member in GPU_MEMORY_TYPES}
+
+_NAMES: dict[Any, str] = {member: member.value for member in MemoryType}
+_NAMES.update({member.value: member.value for member in MemoryType})
+
+
+def name_of(memory_type: Any) -> str | None:
+    """The name that a string or a `MemoryType` stands for, or `None`."""
+    try:
+        return _NAMES.get(memory_type)
+    except TypeError:  # not hashable
+        return None
+
+
+def require_name(memory_type: Any, what: str = "memory_type") -> str:
+    """The name that a string or a `MemoryType` stands for; otherwise a `ValueError`."""
+    name = name_of(memory_type)
+    if name is None:
+        known = ", ".join(sorted(VALID_MEMORY_TYPES))
+        raise ValueError(f"Invalid {what} {memory_type!r}: it must be one of {known}")
+    return name

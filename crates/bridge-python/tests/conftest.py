@@ -1,0 +1,115 @@
+"""Fixtures that give a framework, or skip the test where it is not installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+FRAMEWORKS = ("numpy", "cupy", "torch", "tensorflow", "jax", "pyclesperanto")
+
+# pyclesperanto must be imported before TensorFlow: each brings an LLVM of its own, and the process
+# ends when they meet the other way round.
+if importlib.util.find_spec("pyclesperanto") is not None:
+    try:
+        import pyclesperanto as _first  # noqa: F401
+    except Exception:  # no OpenCL here: its own tests are skipped
+        pass
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test with the frameworks whose fixtures it asks for."""
+    for item in items:
+        for name in set(getattr(item, "fixturenames", ())) & set(FRAMEWORKS):
+            item.add_marker(getattr(pytest.mark, f"framework_{name}"))
+
+
+def _module(name: str) -> Any:
+    return pytest.importorskip(name, reason=f"{name} is not installed", exc_type=ImportError)
+
+
+@pytest.fixture
+def numpy() -> Any:
+    return _module("numpy")
+
+
+@pytest.fixture
+def torch() -> Any:
+    return _module("torch")
+
+
+@pytest.fixture
+def jax() -> Any:
+    return _module("jax")
+
+
+@pytest.fixture
+def tensorflow() -> Any:
+    return _module("tensorflow")
+
+
+@pytest.fixture
+def cupy() -> Any:
+    module = _module("cupy")
+    try:
+        count = module.cuda.runtime.getDeviceCount()
+    except Exception:
+        count = 0
+    if not count:
+        pytest.skip("CuPy finds no GPU")
+    return module
+
+
+@pytest.fixture
+def pyclesperanto() -> Any:
+    module = _module("pyclesperanto")
+    if not module.list_available_devices():
+        pytest.skip("pyclesperanto finds no OpenCL device")
+    return module
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch sees a GPU."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    return bool(importlib.import_module("torch").cuda.is_available())
+
+
+@pytest.fixture
+def gpu_id() -> int | None:
+    """0 where there is a GPU; otherwise the host, so that what is written for a GPU runs here."""
+    return 0 if has_gpu() else None
+
+
+@pytest.fixture
+def no_gpu() -> None:
+    """Skips the test where there is a GPU."""
+    if has_gpu():
+        pytest.skip("there is a GPU here")
+
+
+@pytest.fixture
+def run_python() -> Callable[[str], str]:
+    """Runs a program in a fresh interpreter and gives what it prints."""
+
+    def run(program: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **environment},
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
