@@ -1,10 +1,16 @@
 //! The functions of the module.
 
-use bridge_core::{Availability, Backend, Registry};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bridge_core::{Availability, Backend, Options, Registry};
+use pyo3::Borrowed;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
 use crate::convert::{Target, convert as convert_source, plan as plan_source};
+use crate::framework::Framework;
+use crate::frameworks::{is_plain, of_numpy};
 use crate::report::PyReport;
 use crate::source::source_of;
 use crate::{classes, errors, options};
@@ -46,9 +52,101 @@ fn convert<'py>(
     {
         return Ok(data.clone().unbind());
     }
+    if device.is_none() && dtype.is_none() && copy.is_none() {
+        return plainly(py, data, framework, target);
+    }
     let options = options::options(device, dtype, copy, overflow)?;
     let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
     convert_source(py, source, target, options, false).map(|(array, _)| array)
+}
+
+/// A conversion of which nothing is asked but its target.
+fn plainly(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    found: Option<Framework>,
+    target: Target<'_>,
+) -> PyResult<Py<PyAny>> {
+    if let (Some(Framework::Numpy), Target::Framework(Framework::Torch)) = (found, target)
+        && is_plain(data)
+        && let Some(tensor) = of_numpy(data)
+    {
+        return Ok(tensor);
+    }
+    let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
+    convert_source(py, source, target, Options::default(), false).map(|(array, _)| array)
+}
+
+/// `data`, an array of `source_type`, as an array of `target_type`: see arraybridge.converters.
+#[pyfunction]
+#[pyo3(
+    signature = (data, source_type, target_type, gpu_id = Given::LeftOut, device = Given::LeftOut),
+    text_signature = "(data, source_type, target_type, gpu_id=<left out>, device=<left out>)"
+)]
+fn convert_memory<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyAny>,
+    source_type: &Bound<'py, PyAny>,
+    target_type: &Bound<'py, PyAny>,
+    gpu_id: Given<'py>,
+    device: Given<'py>,
+) -> PyResult<Py<PyAny>> {
+    let source = Framework::of_string(source_type);
+    let target = Framework::of_string(target_type);
+    if let (Some(source), Some(target)) = (source, target)
+        && matches!(device, Given::LeftOut)
+        && on_the_host(&gpu_id, target)
+        && source.is_on_the_host_here()
+        && !OBSERVED.load(Ordering::Relaxed)
+        && classes::framework_of(data) == Some(source)
+    {
+        if source == target {
+            return Ok(data.clone().unbind());
+        }
+        return plainly(py, data, Some(source), Target::Framework(target));
+    }
+    static WHOLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let whole = WHOLE.import(py, "arraybridge.converters", "_convert_memory")?;
+    let given = PyDict::new(py);
+    for (name, value) in [("gpu_id", gpu_id), ("device", device)] {
+        if let Given::As(value) = value {
+            given.set_item(name, value)?;
+        }
+    }
+    whole.call((data, source_type, target_type), Some(&given)).map(Bound::unbind)
+}
+
+/// An argument that means something else where it is left out than where it is None.
+enum Given<'py> {
+    LeftOut,
+    As(Bound<'py, PyAny>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Given<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self::As(object.to_owned()))
+    }
+}
+
+/// Whether the result lies on the host, without asking anybody.
+fn on_the_host(gpu_id: &Given<'_>, target: Framework) -> bool {
+    let has_host = !matches!(target, Framework::Cupy | Framework::Pyclesperanto);
+    has_host
+        && match gpu_id {
+            Given::As(gpu_id) => gpu_id.is_none(),
+            Given::LeftOut => target == Framework::Numpy || target.is_on_the_host_here(),
+        }
+}
+
+/// Whether conversions are watched, which the package then does itself.
+static OBSERVED: AtomicBool = AtomicBool::new(false);
+
+/// Says whether conversions are watched.
+#[pyfunction]
+fn set_observed(observed: bool) {
+    OBSERVED.store(observed, Ordering::Relaxed);
 }
 
 /// As convert, and the Report of what was done.
@@ -99,7 +197,7 @@ fn plan<'py>(
 fn backends(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
     let registry = Registry::global().map_err(|error| errors::raised(py, "", "", &error))?;
     // It has to be loaded before TensorFlow is.
-    let first = crate::frameworks::backend(crate::framework::Framework::Pyclesperanto);
+    let first = crate::frameworks::backend(Framework::Pyclesperanto);
     first.checked_availability();
     registry.backends().iter().map(|&backend| row(py, backend)).collect()
 }
@@ -143,6 +241,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(detect, module)?)?;
     module.add_function(wrap_pyfunction!(convert, module)?)?;
     module.add_function(wrap_pyfunction!(convert_reported, module)?)?;
+    module.add_function(wrap_pyfunction!(convert_memory, module)?)?;
+    module.add_function(wrap_pyfunction!(set_observed, module)?)?;
     module.add_function(wrap_pyfunction!(plan, module)?)?;
     module.add_function(wrap_pyfunction!(backends, module)?)?;
     module.add_class::<crate::tensor::Tensor>()?;

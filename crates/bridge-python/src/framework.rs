@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use bridge_core::{Availability, Device};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
+
+use crate::object::PythonFramework;
 
 /// A framework whose arrays are Python objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,6 +41,26 @@ impl Framework {
         static NAMES: [PyOnceLock<Py<PyString>>; 6] = [const { PyOnceLock::new() }; 6];
         let name = &NAMES[self as usize];
         name.get_or_init(py, || PyString::intern(py, self.name()).unbind()).bind(py).clone()
+    }
+
+    /// The framework that a string of Python names.
+    #[inline]
+    pub(crate) fn of_string(name: &Bound<'_, PyAny>) -> Option<Self> {
+        let text = name.cast_exact::<PyString>().ok()?;
+        Self::named(text.to_str().ok()?)
+    }
+
+    /// Whether it is known to have no device here but the host.
+    pub(crate) fn is_on_the_host_here(self) -> bool {
+        use crate::frameworks::{Jax, Numpy, Tensorflow, Torch};
+        let known = match self {
+            Self::Numpy => Numpy::kept(),
+            Self::Torch => Torch::kept(),
+            Self::Jax => Jax::kept(),
+            Self::Tensorflow => Tensorflow::kept(),
+            Self::Cupy | Self::Pyclesperanto => return false,
+        };
+        matches!(known.get(), Some(Availability::Ready { devices }) if **devices == [Device::CPU])
     }
 
     /// The name for people.

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 
 use bridge_core::{
     Accepts, Availability, Backend, Description, Descriptor, Device, DeviceKind, Error, ManagedTensor,
     NativeArray, NativeType, Owner, Refused, Result, SharedTensor, Unavailable,
 };
+use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::errors;
@@ -76,15 +78,28 @@ pub(crate) fn check_ready<F: PythonFramework>() -> Result<()> {
 pub(crate) struct Of<F>(pub(crate) PhantomData<fn() -> F>);
 
 /// An array of a framework: a reference to a Python object.
-#[repr(transparent)]
 pub(crate) struct Object<F> {
-    object: Py<PyAny>,
+    object: ManuallyDrop<Py<PyAny>>,
     framework: PhantomData<fn() -> F>,
+}
+
+impl<F> Drop for Object<F> {
+    /// A framework that lets go of memory holds the interpreter often, which only it knows: then the object goes
+    /// at once. On other threads it goes when the interpreter is held next.
+    fn drop(&mut self) {
+        // SAFETY: the object is dropped once, here.
+        let object = unsafe { ManuallyDrop::take(&mut self.object) };
+        // SAFETY: the function may be called at any time; it is 1 where this thread holds the interpreter.
+        if unsafe { ffi::PyGILState_Check() } == 1 {
+            // SAFETY: this thread holds the interpreter, and the reference is ours.
+            unsafe { ffi::Py_DECREF(object.into_ptr()) };
+        }
+    }
 }
 
 impl<F: PythonFramework> Object<F> {
     pub(crate) const fn new(object: Py<PyAny>) -> Self {
-        Self { object, framework: PhantomData }
+        Self { object: ManuallyDrop::new(object), framework: PhantomData }
     }
 
     pub(crate) fn get(&self) -> &Py<PyAny> {
@@ -92,7 +107,9 @@ impl<F: PythonFramework> Object<F> {
     }
 
     pub(crate) fn into_inner(self) -> Py<PyAny> {
-        self.object
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: the object is taken once, as `drop` does not run.
+        unsafe { ManuallyDrop::take(&mut this.object) }
     }
 
     /// An owner that keeps `object` alive, which imports find again.
@@ -225,7 +242,7 @@ impl<F: PythonFramework> Backend for Of<F> {
 
 impl<F> fmt::Debug for Object<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Object({:?})", self.object)
+        write!(f, "Object({:?})", *self.object)
     }
 }
 

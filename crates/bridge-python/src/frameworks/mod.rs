@@ -12,10 +12,10 @@ mod torch;
 pub(crate) use capsules::capsule_of;
 pub(crate) use cupy::Cupy;
 pub(crate) use jax::Jax;
-pub(crate) use numpy::{Numpy, array_of};
+pub(crate) use numpy::{Numpy, array_of, is_plain};
 pub(crate) use pyclesperanto::Pyclesperanto;
 pub(crate) use tensorflow::Tensorflow;
-pub(crate) use torch::Torch;
+pub(crate) use torch::{Torch, of_numpy};
 
 use std::marker::PhantomData;
 

@@ -6,7 +6,10 @@ use bridge_core::{
     Access, Accepts, Descriptor, Device, Error, Layout, ManagedTensor, Refused, Result, Strides,
     TensorSpec, Unavailable,
 };
-use numpy::npyffi::{NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API, get_type_object, npy_intp};
+use numpy::npyffi::{
+    NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API,
+    get_type_object, npy_intp,
+};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
@@ -66,6 +69,15 @@ impl PythonFramework for Numpy {
     }
 
     kept!();
+}
+
+/// Whether an array is row-major and may be written: then every framework of the host takes it as it lies, if it
+/// has the element type.
+pub(crate) fn is_plain(object: &Bound<'_, PyAny>) -> bool {
+    const PLAIN: i32 = NPY_ARRAY_WRITEABLE | NPY_ARRAY_ALIGNED | NPY_ARRAY_C_CONTIGUOUS;
+    let Ok(array) = object.cast_exact::<PyUntypedArray>() else { return false };
+    // SAFETY: the array is alive, and its fields may be read while the interpreter is attached.
+    unsafe { (*array.as_array_ptr()).fields.flags & PLAIN == PLAIN }
 }
 
 /// The layout of an array, whose strides NumPy counts in bytes.

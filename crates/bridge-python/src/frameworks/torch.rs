@@ -113,6 +113,7 @@ impl PythonFramework for Torch {
 struct Known {
     class: Py<PyType>,
     exchange: Option<Exchange>,
+    from_numpy: Py<PyAny>,
     is_neg: Py<PyAny>,
     is_conj: Py<PyAny>,
 }
@@ -129,7 +130,8 @@ impl Known {
             // SAFETY: PyTorch's table is DLPack's.
             let exchange = unsafe { Exchange::of(&class) };
             let (is_neg, is_conj) = (class.getattr("is_neg")?.unbind(), class.getattr("is_conj")?.unbind());
-            Ok(Self { class: class.unbind(), exchange, is_neg, is_conj })
+            let from_numpy = module.getattr("from_numpy")?.unbind();
+            Ok(Self { class: class.unbind(), exchange, from_numpy, is_neg, is_conj })
         });
         known.map_err(|error| {
             Unavailable::new(
@@ -189,6 +191,16 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// A tensor over an array of NumPy, made by PyTorch's own `from_numpy`, where nothing stands against it: the
+/// same as over DLPack, and quicker. None where it does not take the array as it is.
+pub(crate) fn of_numpy(array: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
+    let py = array.py();
+    let torch = Known::get(py).ok()?;
+    let taken = torch.from_numpy.bind(py).call1((array,));
+    // The general way says what is wrong.
+    taken.ok().map(Bound::unbind)
 }
 
 /// On a GPU the tensor is ready on PyTorch's current stream there.
