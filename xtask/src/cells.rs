@@ -106,7 +106,7 @@ const PYTHON_CELLS: &[(&str, &[&Requirement])] = &[
     ("pyclesperanto", &[&PYTHON_TOOLS, &PYCLESPERANTO, &OPENCL]),
     // A test double of its allocator and its exchange.
     (SIMULATED_CUPY, &[&PYTHON_TOOLS]),
-    ("cupy", &[&PYTHON_TOOLS, &NVIDIA_GPU, &CUPY]),
+    ("cupy", &[&NVIDIA_GPU, &PYTHON_TOOLS, &CUPY]),
     // Examples are of every framework.
     (DOCTESTS, &[&PYTHON_TOOLS, &TORCH_IN_PYTHON, &JAX, &TENSORFLOW, &PYCLESPERANTO, &OPENCL]),
     (STUBS, &[&PYTHON_TOOLS]),

@@ -20,6 +20,9 @@ EVENTS = os.environ["ARRAYBRIDGE_TEST_EVENTS"]
 FRAMEWORKS = [row for row in ROWS if row.isidentifier() and row not in ("package", "doctests")]
 SIMULATED = "cupy (simulated)"
 
+SKIPPED_FILES = set()
+OUTCOMES = pytest.StashKey()
+
 
 def tell(**event):
     # Opened each time, so that a crash loses nothing.
@@ -81,8 +84,9 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collectreport(report):
-    # A file that cannot be read, or that skips itself as a whole.
-    if report.outcome in ("failed", "skipped"):
+    # A file that cannot be read, or that skips itself as a whole: then its examples are skipped too.
+    if report.failed or report.skipped and report.nodeid not in SKIPPED_FILES:
+        SKIPPED_FILES.add(report.nodeid)
         row = max(rows_named(words_of_file(report.nodeid)), key=ROWS.index)
         tell(event="end", test=report.nodeid, row=row, outcome=report.outcome, seconds=0.0)
 
@@ -99,9 +103,6 @@ def pytest_runtest_protocol(item):
     seconds = time.monotonic() - started
     tell(event="end", test=item.nodeid, row=row, outcome=outcome, seconds=seconds)
     return result
-
-
-OUTCOMES = pytest.StashKey()
 
 
 @pytest.hookimpl(wrapper=True)

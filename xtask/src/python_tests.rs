@@ -117,12 +117,11 @@ fn pytest(workspace: &Workspace, python: &PythonEnvironment<'_>, paths: &[String
         .args(paths.iter().cloned())
 }
 
-/// Python in the folder of the package, which is to stay as it is.
+/// Python in the folder of the package.
 fn in_package(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Tool {
     let folder = scratch(workspace);
     let place = |name: &str| folder.join(name).display().to_string();
     Tool::new(python.program("python3"), &workspace.root.join(FOLDER))
-        .env("PYTHONPYCACHEPREFIX", place("pycache"))
         .env("HYPOTHESIS_STORAGE_DIRECTORY", place("hypothesis"))
         .env("MYPY_CACHE_DIR", place("mypy"))
 }

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::command::{Environment, Tool};
 use crate::failure::{Failure, Result};
-use crate::outcome::{CellReport, Status, exit_code};
+use crate::outcome::{CellReport, Counts, Status, exit_code};
 use crate::python::{PythonEnvironment, interpreter_of};
 use crate::python_packages::{LOCK, PYTHON_TOOLS};
 use crate::python_tests::{self, DOCTESTS, FOLDER, scratch};
@@ -123,11 +123,18 @@ fn under_each_interpreter(workspace: &Workspace, release: bool) -> Result<ExitCo
             continue;
         };
         let wheel = match last.take().filter(|wheel| is_abi3(wheel)) {
-            Some(wheel) => wheel,
-            None => build(workspace, &interpreter, release)?,
+            Some(wheel) => Ok(wheel),
+            None => build(workspace, &interpreter, release),
         };
-        reports.push(under(workspace, version, &interpreter, &wheel)?);
-        last = Some(wheel);
+        let report = wheel.and_then(|wheel| {
+            let report = under(workspace, version, &interpreter, &wheel);
+            last = Some(wheel);
+            report
+        });
+        reports.push(report.unwrap_or_else(|failure| {
+            eprintln!("\n{failure}");
+            CellReport::of_tests("python", version, Counts::default(), false)
+        }));
     }
     test_matrix::print(&reports);
     Ok(exit_code(&reports, false))
