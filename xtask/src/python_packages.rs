@@ -25,7 +25,7 @@ const FRAMEWORKS: [&str; 4] = ["torch", "jax", "tensorflow-cpu", "pyclesperanto"
 pub(crate) const PYTHON_FRAMEWORKS: Requirement = Requirement {
     name: "python-frameworks",
     purpose: "NumPy, PyTorch, JAX, TensorFlow, pyclesperanto, pytest, maturin and mypy in .venv, for \
-              the Python package (2.3 GB on disk, and PyTorch)",
+              the Python package (2.0 GB on disk, and PyTorch)",
     detect: |workspace| detect(workspace, &[&TOOLS[..], &FRAMEWORKS].concat()),
     remedy: REMEDY,
     install: Some(install_all),
