@@ -1,0 +1,1 @@
+"""Hands arrays from one framework to another, without a copy where none is needed."""

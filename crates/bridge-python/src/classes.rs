@@ -1,0 +1,82 @@
+//! Which framework an object is an array of.
+//!
+//! A class is looked at once: its bases' modules and names tell. The answer is kept by the address of
+//! the class, and the class is kept alive with it, so that the address means no other.
+
+use std::cell::RefCell;
+use std::ptr::NonNull;
+
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use pyo3::{ffi, intern};
+
+use crate::framework::Framework;
+
+/// The framework that `object` is an array of; `None` for anything else.
+pub(crate) fn framework_of(object: &Bound<'_, PyAny>) -> Option<Framework> {
+    // SAFETY: the object is alive, and so is its class.
+    let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
+    let address = NonNull::new(class)?;
+    if let Some(known) = KNOWN.with_borrow(|known| known.find(address)) {
+        return known;
+    }
+    let class = object.get_type();
+    let found = of_class(&class).unwrap_or(None);
+    KNOWN.with_borrow_mut(|known| known.add(address, class.unbind(), found));
+    found
+}
+
+thread_local! {
+    static KNOWN: RefCell<Known> = const { RefCell::new(Known { classes: Vec::new() }) };
+}
+
+/// Classes that have been looked at by this thread, those used last in front.
+struct Known {
+    classes: Vec<(NonNull<ffi::PyTypeObject>, Py<PyType>, Option<Framework>)>,
+}
+
+/// More classes than programs use as arrays; beyond, those that came first are forgotten.
+const MOST: usize = 32;
+
+impl Known {
+    #[inline]
+    fn find(&self, address: NonNull<ffi::PyTypeObject>) -> Option<Option<Framework>> {
+        self.classes.iter().find(|(known, ..)| *known == address).map(|&(_, _, found)| found)
+    }
+
+    fn add(
+        &mut self,
+        address: NonNull<ffi::PyTypeObject>,
+        class: Py<PyType>,
+        found: Option<Framework>,
+    ) {
+        self.classes.truncate(MOST - 1);
+        self.classes.insert(0, (address, class, found));
+    }
+}
+
+/// What the class and its bases say: an array class of a framework, or one that is made of it.
+fn of_class(class: &Bound<'_, PyType>) -> PyResult<Option<Framework>> {
+    for base in class.mro() {
+        let module: String = match base.getattr(intern!(base.py(), "__module__"))?.extract() {
+            Ok(module) => module,
+            Err(_) => continue,
+        };
+        let Some(framework) = Framework::of_module(&module) else { continue };
+        let name: String = base.getattr(intern!(base.py(), "__name__"))?.extract()?;
+        if is_array_class(framework, &name) {
+            return Ok(Some(framework));
+        }
+    }
+    Ok(None)
+}
+
+fn is_array_class(framework: Framework, name: &str) -> bool {
+    match framework {
+        Framework::Numpy | Framework::Cupy => name == "ndarray",
+        Framework::Torch => name == "Tensor",
+        Framework::Tensorflow => matches!(name, "Tensor" | "EagerTensor" | "Variable"),
+        Framework::Jax => matches!(name, "Array" | "ArrayImpl" | "Tracer"),
+        Framework::Pyclesperanto => matches!(name, "_Array" | "OCLArray" | "Array"),
+    }
+}
