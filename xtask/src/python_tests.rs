@@ -109,7 +109,8 @@ fn documented(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Result<V
 
 fn pytest(workspace: &Workspace, python: &PythonEnvironment<'_>, paths: &[String]) -> Tool {
     in_package(workspace, python)
-        .args(["-m", "pytest", "-p", PLUGIN_NAME, "-p", "no:cacheprovider", "-ra"])
+        .args(["-m", "pytest", "-c", "pyproject.toml", "-p", PLUGIN_NAME])
+        .args(["-p", "no:cacheprovider", "-ra"])
         .args(["--continue-on-collection-errors"])
         .args(["--doctest-modules", "--doctest-ignore-import-errors", "--doctest-glob=*.md"])
         .args(["-o".to_owned(), format!("faulthandler_timeout={SECONDS}")])
