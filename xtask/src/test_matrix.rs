@@ -166,8 +166,12 @@ impl<'a> Matrix<'a> {
     /// tested by Python.
     fn surroundings(&self) -> (Environment, Vec<&'static str>) {
         let mut env = Environment::new();
-        let python = self.workspace.package(PYTHON_PACKAGE).map(|_| PYTHON_PACKAGE);
-        let mut left_out = Vec::from_iter(python);
+        // It has nothing that cargo could run. With all others it stays, so that their dependencies are
+        // built with the features that it needs too: 30 of them need not be built again for it.
+        let mut left_out = Vec::new();
+        if !self.packages.is_empty() {
+            left_out.push(PYTHON_PACKAGE);
+        }
         for (cell, environment) in &self.cells {
             match (&cell.how, environment) {
                 (How::Together { .. }, Ok(variables)) => env.extend(variables.iter().cloned()),
