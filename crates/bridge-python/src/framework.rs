@@ -41,6 +41,14 @@ impl Framework {
         }
     }
 
+    /// What brings it, for pip.
+    pub(crate) const fn package(self) -> &'static str {
+        match self {
+            Self::Cupy => "cupy-cuda12x",
+            other => other.name(),
+        }
+    }
+
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }

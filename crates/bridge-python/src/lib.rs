@@ -1,18 +1,31 @@
-//! The native half of the Python package `arraybridge`.
+//! The native half of the Python package `arraybridge`: detection, conversion, plans.
+//!
+//! Each framework of Python is a backend in the registry that those of Rust are in; its arrays are
+//! Python objects, looked at and made while the interpreter is attached.
 
+use arraybridge as _;
+
+mod api;
+mod capsule;
 mod classes;
+mod convert;
+mod errors;
+mod exchange;
 mod framework;
+mod frameworks;
+mod keeper;
+mod object;
+mod offer;
+mod options;
+mod python_module;
+mod report;
+mod source;
+mod tensor;
 
 use pyo3::prelude::*;
 
-/// The framework that `data` is an array of, or `None`.
-#[pyfunction]
-#[pyo3(signature = (data, /))]
-fn detect(data: &Bound<'_, PyAny>) -> Option<&'static str> {
-    classes::framework_of(data).map(framework::Framework::name)
-}
-
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(detect, module)?)
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    api::register(module)
 }

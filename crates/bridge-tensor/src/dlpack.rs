@@ -4,11 +4,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use dlpark::ffi::{DLDataType, DLDataTypeCode, DLDevice, DLDeviceType, DLTensor};
+use dlpark::ffi::{DLDataType, DLDataTypeCode, DLDevice};
 use dlpark::metadata::Dynamic;
 use dlpark::{DlpackFlags, Managed, ManagedTensorBase};
 
-pub use dlpark::ffi::{DLManagedTensor, DLManagedTensorVersioned, DLPackVersion};
+pub use dlpark::ffi::{
+    DLDeviceType, DLManagedTensor, DLManagedTensorVersioned, DLPackExchangeAPI,
+    DLPackExchangeAPIHeader, DLPackVersion, DLTensor,
+};
 
 use crate::data_type::DataType;
 use crate::device::Device;
@@ -86,6 +89,27 @@ impl ManagedTensor {
             unsafe { Managed::from_raw(raw) }.map_err(|error| invalid(error.to_string()))?;
         // SAFETY: as the caller promises for `raw`.
         unsafe { take_over(managed, true, Access::Shared) }
+    }
+
+    /// The tensor that a DLPack header without an owner describes, as a framework's C exchange interface
+    /// writes it; `owner` keeps the memory alive, and the header is only read.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_dlpack`](Self::from_dlpack); null strides mean row-major ones. The owner is dropped.
+    ///
+    /// # Safety
+    ///
+    /// - `header.shape` and `header.strides`, where not null, lead to `ndim` values.
+    /// - The data, where the tensor is valid, is memory that `owner` keeps alive, and that may be used as
+    ///   `access` says until the owner is dropped, which may be on any thread.
+    pub unsafe fn from_dlpack_header(
+        header: &DLTensor,
+        access: Access,
+        owner: Owner,
+    ) -> Result<Self> {
+        // SAFETY: as the caller promises.
+        unsafe { checked(header, true, access, owner) }
     }
 
     /// Hands the tensor over as a versioned DLPack tensor. Whoever receives the pointer owns the
@@ -172,7 +196,23 @@ unsafe fn take_over<M: ManagedTensorBase + 'static>(
     access: Access,
 ) -> Result<ManagedTensor> {
     // SAFETY: the caller hands over a readable tensor that nobody else changes.
-    let tensor = unsafe { managed.tensor() };
+    let tensor = *unsafe { managed.tensor() };
+    // SAFETY: what the header leads to lives until the deleter runs, which the owner does when it is dropped; the
+    // deleter may run on any thread, and the flags are those that `access` was read from.
+    unsafe { checked(&tensor, strides_optional, access, Owner::foreign(managed.into_deleter())) }
+}
+
+/// Checks every field; on the way out the owner is dropped.
+///
+/// # Safety
+///
+/// As [`ManagedTensor::from_dlpack_header`].
+unsafe fn checked(
+    tensor: &DLTensor,
+    strides_optional: bool,
+    access: Access,
+    owner: Owner,
+) -> Result<ManagedTensor> {
     let data_type =
         DataType::from_dlpack(tensor.dtype.code.0, tensor.dtype.bits, tensor.dtype.lanes)?;
     let device = Device::from_dlpack(tensor.device.device_type.0, tensor.device.device_id)?;
@@ -180,7 +220,6 @@ unsafe fn take_over<M: ManagedTensorBase + 'static>(
     let layout = unsafe { read_layout(tensor, strides_optional) }?;
     let data = tensor.data;
     let spec = TensorSpec { data_type, layout };
-    let owner = Owner::foreign(managed.into_deleter());
     // SAFETY: the caller promises valid, initialized memory until the deleter runs, a deleter that
     // may run on any thread, and the flags that `access` was read from.
     unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) }.map_err(Error::from)

@@ -1,0 +1,86 @@
+//! Errors of conversions as exceptions of Python, which keep the exception that caused them.
+
+use std::cell::RefCell;
+
+use bridge_core::Error;
+use pyo3::exceptions::{PyException, PyMemoryError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+/// The exception of a framework, by the message that it was told as.
+struct Cause {
+    message: String,
+    error: PyErr,
+}
+
+thread_local! {
+    /// The last exception that a framework raised on this thread while something was converted.
+    static CAUSE: RefCell<Option<Cause>> = const { RefCell::new(None) };
+}
+
+/// An exception in words: its class and its text.
+pub(crate) fn message(py: Python<'_>, error: &PyErr) -> String {
+    let class = error.get_type(py).name().map_or_else(|_| "exception".into(), |name| name.to_string());
+    let text = error.value(py).str().map_or_else(|_| String::new(), |text| text.to_string());
+    if text.is_empty() { class } else { format!("{class}: {text}") }
+}
+
+/// Keeps an exception until the error that tells its message is raised.
+pub(crate) fn keep_cause(error: PyErr, message: &str) {
+    CAUSE.with_borrow_mut(|cause| *cause = Some(Cause { message: message.to_owned(), error }));
+}
+
+/// The exception for a conversion that failed.
+#[cold]
+pub(crate) fn raised(py: Python<'_>, source: &str, target: &str, error: &Error) -> PyErr {
+    let cause = cause_of(error);
+    if let Some(cause) = &cause
+        && !cause.is_instance_of::<PyException>(py)
+    {
+        return cause.clone_ref(py); // an interruption, which is nobody's failure
+    }
+    let raised = match error.out_of_memory() {
+        Some(_) => PyMemoryError::new_err(error.to_string()),
+        None => conversion_error(py, source, target, method(error), &error.to_string()),
+    };
+    raised.set_cause(py, cause);
+    raised
+}
+
+/// `MemoryConversionError`, with its four fields.
+#[cold]
+pub(crate) fn conversion_error(
+    py: Python<'_>,
+    source: &str,
+    target: &str,
+    method: &str,
+    reason: &str,
+) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.import(py, "arraybridge.exceptions", "MemoryConversionError");
+    match class.and_then(|class| class.call1((source, target, method, reason))) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
+fn cause_of(error: &Error) -> Option<PyErr> {
+    let Error::Framework { message, .. } = error else { return None };
+    let cause = CAUSE.with_borrow_mut(Option::take)?;
+    (cause.message == *message).then_some(cause.error)
+}
+
+/// What failed, in one word or two.
+fn method(error: &Error) -> &'static str {
+    match error {
+        Error::UnknownBackend { .. } => "detection",
+        Error::Unavailable { .. } | Error::DeviceUnavailable { .. } => "device_selection",
+        Error::UnsupportedDataType { .. } | Error::ValueOutOfRange { .. } | Error::NoCast { .. } => {
+            "dtype_conversion"
+        }
+        Error::WouldCopy { .. } => "zero_copy",
+        Error::Framework { operation, .. } => operation,
+        _ => "conversion",
+    }
+}

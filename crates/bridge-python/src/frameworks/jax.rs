@@ -1,0 +1,118 @@
+//! JAX: its arrays cannot be written.
+
+use bridge_core::{
+    Accepts, DataType, Descriptor, Device, DeviceKind, Error, LayoutRule, ManagedTensor, Refused,
+    Result, Unavailable,
+};
+use pyo3::prelude::*;
+use pyo3::{intern, types::PyAnyMethods};
+
+use super::{capsules, kept};
+use crate::framework::Framework;
+use crate::object::{Object, PythonFramework, failed};
+use crate::python_module;
+
+pub(crate) struct Jax;
+
+const DATA_TYPES: &[DataType] = &[
+    DataType::BOOL,
+    DataType::I8,
+    DataType::U8,
+    DataType::I16,
+    DataType::U16,
+    DataType::I32,
+    DataType::U32,
+    DataType::I64,
+    DataType::U64,
+    DataType::F16,
+    DataType::BF16,
+    DataType::F32,
+    DataType::F64,
+    DataType::C64,
+    DataType::C128,
+    DataType::F8E4M3FN,
+    DataType::F8E5M2,
+    DataType::F8E4M3,
+    DataType::F8E3M4,
+    DataType::F8E4M3B11FNUZ,
+    DataType::F8E4M3FNUZ,
+    DataType::F8E5M2FNUZ,
+    DataType::F8E8M0FNU,
+];
+
+/// What JAX makes something else of where `jax_enable_x64` is off.
+const WIDE: &[DataType] = &[DataType::I64, DataType::U64, DataType::F64, DataType::C128];
+
+impl PythonFramework for Jax {
+    const FRAMEWORK: Framework = Framework::Jax;
+    const DESCRIPTOR: &'static Descriptor =
+        &Descriptor { name: "jax", aliases: &[], framework: "JAX", priority: 70 };
+    // Memory with another alignment, or with gaps, it copies.
+    const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::Cpu, DeviceKind::Cuda], DATA_TYPES)
+        .layout(LayoutRule::Dense)
+        .aligned_to(64);
+
+    fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
+        let class = object.get_type();
+        let is_tracer = class.mro().iter().any(|base| {
+            base.cast::<pyo3::types::PyType>().is_ok_and(|base| {
+                base.name().is_ok_and(|name| name == "Tracer")
+            })
+        });
+        if is_tracer {
+            return Err(Error::Unsupported {
+                what: "an array that JAX is only tracing, inside jit, grad or vmap".to_owned(),
+                remedy: "convert outside of the traced function, or use jax.pure_callback".to_owned(),
+            });
+        }
+        let tensor = capsules::from_object(Framework::Jax, object)?;
+        Object::<Self>::keeping(object, tensor.into_read_only())
+    }
+
+    fn import(py: Python<'_>, tensor: ManagedTensor) -> Result<Py<PyAny>, Refused<ManagedTensor>> {
+        let data_type = tensor.data_type();
+        match wide_is_on(py) {
+            Ok(true) => {}
+            Ok(false) if !WIDE.contains(&data_type) => {}
+            Ok(false) => {
+                let what = format!("{data_type} in JAX while jax_enable_x64 is off");
+                let narrow = match data_type {
+                    DataType::I64 => "int32",
+                    DataType::U64 => "uint32",
+                    DataType::F64 => "float32",
+                    _ => "complex64",
+                };
+                let remedy = format!(
+                    "switch it on, jax.config.update('jax_enable_x64', True), or cast: dtype='{narrow}'"
+                );
+                return Err(Refused::new(tensor, Error::Unsupported { what, remedy }));
+            }
+            Err(error) => {
+                let error = failed(Framework::Jax, "ask for jax_enable_x64", py, error);
+                return Err(Refused::new(tensor, error));
+            }
+        }
+        let from_dlpack = py
+            .import(intern!(py, "jax.dlpack"))
+            .and_then(|module| module.getattr(intern!(py, "from_dlpack")));
+        capsules::to_object(Framework::Jax, py, tensor, from_dlpack)
+    }
+
+    fn devices(py: Python<'_>) -> Result<Vec<Device>, Unavailable> {
+        let module = python_module::of(py, Framework::Jax)?;
+        let count = || -> PyResult<u32> {
+            let gpus: Vec<Bound<'_, PyAny>> = module.call_method1("devices", ("cuda",))?.extract()?;
+            Ok(u32::try_from(gpus.len()).unwrap_or(0))
+        };
+        // JAX raises where it has no such platform.
+        let gpus = count().unwrap_or(0);
+        Ok(std::iter::once(Device::CPU).chain((0..gpus).map(Device::cuda)).collect())
+    }
+
+    kept!();
+}
+
+fn wide_is_on(py: Python<'_>) -> PyResult<bool> {
+    let jax = py.import(intern!(py, "jax"))?;
+    jax.getattr(intern!(py, "config"))?.getattr(intern!(py, "jax_enable_x64"))?.is_truthy()
+}

@@ -1,0 +1,202 @@
+//! PyTorch, through DLPack's exchange interface on its tensor class. libtorch is not linked.
+
+use bridge_core::{
+    Access, Accepts, DataType, Descriptor, Device, DeviceKind, Error, LayoutRule, ManagedTensor,
+    Refused, Result, Unavailable,
+};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use super::{capsules, kept};
+use crate::exchange::Exchange;
+use crate::framework::Framework;
+use crate::object::{Object, PythonFramework, failed, given_back, lent};
+use crate::python_module;
+
+pub(crate) struct Torch;
+
+/// The element types of tensors that go over DLPack.
+const DATA_TYPES: &[DataType] = &[
+    DataType::BOOL,
+    DataType::U8,
+    DataType::I8,
+    DataType::I16,
+    DataType::I32,
+    DataType::I64,
+    DataType::U16,
+    DataType::U32,
+    DataType::U64,
+    DataType::F16,
+    DataType::BF16,
+    DataType::F32,
+    DataType::F64,
+    DataType::C64,
+    DataType::C128,
+    DataType::F8E4M3FN,
+    DataType::F8E5M2,
+    DataType::F8E4M3FNUZ,
+    DataType::F8E5M2FNUZ,
+    DataType::F8E8M0FNU,
+];
+
+/// Memory of the host comes first: what lies nowhere else goes there.
+const KINDS: &[DeviceKind] =
+    &[DeviceKind::Cpu, DeviceKind::Cuda, DeviceKind::CudaHost, DeviceKind::CudaManaged];
+
+impl PythonFramework for Torch {
+    const FRAMEWORK: Framework = Framework::Torch;
+    const DESCRIPTOR: &'static Descriptor =
+        &Descriptor { name: "torch", aliases: &["pytorch"], framework: "PyTorch", priority: 80 };
+    const ACCEPTS: Accepts =
+        Accepts::on(KINDS, DATA_TYPES).layout(LayoutRule::Forward).ignores_read_only();
+
+    fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
+        let py = object.py();
+        let torch = Known::get(py).map_err(unavailable)?;
+        torch.check(object)?;
+        let told = |error| failed(Framework::Torch, "hand a tensor over", py, error);
+        if let Some(exchange) = torch.exchange {
+            let owner = Object::<Self>::owner(object);
+            // SAFETY: the object is a tensor of PyTorch, as has been checked, whose class has the functions; it keeps
+            // its memory as long as nobody gives it another storage or resizes that, which docs/python.md
+            // asks of whoever shares a tensor, as PyTorch's own `Tensor.numpy` and DLPack do.
+            let viewed = unsafe { exchange.view(object, Access::Shared, owner) }.map_err(told)?;
+            if let Some(tensor) = viewed {
+                return on_its_stream(py, exchange, tensor?);
+            }
+        }
+        let tensor = capsules::from_object(Framework::Torch, object)?;
+        Object::<Self>::keeping(object, tensor)
+    }
+
+    fn import(py: Python<'_>, tensor: ManagedTensor) -> Result<Py<PyAny>, Refused<ManagedTensor>> {
+        let torch = match Known::get(py) {
+            Ok(torch) => torch,
+            Err(why) => return Err(Refused::new(tensor, unavailable(why))),
+        };
+        let Some(exchange) = torch.exchange else {
+            let from = torch.module(py).and_then(|module| {
+                module.getattr(intern!(py, "utils"))?.getattr(intern!(py, "dlpack"))?.getattr(intern!(py, "from_dlpack"))
+            });
+            return capsules::to_object(Framework::Torch, py, tensor, from);
+        };
+        if let Err(error) = wait_for(py, &tensor) {
+            let error = failed(Framework::Torch, "wait for a stream", py, error);
+            return Err(Refused::new(tensor, error));
+        }
+        let (lent, shared) = lent(tensor);
+        // SAFETY: PyTorch takes what its `ACCEPTS` says, which has been checked.
+        unsafe { exchange.import(py, lent) }.map_err(|error| {
+            let error = failed(Framework::Torch, "take a tensor over", py, error);
+            Refused::new(given_back(shared), error)
+        })
+    }
+
+    fn devices(py: Python<'_>) -> Result<Vec<Device>, Unavailable> {
+        let module = python_module::of(py, Framework::Torch)?;
+        let count = || -> PyResult<u32> {
+            let cuda = module.getattr("cuda")?;
+            // Asked without making a context on any GPU.
+            cuda.call_method0("device_count")?.extract()
+        };
+        let gpus = count().unwrap_or(0);
+        Ok(std::iter::once(Device::CPU).chain((0..gpus).map(Device::cuda)).collect())
+    }
+
+    kept!();
+}
+
+/// What is known of the PyTorch of this process.
+struct Known {
+    class: Py<PyType>,
+    exchange: Option<Exchange>,
+    is_neg: Py<PyAny>,
+    is_conj: Py<PyAny>,
+}
+
+impl Known {
+    fn get(py: Python<'_>) -> Result<&'static Self, Unavailable> {
+        static KNOWN: PyOnceLock<Known> = PyOnceLock::new();
+        if let Some(known) = KNOWN.get(py) {
+            return Ok(known);
+        }
+        let module = python_module::of(py, Framework::Torch)?;
+        let known = KNOWN.get_or_try_init(py, || -> PyResult<Self> {
+            let class = module.getattr("Tensor")?.cast_into::<PyType>()?;
+            // SAFETY: PyTorch's table is DLPack's.
+            let exchange = unsafe { Exchange::of(&class) };
+            let (is_neg, is_conj) = (class.getattr("is_neg")?.unbind(), class.getattr("is_conj")?.unbind());
+            Ok(Self { class: class.unbind(), exchange, is_neg, is_conj })
+        });
+        known.map_err(|error| {
+            Unavailable::new(
+                format!("its torch has no tensors: {}", crate::errors::message(py, &error)),
+                "install PyTorch again: pip install torch",
+            )
+        })
+    }
+
+    fn module<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
+        py.import(intern!(py, "torch"))
+    }
+
+    /// Checks that the object is a tensor whose elements lie in memory as they are read.
+    fn check(&self, object: &Bound<'_, PyAny>) -> Result<()> {
+        let py = object.py();
+        let refused = |what: &str, remedy: &str| {
+            Err(Error::Unsupported { what: what.to_owned(), remedy: remedy.to_owned() })
+        };
+        let class = self.class.bind(py);
+        if !object.get_type().is(class) && !object.is_instance(class).unwrap_or(false) {
+            return refused("an object whose class only claims to be PyTorch's", "make a tensor of it first");
+        }
+        let told = |error| failed(Framework::Torch, "look at a tensor", py, error);
+        let asked = |name| object.getattr(name).and_then(|answer| answer.is_truthy()).map_err(told);
+        let called = |method: &Py<PyAny>| {
+            method.bind(py).call1((object,)).and_then(|answer| answer.is_truthy()).map_err(told)
+        };
+        if asked(intern!(py, "requires_grad"))? {
+            return refused(
+                "a tensor that requires grad",
+                "hand over `tensor.detach()`, whose memory is the same; gradients do not cross frameworks",
+            );
+        }
+        if called(&self.is_neg)? {
+            return refused("a tensor whose negation is pending", "resolve it: `tensor.resolve_neg()`");
+        }
+        if called(&self.is_conj)? {
+            return refused("a tensor whose conjugation is pending", "resolve it: `tensor.resolve_conj()`");
+        }
+        Ok(())
+    }
+}
+
+/// On a GPU the tensor is ready on PyTorch's current stream there.
+#[inline]
+fn on_its_stream(py: Python<'_>, exchange: Exchange, tensor: ManagedTensor) -> Result<ManagedTensor> {
+    if tensor.device().kind() != DeviceKind::Cuda {
+        return Ok(tensor);
+    }
+    let told = |error| failed(Framework::Torch, "find the current stream", py, error);
+    let stream = exchange.current_stream(py, tensor.device()).map_err(told)?;
+    // SAFETY: PyTorch submits its work on that stream.
+    Ok(unsafe { tensor.ready_on(Some(stream)) })
+}
+
+/// Makes PyTorch's current stream wait for the one that a tensor on a GPU becomes ready on.
+fn wait_for(py: Python<'_>, tensor: &ManagedTensor) -> PyResult<()> {
+    let (DeviceKind::Cuda, Some(stream)) = (tensor.device().kind(), tensor.stream()) else {
+        return Ok(());
+    };
+    let (cuda, ordinal) = (py.import(intern!(py, "torch.cuda"))?, tensor.device().ordinal());
+    let theirs = cuda.call_method1(intern!(py, "ExternalStream"), (stream.0, ordinal))?;
+    let ours = cuda.call_method1(intern!(py, "current_stream"), (ordinal,))?;
+    ours.call_method1(intern!(py, "wait_stream"), (theirs,))?;
+    Ok(())
+}
+
+fn unavailable(why: Unavailable) -> Error {
+    Error::Unavailable { backend: "torch", why }
+}

@@ -1,0 +1,93 @@
+//! Plans and reports, as Python sees them.
+
+use bridge_convert::{Plan, Report, Step};
+use bridge_core::Declined;
+use pyo3::prelude::*;
+
+/// What a conversion will do, or has done.
+///
+/// Printing it explains the conversion: each step, the bytes that are copied, and for every way
+/// without a copy that is not taken the reason.
+#[pyclass(frozen, get_all, name = "Report", module = "arraybridge")]
+pub(crate) struct PyReport {
+    /// The framework converted from.
+    source: String,
+    /// The framework converted to.
+    target: String,
+    /// The names of the steps, in order: "share", "copy", "cast", "upload", "download", "move".
+    steps: Vec<String>,
+    /// Each step in words.
+    details: Vec<String>,
+    /// Bytes that all copying steps write together.
+    bytes_copied: u64,
+    /// Whether the result shares its memory with the source, or took it over.
+    zero_copy: bool,
+    /// Every way without a copy that was not taken, and why.
+    declined: Vec<String>,
+}
+
+impl PyReport {
+    fn new(source: &str, target: &str, steps: &[Step], bytes: u64, declined: &[Declined]) -> Self {
+        Self {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            steps: steps.iter().map(|step| step.name().to_owned()).collect(),
+            details: steps.iter().map(ToString::to_string).collect(),
+            bytes_copied: bytes,
+            zero_copy: !steps.iter().any(Step::copies),
+            declined: declined.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    pub(crate) fn of_plan(plan: &Plan, source: &str, target: &str) -> Self {
+        Self::new(source, target, &plan.steps, plan.bytes_copied, &plan.declined)
+    }
+
+    pub(crate) fn of_report(report: &Report, source: &str, target: &str) -> Self {
+        Self::new(source, target, &report.steps, report.bytes_copied, &report.declined)
+    }
+
+    pub(crate) fn stay(source: &str, target: &str) -> Self {
+        Self::of_plan(&Plan::stay("object"), source, target)
+    }
+}
+
+#[pymethods]
+impl PyReport {
+    fn __str__(&self) -> String {
+        let Self { source, target, details, bytes_copied, .. } = self;
+        let cost = match bytes_copied {
+            0 => "zero-copy".to_owned(),
+            bytes => format!("{bytes} bytes copied"),
+        };
+        let mut text = format!("{source} to {target}: {} ({cost})", details.join(", "));
+        for declined in &self.declined {
+            text.push_str("\n  ");
+            text.push_str(declined);
+        }
+        text
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<arraybridge.Report {}>", self.__str__().lines().next().unwrap_or_default())
+    }
+
+    fn _repr_html_(&self) -> String {
+        let rows: String = self.details.iter().map(|step| format!("<li>{}</li>", escaped(step))).collect();
+        let declined: String = self
+            .declined
+            .iter()
+            .map(|reason| format!("<li><small>{}</small></li>", escaped(reason)))
+            .collect();
+        let cost = if self.zero_copy { "zero-copy".to_owned() } else { format!("{} bytes copied", self.bytes_copied) };
+        format!(
+            "<b>{} → {}</b> ({cost})<ol>{rows}</ol><ul>{declined}</ul>",
+            escaped(&self.source),
+            escaped(&self.target)
+        )
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,107 @@
+//! Where arrays come from: the frameworks, and whatever offers its memory.
+
+use bridge_core::{Error, ManagedTensor, Result};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyMemoryView, PyType};
+
+use crate::classes;
+use crate::exchange::Exchange;
+use crate::framework::Framework;
+use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
+use crate::object::PythonFramework;
+use crate::{capsule, errors};
+
+/// An array's tensor, and the name of where it comes from.
+pub(crate) struct Source {
+    pub(crate) tensor: ManagedTensor,
+    pub(crate) framework: Option<Framework>,
+}
+
+impl Source {
+    pub(crate) fn name(&self) -> &'static str {
+        self.framework.map_or("object", Framework::name)
+    }
+}
+
+/// The tensor of an array of a framework, without copying.
+#[inline]
+pub(crate) fn export(framework: Framework, object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
+    match framework {
+        Framework::Numpy => Numpy::export(object),
+        Framework::Cupy => Cupy::export(object),
+        Framework::Torch => Torch::export(object),
+        Framework::Tensorflow => Tensorflow::export(object),
+        Framework::Jax => Jax::export(object),
+        Framework::Pyclesperanto => Pyclesperanto::export(object),
+    }
+}
+
+/// The tensor of any object that is an array or offers its memory, without copying.
+pub(crate) fn source_of(object: &Bound<'_, PyAny>) -> Result<Source> {
+    if let Some(framework) = classes::framework_of(object) {
+        let tensor = export(framework, object)?;
+        return Ok(Source { tensor, framework: Some(framework) });
+    }
+    let tensor = foreign(object)?;
+    Ok(Source { tensor, framework: None })
+}
+
+/// DLPack first, then what NumPy understands: the array interface and the buffer protocol.
+fn foreign(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
+    let py = object.py();
+    let told = |operation: &'static str, error: PyErr| {
+        let message = errors::message(py, &error);
+        errors::keep_cause(error, &message);
+        Error::Framework { backend: "object", operation, message }
+    };
+    let is_class = object.cast::<PyType>().is_ok();
+    // SAFETY: the class says that its table is DLPack's.
+    if let Some(exchange) = unsafe { Exchange::of(&object.get_type()) } {
+        // SAFETY: the object is of that class.
+        let exported = unsafe { exchange.export(object) };
+        let exported =
+            exported.map_err(|error| told("hand its memory over by its exchange interface", error))?;
+        if let Some(tensor) = exported {
+            return Ok(tensor?);
+        }
+    }
+    if !is_class && object.hasattr(intern!(py, "__dlpack__")).unwrap_or(false) {
+        let capsule = crate::frameworks::capsule_of(object)
+            .map_err(|error| told("hand its memory over by __dlpack__", error))?;
+        // SAFETY: the object says that its capsule is DLPack's.
+        return Ok(unsafe { capsule::take(&capsule) }?);
+    }
+    if !is_class && has_host_memory(object) {
+        let view = py
+            .import(intern!(py, "numpy"))
+            .and_then(|numpy| numpy.getattr(intern!(py, "asarray")))
+            .and_then(|asarray| match has_buffer(object) {
+                // Of bytes NumPy would make text.
+                true => asarray.call1((PyMemoryView::from(object)?,)),
+                false => asarray.call1((object,)),
+            })
+            .map_err(|error| told("hand its memory over to NumPy", error))?;
+        return Numpy::export(&view);
+    }
+    let class = object.get_type().fully_qualified_name().map_or_else(|_| "it".into(), |n| n.to_string());
+    Err(Error::Unsupported {
+        what: format!("an object of {class}"),
+        remedy: "it is no array of a known framework, and has neither __dlpack__, nor an array \
+                 interface, nor a buffer; make an array of it: numpy.asarray(...)"
+            .to_owned(),
+    })
+}
+
+fn has_buffer(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is alive, and the interpreter attached.
+    unsafe { pyo3::ffi::PyObject_CheckBuffer(object.as_ptr()) == 1 }
+}
+
+/// Whether it offers memory of the host, which is not made for the question.
+fn has_host_memory(object: &Bound<'_, PyAny>) -> bool {
+    let py = object.py();
+    has_buffer(object)
+        || object.hasattr(intern!(py, "__array_interface__")).unwrap_or(false)
+        || object.hasattr(intern!(py, "__array_struct__")).unwrap_or(false)
+}

@@ -1,0 +1,152 @@
+//! A tensor that belongs to no framework, and that every framework takes.
+
+use bridge_core::{Access, CopyPolicy, DeviceKind, ManagedTensor, Options, Owner, SharedTensor};
+use bridge_convert::Convert;
+use pyo3::exceptions::{PyBufferError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::{capsule, errors, frameworks, options};
+
+/// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
+///
+/// Every framework that knows DLPack takes it (`torch.from_dlpack(tensor)`), NumPy also by
+/// `numpy.asarray(tensor)`. It is made by `arraybridge.convert(array, "tensor")`, and by
+/// conversions to backends that are written in Rust.
+#[pyclass(frozen, name = "Tensor", module = "arraybridge")]
+pub(crate) struct Tensor {
+    shared: SharedTensor,
+    backend: &'static str,
+}
+
+impl Tensor {
+    pub(crate) fn new(tensor: ManagedTensor, backend: &'static str) -> Self {
+        Self { shared: tensor.into_shared(), backend }
+    }
+
+    /// Another tensor over the memory, which it keeps alive.
+    pub(crate) fn view(&self) -> ManagedTensor {
+        let shared = &self.shared;
+        let owner = Owner::keep(shared.clone());
+        let access = shared.access().min(Access::Shared);
+        let (data, spec, device) = (shared.data(), shared.spec(), shared.device());
+        // SAFETY: all is as the shared tensor says, which the owner keeps; there may be several such tensors, each of
+        // which says so.
+        let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) }
+            .unwrap_or_else(|error| unreachable!("the parts of a tensor make one: {error:?}"));
+        // SAFETY: it is ready when the shared one is.
+        unsafe { tensor.ready_on(shared.stream()) }
+    }
+
+    fn copied(&self, py: Python<'_>) -> PyResult<ManagedTensor> {
+        let view = self.view();
+        let copied = py.detach(|| {
+            view.convert_to::<ManagedTensor>(Options::default().copy(CopyPolicy::Always))
+        });
+        copied.map_err(|refused| errors::raised(py, "tensor", "tensor", refused.error()))
+    }
+}
+
+#[pymethods]
+impl Tensor {
+    /// The extents.
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.shared.shape())
+    }
+
+    /// The strides, in elements.
+    #[getter]
+    fn strides<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.shared.layout().strides())
+    }
+
+    /// The element type, by its name.
+    #[getter]
+    fn dtype(&self) -> String {
+        self.shared.data_type().to_string()
+    }
+
+    /// The device, by its name.
+    #[getter]
+    fn device(&self) -> String {
+        self.shared.device().to_string()
+    }
+
+    /// The number of axes.
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.shared.shape().len()
+    }
+
+    /// The bytes of its elements.
+    #[getter]
+    fn nbytes(&self) -> PyResult<usize> {
+        let bytes = self.shared.layout().compact_bytes(self.shared.data_type());
+        bytes.map_err(|error| pyo3::exceptions::PyOverflowError::new_err(error.to_string()))
+    }
+
+    /// The backend that made it: "tensor" where it is nobody's.
+    #[getter]
+    fn backend(&self) -> &'static str {
+        self.backend
+    }
+
+    /// Whether nobody may write to it.
+    #[getter]
+    fn readonly(&self) -> bool {
+        self.shared.access() == Access::ReadOnly
+    }
+
+    #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = None))]
+    fn __dlpack__<'py>(
+        &self,
+        py: Python<'py>,
+        stream: Option<i64>,
+        max_version: Option<(u32, u32)>,
+        dl_device: Option<(u32, i32)>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let device = self.shared.device();
+        if let Some((kind, ordinal)) = dl_device
+            && (kind, ordinal) != (device.kind() as u32, device.ordinal().cast_signed())
+        {
+            return Err(PyBufferError::new_err(format!(
+                "this tensor is on {device}, and does not move by itself: \
+                 arraybridge.convert(tensor, ..., device=...) moves it"
+            )));
+        }
+        if device.kind() == DeviceKind::Cpu && stream.is_some() {
+            return Err(PyTypeError::new_err("stream means nothing on the host: leave it out"));
+        }
+        let tensor = if copy == Some(true) { self.copied(py)? } else { self.view() };
+        match max_version {
+            Some((major, _)) if major >= 1 => capsule::versioned(py, tensor),
+            _ => capsule::legacy(py, tensor),
+        }
+    }
+
+    fn __dlpack_device__(&self) -> (u32, u32) {
+        let device = self.shared.device();
+        (device.kind() as u32, device.ordinal())
+    }
+
+    /// A NumPy array of its memory, or a copy where `copy` is true or `dtype` another.
+    #[pyo3(signature = (dtype = None, copy = None))]
+    fn __array__(
+        &self,
+        py: Python<'_>,
+        dtype: Option<Bound<'_, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Py<PyAny>> {
+        let options = options::options(None, dtype.as_ref(), copy, "refuse")?;
+        let made = self.view().convert_to::<crate::object::Object<frameworks::Numpy>>(options);
+        made.map(crate::object::Object::into_inner)
+            .map_err(|refused| errors::raised(py, "tensor", "numpy", refused.error()))
+    }
+
+    fn __repr__(&self) -> String {
+        let (dtype, device) = (self.dtype(), self.device());
+        format!("<arraybridge.Tensor {dtype} {:?} on {device}>", self.shared.shape())
+    }
+}
