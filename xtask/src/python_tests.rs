@@ -108,7 +108,9 @@ fn documented(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Result<V
 }
 
 fn pytest(workspace: &Workspace, python: &PythonEnvironment<'_>, paths: &[String]) -> Tool {
-    in_package(workspace, python)
+    let examples = scratch(workspace).join("hypothesis").display().to_string();
+    Tool::new(python.program("python3"), &workspace.root.join(FOLDER))
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", examples)
         .args(["-m", "pytest", "-c", "pyproject.toml", "-p", PLUGIN_NAME])
         .args(["-p", "no:cacheprovider", "-ra"])
         .args(["--continue-on-collection-errors"])
@@ -116,15 +118,6 @@ fn pytest(workspace: &Workspace, python: &PythonEnvironment<'_>, paths: &[String
         .args(["-o".to_owned(), format!("faulthandler_timeout={SECONDS}")])
         .args(["-o", "faulthandler_exit_on_timeout=true"])
         .args(paths.iter().cloned())
-}
-
-/// Python in the folder of the package.
-fn in_package(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Tool {
-    let folder = scratch(workspace);
-    let place = |name: &str| folder.join(name).display().to_string();
-    Tool::new(python.program("python3"), &workspace.root.join(FOLDER))
-        .env("HYPOTHESIS_STORAGE_DIRECTORY", place("hypothesis"))
-        .env("MYPY_CACHE_DIR", place("mypy"))
 }
 
 /// What the plugin writes, one a line.
@@ -188,7 +181,9 @@ fn read(events: &str, ended_well: bool) -> TestRun {
 pub(crate) fn stubs(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Result<Counts> {
     let started = Instant::now();
     let mut counts = Counts::default();
-    let stubtest = in_package(workspace, python).args(["-m", "mypy.stubtest", MODULE]);
+    // Its cache lies where it runs.
+    let stubtest = Tool::new(python.program("python3"), &scratch(workspace));
+    let stubtest = stubtest.args(["-m", "mypy.stubtest", MODULE]);
     let allowed = workspace.root.join(FOLDER).join("stubtest-allowlist.txt");
     let allowed = allowed.is_file().then(|| allowed.display().to_string());
     let stubtest = stubtest.args(allowed.iter().flat_map(|path| ["--allowlist", path]));

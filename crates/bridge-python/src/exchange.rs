@@ -76,9 +76,8 @@ impl Exchange {
         }
         // SAFETY: the function has written the header where it returns 0; what it leads to lives as long as
         // the object, which the caller's owner keeps and nothing here changes.
-        let tensor = unsafe {
-            ManagedTensor::from_dlpack_header(header.assume_init_ref(), access, owner)
-        };
+        let tensor =
+            unsafe { ManagedTensor::from_dlpack_header(header.assume_init_ref(), access, owner) };
         Ok(Some(tensor))
     }
 
@@ -128,7 +127,9 @@ impl Exchange {
         tensor: ManagedTensor,
     ) -> PyResult<Py<PyAny>> {
         let Some(import) = self.table().managed_tensor_to_py_object_no_sync else {
-            return Err(pyo3::exceptions::PyBufferError::new_err("no import in its exchange table"));
+            return Err(pyo3::exceptions::PyBufferError::new_err(
+                "no import in its exchange table",
+            ));
         };
         let raw = tensor.into_dlpack().as_ptr();
         let mut object: *mut c_void = null_mut();
