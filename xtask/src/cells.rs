@@ -4,6 +4,10 @@ use crate::cpp_compiler::CPP_COMPILER;
 use crate::features::{named, of_package};
 use crate::libtorch::TORCH;
 use crate::opencl::OPENCL;
+use crate::python_packages::{
+    CUPY, JAX, NVIDIA_GPU, PYCLESPERANTO, PYTHON_TOOLS, TENSORFLOW, TORCH_IN_PYTHON,
+};
+use crate::python_tests::{DOCTESTS, SIMULATED_CUPY, STUBS};
 use crate::requirement::Requirement;
 use crate::workspace::{Package, Workspace};
 
@@ -27,6 +31,8 @@ pub(crate) enum How {
     Elsewhere { manifest: &'static str },
     /// Its library is linted only, with no feature and with each alone.
     Linted { package: &'static str },
+    /// With pytest: all of them in one run, from which this one counts the tests of its row.
+    Python { row: &'static str },
 }
 
 /// Which tests of a package run.
@@ -44,10 +50,14 @@ impl Cell {
             How::Together { package } | How::Alone { package, .. } | How::Linted { package } => {
                 Some(package)
             }
+            How::Python { .. } => Some(PYTHON_PACKAGE),
             How::Elsewhere { .. } => None,
         }
     }
 }
+
+/// The package that Python imports. What cargo builds of it is no program, and pytest tests it.
+pub(crate) const PYTHON_PACKAGE: &str = "bridge-python";
 
 /// A crate of backends.
 struct BackendCrate {
@@ -86,6 +96,22 @@ const BACKENDS: &[BackendCrate] = &[
     },
 ];
 
+/// Each row of the Python package, and what its tests need.
+const PYTHON_CELLS: &[(&str, &[&Requirement])] = &[
+    ("package", &[&PYTHON_TOOLS]),
+    ("numpy", &[&PYTHON_TOOLS]),
+    ("torch", &[&PYTHON_TOOLS, &TORCH_IN_PYTHON]),
+    ("jax", &[&PYTHON_TOOLS, &JAX]),
+    ("tensorflow", &[&PYTHON_TOOLS, &TENSORFLOW]),
+    ("pyclesperanto", &[&PYTHON_TOOLS, &PYCLESPERANTO, &OPENCL]),
+    // A test double of its allocator and its exchange.
+    (SIMULATED_CUPY, &[&PYTHON_TOOLS]),
+    ("cupy", &[&NVIDIA_GPU, &PYTHON_TOOLS, &CUPY]),
+    // Examples are of every framework.
+    (DOCTESTS, &[&PYTHON_TOOLS, &TORCH_IN_PYTHON, &JAX, &TENSORFLOW, &PYCLESPERANTO, &OPENCL]),
+    (STUBS, &[&PYTHON_TOOLS]),
+];
+
 /// The cells of these packages, or all where none is named, in the order of the table.
 pub(crate) fn of(workspace: &Workspace, packages: &[String]) -> Vec<Cell> {
     let mut cells = all(workspace);
@@ -120,6 +146,12 @@ fn all(workspace: &Workspace) -> Vec<Cell> {
         Cell { requirements: &[&CPP_COMPILER], ..together("cuda kernels", "cuda-kernels") },
         together("cuda driver", "simulated-cuda"),
         together("cuda hand-over", "bridge-benches-cuda"),
+    ]);
+    cells.extend(PYTHON_CELLS.iter().map(|&(row, requirements)| Cell {
+        requirements,
+        ..cell("python", row, How::Python { row })
+    }));
+    cells.extend([
         together("xtask", "xtask"),
         together("measured", "measured"),
         together("gpu-runner", "gpu-runner"),
@@ -252,6 +284,20 @@ mod tests {
         };
         assert_eq!((*package, features.as_slice()), ("bridge-torch", &["_faults".to_owned()][..]));
         assert_eq!(*targets, Targets::Library);
+    }
+
+    #[test]
+    fn every_row_that_pytest_counts_has_a_cell() {
+        let cells = super::all(&example());
+        let rows: Vec<_> = cells
+            .iter()
+            .filter_map(|cell| match cell.how {
+                How::Python { row } => Some(row),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(rows[..rows.len() - 1], crate::python_tests::ROWS);
+        assert_eq!(rows.last(), Some(&crate::python_tests::STUBS));
     }
 
     #[test]

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::cargo_deny::CARGO_DENY;
-use crate::cells::features_of_all;
+use crate::cells::{PYTHON_PACKAGE, features_of_all};
 use crate::command::{Environment, Tool};
 use crate::failure::{Failure, Result};
 use crate::libtorch::TORCH;
 use crate::miri;
+use crate::python_packages::PYTHON_FRAMEWORKS;
 use crate::requirement::{Provider, Requirement};
 use crate::test_matrix;
 use crate::workspace::Workspace;
@@ -24,12 +25,16 @@ pub(crate) struct Options {
 
 /// Runs the checks and stops at the first that fails; then, unless told not to, the test matrix.
 ///
-/// PyTorch is fetched while cargo-deny is built, if they are not there: one waits for the network, the
-/// other for the processor.
+/// PyTorch and the other frameworks of the Python package are fetched while cargo-deny is built, if they
+/// are not there: one waits for the network, the other for the processor.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let checks = Checks { workspace };
     let torch = std::thread::scope(|scope| {
-        let torch = scope.spawn(|| provided(workspace, &TORCH, "compile bridge-torch"));
+        let torch = scope.spawn(|| {
+            let torch = provided(workspace, &TORCH, "compile bridge-torch");
+            fetch_frameworks(workspace);
+            torch
+        });
         run_each(&checks.format())?;
         let deny = provided(workspace, &CARGO_DENY, "check the dependencies with cargo-deny")?;
         run_each(&checks.dependencies(&deny))?;
@@ -57,6 +62,16 @@ fn provided(
     provider
         .provide(&[requirement])
         .map_err(|lack| Failure::new(what_for, lack.reason, lack.remedy))
+}
+
+/// No check of the code needs them: where they cannot be had, the test matrix says so.
+fn fetch_frameworks(workspace: &Workspace) {
+    if workspace.package(PYTHON_PACKAGE).is_none() {
+        return;
+    }
+    if let Err(lack) = Provider::new(workspace, true).provide(&[&PYTHON_FRAMEWORKS]) {
+        eprintln!("\n{}: {}; to do: {}", PYTHON_FRAMEWORKS.name, lack.reason, lack.remedy);
+    }
 }
 
 /// The checks of this workspace and of the third party's beside it.

@@ -3,7 +3,7 @@
 use crate::workspace::Workspace;
 
 /// Each crate's floor. What it depends on lies on lower ones.
-const FLOORS: [(&str, u32); 14] = [
+const FLOORS: [(&str, u32); 15] = [
     ("bridge-tensor", 0),
     ("bridge-core", 1),
     ("bridge-convert", 2),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, u32); 14] = [
     ("bridge-memory", 3),
     ("arraybridge", 4),
     ("bridge-cli", 5),
+    ("bridge-python", 5),
     ("bridge-tests", 6),
 ];
 

@@ -64,7 +64,8 @@ fn detect(workspace: &Workspace) -> Presence {
     }
 }
 
-fn install(workspace: &Workspace) -> Result<()> {
+/// Puts PyTorch into `.venv`.
+pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     PythonEnvironment::of_workspace(workspace).install(&LOADED, Dependencies::Named)
 }
 

@@ -39,7 +39,10 @@ mod packages;
 mod ptx;
 mod ptx_assembly;
 mod python;
+mod python_packages;
 mod python_peers;
+mod python_tests;
+mod python_wheel;
 mod ratios;
 mod requirement;
 mod run_tests;
@@ -80,6 +83,8 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Run the tests of bridge-torch with an older tch and libtorch, in a copy of the workspace
     OlderTorch(older_torch::Options),
+    /// Build the Python package and install it into .venv
+    Python(python_wheel::Options),
     /// Make the PTX of the CUDA kernels from their source, or check it
     Ptx(ptx::Options),
     /// List what the chores need beyond Rust, or install what is named
@@ -109,6 +114,7 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Mutants(options) => mutants::run(&workspace, options),
         Chore::Fuzz(options) => fuzz::run(&workspace, options),
         Chore::OlderTorch(options) => older_torch::run(&workspace, options),
+        Chore::Python(options) => python_wheel::run(&workspace, options),
         Chore::Ptx(options) => ptx::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),
     }

@@ -1,6 +1,6 @@
 //! Python environments: uv installs into them, many times faster than pip.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::command::Tool;
 use crate::failure::{Failure, Result};
@@ -51,20 +51,42 @@ impl<'a> PythonEnvironment<'a> {
 
     /// Installs packages; makes the environment first where there is none.
     pub(crate) fn install(&self, packages: &[&str], dependencies: Dependencies) -> Result<()> {
+        let no_dependencies: &[&str] = match dependencies {
+            Dependencies::Installed => &[],
+            Dependencies::Named => &["--no-deps"],
+        };
+        self.install_with(no_dependencies.iter().chain(packages).copied())
+    }
+
+    /// Installs what these arguments of `uv pip install` say; makes the environment first where
+    /// there is none.
+    pub(crate) fn install_with<S: Into<String>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<()> {
+        let python = self.program("python3");
+        let install = ["pip", "install", "--quiet", "--python", &python];
+        self.uv()?.args(install).args(args).run()
+    }
+
+    /// The uv of this environment, which is made first where there is none.
+    pub(crate) fn uv(&self) -> Result<Tool> {
         if !self.programs().join("uv").is_file() {
             self.create()?;
             let uv = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV];
             self.tool("python3").args(uv).run()?;
         }
-        let python = self.programs().join("python3").display().to_string();
-        let no_dependencies: &[&str] = match dependencies {
-            Dependencies::Installed => &[],
-            Dependencies::Named => &["--no-deps"],
-        };
-        self.tool("uv")
-            .args(["pip", "install", "--quiet", "--python", &python])
-            .args(no_dependencies.iter().chain(packages).copied())
-            .run()
+        Ok(self.tool("uv"))
+    }
+
+    /// A program of this environment, to be run in the root of the workspace.
+    pub(crate) fn tool(&self, program: &str) -> Tool {
+        Tool::new(self.program(program), &self.workspace.root)
+    }
+
+    /// The path of a program.
+    pub(crate) fn program(&self, program: &str) -> String {
+        self.programs().join(program).display().to_string()
     }
 
     fn create(&self) -> Result<()> {
@@ -72,20 +94,24 @@ impl<'a> PythonEnvironment<'a> {
         let interpreter = interpreter(self.workspace)?;
         interpreter.args(["-m", "venv", &folder]).run()
     }
+}
 
-    fn tool(&self, program: &str) -> Tool {
-        Tool::new(self.programs().join(program), &self.workspace.root)
-    }
+/// The path of the interpreter of a version such as "3.13", where this machine has one.
+pub(crate) fn interpreter_of(workspace: &Workspace, version: &str) -> Option<String> {
+    let ask = ["-c", "import sys; print(sys.executable)"];
+    let path = call(workspace, &format!("python{version}")).args(ask).capture().ok()?;
+    Some(path.trim().to_owned())
+}
+
+fn call(workspace: &Workspace, name: &str) -> Tool {
+    let version = name.trim_start_matches("python");
+    let tool = Tool::new(name, &workspace.root);
+    if version.contains('.') { tool.env(PYENV, version) } else { tool }
 }
 
 fn interpreter(workspace: &Workspace) -> Result<Tool> {
-    let call = |name: &str| {
-        let version = name.trim_start_matches("python");
-        let tool = Tool::new(name, Path::new(&workspace.root));
-        if version.contains('.') { tool.env(PYENV, version) } else { tool }
-    };
     let runs = |tool: &Tool| tool.clone().args(["--version"]).capture().is_ok();
-    INTERPRETERS.into_iter().map(call).find(runs).ok_or_else(|| {
+    INTERPRETERS.into_iter().map(|name| call(workspace, name)).find(runs).ok_or_else(|| {
         Failure::new(
             "make a Python environment",
             format!("none of {} runs", INTERPRETERS.join(", ")),

@@ -8,8 +8,8 @@ use crate::python::{Dependencies, PythonEnvironment};
 use crate::requirement::{Presence, Requirement};
 use crate::workspace::Workspace;
 
-/// It finds OpenCL when it is used, not when it is installed.
-const PYCLESPERANTO: &str = "pyclesperanto==0.25.1";
+/// It finds OpenCL when it is used, not when it is installed. requirements.lock has the same.
+pub(crate) const PYCLESPERANTO: &str = "pyclesperanto==0.25.1";
 
 pub(crate) const PYTHON_PEERS: Requirement = Requirement {
     name: "python-peers",

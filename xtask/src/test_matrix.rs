@@ -5,11 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cells::{self, Cell, How};
+use crate::cells::{self, Cell, How, PYTHON_PACKAGE};
 use crate::command::Environment;
 use crate::failure::{Failure, Result};
 use crate::features;
 use crate::outcome::{CellReport, Counts, Status, Totals, exit_code};
+use crate::python::PythonEnvironment;
+use crate::python_tests::{self, STUBS};
+use crate::python_wheel;
 use crate::requirement::{Lack, Provider};
 use crate::run_tests::{Runner, TestRun, alone, doc_tests};
 use crate::table::{self, Header, Row, Tone};
@@ -47,17 +50,24 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         known(workspace, name)?;
     }
     let reports = Matrix::new(workspace, options).run()?;
-    let totals = Totals::of(&reports);
     eprintln!();
     if options.json {
-        println!("{}", json(&reports, totals));
+        println!("{}", json(&reports, Totals::of(&reports)));
         return Ok(exit_code(&reports, options.install));
     }
-    let print = if options.markdown { table::markdown } else { table::text };
-    let rows: Vec<_> = reports.iter().map(row).collect();
-    println!("{}\n", print(&HEADER, &rows));
-    println!("{}", totals.closing_line());
+    print_as(if options.markdown { table::markdown } else { table::text }, &reports);
     Ok(exit_code(&reports, options.install))
+}
+
+/// Prints rows and their totals for a person.
+pub(crate) fn print(reports: &[CellReport]) {
+    print_as(table::text, reports);
+}
+
+fn print_as(table: fn(&Header<'_>, &[Row]) -> String, reports: &[CellReport]) {
+    let rows: Vec<_> = reports.iter().map(row).collect();
+    println!("{}\n", table(&HEADER, &rows));
+    println!("{}", Totals::of(reports).closing_line());
 }
 
 /// Refuses a name that no member of the workspace has.
@@ -98,21 +108,70 @@ impl<'a> Matrix<'a> {
         let mut together = self.run_together()?;
         // When nothing ran at all each cell says so itself.
         let unexplained = !together.ended_well && together.tally.total() != Counts::default();
+        let mut python = None;
         let mut reports = Vec::new();
         for (cell, environment) in &self.cells {
-            reports.push(match environment {
-                Ok(env) => self.run_cell(cell, env, &mut together)?,
-                Err(lack) => unavailable(cell, lack),
+            reports.push(match (environment, &cell.how) {
+                (Err(lack), _) => unavailable(cell, lack),
+                (Ok(_), How::Python { row })
+                    if self.workspace.package(PYTHON_PACKAGE).is_some() =>
+                {
+                    if python.is_none() {
+                        python = Some(self.run_python()?);
+                    }
+                    let run = python.as_mut().expect("it has just run");
+                    let counts = run.tally.take(row);
+                    // stubtest is a run of its own.
+                    let ended_well = run.ended_well || (*row == STUBS && counts.passed > 0);
+                    CellReport::of_tests(cell.name, &cell.features, counts, ended_well)
+                }
+                (Ok(env), _) => self.run_cell(cell, env, &mut together)?,
             });
         }
         reports.extend(without_a_cell(together.tally, unexplained));
+        if let Some(run) = python {
+            reports.extend(without_a_cell(run.tally, false));
+        }
         Ok(reports)
     }
 
-    /// What the cells that run together need, and the packages of those that lack something.
+    /// The one run of the Python package's tests, counted by row, after it is built and installed.
+    fn run_python(&self) -> Result<TestRun> {
+        let mut env = Environment::new();
+        let mut absent = Vec::new();
+        let mut stubs = false;
+        for (cell, environment) in &self.cells {
+            match (&cell.how, environment) {
+                (How::Python { row }, Ok(variables)) => {
+                    env.extend(variables.iter().cloned());
+                    stubs |= *row == STUBS;
+                }
+                (How::Python { row }, Err(_)) => absent.push(*row),
+                _ => {}
+            }
+        }
+        if let Err(failure) = python_wheel::into_venv(self.workspace, false) {
+            eprintln!("\n{failure}");
+            return Ok(TestRun::default());
+        }
+        let python = PythonEnvironment::of_workspace(self.workspace);
+        let mut run = python_tests::run(self.workspace, &python, &absent, &env)?;
+        if stubs {
+            *run.tally.of_mut(STUBS) = python_tests::stubs(self.workspace, &python)?;
+        }
+        Ok(run)
+    }
+
+    /// What the cells that run together need, and the packages of those that lack something or are
+    /// tested by Python.
     fn surroundings(&self) -> (Environment, Vec<&'static str>) {
         let mut env = Environment::new();
+        // It has nothing that cargo could run. With all others it stays, so that their dependencies are
+        // built with the features that it needs too: 30 of them need not be built again for it.
         let mut left_out = Vec::new();
+        if !self.packages.is_empty() {
+            left_out.push(PYTHON_PACKAGE);
+        }
         for (cell, environment) in &self.cells {
             match (&cell.how, environment) {
                 (How::Together { .. }, Ok(variables)) => env.extend(variables.iter().cloned()),
@@ -177,6 +236,9 @@ impl<'a> Matrix<'a> {
                 let select = vec!["--manifest-path".to_owned(), (*manifest).to_owned()];
                 let run = self.runner.run(self.workspace, &select, &env)?;
                 report(run.tally.total(), run.ended_well)
+            }
+            How::Python { .. } => {
+                absent(cell, format!("the workspace has no package `{PYTHON_PACKAGE}`"))
             }
             How::Linted { package } => {
                 let (counts, broken) = features::lint_each(self.workspace, package, env)?;

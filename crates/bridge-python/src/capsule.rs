@@ -18,7 +18,8 @@ pub(crate) fn versioned(py: Python<'_>, tensor: ManagedTensor) -> PyResult<Bound
     let raw = tensor.into_dlpack();
     // SAFETY: the pointer is not null, the name is static, and the destructor is made for both.
     let capsule = unsafe {
-        let capsule = ffi::PyCapsule_New(raw.as_ptr().cast(), VERSIONED.as_ptr(), Some(drop_versioned));
+        let capsule =
+            ffi::PyCapsule_New(raw.as_ptr().cast(), VERSIONED.as_ptr(), Some(drop_versioned));
         Bound::from_owned_ptr_or_err(py, capsule)
     };
     if capsule.is_err() {

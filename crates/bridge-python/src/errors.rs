@@ -21,7 +21,8 @@ thread_local! {
 
 /// An exception in words: its class and its text.
 pub(crate) fn message(py: Python<'_>, error: &PyErr) -> String {
-    let class = error.get_type(py).name().map_or_else(|_| "exception".into(), |name| name.to_string());
+    let class =
+        error.get_type(py).name().map_or_else(|_| "exception".into(), |name| name.to_string());
     let text = error.value(py).str().map_or_else(|_| String::new(), |text| text.to_string());
     if text.is_empty() { class } else { format!("{class}: {text}") }
 }
@@ -76,9 +77,9 @@ fn method(error: &Error) -> &'static str {
     match error {
         Error::UnknownBackend { .. } => "detection",
         Error::Unavailable { .. } | Error::DeviceUnavailable { .. } => "device_selection",
-        Error::UnsupportedDataType { .. } | Error::ValueOutOfRange { .. } | Error::NoCast { .. } => {
-            "dtype_conversion"
-        }
+        Error::UnsupportedDataType { .. }
+        | Error::ValueOutOfRange { .. }
+        | Error::NoCast { .. } => "dtype_conversion",
         Error::WouldCopy { .. } => "zero_copy",
         Error::Framework { operation, .. } => operation,
         _ => "conversion",

@@ -79,9 +79,8 @@ impl Exchange {
         }
         // SAFETY: the function has written the header where it returns 0; what it leads to lives as long as
         // the object, which the caller's owner keeps and nothing here changes.
-        let tensor = unsafe {
-            ManagedTensor::from_dlpack_header(header.assume_init_ref(), access, owner)
-        };
+        let tensor =
+            unsafe { ManagedTensor::from_dlpack_header(header.assume_init_ref(), access, owner) };
         Ok(Some(tensor))
     }
 

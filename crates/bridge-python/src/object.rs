@@ -6,8 +6,8 @@ use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 
 use bridge_core::{
-    Accepts, Availability, Backend, Description, Descriptor, Device, DeviceKind, Error, ManagedTensor,
-    NativeArray, NativeType, Owner, Refused, Result, SharedTensor, Unavailable,
+    Accepts, Availability, Backend, Description, Descriptor, Device, DeviceKind, Error,
+    ManagedTensor, NativeArray, NativeType, Owner, Refused, Result, SharedTensor, Unavailable,
 };
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -195,9 +195,7 @@ fn acceptable(framework: Framework, accepts: &Accepts, tensor: &ManagedTensor) -
         format!("a tensor without {}", accepts.layout_rule())
     } else if !aligned() {
         format!("{data_type} with another alignment")
-    } else if accepts.may_write_read_only()
-        && tensor.access() == bridge_core::Access::ReadOnly
-    {
+    } else if accepts.may_write_read_only() && tensor.access() == bridge_core::Access::ReadOnly {
         "read-only memory".to_owned()
     } else {
         return Ok(());

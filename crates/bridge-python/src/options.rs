@@ -59,7 +59,9 @@ pub(crate) fn data_type(named: &Bound<'_, PyAny>) -> PyResult<DataType> {
         other => other,
     };
     plain.parse().map_err(|error| {
-        PyValueError::new_err(format!("dtype {name:?}: {error}; say 'float32', 'int64' or the like"))
+        PyValueError::new_err(format!(
+            "dtype {name:?}: {error}; say 'float32', 'int64' or the like"
+        ))
     })
 }
 

@@ -73,13 +73,18 @@ impl PyReport {
     }
 
     fn _repr_html_(&self) -> String {
-        let rows: String = self.details.iter().map(|step| format!("<li>{}</li>", escaped(step))).collect();
+        let rows: String =
+            self.details.iter().map(|step| format!("<li>{}</li>", escaped(step))).collect();
         let declined: String = self
             .declined
             .iter()
             .map(|reason| format!("<li><small>{}</small></li>", escaped(reason)))
             .collect();
-        let cost = if self.zero_copy { "zero-copy".to_owned() } else { format!("{} bytes copied", self.bytes_copied) };
+        let cost = if self.zero_copy {
+            "zero-copy".to_owned()
+        } else {
+            format!("{} bytes copied", self.bytes_copied)
+        };
         format!(
             "<b>{} → {}</b> ({cost})<ol>{rows}</ol><ul>{declined}</ul>",
             escaped(&self.source),

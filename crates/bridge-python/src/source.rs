@@ -60,8 +60,8 @@ fn foreign(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
     if let Some(exchange) = unsafe { Exchange::of(&object.get_type()) } {
         // SAFETY: the object is of that class.
         let exported = unsafe { exchange.export(object) };
-        let exported =
-            exported.map_err(|error| told("hand its memory over by its exchange interface", error))?;
+        let exported = exported
+            .map_err(|error| told("hand its memory over by its exchange interface", error))?;
         if let Some(tensor) = exported {
             return Ok(tensor?);
         }
@@ -84,7 +84,8 @@ fn foreign(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
             .map_err(|error| told("hand its memory over to NumPy", error))?;
         return Numpy::export(&view);
     }
-    let class = object.get_type().fully_qualified_name().map_or_else(|_| "it".into(), |n| n.to_string());
+    let class =
+        object.get_type().fully_qualified_name().map_or_else(|_| "it".into(), |n| n.to_string());
     Err(Error::Unsupported {
         what: format!("an object of {class}"),
         remedy: "it is no array of a known framework, and has neither __dlpack__, nor an array \

@@ -1,7 +1,7 @@
 //! A tensor that belongs to no framework, and that every framework takes.
 
-use bridge_core::{Access, CopyPolicy, DeviceKind, ManagedTensor, Options, Owner, SharedTensor};
 use bridge_convert::Convert;
+use bridge_core::{Access, CopyPolicy, DeviceKind, ManagedTensor, Options, Owner, SharedTensor};
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;

@@ -55,14 +55,14 @@ impl PythonFramework for Jax {
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let class = object.get_type();
         let is_tracer = class.mro().iter().any(|base| {
-            base.cast::<pyo3::types::PyType>().is_ok_and(|base| {
-                base.name().is_ok_and(|name| name == "Tracer")
-            })
+            base.cast::<pyo3::types::PyType>()
+                .is_ok_and(|base| base.name().is_ok_and(|name| name == "Tracer"))
         });
         if is_tracer {
             return Err(Error::Unsupported {
                 what: "an array that JAX is only tracing, inside jit, grad or vmap".to_owned(),
-                remedy: "convert outside of the traced function, or use jax.pure_callback".to_owned(),
+                remedy: "convert outside of the traced function, or use jax.pure_callback"
+                    .to_owned(),
             });
         }
         let tensor = capsules::from_object(Framework::Jax, object)?;
@@ -101,7 +101,8 @@ impl PythonFramework for Jax {
     fn devices(py: Python<'_>) -> Result<Vec<Device>, Unavailable> {
         let module = python_module::of(py, Framework::Jax)?;
         let count = || -> PyResult<u32> {
-            let gpus: Vec<Bound<'_, PyAny>> = module.call_method1("devices", ("cuda",))?.extract()?;
+            let gpus: Vec<Bound<'_, PyAny>> =
+                module.call_method1("devices", ("cuda",))?.extract()?;
             Ok(u32::try_from(gpus.len()).unwrap_or(0))
         };
         // JAX raises where it has no such platform.

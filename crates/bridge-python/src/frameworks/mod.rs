@@ -55,7 +55,8 @@ pub(crate) fn backend(framework: crate::framework::Framework) -> &'static dyn Ba
 macro_rules! kept {
     () => {
         fn kept() -> &'static std::sync::OnceLock<bridge_core::Availability> {
-            static ANSWER: std::sync::OnceLock<bridge_core::Availability> = std::sync::OnceLock::new();
+            static ANSWER: std::sync::OnceLock<bridge_core::Availability> =
+                std::sync::OnceLock::new();
             &ANSWER
         }
     };

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use bridge_core::{
-    Access, Accepts, Descriptor, Device, Error, Layout, ManagedTensor, Refused, Result, Strides,
+    Accepts, Access, Descriptor, Device, Error, Layout, ManagedTensor, Refused, Result, Strides,
     TensorSpec, Unavailable,
 };
 use numpy::npyffi::{
@@ -12,7 +12,6 @@ use numpy::npyffi::{
 };
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
-
 
 use super::{kept, numpy_dtypes};
 use crate::framework::Framework;
@@ -30,13 +29,17 @@ impl PythonFramework for Numpy {
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let Ok(array) = object.cast::<PyUntypedArray>() else {
             let what = "an object whose class only claims to be NumPy's".to_owned();
-            return Err(Error::Unsupported { what, remedy: "make an array of it first".to_owned() });
+            return Err(Error::Unsupported {
+                what,
+                remedy: "make an array of it first".to_owned(),
+            });
         };
         let masked = object.get_type().name().is_ok_and(|name| name == "MaskedArray");
         if masked {
             return Err(Error::Unsupported {
                 what: "a masked array".to_owned(),
-                remedy: "fill it first: `array.filled(0)`, and hand the mask over on its own".to_owned(),
+                remedy: "fill it first: `array.filled(0)`, and hand the mask over on its own"
+                    .to_owned(),
             });
         }
         let dtype = array.dtype();
@@ -92,7 +95,9 @@ fn layout_of(array: &Bound<'_, PyUntypedArray>, item: usize) -> Result<Layout> {
         // The stride of one element, or of none, means nothing.
         if stride % item != 0 && shape[axis] > 1 {
             return Err(Error::Unsupported {
-                what: format!("an array whose axis {axis} goes on by {stride} bytes of {item} each"),
+                what: format!(
+                    "an array whose axis {axis} goes on by {stride} bytes of {item} each"
+                ),
                 remedy: "copy it first: `numpy.ascontiguousarray(array)`".to_owned(),
             });
         }
@@ -155,7 +160,8 @@ pub(crate) fn array_of(
         Err(refused) => return Err(refused),
     };
     // SAFETY: the array is new and has no base; the reference to the base is given up, in a failure too.
-    let set = unsafe { PY_ARRAY_API.PyArray_SetBaseObject(py, array.as_ptr().cast(), base.into_ptr()) };
+    let set =
+        unsafe { PY_ARRAY_API.PyArray_SetBaseObject(py, array.as_ptr().cast(), base.into_ptr()) };
     assert_eq!(set, 0, "a new array takes a base");
     Ok(array.unbind())
 }

@@ -89,7 +89,9 @@ fn advice(kind: u8) -> &'static str {
         b'M' | b'm' => "dates are numbers of a unit: `array.view('int64')` gives them",
         b'U' | b'S' | b'T' => "text cannot be handed over: encode it as numbers first",
         b'V' => "hand its fields over one by one: `array['field']`, made contiguous",
-        b'f' | b'c' => "no other framework has it: `array.astype('float64')`, or 'complex128', first",
+        b'f' | b'c' => {
+            "no other framework has it: `array.astype('float64')`, or 'complex128', first"
+        }
         _ => "cast it first to an element type that DLPack knows",
     }
 }
@@ -109,7 +111,8 @@ pub(super) fn dtype(py: Python<'_>, data_type: DataType) -> Result<*mut PyArray_
         let remedy = "cast it: dtype='float32'".to_owned();
         return Err(refused(format!("{data_type} in NumPy"), remedy));
     };
-    static KEPT: [PyOnceLock<Py<PyArrayDescr>>; ADDED.len()] = [const { PyOnceLock::new() }; ADDED.len()];
+    static KEPT: [PyOnceLock<Py<PyArrayDescr>>; ADDED.len()] =
+        [const { PyOnceLock::new() }; ADDED.len()];
     let kept = KEPT[place].get_or_try_init(py, || {
         let module = PyModule::import(py, "ml_dtypes")?;
         Ok::<_, PyErr>(PyArrayDescr::new(py, module.getattr(ADDED[place].1)?)?.unbind())

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use bridge_core::{
-    Access, Accepts, Backend, DataType, Descriptor, Device, DeviceKind, Error, Layout, LayoutRule,
+    Accepts, Access, Backend, DataType, Descriptor, Device, DeviceKind, Error, Layout, LayoutRule,
     ManagedTensor, Overflow, Refused, Result, Runtime, TensorSpec, Unavailable,
 };
 use numpy::PyArrayDescr;
@@ -50,10 +50,8 @@ impl PythonFramework for Pyclesperanto {
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let py = object.py();
         let told = |error| failed(Framework::Pyclesperanto, "look at an array", py, error);
-        let shape: Vec<usize> = object
-            .getattr(intern!(py, "shape"))
-            .and_then(|shape| shape.extract())
-            .map_err(told)?;
+        let shape: Vec<usize> =
+            object.getattr(intern!(py, "shape")).and_then(|shape| shape.extract()).map_err(told)?;
         let dtype = object.getattr(intern!(py, "dtype")).map_err(told)?;
         let dtype = PyArrayDescr::new(py, dtype).map_err(told)?;
         let data_type = numpy_dtypes::data_type(&dtype)?;
@@ -64,7 +62,8 @@ impl PythonFramework for Pyclesperanto {
         let device = Device::new(DeviceKind::Extension, 0);
         // SAFETY: the memory is on a device whose only runtime is below, which asks the object for it; the owner
         // keeps the object.
-        let tensor = unsafe { ManagedTensor::from_parts(handle, spec, device, Access::Shared, owner) };
+        let tensor =
+            unsafe { ManagedTensor::from_parts(handle, spec, device, Access::Shared, owner) };
         Ok(tensor?)
     }
 
@@ -153,7 +152,8 @@ fn push(py: Python<'_>, tensor: &ManagedTensor) -> Result<ManagedTensor> {
 fn pull(py: Python<'_>, tensor: &ManagedTensor) -> Result<ManagedTensor> {
     let told = |error| failed(Framework::Pyclesperanto, "pull an array", py, error);
     let Some(object) = tensor.owner_ref::<Object<Pyclesperanto>>() else {
-        let what = "memory of a device that is not pyclesperanto's, or a part of an array".to_owned();
+        let what =
+            "memory of a device that is not pyclesperanto's, or a part of an array".to_owned();
         return Err(Error::Unsupported { what, remedy: "convert the whole array".to_owned() });
     };
     let array = object.get().bind(py).call_method0(intern!(py, "get")).map_err(told)?;
@@ -171,7 +171,13 @@ unsafe fn borrowed(tensor: &ManagedTensor) -> Result<ManagedTensor> {
     let owner = bridge_core::Owner::nothing();
     // SAFETY: as the caller promises.
     let borrowed = unsafe {
-        ManagedTensor::from_parts(tensor.data(), tensor.spec(), tensor.device(), Access::ReadOnly, owner)
+        ManagedTensor::from_parts(
+            tensor.data(),
+            tensor.spec(),
+            tensor.device(),
+            Access::ReadOnly,
+            owner,
+        )
     };
     Ok(borrowed?)
 }

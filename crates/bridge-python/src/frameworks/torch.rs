@@ -1,7 +1,7 @@
 //! PyTorch, through DLPack's exchange interface on its tensor class. libtorch is not linked.
 
 use bridge_core::{
-    Access, Accepts, DataType, Descriptor, Device, DeviceKind, Error, LayoutRule, ManagedTensor,
+    Accepts, Access, DataType, Descriptor, Device, DeviceKind, Error, LayoutRule, ManagedTensor,
     Refused, Result, TypeCode, Unavailable,
 };
 use pyo3::intern;
@@ -81,7 +81,10 @@ impl PythonFramework for Torch {
         };
         let Some(exchange) = torch.exchange else {
             let from = torch.module(py).and_then(|module| {
-                module.getattr(intern!(py, "utils"))?.getattr(intern!(py, "dlpack"))?.getattr(intern!(py, "from_dlpack"))
+                module
+                    .getattr(intern!(py, "utils"))?
+                    .getattr(intern!(py, "dlpack"))?
+                    .getattr(intern!(py, "from_dlpack"))
             });
             return capsules::to_object(Framework::Torch, py, tensor, from);
         };
@@ -129,7 +132,8 @@ impl Known {
             let class = module.getattr("Tensor")?.cast_into::<PyType>()?;
             // SAFETY: PyTorch's table is DLPack's.
             let exchange = unsafe { Exchange::of(&class) };
-            let (is_neg, is_conj) = (class.getattr("is_neg")?.unbind(), class.getattr("is_conj")?.unbind());
+            let (is_neg, is_conj) =
+                (class.getattr("is_neg")?.unbind(), class.getattr("is_conj")?.unbind());
             let from_numpy = module.getattr("from_numpy")?.unbind();
             Ok(Self { class: class.unbind(), exchange, from_numpy, is_neg, is_conj })
         });
@@ -179,7 +183,10 @@ impl Known {
         };
         let class = self.class.bind(py);
         if !object.get_type().is(class) && !object.is_instance(class).unwrap_or(false) {
-            return refused("an object whose class only claims to be PyTorch's", "make a tensor of it first");
+            return refused(
+                "an object whose class only claims to be PyTorch's",
+                "make a tensor of it first",
+            );
         }
         let told = |error| failed(Framework::Torch, "look at a tensor", py, error);
         let asked = |name| object.getattr(name).and_then(|answer| answer.is_truthy()).map_err(told);
@@ -205,7 +212,11 @@ pub(crate) fn of_numpy(array: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
 
 /// On a GPU the tensor is ready on PyTorch's current stream there.
 #[inline]
-fn on_its_stream(py: Python<'_>, exchange: Exchange, tensor: ManagedTensor) -> Result<ManagedTensor> {
+fn on_its_stream(
+    py: Python<'_>,
+    exchange: Exchange,
+    tensor: ManagedTensor,
+) -> Result<ManagedTensor> {
     if tensor.device().kind() != DeviceKind::Cuda {
         return Ok(tensor);
     }

@@ -1,0 +1,193 @@
+//! `cargo xtask python`: builds the Python package and installs it, into `.venv` or, to test it under other
+//! interpreters, into environments of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::command::{Environment, Tool};
+use crate::failure::{Failure, Result};
+use crate::outcome::{CellReport, Counts, Status, exit_code};
+use crate::python::{PythonEnvironment, interpreter_of};
+use crate::python_packages::{LOCK, PYTHON_TOOLS};
+use crate::python_tests::{self, DOCTESTS, FOLDER, scratch};
+use crate::requirement::Provider;
+use crate::test_matrix;
+use crate::workspace::Workspace;
+
+/// Options of `python`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Build with optimisation, as for measurements and for users
+    #[arg(long)]
+    release: bool,
+    /// Run the tests that need no framework but NumPy under each Python from 3.11 to 3.14 that is here
+    #[arg(long)]
+    interpreters: bool,
+}
+
+/// The interpreters that the package is for, beside the one of `.venv`.
+const INTERPRETERS: [&str; 4] = ["3.11", "3.12", "3.13", "3.14"];
+
+/// What the tests need that no framework needs.
+const FOR_TESTS: [&str; 4] = ["hypothesis", "numpy", "psutil", "pytest"];
+
+/// The rows of frameworks that the other interpreters are not tested with.
+const LEFT_OUT: [&str; 6] = ["torch", "jax", "tensorflow", "pyclesperanto", "cupy", DOCTESTS];
+
+/// Builds the package, installs it, and says how it is used.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    Provider::new(workspace, true)
+        .provide(&[&PYTHON_TOOLS])
+        .map_err(|lack| Failure::new("build the Python package", lack.reason, lack.remedy))?;
+    if options.interpreters {
+        return under_each_interpreter(workspace, options.release);
+    }
+    let wheel = into_venv(workspace, options.release)?;
+    let python = PythonEnvironment::of_workspace(workspace).program("python3");
+    println!(
+        "Installed {}\n\n    {python} -c 'import arraybridge; print(arraybridge.__file__)'\n    \
+         cargo xtask test-matrix -p bridge-python      # its tests",
+        wheel.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the package for the Python of `.venv` and installs it there.
+pub(crate) fn into_venv(workspace: &Workspace, release: bool) -> Result<PathBuf> {
+    let python = PythonEnvironment::of_workspace(workspace);
+    let wheel = build(workspace, &python.program("python3"), release)?;
+    python.install_with(installing(&wheel))?;
+    Ok(wheel)
+}
+
+/// Its version stays while it changes, so that it replaces the one that is there.
+fn installing(wheel: &Path) -> [String; 3] {
+    ["--no-deps".to_owned(), "--reinstall".to_owned(), wheel.display().to_string()]
+}
+
+/// Builds the wheel for an interpreter, where every other chore builds.
+fn build(workspace: &Workspace, interpreter: &str, release: bool) -> Result<PathBuf> {
+    let folder = scratch(workspace).join("wheels");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(|error| {
+            Failure::new("remove the last wheel", error.to_string(), "see what is in its way")
+        })?;
+    }
+    maturin(workspace, interpreter, &folder, release).run()?;
+    wheel_in(&folder)
+}
+
+fn maturin(workspace: &Workspace, interpreter: &str, out: &Path, release: bool) -> Tool {
+    let profile: &[&str] = if release { &["--release"] } else { &["--profile", "dev"] };
+    let manifest = format!("{FOLDER}/Cargo.toml");
+    PythonEnvironment::of_workspace(workspace)
+        .tool("maturin")
+        .args(["build", "--manifest-path", &manifest, "--interpreter", interpreter])
+        // For this machine: what a published wheel may link to is checked where it is published.
+        .args(["--compatibility", "linux", "--out", &out.display().to_string()])
+        .args(profile.iter().copied())
+        .env("CARGO_TARGET_DIR", workspace.target.display().to_string())
+}
+
+fn wheel_in(folder: &Path) -> Result<PathBuf> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
+    let mut wheels = files.filter(|path| path.extension().is_some_and(|one| one == "whl"));
+    wheels.next().ok_or_else(|| {
+        Failure::new(
+            "build the Python package",
+            format!("maturin left no wheel in {}", folder.display()),
+            "see what it printed above",
+        )
+    })
+}
+
+/// Whether one wheel serves every interpreter from some release on.
+fn is_abi3(wheel: &Path) -> bool {
+    wheel.to_string_lossy().contains("-abi3-")
+}
+
+fn under_each_interpreter(workspace: &Workspace, release: bool) -> Result<ExitCode> {
+    let mut reports = Vec::new();
+    let mut last: Option<PathBuf> = None;
+    for version in INTERPRETERS {
+        let Some(interpreter) = interpreter_of(workspace, version) else {
+            let status = Status::Unavailable {
+                reason: format!("no python{version} on PATH or in pyenv"),
+                remedy: format!("install it, for instance with `pyenv install {version}`"),
+                installable: false,
+            };
+            reports.push(CellReport::without_tests("python", version, status));
+            continue;
+        };
+        let wheel = match last.take().filter(|wheel| is_abi3(wheel)) {
+            Some(wheel) => Ok(wheel),
+            None => build(workspace, &interpreter, release),
+        };
+        let report = wheel.and_then(|wheel| {
+            let report = under(workspace, version, &interpreter, &wheel);
+            last = Some(wheel);
+            report
+        });
+        reports.push(report.unwrap_or_else(|failure| {
+            eprintln!("\n{failure}");
+            CellReport::of_tests("python", version, Counts::default(), false)
+        }));
+    }
+    test_matrix::print(&reports);
+    Ok(exit_code(&reports, false))
+}
+
+/// Tests the wheel in an environment that is made anew.
+fn under(
+    workspace: &Workspace,
+    version: &str,
+    interpreter: &str,
+    wheel: &Path,
+) -> Result<CellReport> {
+    let folder = scratch(workspace).join(version);
+    let python = PythonEnvironment::at(workspace, folder.clone());
+    let uv = PythonEnvironment::of_workspace(workspace).uv()?;
+    let place = folder.display().to_string();
+    uv.clone().args(["venv", "--quiet", "--clear", "--python", interpreter, &place]).run()?;
+    let into = python.program("python3");
+    let install = uv.args(["pip", "install", "--quiet", "--python", &into]);
+    install.clone().args(["--constraint", LOCK]).args(FOR_TESTS).run()?;
+    install.args(installing(wheel)).run()?;
+    let run = python_tests::run(workspace, &python, &LEFT_OUT, &Environment::new())?;
+    Ok(CellReport::of_tests("python", version, run.tally.total(), run.ended_well))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_abi3, maturin, wheel_in};
+    use crate::workspace::tests::example;
+    use std::path::Path;
+
+    #[test]
+    fn the_profile_is_dev_unless_release_is_asked_for() {
+        let line = |release| {
+            maturin(&example(), "/w/.venv/bin/python3", Path::new("/out"), release).line()
+        };
+        assert!(line(false).contains("--profile dev") && !line(false).contains("--release"));
+        assert!(line(true).contains("--release") && !line(true).contains("--profile"));
+        assert!(line(true).contains("--interpreter /w/.venv/bin/python3"), "{}", line(true));
+    }
+
+    #[test]
+    fn only_a_wheel_of_the_stable_interface_serves_the_next_interpreter() {
+        assert!(is_abi3(Path::new("w/arraybridge-0.1.0-cp311-abi3-linux_x86_64.whl")));
+        assert!(!is_abi3(Path::new("w/arraybridge-0.1.0-cp312-cp312-linux_x86_64.whl")));
+    }
+
+    #[test]
+    fn a_build_without_a_wheel_is_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(wheel_in(folder.path()).unwrap_err().to_string().contains("left no wheel"));
+        let wheel = folder.path().join("a-1-py3-none-any.whl");
+        std::fs::write(&wheel, "").unwrap();
+        assert_eq!(wheel_in(folder.path()).unwrap(), wheel);
+    }
+}
