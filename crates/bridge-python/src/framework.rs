@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
-use crate::object::PythonFramework;
+use crate::object::{PythonFramework, check_ready};
 
 /// A framework whose arrays are Python objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,17 +50,17 @@ impl Framework {
         Self::named(text.to_str().ok()?)
     }
 
-    /// Whether it is known to have no device here but the host.
+    /// Whether it has no device here but the host. It is imported to find out, once.
+    #[inline]
     pub(crate) fn is_on_the_host_here(self) -> bool {
         use crate::frameworks::{Jax, Numpy, Tensorflow, Torch};
-        let known = match self {
-            Self::Numpy => Numpy::kept(),
-            Self::Torch => Torch::kept(),
-            Self::Jax => Jax::kept(),
-            Self::Tensorflow => Tensorflow::kept(),
-            Self::Cupy | Self::Pyclesperanto => return false,
-        };
-        matches!(known.get(), Some(Availability::Ready { devices }) if **devices == [Device::CPU])
+        match self {
+            Self::Numpy => host_alone::<Numpy>(),
+            Self::Torch => host_alone::<Torch>(),
+            Self::Jax => host_alone::<Jax>(),
+            Self::Tensorflow => host_alone::<Tensorflow>(),
+            Self::Cupy | Self::Pyclesperanto => false,
+        }
     }
 
     /// The name for people.
@@ -95,6 +95,12 @@ impl Framework {
             top => Self::named(top),
         }
     }
+}
+
+#[inline]
+fn host_alone<F: PythonFramework>() -> bool {
+    check_ready::<F>().is_ok()
+        && matches!(F::kept().get(), Some(Availability::Ready { devices }) if **devices == [Device::CPU])
 }
 
 impl fmt::Display for Framework {
