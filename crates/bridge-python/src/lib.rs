@@ -6,6 +6,7 @@
 use arraybridge as _;
 
 mod api;
+mod buffer;
 mod capsule;
 mod classes;
 mod convert;

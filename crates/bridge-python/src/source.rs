@@ -3,14 +3,14 @@
 use bridge_core::{Error, ManagedTensor, Result};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyMemoryView, PyType};
+use pyo3::types::PyType;
 
 use crate::classes;
 use crate::exchange::Exchange;
 use crate::framework::Framework;
 use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
 use crate::object::PythonFramework;
-use crate::{capsule, errors};
+use crate::{buffer, capsule, errors};
 
 /// An array's tensor, and the name of where it comes from.
 pub(crate) struct Source {
@@ -72,15 +72,17 @@ fn foreign(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         // SAFETY: the object says that its capsule is DLPack's.
         return Ok(unsafe { capsule::take(&capsule) }?);
     }
-    if !is_class && has_host_memory(object) {
+    if !is_class && let Some(tensor) = buffer::tensor_of(object) {
+        return tensor;
+    }
+    let has_interface = |name| !is_class && object.hasattr(name).unwrap_or(false);
+    if has_interface(intern!(py, "__array_interface__"))
+        || has_interface(intern!(py, "__array_struct__"))
+    {
         let view = py
             .import(intern!(py, "numpy"))
             .and_then(|numpy| numpy.getattr(intern!(py, "asarray")))
-            .and_then(|asarray| match has_buffer(object) {
-                // Of bytes NumPy would make text.
-                true => asarray.call1((PyMemoryView::from(object)?,)),
-                false => asarray.call1((object,)),
-            })
+            .and_then(|asarray| asarray.call1((object,)))
             .map_err(|error| told("hand its memory over to NumPy", error))?;
         return Numpy::export(&view);
     }
@@ -92,17 +94,4 @@ fn foreign(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
                  interface, nor a buffer; make an array of it: numpy.asarray(...)"
             .to_owned(),
     })
-}
-
-fn has_buffer(object: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: the object is alive, and the interpreter attached.
-    unsafe { pyo3::ffi::PyObject_CheckBuffer(object.as_ptr()) == 1 }
-}
-
-/// Whether it offers memory of the host, which is not made for the question.
-fn has_host_memory(object: &Bound<'_, PyAny>) -> bool {
-    let py = object.py();
-    has_buffer(object)
-        || object.hasattr(intern!(py, "__array_interface__")).unwrap_or(false)
-        || object.hasattr(intern!(py, "__array_struct__")).unwrap_or(false)
 }

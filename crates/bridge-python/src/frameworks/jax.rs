@@ -4,8 +4,12 @@ use bridge_core::{
     Accepts, DataType, Descriptor, Device, DeviceKind, Error, LayoutRule, ManagedTensor, Refused,
     Result, Unavailable,
 };
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::{intern, types::PyAnyMethods};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use crate::buffer;
 
 use super::{capsules, kept};
 use crate::framework::Framework;
@@ -53,19 +57,12 @@ impl PythonFramework for Jax {
         .aligned_to(64);
 
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
-        let class = object.get_type();
-        let is_tracer = class.mro().iter().any(|base| {
-            base.cast::<pyo3::types::PyType>()
-                .is_ok_and(|base| base.name().is_ok_and(|name| name == "Tracer"))
-        });
-        if is_tracer {
-            return Err(Error::Unsupported {
-                what: "an array that JAX is only tracing, inside jit, grad or vmap".to_owned(),
-                remedy: "convert outside of the traced function, or use jax.pure_callback"
-                    .to_owned(),
-            });
-        }
-        let tensor = capsules::from_object(Framework::Jax, object)?;
+        check_concrete(object)?;
+        // The buffer of an array on the host is quicker to get than its capsule.
+        let tensor = match buffer::tensor_of(object) {
+            Some(tensor) => tensor?,
+            None => capsules::from_object(Framework::Jax, object)?,
+        };
         Object::<Self>::keeping(object, tensor.into_read_only())
     }
 
@@ -116,4 +113,24 @@ impl PythonFramework for Jax {
 fn wide_is_on(py: Python<'_>) -> PyResult<bool> {
     let jax = py.import(intern!(py, "jax"))?;
     jax.getattr(intern!(py, "config"))?.getattr(intern!(py, "jax_enable_x64"))?.is_truthy()
+}
+
+/// Refuses what JAX is only tracing.
+fn check_concrete(object: &Bound<'_, PyAny>) -> Result<()> {
+    static CONCRETE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let (py, class) = (object.py(), object.get_type());
+    if CONCRETE.get(py).is_some_and(|known| class.is(known)) {
+        return Ok(());
+    }
+    let traces = |base: Bound<'_, PyAny>| {
+        base.cast::<PyType>().is_ok_and(|base| base.name().is_ok_and(|name| name == "Tracer"))
+    };
+    if class.mro().iter().any(traces) {
+        return Err(Error::Unsupported {
+            what: "an array that JAX is only tracing, inside jit, grad or vmap".to_owned(),
+            remedy: "convert outside of the traced function, or use jax.pure_callback".to_owned(),
+        });
+    }
+    CONCRETE.get_or_init(py, || class.unbind());
+    Ok(())
 }

@@ -1,0 +1,68 @@
+//! Arrays by the buffer protocol: memory of the host, described by the object that keeps it.
+
+use bridge_core::{
+    Access, DataType, Device, Layout, ManagedTensor, Owner, Result, Strides, TensorSpec,
+};
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::prelude::*;
+
+/// The tensor of an object's buffer, kept by the buffer; None where it has none, or one of other elements
+/// than numbers, or one in parts.
+pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Result<ManagedTensor>> {
+    let buffer = PyUntypedBuffer::get(object).ok()?;
+    let data_type = data_type(buffer.format().to_bytes(), buffer.item_size())?;
+    if buffer.suboffsets().is_some() {
+        return None;
+    }
+    let layout = match buffer.is_c_contiguous() {
+        true => Layout::row_major(buffer.shape()),
+        false => {
+            let item = isize::try_from(buffer.item_size()).ok()?;
+            let mut strides = Strides::new();
+            for &stride in buffer.strides() {
+                if stride % item != 0 {
+                    return None;
+                }
+                strides.push(stride / item);
+            }
+            Layout::new(buffer.shape(), &strides, 0)
+        }
+    };
+    let spec = match layout {
+        Ok(layout) => TensorSpec { data_type, layout },
+        Err(error) => return Some(Err(error.into())),
+    };
+    let access = if buffer.readonly() { Access::ReadOnly } else { Access::Shared };
+    let (data, owner) = (buffer.buf_ptr(), Owner::keep(buffer));
+    // SAFETY: the protocol's owner keeps the memory as it is described until the buffer is released, which the owner
+    // does when it is dropped, on any thread; numbers have no invalid bytes but `bool`, which is checked where it is read.
+    let tensor = unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, access, owner) };
+    Some(tensor.map_err(Into::into))
+}
+
+/// The element type of a format of the module `struct`, in the machine's byte order.
+fn data_type(format: &[u8], size: usize) -> Option<DataType> {
+    let native: &[u8] = if cfg!(target_endian = "little") { b"@=<" } else { b"@=>!" };
+    let format = match format.split_first() {
+        Some((first, rest)) if native.contains(first) => rest,
+        _ => format,
+    };
+    let found = match (format, size) {
+        (b"?", 1) => DataType::BOOL,
+        (b"b", 1) => DataType::I8,
+        (b"B", 1) => DataType::U8,
+        (b"h", 2) => DataType::I16,
+        (b"H", 2) => DataType::U16,
+        (b"i" | b"l", 4) => DataType::I32,
+        (b"I" | b"L", 4) => DataType::U32,
+        (b"l" | b"q", 8) => DataType::I64,
+        (b"L" | b"Q", 8) => DataType::U64,
+        (b"e", 2) => DataType::F16,
+        (b"f", 4) => DataType::F32,
+        (b"d", 8) => DataType::F64,
+        (b"Zf", 8) => DataType::C64,
+        (b"Zd", 16) => DataType::C128,
+        _ => return None,
+    };
+    Some(found)
+}
