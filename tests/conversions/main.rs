@@ -1,6 +1,7 @@
 //! Conversions between every two frameworks: the matrix, the rules, and failing well. One program, as
 //! each that is linked costs time; what watches or changes its whole process stands beside it.
 
+mod alignment;
 mod conversion_matrix;
 mod failures;
 mod foreign_booleans;

@@ -43,7 +43,7 @@ impl<'a> Copies<'a> {
             let pool = self.pool_for(step, steps.peek().is_none());
             self.current = self.take(step, pool)?.into_shared();
         }
-        if self.needs_a_vector() {
+        if self.is_not_what_the_target_takes() {
             let bytes = self.current.layout().compact_bytes(self.current.data_type())? as u64;
             let _admitted = self.admit(&[DeviceBytes { device: Device::CPU, bytes }])?;
             self.current = self.copy(None)?.into_shared();
@@ -111,11 +111,15 @@ impl<'a> Copies<'a> {
         self.on_host(pool, to, |from, to| tools.cast(from, to, overflow))
     }
 
-    /// Whether a device has downloaded into memory that the target, which can only own vectors,
-    /// cannot take over.
-    fn needs_a_vector(&self) -> bool {
-        let fits = self.current.facts().ownership == Ownership::Movable;
-        self.accepts.takes_only_vectors() && !fits && self.is_on_host()
+    /// Whether a device has downloaded into memory that the target cannot take over: one that can only own
+    /// vectors, or needs more alignment.
+    fn is_not_what_the_target_takes(&self) -> bool {
+        let found = self.current.facts();
+        let is_no_vector = found.ownership != Ownership::Movable;
+        let needed = self.accepts.alignment_for(found.data_type);
+        let is_misaligned = found.alignment < needed && !found.layout.is_empty();
+        let refused = (self.accepts.takes_only_vectors() && is_no_vector) || is_misaligned;
+        refused && self.is_on_host()
     }
 
     /// What `write` writes to host memory that the target can take over, of the pool or new.

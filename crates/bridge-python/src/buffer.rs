@@ -5,11 +5,14 @@ use bridge_core::{
 };
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
 
 /// The tensor of an object's buffer, kept by the buffer; None where it has none, or one of other elements
 /// than numbers, or one in parts.
 pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Result<ManagedTensor>> {
-    let buffer = PyUntypedBuffer::get(object).ok()?;
+    // A memory view counts strides where the object itself leaves them out.
+    let viewed = || PyMemoryView::from(object).and_then(|view| PyUntypedBuffer::get(&view));
+    let buffer = PyUntypedBuffer::get(object).or_else(|_| viewed()).ok()?;
     let data_type = data_type(buffer.format().to_bytes(), buffer.item_size())?;
     if buffer.suboffsets().is_some() {
         return None;

@@ -2,7 +2,7 @@
 
 use bridge_convert::{Convert, ConvertByName, Plan, Report};
 use bridge_core::{
-    Array, CopyPolicy, Device, Error, ManagedTensor, Options, Refused, Registry, Result,
+    Array, CopyPolicy, Device, DeviceKind, Error, ManagedTensor, Options, Refused, Registry, Result,
 };
 use pyo3::prelude::*;
 
@@ -86,6 +86,7 @@ fn to<F: PythonFramework>(
     reported: bool,
 ) -> Result<(Py<PyAny>, Option<Report>)> {
     check_ready::<F>()?;
+    let options = in_its_words::<F>(options);
     check_device::<F>(&options)?;
     let mut tensor = tensor;
     let bytes = tensor.layout().compact_bytes(tensor.data_type()).unwrap_or(usize::MAX);
@@ -114,6 +115,18 @@ fn to<F: PythonFramework>(
     };
     let (array, report) = done.map_err(Refused::into_error)?;
     Ok((array.into_inner(), report))
+}
+
+/// The options, where a device of OpenCL means the one that pyclesperanto keeps for itself.
+fn in_its_words<F: PythonFramework>(options: Options<'_>) -> Options<'_> {
+    match options.device() {
+        Some(device)
+            if F::FRAMEWORK == Framework::Pyclesperanto && device.kind() == DeviceKind::OpenCl =>
+        {
+            options.on(Device::new(DeviceKind::Extension, device.ordinal()))
+        }
+        _ => options,
+    }
 }
 
 /// Checks that the framework has the device that is asked for, where it is not the host.
@@ -183,8 +196,9 @@ pub(crate) fn plan(
 ) -> PyResult<Plan> {
     fn of<F: PythonFramework>(tensor: &ManagedTensor, options: &Options<'_>) -> Result<Plan> {
         check_ready::<F>()?;
-        check_device::<F>(options)?;
-        tensor.plan_to::<Object<F>>(options)
+        let options = in_its_words::<F>(*options);
+        check_device::<F>(&options)?;
+        tensor.plan_to::<Object<F>>(&options)
     }
     let tensor = &source.tensor;
     let planned = match target {

@@ -75,11 +75,15 @@ impl Framework {
         }
     }
 
-    /// What brings it, for pip.
-    pub(crate) const fn package(self) -> &'static str {
+    /// What brings it.
+    pub(crate) fn remedy(self) -> String {
         match self {
-            Self::Cupy => "cupy-cuda12x",
-            other => other.name(),
+            Self::Cupy => {
+                "install it, pip install cupy-cuda12x, on a machine with an NVIDIA GPU and \
+                           CUDA, or use another framework"
+                    .to_owned()
+            }
+            other => format!("install it: pip install {}", other.name()),
         }
     }
 

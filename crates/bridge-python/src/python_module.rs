@@ -26,7 +26,7 @@ pub(crate) fn of(py: Python<'_>, framework: Framework) -> Result<Bound<'_, PyMod
             match error.is_instance_of::<pyo3::exceptions::PyModuleNotFoundError>(py) {
                 true => Unavailable::new(
                     format!("{title} is not installed in this Python"),
-                    format!("install it: pip install {}", framework.package()),
+                    framework.remedy(),
                 ),
                 false => Unavailable::new(
                     format!("importing {title} failed: {}", errors::message(py, &error)),

@@ -1,0 +1,75 @@
+"""Arrays of each framework for tests: made by the framework itself, and read by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+#: Those that run on a machine without a GPU.
+HERE = ("numpy", "torch", "jax", "tensorflow", "pyclesperanto")
+
+#: The element types that an array of each can have, as NumPy names them.
+COMMON = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32")
+WIDE = ("bool", *COMMON, "int64", "uint64", "float16", "float64", "complex64", "complex128")
+DTYPES = {
+    "numpy": WIDE,
+    "torch": WIDE,
+    "jax": ("bool", *COMMON, "float16", "complex64"),  # jax_enable_x64 is off, as it is by default
+    "tensorflow": WIDE,
+    "pyclesperanto": COMMON,
+}
+
+
+def made(framework: str, values: np.ndarray) -> Any:
+    """An array with these values, by the framework's own means; its memory is its own."""
+    values = values.copy()
+    if framework == "numpy":
+        return values
+    if framework == "torch":
+        import torch
+
+        return torch.from_numpy(values)
+    if framework == "jax":
+        import jax.numpy as jnp
+
+        return jnp.array(values)
+    if framework == "tensorflow":
+        import tensorflow as tf
+
+        return tf.constant(values)
+    if framework == "pyclesperanto":
+        import pyclesperanto as cle
+
+        return cle.push(np.ascontiguousarray(values))
+    raise AssertionError(framework)
+
+
+def read(framework: str, array: Any) -> np.ndarray:
+    """The values of an array, by the framework's own means."""
+    if framework == "torch":
+        return array.numpy()
+    if framework == "tensorflow":
+        return array.numpy()
+    if framework == "pyclesperanto":
+        import pyclesperanto as cle
+
+        return cle.pull(array)
+    return np.asarray(array)
+
+
+def address(framework: str, array: Any) -> int | None:
+    """Where the elements lie, where that can be told."""
+    if framework == "numpy":
+        return array.ctypes.data
+    if framework == "torch":
+        return array.data_ptr()
+    if framework == "jax":
+        return array.unsafe_buffer_pointer()
+    return None
+
+
+def values(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Small numbers of an element type, each its own."""
+    count = int(np.prod(shape))
+    return (np.arange(count) % 100).astype(dtype).reshape(shape)

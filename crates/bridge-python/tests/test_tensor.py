@@ -1,0 +1,58 @@
+"""Our own tensor, which every framework takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from arraybridge import convert
+
+
+@pytest.fixture
+def tensor():
+    return convert(np.arange(6.0).reshape(2, 3), "tensor")
+
+
+def test_what_it_says_of_itself(tensor):
+    assert (tensor.shape, tensor.strides, tensor.ndim) == ((2, 3), (3, 1), 2)
+    assert (tensor.dtype, tensor.device, tensor.nbytes) == ("float64", "cpu", 48)
+    assert not tensor.readonly and tensor.backend == "tensor"
+    assert repr(tensor) == "<arraybridge.Tensor float64 [2, 3] on cpu>"
+
+
+def test_it_is_taken_without_a_copy(tensor, torch):
+    array = np.asarray(tensor)
+    taken = torch.from_dlpack(tensor)
+    assert taken.data_ptr() == array.ctypes.data == np.from_dlpack(tensor).ctypes.data
+    array[0, 0] = 9
+    assert taken[0, 0] == 9
+
+
+def test_numpys_copy_and_dtype(tensor):
+    copied = np.array(tensor, copy=True)
+    copied[0, 0] = 9
+    assert np.asarray(tensor)[0, 0] == 0
+    assert np.asarray(tensor, dtype="float32").dtype == "float32"
+
+
+def test_it_is_a_source_again(tensor):
+    assert convert(tensor, "numpy").tolist() == [[0, 1, 2], [3, 4, 5]]
+    tensor.__dlpack__(copy=True)
+    with pytest.raises(BufferError, match="does not move by itself"):
+        tensor.__dlpack__(dl_device=(2, 0))
+
+
+def test_a_read_only_one_has_no_capsule_without_a_version():
+    array = np.arange(3.0)
+    array.flags.writeable = False
+    tensor = convert(array, "tensor")
+    assert tensor.readonly and not np.asarray(tensor).flags.writeable
+    with pytest.raises(BufferError, match="max_version"):
+        tensor.__dlpack__()
+
+
+@pytest.mark.parametrize("backend", ["ndarray", "candle"])
+def test_backends_that_are_written_in_rust(backend):
+    result = convert(np.arange(6.0).reshape(2, 3), backend)
+    assert result.backend == backend
+    assert np.asarray(result).tolist() == [[0, 1, 2], [3, 4, 5]]
