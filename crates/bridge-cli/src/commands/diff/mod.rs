@@ -15,6 +15,7 @@ use crate::convert::{Choice, Selection, select};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::formats::{Array, ArrayFile};
+use crate::standard_input::{open, show_input};
 
 /// What counts as equal.
 #[derive(Debug, Clone, Copy)]
@@ -34,14 +35,14 @@ struct Side<'a> {
 
 pub(crate) fn run(args: &DiffArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     diff(args, console).map_err(|failure| {
-        let asked = || format!("compare {} with {}", args.a.display(), args.b.display());
+        let asked = || format!("compare {} with {}", show_input(&args.a), show_input(&args.b));
         // As for `diff` and `cmp`, 1 says that there is a difference.
         failure.asked(asked).into_wrong_usage()
     })
 }
 
 fn diff(args: &DiffArgs, console: &mut Console<'_>) -> Outcome<Exit> {
-    let [a, b] = [&args.a, &args.b].map(|path| ArrayFile::open(path));
+    let [a, b] = [&args.a, &args.b].map(|path| open(path, None, console));
     let (a, b) = (a.map_err(within(&args.a))?, b.map_err(within(&args.b))?);
     let choice = Choice { names: &args.name, may_skip: args.skip_unsupported, must_exist: false };
     let side = |path, file| -> Outcome<Side<'_>> {
@@ -70,7 +71,7 @@ fn diff(args: &DiffArgs, console: &mut Console<'_>) -> Outcome<Exit> {
 }
 
 fn within(path: &Path) -> impl Fn(Failure) -> Failure {
-    let shown = path.display().to_string();
+    let shown = show_input(path);
     move |failure| failure.within_unless_named(&shown, &shown)
 }
 
