@@ -12,14 +12,24 @@ use crate::libtorch::TORCH;
 use crate::miri::MIRI;
 use crate::mutants::MUTANTS;
 use crate::opencl::OPENCL;
+use crate::package_files::PACKAGE_FILES;
 use crate::python_peers::PYTHON_PEERS;
 use crate::requirement::{Presence, Provider, Requirement};
 use crate::table::{self, Header, Row, Tone};
 use crate::workspace::Workspace;
 
 /// Every requirement there is, in the order they are listed.
-const ALL: &[&Requirement] =
-    &[&CARGO_DENY, &CPP_COMPILER, &TORCH, &OPENCL, &PYTHON_PEERS, &MIRI, &MUTANTS, &FUZZ];
+const ALL: &[&Requirement] = &[
+    &CARGO_DENY,
+    &CPP_COMPILER,
+    &TORCH,
+    &OPENCL,
+    &PACKAGE_FILES,
+    &PYTHON_PEERS,
+    &MIRI,
+    &MUTANTS,
+    &FUZZ,
+];
 
 /// Options of `setup`.
 #[derive(Debug, Args)]
@@ -102,7 +112,8 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let failure = named(&["cuda-of-tomorrow".to_owned()]).err().unwrap().to_string();
         assert!(failure.contains("cuda-of-tomorrow"), "{failure}");
-        let listed = "cargo-deny, cpp-compiler, torch, opencl, python-peers, miri, cargo-mutants, cargo-fuzz, all";
+        let listed = "cargo-deny, cpp-compiler, torch, opencl, package-files, python-peers, miri, cargo-mutants, \
+                      cargo-fuzz, all";
         assert!(failure.contains(listed), "{failure}");
     }
 
