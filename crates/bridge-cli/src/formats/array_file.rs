@@ -18,6 +18,7 @@ use super::mapped_file::MappedFile;
 use super::memory::{
     gathered_tensor, mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor,
 };
+use super::pt::Latin1;
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
 use super::{index, other_kinds};
@@ -202,7 +203,7 @@ impl ArrayFile {
         let start = match array.place {
             _ if array.is_read_by_copy() => None,
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
-            Place::Deflated { .. } | Place::Quantized { .. } => None,
+            Place::Deflated { .. } | Place::Quantized { .. } | Place::Latin1 { .. } => None,
         };
         let file = &self.part(array)?.file;
         let address = start.map(|start| file.bytes().as_ptr().wrapping_add(start).addr());
@@ -248,6 +249,19 @@ impl ArrayFile {
                 let expanded = part
                     .archive()?
                     .with_deflated(member, |reader| expand(reader, elements.scratch))?;
+                read_mapped((&expanded, 0), elements, in_order, each)
+            }
+            Place::Latin1 { start, length, index } => {
+                if let Some(index) = index {
+                    part.verify(index)?;
+                }
+                let text =
+                    start.checked_add(length).and_then(|end| part.file.bytes().get(start..end));
+                let text = text.ok_or_else(|| Failure::new("the text is not in the file"))?;
+                if in_order {
+                    return read_streamed(|read| read(&mut Latin1(text)), elements, each);
+                }
+                let expanded = expand(&mut Latin1(text), elements.scratch)?;
                 read_mapped((&expanded, 0), elements, in_order, each)
             }
             // They are row-major, and files that keep column-major ones keep the others too.

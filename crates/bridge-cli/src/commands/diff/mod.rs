@@ -154,6 +154,20 @@ fn differences_of(
         differences.push(Difference::Shape { name, shapes });
         return Ok(differences);
     }
+    let is_raw = a.1.is_raw() || b.1.is_raw();
+    if is_raw && first.data_type.size_in_bytes() != second.data_type.size_in_bytes() {
+        // Nobody knows which bytes of one would be those of the other.
+        if differences.is_empty() {
+            let types = Ends { a: first.data_type.to_string(), b: second.data_type.to_string() };
+            differences.push(Difference::Dtype { name, types });
+        }
+        return Ok(differences);
+    }
+    let in_bytes = (a.1.in_bytes(), b.1.in_bytes());
+    let (a, b) = match &in_bytes {
+        (Some(first), Some(second)) if is_raw => ((a.0, first), (b.0, second)),
+        _ => (a, b),
+    };
     if let Some(values) = compare(a, b, rules)? {
         differences.push(Difference::Values { name, values: Box::new(values) });
     }
