@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Explains what a conversion would do; no element is read
     Plan(PlanArgs),
-    /// Converts an array file to another format, element type, or through frameworks
+    /// Converts array files to another format, element type, or through frameworks
     Convert(ConvertArgs),
     /// Prints a completion script for a shell
     Completions {

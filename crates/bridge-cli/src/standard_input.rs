@@ -1,5 +1,7 @@
 //! Files that the command line names, of which one can be standard input.
 
+#[cfg(unix)]
+use std::fs;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -56,21 +58,30 @@ fn of_process() -> Outcome<(MappedFile, Option<PathBuf>)> {
             .remedy("name a file, or let a program write to this one: … | arraybridge …"));
     }
     #[cfg(unix)]
-    if let Some(mapped) = mapped_input() {
+    if let Some(mapped) = mapped_input()? {
         return Ok((mapped, Some(PathBuf::from("/dev/stdin"))));
     }
     Ok((spooled(&mut io::stdin().lock())?, None))
 }
 
-/// Standard input where it is a file, from its beginning.
+/// Standard input where it is a file, from its beginning; fails where it is a folder.
 #[cfg(unix)]
-fn mapped_input() -> Option<MappedFile> {
+fn mapped_input() -> Outcome<Option<MappedFile>> {
     use std::io::Seek;
     use std::os::fd::AsFd;
 
-    let mut file = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
-    let is_file = file.metadata().is_ok_and(|found| found.is_file());
-    (is_file && file.stream_position().ok()? == 0).then(|| MappedFile::of(&file).ok())?
+    let Ok(mut file) = io::stdin().as_fd().try_clone_to_owned().map(File::from) else {
+        return Ok(None);
+    };
+    let kind = file.metadata();
+    if kind.as_ref().is_ok_and(fs::Metadata::is_dir) {
+        return Err(Failure::new("standard input is a directory")
+            .why("a folder has no bytes to read")
+            .remedy("name an array file"));
+    }
+    let is_whole = kind.is_ok_and(|kind| kind.is_file())
+        && file.stream_position().is_ok_and(|position| position == 0);
+    Ok(is_whole.then(|| MappedFile::of(&file).ok()).flatten())
 }
 
 /// Writes a stream to a file without a name, and maps that: there is room for it on a disk, and it is in

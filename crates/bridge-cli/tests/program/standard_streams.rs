@@ -232,6 +232,11 @@ fn a_file_is_mapped_and_not_kept_twice() {
     let ran = run(&["convert", "-", "-", "--to", "npz"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("TMPDIR"), "{ran:?}");
+    let folder_as_input = fs::File::open(folder.path()).unwrap();
+    let ran = folder.command(&["convert", "-", "no.npz"]).stdin(folder_as_input).output().unwrap();
+    let ran = Ran::of(ran);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("standard input is a directory"), "{ran:?}");
 }
 
 #[cfg(unix)]
