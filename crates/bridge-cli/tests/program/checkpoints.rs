@@ -1,7 +1,8 @@
 //! Checkpoints: tensors among nested values, under dotted names, and parts of them under other names.
 
 use crate::pickles::{
-    Pickled, call, dict, legacy_file, storage, tensor_in, torch_archive, torch_file,
+    Pickled, built, bytes, call, dict, encoded, legacy_file, numpy_array, numpy_type, storage,
+    tensor_in, torch_archive, torch_file,
 };
 use crate::support::{Folder, counting, floats, npy, replaced, stored};
 
@@ -292,43 +293,6 @@ fn tensors_that_are_not_read_are_named() {
     folder.succeed(&["convert", "a.pt", "b.npz", "--key", "good"]);
 }
 
-/// A type of NumPy, with what is said of it later.
-fn numpy_type(name: &'static str, order: &'static str, names: Pickled) -> Pickled {
-    let made = call("numpy", "dtype", &[Text(name), Bool(false), Bool(true)]);
-    let rest = [Int(-1), Int(-1), Int(0)];
-    let state = [Int(3), Text(order), Pickled::None, names, Pickled::None];
-    built(&made, &Tuple([&state[..], &rest].concat()))
-}
-
-/// A value whose state is said after it has been made.
-fn built(made: &Pickled, state: &Pickled) -> Pickled {
-    Raw([made.operations(), state.operations(), b"b".to_vec()].concat())
-}
-
-/// An array as NumPy pickles it.
-fn numpy_array(shape: &[i64], data_type: &Pickled, fortran: bool, elements: &Pickled) -> Pickled {
-    let made = call(
-        "numpy.core.multiarray",
-        "_reconstruct",
-        &[Pickled::Global("numpy", "ndarray"), Tuple(vec![Int(0)]), Raw(b"C\x01b".to_vec())],
-    );
-    let shape = Tuple(shape.iter().copied().map(Int).collect());
-    let state = [Int(1), shape, data_type.clone(), Bool(fortran), elements.clone()];
-    built(&made, &Tuple(state.to_vec()))
-}
-
-/// Bytes as protocols from 3 on have them.
-fn bytes(bytes: &[u8]) -> Pickled {
-    Raw([&b"B"[..], &(bytes.len() as u32).to_le_bytes(), bytes].concat())
-}
-
-/// Bytes as protocol 2 has them: the call that makes them of a text.
-fn encoded(bytes: &[u8]) -> Pickled {
-    let text: String = bytes.iter().copied().map(char::from).collect();
-    let text = [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
-    call("_codecs", "encode", &[Raw(text), Text("latin1")])
-}
-
 fn arrays_of_numpy() {
     let folder = Folder::new();
     let plain = |name, order| numpy_type(name, order, Pickled::None);
@@ -412,6 +376,12 @@ fn arrays_of_numpy_that_lie() {
         folder.file("a.pt", torch_file(&dict(&[("x", value)]), &[]));
         folder.fail(1, &["convert", "a.pt", "b.npz", "--skip-unsupported"], &[says]);
     }
+    // A long text that is named often takes no more time than there is room for.
+    let text = [&b"X"[..], &(4_u32 << 20).to_le_bytes(), &vec![b'a'; 4 << 20], b"q\x01"].concat();
+    let again = call("_codecs", "encode", &[Raw(b"h\x01".to_vec()), Text("latin1")]);
+    let often = [text, b"0](".to_vec(), again.operations().repeat(100), b"e".to_vec()].concat();
+    folder.file("a.pt", torch_file(&Raw(often), &[]));
+    folder.fail(1, &["convert", "a.pt", "b.npz"], &["more values than there is room for"]);
     let names = Tuple(vec![Text("a"), Text("b")]);
     let unread: Vec<Pickled> = vec![
         numpy_array(&[1], &plain("O8"), false, &List(vec![Int(1)])),

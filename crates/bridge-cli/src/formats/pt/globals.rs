@@ -110,7 +110,7 @@ pub(super) fn call<'a>(
         ("builtins", "complex", _) => Ok(Value::Other("a number")),
         // Protocol 2 has bytes as calls, of none and of a text.
         ("builtins", "bytes" | "bytearray", []) => Ok(Value::Bytes(&[])),
-        ("builtins", "bytes" | "bytearray", &[made @ (Value::Bytes(_) | Value::Latin1(_))]) => {
+        ("builtins", "bytes" | "bytearray", &[made @ (Value::Bytes(_) | Value::Latin1(..))]) => {
             Ok(made)
         }
         ("_codecs", "encode", &[Value::Text(text), Value::Text("latin1" | "latin-1")])

@@ -19,8 +19,8 @@ pub(super) enum Value<'a> {
     Float(f64),
     Text(&'a str),
     Bytes(&'a [u8]),
-    /// Bytes that protocol 2 has as a text, each of whose letters is the byte of its number.
-    Latin1(&'a str),
+    /// Bytes that protocol 2 has as a text, each of whose letters is the byte of its number; and how many.
+    Latin1(&'a str, usize),
     /// A class or a function, by its module and its name.
     Global(&'a str, &'a str),
     Tuple(usize),
@@ -47,7 +47,7 @@ impl Value<'_> {
             Self::Bool(_) => "True or False",
             Self::Int(_) | Self::Float(_) => "a number",
             Self::Text(_) => "text",
-            Self::Bytes(_) | Self::Latin1(_) => "bytes",
+            Self::Bytes(_) | Self::Latin1(..) => "bytes",
             Self::Global("torch", _) | Self::NumpyType(_) => "a type of elements",
             Self::Global(..) => "a class",
             Self::Tuple(_) => "a tuple",

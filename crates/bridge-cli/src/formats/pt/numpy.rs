@@ -77,8 +77,7 @@ fn read<'a>(
 ) -> Outcome<Option<Rebuilt<'a>>> {
     let (source, found) = match bytes {
         Value::Bytes(bytes) => (Source::Bytes(bytes), bytes.len()),
-        // Each letter has been looked at, and is one byte.
-        Value::Latin1(text) => (Source::Latin1(text), text.chars().count()),
+        Value::Latin1(text, count) => (Source::Latin1(text), count),
         _ => return Ok(None),
     };
     let Value::NumpyType(index) = data_type else {
@@ -104,11 +103,17 @@ fn read<'a>(
     Ok(Some(Rebuilt { source, spec: TensorSpec { data_type, layout }, swapped }))
 }
 
-/// The bytes that a text stands for, where it is one of bytes; it takes as much room to look at it.
+/// The bytes that a text stands for, where it is one of bytes. It is looked at once, and for as many bytes as
+/// there is room for: a short pickle can name a long text often.
 pub(super) fn encoded<'a>(heap: &mut Heap<'a>, text: &'a str) -> Outcome<Value<'a>> {
     heap.room.take(text.len())?;
-    let is_bytes = text.chars().all(|letter| u32::from(letter) <= 0xff);
-    Ok(if is_bytes { Value::Latin1(text) } else { Value::Other("bytes") })
+    let bytes = text.as_bytes();
+    // Letters up to 0xff begin with a byte below 0xc4, and those from 0x80 on have another behind it.
+    if bytes.iter().any(|&byte| byte >= 0xc4) {
+        return Ok(Value::Other("bytes"));
+    }
+    let behind = bytes.iter().filter(|&&byte| matches!(byte, 0x80..=0xbf)).count();
+    Ok(Value::Latin1(text, bytes.len() - behind))
 }
 
 /// Reads the bytes that the letters of a text stand for, each by its number.
@@ -137,6 +142,17 @@ impl Read for Latin1<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_are_counted_as_they_are_read() {
+        let mut heap = Heap::default();
+        for (text, count) in [("", 0), ("abc", 3), ("\u{80}\u{ff}a\u{bf}\u{c0}", 5)] {
+            assert_eq!(encoded(&mut heap, text).unwrap(), Value::Latin1(text, count));
+        }
+        for text in ["\u{100}", "a\u{4ff}", "\u{ffff}", "\u{10ffff}"] {
+            assert_eq!(encoded(&mut heap, text).unwrap(), Value::Other("bytes"), "{text:?}");
+        }
+    }
 
     #[test]
     fn every_byte_comes_back() {
