@@ -4,6 +4,7 @@ use crate::cpp_compiler::CPP_COMPILER;
 use crate::features::{named, of_package};
 use crate::libtorch::TORCH;
 use crate::opencl::OPENCL;
+use crate::package_files::PACKAGE_FILES;
 use crate::python_packages::{
     CUPY, JAX, NVIDIA_GPU, PYCLESPERANTO, PYTHON_TOOLS, TENSORFLOW, TORCH_IN_PYTHON,
 };
@@ -141,6 +142,10 @@ fn all(workspace: &Workspace) -> Vec<Cell> {
         with_backends("cli", "bridge-cli"),
         alone("cli", "bridge-cli", &["candle", "ndarray", "plot", "pt"]),
         alone("cli", "bridge-cli", &["ndarray"]),
+        Cell {
+            requirements: &[&PACKAGE_FILES],
+            ..together("cli on files of packages", "package-files")
+        },
         with_backends("cross", "bridge-tests"),
         cell("third-party", "-", How::Elsewhere { manifest: "tests/third-party/Cargo.toml" }),
         Cell { requirements: &[&CPP_COMPILER], ..together("cuda kernels", "cuda-kernels") },

@@ -35,6 +35,7 @@ mod nvidia_wheels;
 mod older_torch;
 mod opencl;
 mod outcome;
+mod package_files;
 mod packages;
 mod ptx;
 mod ptx_assembly;

@@ -12,6 +12,7 @@ use crate::libtorch::TORCH;
 use crate::miri::MIRI;
 use crate::mutants::MUTANTS;
 use crate::opencl::OPENCL;
+use crate::package_files::PACKAGE_FILES;
 use crate::python_packages::PYTHON_FRAMEWORKS;
 use crate::python_peers::PYTHON_PEERS;
 use crate::requirement::{Presence, Provider, Requirement};
@@ -25,6 +26,7 @@ const ALL: &[&Requirement] = &[
     &TORCH,
     &OPENCL,
     &PYTHON_FRAMEWORKS,
+    &PACKAGE_FILES,
     &PYTHON_PEERS,
     &MIRI,
     &MUTANTS,
@@ -112,8 +114,8 @@ mod tests {
     fn an_unknown_name_lists_the_known_ones() {
         let failure = named(&["cuda-of-tomorrow".to_owned()]).err().unwrap().to_string();
         assert!(failure.contains("cuda-of-tomorrow"), "{failure}");
-        let listed = "cargo-deny, cpp-compiler, torch, opencl, python-frameworks, python-peers, miri, \
-                      cargo-mutants, cargo-fuzz, all";
+        let listed = "cargo-deny, cpp-compiler, torch, opencl, python-frameworks, package-files, \
+                      python-peers, miri, cargo-mutants, cargo-fuzz, all";
         assert!(failure.contains(listed), "{failure}");
     }
 

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 
 use crate::convert::NamingArgs;
 use crate::data_type_arg::DataTypeParser;
+use crate::formats::Format;
 use crate::interval::parse_interval;
 use crate::size::parse_size;
 
@@ -43,7 +44,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Explains what a conversion would do; no element is read
     Plan(PlanArgs),
-    /// Converts an array file to another format, element type, or through frameworks
+    /// Converts array files to another format, element type, or through frameworks
     Convert(ConvertArgs),
     /// Prints a completion script for a shell
     Completions {
@@ -129,9 +130,11 @@ pub(crate) struct MonitorArgs {
     arraybridge info *.npz --json"
 )]
 pub(crate) struct InfoArgs {
-    /// The files to read: .npy, .npz, .safetensors, .gguf or .pt
+    /// The files to read: .npy, .npz, .safetensors, .gguf or .pt, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     /// List each array, also where there are many that are alike
     #[arg(long)]
     pub(crate) all: bool,
@@ -150,7 +153,7 @@ pub(crate) struct InfoArgs {
     arraybridge diff a.npy b.npy --rtol 1e-5 --atol 1e-8 --json"
 )]
 pub(crate) struct DiffArgs {
-    /// A file: .npy, .npz, .safetensors, .gguf or .pt
+    /// A file: .npy, .npz, .safetensors, .gguf or .pt. One of the two can be - for standard input
     #[arg(value_name = "A")]
     pub(crate) a: PathBuf,
     /// The file that it is compared with, in any of these formats
@@ -188,6 +191,51 @@ fn parse_tolerance(text: &str) -> Result<f64, String> {
         Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
         _ => {
             Err(format!("\"{text}\" is not a tolerance: write a number of at least 0, as in 1e-5"))
+        }
+    }
+}
+
+/// How files are read.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ReadingArgs {
+    /// The format that is read, where neither what is in a file nor its name says it
+    #[arg(long, value_name = "FORMAT", value_enum, ignore_case = true)]
+    from: Option<FormatArg>,
+}
+
+impl ReadingArgs {
+    /// The format that the user says a file has.
+    pub(crate) fn from(self) -> Option<Format> {
+        self.from.map(Format::from)
+    }
+}
+
+/// A format, as the command line names it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FormatArg {
+    /// One array, as NumPy's save writes it
+    Npy,
+    /// Named arrays, as NumPy's savez writes them
+    Npz,
+    /// Named arrays behind a JSON header
+    Safetensors,
+    /// Tensors, as PyTorch's save writes them
+    #[cfg(feature = "pt")]
+    #[value(alias = "pth")]
+    Pt,
+    /// Named arrays, as llama.cpp has them
+    Gguf,
+}
+
+impl From<FormatArg> for Format {
+    fn from(arg: FormatArg) -> Self {
+        match arg {
+            FormatArg::Npy => Self::Npy,
+            FormatArg::Npz => Self::Npz,
+            FormatArg::Safetensors => Self::Safetensors,
+            #[cfg(feature = "pt")]
+            FormatArg::Pt => Self::Pt,
+            FormatArg::Gguf => Self::Gguf,
         }
     }
 }
@@ -247,9 +295,12 @@ pub(crate) struct ConversionArgs {
     arraybridge plan picture.npy --via candle\n  \
     arraybridge plan weights.safetensors --dtype float32 --json")]
 pub(crate) struct PlanArgs {
-    /// The file to read: .npy, .npz, .safetensors, .gguf, .pt under any name, or the index of a sharded checkpoint
+    /// The file to read: .npy, .npz, .safetensors, .gguf, .pt under any name, the index of a sharded checkpoint,
+    /// or - for standard input
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     #[command(flatten)]
     pub(crate) conversion: ConversionArgs,
     /// Print JSON: {"arrays":[...]}
@@ -259,19 +310,33 @@ pub(crate) struct PlanArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "An existing file is replaced, but only once the new one is complete.\n\
+    Several files go into a folder, each under its own name with the new ending; where one fails, the others \
+    go on, and the exit code is that of the worst.\n\
+    A file called - is written ./-.\n\
     Examples:\n  \
     arraybridge convert picture.npy picture.safetensors\n  \
     arraybridge convert weights.safetensors weights.npz --dtype float32\n  \
     arraybridge convert weights.npz bias.npy --name layer1.bias --via ndarray,candle --json\n  \
     arraybridge convert checkpoint.ckpt weights.safetensors --key state_dict --strip-prefix module.\n  \
-    arraybridge convert huge.npy huge.safetensors --memory-limit 512MiB")]
+    arraybridge convert huge.npy huge.safetensors --memory-limit 512MiB\n  \
+    arraybridge convert *.npy out/ --to safetensors\n  \
+    curl -s https://example.org/weights.npz | arraybridge convert - weights.safetensors\n  \
+    arraybridge convert weights.npz - --to safetensors | sha256sum")]
 pub(crate) struct ConvertArgs {
-    /// The file to read: .npy, .npz, .safetensors, .gguf, .pt under any name, or the index of a sharded checkpoint
-    #[arg(value_name = "IN")]
-    pub(crate) input: PathBuf,
-    /// The file to write: .npy, .npz, .safetensors, .gguf or .pt
-    #[arg(value_name = "OUT")]
+    /// The file to read: .npy, .npz, .safetensors, .gguf, .pt under any name, the index of a sharded checkpoint,
+    /// or - for standard input. Several go into a folder
+    #[arg(value_name = "IN", required = true)]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// The file to write: .npy, .npz, .safetensors, .gguf or .pt; - for standard output; or a folder, which is
+    /// created where it is missing and its name ends with /
+    #[arg(value_name = "OUT", required = true)]
     pub(crate) output: PathBuf,
+    /// The format to write where no ending of OUT says it: of standard output, and of the files in a folder,
+    /// which are .safetensors files without it
+    #[arg(long, value_name = "FORMAT", value_enum, ignore_case = true)]
+    pub(crate) to: Option<FormatArg>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
     #[command(flatten)]
     pub(crate) conversion: ConversionArgs,
     /// Print the plan before converting

@@ -1,7 +1,8 @@
-//! The streams that a run writes to.
+//! The streams that a run reads and writes.
 
 use std::fmt;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use comfy_table::{Cell, ContentArrangement, Table, presets};
@@ -10,19 +11,44 @@ use serde::Serialize;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
-/// The two streams that a run writes to: one for what was asked for, one for errors.
+/// The two streams that a run writes to: one for what was asked for, one for errors. And the one that it reads
+/// where the command line names it, as `-`.
 #[derive(Debug)]
 pub struct Console<'a> {
+    input: Input<'a>,
     output: Output<'a>,
     errors: Output<'a>,
     /// Whether failures are told as JSON.
     in_json: bool,
 }
 
+/// Standard input.
+pub(crate) enum Input<'a> {
+    /// There is none, or it has been read.
+    None,
+    /// That of the process.
+    Process,
+    /// What the caller gave in its place.
+    Given(Box<dyn Read + 'a>),
+}
+
+impl fmt::Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Process => "Process",
+            Self::Given(_) => "Given",
+        })
+    }
+}
+
 /// A stream to write to, and whether it is a terminal.
 pub struct Output<'a> {
     writer: Box<dyn Write + 'a>,
     is_coloured: bool,
+    is_terminal: bool,
+    /// Whether it is the process's own standard output, which text and bytes reach in different ways.
+    is_standard: bool,
     /// What tables have to fit into.
     columns: Option<u16>,
     /// Whether a progress bar can be drawn: on the process's own standard error.
@@ -32,12 +58,19 @@ pub struct Output<'a> {
 impl<'a> Output<'a> {
     /// A stream that is no terminal: without colours, and tables are as wide as they need to be.
     pub fn plain(writer: impl Write + 'a) -> Self {
-        Self { writer: Box::new(writer), is_coloured: false, columns: None, shows_progress: false }
+        Self {
+            writer: Box::new(writer),
+            is_coloured: false,
+            is_terminal: false,
+            is_standard: false,
+            columns: None,
+            shows_progress: false,
+        }
     }
 
     /// A terminal that understands ANSI's escape codes for colours and is `columns` letters wide.
     pub fn terminal(writer: impl Write + 'a, columns: u16) -> Self {
-        Self { is_coloured: true, columns: Some(columns), ..Self::plain(writer) }
+        Self { is_coloured: true, is_terminal: true, columns: Some(columns), ..Self::plain(writer) }
     }
 
     /// Standard output of the process, which may be a terminal. Colours heed `NO_COLOR`,
@@ -45,6 +78,8 @@ impl<'a> Output<'a> {
     pub fn stdout() -> Self {
         Self {
             is_coloured: AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            is_terminal: io::stdout().is_terminal(),
+            is_standard: true,
             columns: Table::new().width(),
             ..Self::plain(anstream::stdout())
         }
@@ -71,14 +106,26 @@ impl fmt::Debug for Output<'_> {
 }
 
 impl<'a> Console<'a> {
-    /// A console of these streams.
+    /// A console of these streams, without standard input.
     pub fn new(output: Output<'a>, errors: Output<'a>) -> Self {
-        Self { output, errors, in_json: false }
+        Self { input: Input::None, output, errors, in_json: false }
+    }
+
+    /// The same, with this to read where the command line names standard input. A file that it names is read
+    /// as it comes, to its end.
+    #[must_use]
+    pub fn with_input(self, input: impl Read + 'a) -> Self {
+        Self { input: Input::Given(Box::new(input)), ..self }
     }
 
     /// The standard streams of the process.
     pub fn of_process() -> Self {
-        Self::new(Output::stdout(), Output::stderr())
+        Self { input: Input::Process, ..Self::new(Output::stdout(), Output::stderr()) }
+    }
+
+    /// Standard input, once: it cannot be read twice.
+    pub(crate) fn take_input(&mut self) -> Input<'a> {
+        std::mem::replace(&mut self.input, Input::None)
     }
 }
 
@@ -89,6 +136,27 @@ impl Console<'_> {
         let stream = &mut self.output.writer;
         let written = writeln!(stream, "{text}").and_then(|()| stream.flush());
         match written {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::new("standard output cannot be written").why(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether bytes that are no text can be written to the output: a terminal would take them for commands.
+    pub(crate) fn takes_bytes(&self) -> bool {
+        !self.output.is_terminal
+    }
+
+    /// Writes all bytes of a file to the output. A closed pipe is not an error, as for text.
+    pub(crate) fn send(&mut self, file: &mut File) -> Outcome<()> {
+        let sent = if self.output.is_standard {
+            // Not through the buffer for text, which looks for the ends of lines.
+            standard_output().and_then(|mut output| io::copy(file, &mut output))
+        } else {
+            io::copy(file, &mut self.output.writer)
+        };
+        match sent.and_then(|_| self.output.writer.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Failure::new("standard output cannot be written").why(error))
             }
@@ -168,6 +236,20 @@ impl Console<'_> {
     pub(crate) fn table_for_notes(&self, header: &[&str]) -> Table {
         self.errors.table(false, header)
     }
+}
+
+/// The process's own standard output, without a buffer.
+#[cfg(unix)]
+fn standard_output() -> io::Result<File> {
+    use std::os::fd::AsFd;
+
+    io::stdout().as_fd().try_clone_to_owned().map(File::from)
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+fn standard_output() -> io::Result<io::StdoutLock<'static>> {
+    Ok(io::stdout().lock())
 }
 
 /// What the parser of the command line says, in the parts of a failure.

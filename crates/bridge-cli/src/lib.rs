@@ -35,8 +35,9 @@
 //! ```
 //!
 //! Both can be called any number of times, also from several threads at once. They never end the process,
-//! install no signal handler and no panic hook, and read no standard input; the command that `monitor` runs
-//! has the process's own standard streams. What they share with the rest of
+//! and install no signal handler and no panic hook. Standard input is read only where the command line names it,
+//! as `-`: [`run`] reads that of the process, [`run_on`] what [`Console::with_input`] was given. The command
+//! that `monitor` runs has the process's own standard streams. What they share with the rest of
 //! the process is what every library does: the working directory, which relative paths start from, the
 //! environment, and the registry of linked backends. A panic of a backend unwinds to the caller; a file that
 //! was being written is removed then too.
@@ -59,6 +60,7 @@ mod interval;
 mod room;
 mod signals;
 mod size;
+mod standard_input;
 
 use std::ffi::OsString;
 

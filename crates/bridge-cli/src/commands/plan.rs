@@ -5,18 +5,18 @@ use crate::console::Console;
 use crate::convert::{Chain, check_room, explain, read_as, select};
 use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::formats::ArrayFile;
 use crate::room::Room;
+use crate::standard_input::{open, show_input};
 
 pub(crate) fn run(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     plan(args, console).map_err(|failure| {
-        failure.asked(|| format!("plan the conversion of {}", args.input.display()))
+        failure.asked(|| format!("plan the conversion of {}", show_input(&args.input)))
     })
 }
 
 fn plan(args: &PlanArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     let chain = Chain::new(&args.conversion)?;
-    let mut file = ArrayFile::open(&args.input)?;
+    let mut file = open(&args.input, args.reading.from(), console)?;
     args.conversion.naming.apply(&mut file)?;
     let selection = select(&file, &args.conversion)?;
     let read_as = read_as(&selection.arrays, &args.conversion)?;

@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome, visible};
 use crate::formats::{Array, ArrayFile};
 use crate::room::Room;
 use crate::size::show_size;
+use crate::standard_input::STANDARD;
 
 /// What was done with a file: what `convert --json` prints.
 #[derive(Debug, Serialize)]
@@ -29,7 +30,7 @@ pub(crate) struct FileReport {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remarks: Vec<String>,
     pub(crate) arrays: Vec<ArrayReport>,
-    skipped: Vec<Skipped>,
+    pub(crate) skipped: Vec<Skipped>,
 }
 
 /// What it took of the memory that it was allowed, in bytes.
@@ -377,7 +378,7 @@ impl FileReport {
         let swapped = if is_swapped { ", byte order swapped" } else { "" };
         let mut text = format!(
             "{}: {arrays}, {} in {:.3} s, {}{swapped}{}",
-            self.output,
+            if self.output == STANDARD { "standard output" } else { &self.output },
             show_size(self.bytes_written),
             self.seconds,
             show_copied(self.total.zero_copy, self.total.bytes_copied),

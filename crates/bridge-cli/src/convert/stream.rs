@@ -31,6 +31,8 @@ pub(crate) struct Stream<'a> {
     /// A folder with room for what has to be expanded.
     pub(crate) scratch: &'a Path,
     pub(crate) shows_progress: bool,
+    /// What the progress is of, where it is not the only file.
+    pub(crate) label: &'a str,
 }
 
 impl Stream<'_> {
@@ -46,7 +48,7 @@ impl Stream<'_> {
         for outgoing in contents.arrays() {
             total += outgoing.bytes()?;
         }
-        let mut progress = Progress::new(total, self.shows_progress);
+        let mut progress = Progress::new(total, self.shows_progress, self.label);
         let mut writer = Writer::new(target, contents)?;
         let mut reports = Vec::new();
         let by_name: HashMap<&str, &Array> =

@@ -1,6 +1,7 @@
 //! A file of arrays, open for reading.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use super::mapped_file::MappedFile;
 use super::memory::{
     gathered_tensor, mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor,
 };
+use super::pt::Latin1;
 use super::windows::{Window, Windows};
 use super::zip_archive::Archive;
 use super::{index, other_kinds};
@@ -52,6 +54,50 @@ pub(super) struct Part {
     verified: Mutex<HashSet<usize>>,
 }
 
+/// Where a file comes from.
+#[derive(Debug)]
+pub(super) enum Origin<'a> {
+    File(&'a Path),
+    /// Standard input, and where it is found if it is a file.
+    Stream(Option<PathBuf>),
+}
+
+impl Origin<'_> {
+    /// The format that its name says.
+    pub(super) fn format(&self) -> Outcome<Format> {
+        match self {
+            Self::File(path) => Format::of(path),
+            Self::Stream(_) => Err(Failure::usage("standard input is no array file")),
+        }
+    }
+
+    /// What its array is called where the file gives it no name.
+    fn stem(&self) -> &str {
+        let stem = match self {
+            Self::File(path) => path.file_stem().and_then(|stem| stem.to_str()),
+            Self::Stream(_) => None,
+        };
+        stem.unwrap_or("array")
+    }
+
+    /// Empty for a stream that is no file.
+    fn path(&self) -> &Path {
+        match self {
+            Self::File(path) => path,
+            Self::Stream(place) => place.as_deref().unwrap_or(Path::new("")),
+        }
+    }
+}
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Stream(_) => f.write_str("standard input"),
+        }
+    }
+}
+
 /// How an array's elements are read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Elements<'a> {
@@ -67,23 +113,43 @@ pub(crate) struct Elements<'a> {
 }
 
 impl ArrayFile {
-    /// Opens a file and reads its headers. What is in it says which format it has; the extension says so
-    /// where that does not.
-    pub(crate) fn open(path: &Path) -> Outcome<Self> {
+    /// Opens a file and reads its headers. What is in it says which format it has; where that does not,
+    /// `from` does, which the user says it has, or the extension.
+    pub(crate) fn open(path: &Path, from: Option<Format>) -> Outcome<Self> {
         let file = MappedFile::open(path)?;
         other_kinds::refuse(file.bytes())?;
         if index::is_index(path, file.bytes()) {
             return index::open(path, file.bytes());
         }
-        Self::of_one(path, file)
+        Self::of_one(&Origin::File(path), file, from)
+    }
+
+    /// Reads the headers of what came through standard input, which is the file at `place` where it is one.
+    pub(crate) fn of_stream(
+        file: MappedFile,
+        place: Option<PathBuf>,
+        from: Option<Format>,
+    ) -> Outcome<Self> {
+        other_kinds::refuse(file.bytes())?;
+        if index::is_index(Path::new(""), file.bytes()) {
+            return Err(Failure::usage("standard input is the index of a sharded checkpoint")
+                .why("it names files beside it, and a stream lies nowhere")
+                .remedy("name the index"));
+        }
+        Self::of_one(&Origin::Stream(place), file, from)
     }
 
     /// Reads the headers of a file that is no index of others.
-    pub(super) fn of_one(path: &Path, file: MappedFile) -> Outcome<Self> {
-        let (format, remark) = Format::to_read(path, &file)?;
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("array");
-        let Listing { arrays, refusals, nameless, notes, archive } = format.read(&file, stem)?;
-        let parts = vec![Part { path: path.to_owned(), file, archive, verified: Mutex::default() }];
+    pub(super) fn of_one(
+        origin: &Origin<'_>,
+        file: MappedFile,
+        from: Option<Format>,
+    ) -> Outcome<Self> {
+        let (format, remark) = Format::to_read(origin, &file, from)?;
+        let listing = format.read(&file, origin.stem())?;
+        let Listing { arrays, refusals, nameless, notes, archive } = listing;
+        let path = origin.path().to_owned();
+        let parts = vec![Part { path, file, archive, verified: Mutex::default() }];
         let remarks = remark.into_iter().collect();
         Ok(Self { format, arrays, refusals, nameless, notes, remarks, parts })
     }
@@ -137,7 +203,7 @@ impl ArrayFile {
         let start = match array.place {
             _ if array.is_read_by_copy() => None,
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
-            Place::Deflated { .. } | Place::Quantized { .. } => None,
+            Place::Deflated { .. } | Place::Quantized { .. } | Place::Latin1 { .. } => None,
         };
         let file = &self.part(array)?.file;
         let address = start.map(|start| file.bytes().as_ptr().wrapping_add(start).addr());
@@ -183,6 +249,19 @@ impl ArrayFile {
                 let expanded = part
                     .archive()?
                     .with_deflated(member, |reader| expand(reader, elements.scratch))?;
+                read_mapped((&expanded, 0), elements, in_order, each)
+            }
+            Place::Latin1 { start, length, index } => {
+                if let Some(index) = index {
+                    part.verify(index)?;
+                }
+                let text =
+                    start.checked_add(length).and_then(|end| part.file.bytes().get(start..end));
+                let text = text.ok_or_else(|| Failure::new("the text is not in the file"))?;
+                if in_order {
+                    return read_streamed(|read| read(&mut Latin1(text)), elements, each);
+                }
+                let expanded = expand(&mut Latin1(text), elements.scratch)?;
                 read_mapped((&expanded, 0), elements, in_order, each)
             }
             // They are row-major, and files that keep column-major ones keep the others too.

@@ -1,6 +1,6 @@
 //! Arrays as files hold them: those of a file that is read, and those of one that is written.
 
-use arraybridge::{DataType, Shape, TensorSpec, TypeCode};
+use arraybridge::{DataType, Layout, Shape, TensorSpec, TypeCode};
 
 use super::gguf;
 use crate::failure::Outcome;
@@ -63,6 +63,25 @@ impl Array {
         self.spec.data_type.code() == TypeCode::Opaque
     }
 
+    /// The same array as the bytes that its elements are made of, along an axis more, which is the last;
+    /// `None` where elements are no bytes, or not as they are in the file.
+    pub(crate) fn in_bytes(&self) -> Option<Self> {
+        let size = self.spec.data_type.size_in_bytes()?;
+        let step = isize::try_from(size).ok()?;
+        let layout = &self.spec.layout;
+        let shape = [layout.shape(), &[size]].concat();
+        let in_bytes = layout.strides().iter().map(|stride| stride.checked_mul(step));
+        let mut strides = in_bytes.collect::<Option<Vec<isize>>>()?;
+        strides.push(1);
+        let layout = Layout::new(&shape, &strides, layout.byte_offset()).ok()?;
+        let mut bytes = self.clone();
+        bytes.spec = TensorSpec { data_type: DataType::U8, layout };
+        if let Some(scattered) = &mut bytes.reading.scattered {
+            scattered.strides.push(1);
+        }
+        (!bytes.is_swapped() && bytes.quantized_as().is_none()).then_some(bytes)
+    }
+
     /// What its numbers are quantised as, where they are computed when they are read.
     pub(crate) fn quantized_as(&self) -> Option<String> {
         match self.place {
@@ -83,6 +102,7 @@ impl Array {
             self.is_swapped().then(|| "bytes swapped".to_owned()),
             self.is_scattered().then(|| "field of records".to_owned()),
             self.is_raw().then(|| "raw bytes, see --as".to_owned()),
+            matches!(self.place, Place::Latin1 { .. }).then(|| "text in the pickle".to_owned()),
         ];
         let ways: Vec<String> = ways.into_iter().flatten().collect();
         (!ways.is_empty()).then(|| ways.join(", "))
@@ -96,7 +116,7 @@ impl Array {
             | Place::Quantized { start, .. } => {
                 Some(start.saturating_add(self.spec.layout.byte_offset()))
             }
-            Place::Deflated { .. } => None,
+            Place::Deflated { .. } | Place::Latin1 { .. } => None,
         }
     }
 }
@@ -110,6 +130,8 @@ pub(super) enum Place {
     Stored { start: usize, index: usize },
     /// As quantised blocks from this byte on, which are read as float32.
     Quantized { start: usize, blocks: gguf::Blocks },
+    /// In a pickle, as a text of `length` bytes each of whose letters is a byte.
+    Latin1 { start: usize, length: usize, index: Option<usize> },
     /// Compressed in a member of a zip archive, after `skip` bytes.
     Deflated { index: usize, skip: usize },
 }

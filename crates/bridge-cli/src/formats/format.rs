@@ -1,10 +1,12 @@
 //! The formats, and which of their modules does what.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 
 use arraybridge::{DataType, Layout};
 
+use super::array_file::Origin;
 use super::array_writer::ArrayWriter;
 use super::arrays::{Order, Outgoing};
 use super::listing::{Listing, Notes};
@@ -68,32 +70,88 @@ impl Format {
         self.extension().trim_start_matches('.')
     }
 
+    /// The format of a file to be written at `path`: that of its extension, or the one that was asked for.
+    pub(crate) fn to_write(path: &Path, asked: Option<Self>) -> Outcome<Self> {
+        match (asked, Self::of(path)) {
+            (Some(asked), Ok(named)) if named != asked => {
+                let (path, name) = (path.display(), asked.name());
+                let found =
+                    format!("{path} is named like a .{} file, and --to says {name}", named.name());
+                Err(Failure::usage(found)
+                    .why("programs that go by its name would misread it")
+                    .remedy(format!("name it .{name}, or leave --to out")))
+            }
+            (Some(asked), _) => Ok(asked),
+            (None, named) => {
+                named.map_err(|failure| failure.or("say with --to which format it has"))
+            }
+        }
+    }
+
     /// The format of a file to be read, by what is in it, and what to say where the extension names another.
-    /// Where what is in it says nothing the extension decides, whose reader then says what is wrong.
-    pub(super) fn to_read(path: &Path, file: &MappedFile) -> Outcome<(Self, Option<String>)> {
-        let named = Self::of(path);
+    /// Where what is in it says nothing the user's word decides, else the extension. The format's reader then
+    /// says what is wrong.
+    pub(super) fn to_read(
+        origin: &Origin<'_>,
+        file: &MappedFile,
+        from: Option<Self>,
+    ) -> Outcome<(Self, Option<String>)> {
+        let named = from.map_or_else(|| origin.format(), Ok);
         let Some(found) = content::format_of(file, named.as_ref().ok().copied()) else {
             other_kinds::refuse_pickle(file.bytes())?;
             return named.map(|format| (format, None)).map_err(|failure| {
                 failure
                     .why("what is in the file is of no format that is known here either")
                     .remedy(format!("name an array file: {NAMES}"))
+                    .or("say with --from which format it has")
             });
         };
         if found == Self::Pt && !cfg!(feature = "pt") {
-            return Err(Failure::usage(format!("{} is a file of PyTorch", path.display()))
+            return Err(Failure::usage(format!("{origin} is a file of PyTorch"))
                 .why("this program was built without the feature pt, which reads it")
                 .remedy("build it with --features pt"));
         }
+        if let Some(from) = from.filter(|from| *from != found) {
+            let (found, from) = (found.name(), from.name());
+            return Err(Failure::usage(format!(
+                "{origin} is a .{found} file, and --from says {from}"
+            ))
+            .why("what is in it says so")
+            .remedy("leave --from out"));
+        }
         let remark = named.ok().filter(|named| *named != found).map(|named| {
             format!(
-                "{} is named like a {} file; it is a {} file and was read as one",
-                path.display(),
+                "{origin} is named like a {} file; it is a {} file and was read as one",
                 named.extension(),
                 found.extension()
             )
         });
         Ok((found, remark))
+    }
+
+    /// What a file is called without the ending that says its format, as `model` of `model.pth.tar`.
+    pub(crate) fn stem_of(path: &Path) -> OsString {
+        /// Endings of several parts come before those that end so.
+        const ENDINGS: [&str; 11] = [
+            ".safetensors.index.json",
+            ".bin.index.json",
+            ".pth.tar",
+            ".npy",
+            ".npz",
+            ".safetensors",
+            ".gguf",
+            ".ckpt",
+            ".bin",
+            ".pth",
+            ".pt",
+        ];
+        let name = path.file_name().unwrap_or_default();
+        let Some(text) = name.to_str() else {
+            return Path::new(name).file_stem().unwrap_or(name).to_owned();
+        };
+        let lower = text.to_ascii_lowercase();
+        let ending = ENDINGS.iter().find(|it| lower.ends_with(**it) && lower.len() > it.len());
+        text[..text.len() - ending.map_or(0, |it| it.len())].into()
     }
 
     /// Whether files of this format are written with the metadata of the one that was read.

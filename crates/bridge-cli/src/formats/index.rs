@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::array_file::ArrayFile;
+use super::array_file::{ArrayFile, Origin};
 use super::listing::{Notes, Refusal, RefusalKind};
 use super::mapped_file::MappedFile;
 use super::other_kinds;
@@ -105,7 +105,7 @@ pub(super) fn open(path: &Path, bytes: &[u8]) -> Outcome<ArrayFile> {
         let read = || {
             let file = MappedFile::open(&shard_path)?;
             other_kinds::refuse(file.bytes())?;
-            ArrayFile::of_one(&shard_path, file)
+            ArrayFile::of_one(&Origin::File(&shard_path), file, None)
         };
         let mut one = read().map_err(within)?;
         keep_named(&mut one, names).map_err(within)?;

@@ -39,7 +39,7 @@ impl MappedFile {
     }
 
     /// Maps an open file.
-    pub(super) fn of(file: &File) -> io::Result<Self> {
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
         // SAFETY: `Mmap::map` asks that nobody changes the file while it is mapped. No program can
         // see to that alone; the reading code holds up to any bytes, and the type's documentation
         // says what a truncation does.

@@ -28,7 +28,13 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
         }
         let size = archive.size_of(index);
         match read_member(&mut archive, index, &name, file) {
-            Ok(arrays) => listing.arrays.extend(arrays),
+            Ok((arrays, refusals)) => {
+                listing.arrays.extend(arrays);
+                listing.refusals.extend(refusals.into_iter().map(|mut refusal| {
+                    refusal.failure = refusal.failure.within(&format!("the member \"{name}\""));
+                    refusal
+                }));
+            }
             Err(failure) => {
                 let failure = failure.within(&format!("the member \"{name}\""));
                 let name = name.strip_suffix(SUFFIX).unwrap_or(&name);
@@ -68,7 +74,7 @@ fn read_member(
     index: usize,
     name: &str,
     file: &MappedFile,
-) -> Outcome<Vec<Array>> {
+) -> Outcome<(Vec<Array>, Vec<Refusal>)> {
     let Some(name) = name.strip_suffix(SUFFIX) else {
         return Err(Failure::new("it is not an .npy file")
             .why("an .npz file holds arrays and nothing else")

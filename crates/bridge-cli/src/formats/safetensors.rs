@@ -1,7 +1,9 @@
 //! `.safetensors`: a JSON header of names, types, shapes and offsets, then the elements.
 
 mod diagnosis;
+mod later_types;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 
@@ -80,22 +82,38 @@ fn dtype_named(name: &str) -> bool {
 /// Reads the header of a file: its arrays in the order they lie in, and its notes.
 pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     let bytes = file.bytes();
-    let (header, metadata) =
-        SafeTensors::read_metadata(bytes).map_err(|error| broken(&error, bytes))?;
+    let (header, metadata, mut unknown) = match SafeTensors::read_metadata(bytes) {
+        Ok((header, metadata)) => {
+            diagnosis::check_names(&bytes[LENGTH..LENGTH + header])?;
+            (header, metadata, HashMap::new())
+        }
+        Err(error) => {
+            let known = header_of(bytes).and_then(|header| {
+                diagnosis::check_names(header).ok()?;
+                Some((header.len(), later_types::read(header, bytes)?))
+            });
+            let (header, known) = known.ok_or_else(|| broken(&error, bytes))?;
+            let later_types::Known { metadata, unknown } = known?;
+            (header, metadata, unknown)
+        }
+    };
     let elements = LENGTH + header;
-    diagnosis::check_names(&bytes[LENGTH..elements])?;
     let (mut arrays, mut refusals) = (Vec::new(), Vec::new());
     for name in metadata.offset_keys() {
         let Some(info) = metadata.info(&name) else {
             continue;
         };
-        let Some(data_type) = data_type_of(info.dtype) else {
+        let failure = unknown.remove(&name).or_else(|| {
             let found = format!("the array \"{name}\" has elements of {:?}", info.dtype);
-            let failure = Failure::new(found)
-                .why("arraybridge does not know that type")
-                .remedy("write the array with another type");
+            data_type_of(info.dtype).is_none().then(|| {
+                Failure::new(found)
+                    .why("arraybridge does not know that type")
+                    .remedy("write the array with another type")
+            })
+        });
+        let (None, Some(data_type)) = (&failure, data_type_of(info.dtype)) else {
             let bytes = info.data_offsets.1.saturating_sub(info.data_offsets.0);
-            refusals.push(Refusal::new(name, failure).of_bytes(bytes as u64));
+            refusals.extend(failure.map(|it| Refusal::new(name, it).of_bytes(bytes as u64)));
             continue;
         };
         let spec = TensorSpec::row_major(data_type, &info.shape)
@@ -112,20 +130,32 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     Ok(Listing { arrays, refusals, notes, ..Listing::default() })
 }
 
+/// How long a file says that its header is.
+fn claimed(bytes: &[u8]) -> Option<u64> {
+    bytes.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length))
+}
+
+/// The JSON, where the file has as much.
+fn header_of(bytes: &[u8]) -> Option<&[u8]> {
+    let end = LENGTH.checked_add(usize::try_from(claimed(bytes)?).ok()?)?;
+    bytes.get(LENGTH..end)
+}
+
+/// What is wrong with a file that the format's reader refuses.
 fn broken(error: &SafeTensorError, bytes: &[u8]) -> Failure {
-    let claimed = bytes.first_chunk::<LENGTH>().map(|length| u64::from_le_bytes(*length));
-    let header = claimed.and_then(|claimed| {
-        let end = LENGTH.checked_add(usize::try_from(claimed).ok()?)?;
-        bytes.get(LENGTH..end)
-    });
-    if let Some(header) = header {
+    if let Some(header) = header_of(bytes) {
         // Of two arrays of one name the format's reader keeps one, and misses the bytes of the other.
         let known = diagnosis::check_names(header).err().or_else(|| diagnosis::of_header(header));
         if let Some(failure) = known {
             return failure;
         }
     }
-    let found = match (error, claimed) {
+    unsound(error, bytes)
+}
+
+/// The same, where nothing is wrong with each array for itself.
+fn unsound(error: &SafeTensorError, bytes: &[u8]) -> Failure {
+    let found = match (error, claimed(bytes)) {
         (SafeTensorError::InvalidHeaderDeserialization(error), _) => {
             format!("the header is no JSON of a .safetensors file: {error}")
         }

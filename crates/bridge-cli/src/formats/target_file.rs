@@ -121,7 +121,7 @@ fn new_temporary(folder: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// Whether two paths lead to one file, through links of either kind.
-fn is_same_file(path: &Path, other: &Path) -> bool {
+pub(crate) fn is_same_file(path: &Path, other: &Path) -> bool {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;

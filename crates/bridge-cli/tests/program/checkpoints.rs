@@ -1,9 +1,10 @@
 //! Checkpoints: tensors among nested values, under dotted names, and parts of them under other names.
 
 use crate::pickles::{
-    Pickled, call, dict, legacy_file, storage, tensor_in, torch_archive, torch_file,
+    Pickled, built, bytes, call, dict, encoded, legacy_file, numpy_array, numpy_type, storage,
+    tensor_in, torch_archive, torch_file,
 };
-use crate::support::{Folder, counting, floats, npy, stored};
+use crate::support::{Folder, counting, floats, npy, replaced, stored};
 
 use Pickled::{Bool, Dict, Float, Int, List, Object, Raw, Tensor, Text, Tuple};
 
@@ -19,6 +20,8 @@ crate::support::cases! {
     other_protocols,
     the_device_does_not_matter,
     tensors_that_are_not_read_are_named,
+    arrays_of_numpy,
+    arrays_of_numpy_that_lie,
     keys_that_give_no_name,
     tensors_without_a_name_of_their_own,
     attributes_that_are_no_tensors,
@@ -267,7 +270,7 @@ fn tensors_that_are_not_read_are_named() {
         (made("_rebuild_meta_tensor_no_storage", &[]), &["\"meta\"", "without values"]),
         (made("_rebuild_nested_tensor", &[]), &["a nested tensor", "unbind()"]),
         (made("_rebuild_tensor_v3", &of_type), &["torch.int4"]),
-        (array, &["an array of NumPy", "part of the pickle", "torch.from_numpy"]),
+        (array, &["an array of NumPy", "plain numbers", "torch.from_numpy"]),
     ];
     for (value, says) in cases {
         let both = dict(&[("good", Tensor("0", 1)), ("odd", value.clone())]);
@@ -288,6 +291,116 @@ fn tensors_that_are_not_read_are_named() {
     folder.file("a.pt", torch_file(&parts, &[("0", &floats(1))]));
     folder.fail(1, &["convert", "a.pt", "b.npz"], &["the entry \"odd.x\""]);
     folder.succeed(&["convert", "a.pt", "b.npz", "--key", "good"]);
+}
+
+fn arrays_of_numpy() {
+    let folder = Folder::new();
+    let plain = |name, order| numpy_type(name, order, Pickled::None);
+    let elements: Vec<u8> = (0..24).map(|number| number * 11).collect();
+    let swapped: Vec<u8> = elements.chunks(4).flat_map(|it| it.iter().rev().copied()).collect();
+    let buffer = Raw([&[0x96][..], &24_u64.to_le_bytes(), &elements].concat());
+    let shape = Tuple(vec![Int(2), Int(3)]);
+    let from_buffer =
+        call("numpy._core.numeric", "_frombuffer", &[buffer, plain("u4", "<"), shape, Text("C")]);
+    let value = dict(&[
+        ("bytes", numpy_array(&[2, 3], &plain("u4", "<"), false, &bytes(&elements))),
+        ("text", numpy_array(&[2, 3], &plain("u4", "<"), false, &encoded(&elements))),
+        ("big", numpy_array(&[2, 3], &plain("u4", ">"), false, &encoded(&swapped))),
+        ("columns", numpy_array(&[3, 2], &plain("u4", "<"), true, &encoded(&elements))),
+        ("buffer", from_buffer),
+        (
+            "none",
+            numpy_array(&[0, 3], &plain("f8", "<"), false, &call("__builtin__", "bytes", &[])),
+        ),
+        ("scalar", numpy_array(&[], &plain("b1", "|"), false, &bytes(&[1]))),
+        ("x", Tensor("0", 2)),
+    ]);
+    folder.file("now.pt", torch_file(&value, &[("0", &floats(2))]));
+    folder.file("before.pt", legacy_file(&value, &[("0", 2, &floats(2))]));
+    let wanted = npy("'<u4'", false, "(2, 3)", &elements);
+    for file in ["now.pt", "before.pt"] {
+        folder.succeed(&["convert", file, "all.npz"]);
+        assert_eq!(names(&folder, file).len(), 8);
+        for name in ["bytes", "text", "big", "buffer"] {
+            folder.succeed(&["convert", file, "one.npy", "--name", name]);
+            assert!(folder.read("one.npy") == wanted, "{file} {name}");
+        }
+        folder.succeed(&["convert", file, "one.npy", "--name", "columns"]);
+        assert!(folder.read("one.npy") == npy("'<u4'", true, "(3, 2)", &elements), "{file}");
+        // Where the other order is written.
+        folder.succeed(&["convert", file, "rows.safetensors", "--name", "columns"]);
+        folder.succeed(&["diff", "one.npy", "rows.safetensors", "--ignore-dtype"]);
+        folder.succeed(&["convert", file, "one.npy", "--name", "none"]);
+        assert!(folder.read("one.npy") == npy("'<f8'", false, "(0, 3)", &[]), "{file}");
+        folder.succeed(&["convert", file, "one.npy", "--name", "scalar"]);
+        assert!(folder.read("one.npy") == npy("'|b1'", false, "()", &[1]), "{file}");
+        let small = ["--memory-limit", "16", "--name", "text"];
+        folder.succeed(&[&["convert", file, "one.npy"], &small[..]].concat());
+        assert!(folder.read("one.npy") == wanted, "{file}");
+        let info = folder.succeed(&["info", file]).stdout;
+        assert!(info.contains("text in the pickle"), "{info}");
+    }
+    // One array alone has no name.
+    let alone = numpy_array(&[2, 3], &plain("u4", "<"), false, &encoded(&elements));
+    folder.file("alone.pt", torch_file(&alone, &[]));
+    folder.succeed(&["convert", "alone.pt", "one.npy"]);
+    assert!(folder.read("one.npy") == wanted);
+    // The archive's checksum is of the pickle.
+    let damaged = replaced(&folder.read("alone.pt"), &[11, 22, 33, 44], &[11, 22, 33, 45]);
+    folder.file("alone.pt", damaged);
+    folder.fail(1, &["convert", "alone.pt", "b.npz"], &["checksum"]);
+    let shared = Raw([
+        encoded(&elements).operations(),
+        b"q\x01".to_vec(),
+        numpy_array(&[6], &plain("u4", "<"), false, &Raw(b"h\x01".to_vec())).operations(),
+        b"\x86".to_vec(),
+    ]
+    .concat());
+    folder.file("shared.pt", torch_file(&shared, &[]));
+    assert_eq!(names(&folder, "shared.pt"), ["1"]);
+}
+
+fn arrays_of_numpy_that_lie() {
+    let folder = Folder::new();
+    let plain = |name| numpy_type(name, "<", Pickled::None);
+    let eight = || bytes(&[0; 8]);
+    let forged: Vec<(Pickled, &str)> = vec![
+        (numpy_array(&[3], &plain("u4"), false, &eight()), "of 12 bytes has 8"),
+        (numpy_array(&[2], &plain("u4"), false, &encoded(&[0xff; 9])), "of 8 bytes has 9"),
+        (numpy_array(&[-2], &plain("u4"), false, &eight()), "no tuple of extents"),
+        (numpy_array(&[1 << 40, 1 << 40], &plain("u4"), false, &eight()), "error:"),
+        (numpy_array(&[i64::MAX], &plain("u4"), false, &eight()), "error:"),
+        (built(&numpy_array(&[], &plain("O8"), false, &List(vec![])), &Int(1)), "as NumPy does"),
+    ];
+    for (value, says) in forged {
+        folder.file("a.pt", torch_file(&dict(&[("x", value)]), &[]));
+        folder.fail(1, &["convert", "a.pt", "b.npz", "--skip-unsupported"], &[says]);
+    }
+    // A long text that is named often takes no more time than there is room for.
+    let text = [&b"X"[..], &(4_u32 << 20).to_le_bytes(), &vec![b'a'; 4 << 20], b"q\x01"].concat();
+    let again = call("_codecs", "encode", &[Raw(b"h\x01".to_vec()), Text("latin1")]);
+    let often = [text, b"0](".to_vec(), again.operations().repeat(100), b"e".to_vec()].concat();
+    folder.file("a.pt", torch_file(&Raw(often), &[]));
+    folder.fail(1, &["convert", "a.pt", "b.npz"], &["more values than there is room for"]);
+    let names = Tuple(vec![Text("a"), Text("b")]);
+    let unread: Vec<Pickled> = vec![
+        numpy_array(&[1], &plain("O8"), false, &List(vec![Int(1)])),
+        numpy_array(&[1], &plain("U2"), false, &eight()),
+        numpy_array(&[1], &plain("M8"), false, &eight()),
+        numpy_array(&[1], &plain("f16"), false, &bytes(&[0; 16])),
+        numpy_array(&[1], &numpy_type("V8", "|", names), false, &eight()),
+        numpy_array(&[2], &plain("u4"), false, &Text("12345678")),
+        numpy_array(&[2], &Text("u4"), false, &eight()),
+    ];
+    for (number, value) in unread.into_iter().enumerate() {
+        let both = dict(&[("good", Tensor("0", 2)), ("odd", value)]);
+        folder.file("a.pt", torch_file(&both, &[("0", &floats(2))]));
+        let says = &["the entry \"odd\": an array of NumPy", "plain numbers"];
+        folder.fail(1, &["convert", "a.pt", "b.npz"], says);
+        let told = folder.succeed(&["convert", "a.pt", "c.npz", "--skip-unsupported", "--json"]);
+        assert_eq!(told.json()["skipped"][0]["name"], "odd", "{number}");
+        std::fs::remove_file(folder.path().join("c.npz")).unwrap();
+    }
 }
 
 fn keys_that_give_no_name() {

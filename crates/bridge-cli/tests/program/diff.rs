@@ -18,6 +18,7 @@ crate::support::cases! {
     only_chosen_arrays_are_compared,
     arrays_without_a_name,
     arrays_without_elements,
+    raw_elements_are_compared_as_bytes,
     what_cannot_be_compared,
 }
 
@@ -263,6 +264,39 @@ fn arrays_without_elements() {
     folder.file("one.npz", stored(&[("x.npy", &empty)]));
     diff(&folder, 0, &["one.npy", "one.npz"]);
     diff(&folder, 0, &["one.npz", "one.npy"]);
+}
+
+fn raw_elements_are_compared_as_bytes() {
+    let raw = |fortran: bool, bytes: &[u8]| npy("'|V2'", fortran, "(2, 2)", bytes);
+    let a = raw(false, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    equal(&a, &a, &[]);
+    let found = difference(&a, &raw(false, &[1, 2, 3, 4, 5, 9, 7, 0]), &[]);
+    assert_eq!(found["kind"], "values");
+    // The last number is which byte of the element.
+    assert_eq!(found["first"]["index"], json!([1, 0, 1]));
+    assert_eq!((&found["first"]["a"], &found["first"]["b"]), (&json!(6), &json!(9)));
+    assert_eq!(found["worst"]["index"], json!([1, 1, 1]));
+    assert_eq!(found["different"], 2);
+    // The order that they lie in is no difference, nor is how they are stored.
+    let b = raw(true, &[1, 2, 5, 6, 3, 4, 7, 8]);
+    equal(&a, &b, &[]);
+    let folder = both(&a, &b);
+    folder.file("a.npz", deflated(&[("x.npy", &a)]));
+    folder.file("b.npz", deflated(&[("x.npy", &b)]));
+    diff(&folder, 0, &["a.npz", "b.npz"]);
+    diff(&folder, 0, &["b.npz", "a.npz"]);
+    let records = npy("[('k', '|u1'), ('w', '|V2')]", false, "(2,)", &[7, 1, 2, 7, 3, 4]);
+    folder.file("records.npy", &records);
+    folder.file("w.npz", stored(&[("w.npy", &npy("'|V2'", false, "(2,)", &[1, 2, 3, 4]))]));
+    diff(&folder, 0, &["records.npy", "w.npz", "--name", "w"]);
+
+    // Beside numbers the type is a difference, and bytes are what can be compared.
+    let numbers = npy("'<u2'", false, "(2, 2)", &[1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(difference(&a, &numbers, &[])["kind"], "dtype");
+    equal(&a, &numbers, &["--ignore-dtype"]);
+    let wide = npy("'|V4'", false, "(2, 2)", &[0; 16]);
+    assert_eq!(difference(&a, &wide, &[])["kind"], "dtype");
+    assert_eq!(difference(&a, &wide, &["--ignore-dtype"])["kind"], "dtype");
 }
 
 fn what_cannot_be_compared() {

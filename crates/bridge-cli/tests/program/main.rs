@@ -14,6 +14,7 @@ mod gguf;
 mod info;
 mod json;
 mod library;
+mod many_files;
 #[cfg(unix)]
 mod monitor;
 mod names;
@@ -29,6 +30,7 @@ mod random_bytes;
 mod remedies;
 mod round_trips;
 mod shards;
+mod standard_streams;
 mod streaming;
 mod support;
 mod targets;

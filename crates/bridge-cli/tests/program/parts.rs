@@ -11,6 +11,8 @@ crate::support::cases! {
     only_chosen_arrays_are_asked,
     text_is_not_lost_without_being_told,
     text_is_left_out_where_that_is_asked_for,
+    types_of_a_later_safetensors_do_not_block_the_rest,
+    text_in_records_does_not_block_their_numbers,
     damage_is_never_left_out,
     folders_and_notes_of_macos_do_not_matter,
     what_the_new_format_lacks_can_be_left_out,
@@ -154,6 +156,81 @@ fn text_is_left_out_where_that_is_asked_for() {
     let one = ["--name", "layer1.*", "--skip-unsupported"];
     folder.succeed(&[&["convert", "a.npz", "c.npy"][..], &one].concat());
     assert_eq!(folder.read("c.npy"), counting(2, 3));
+}
+
+/// An entry of a header.
+fn entry(name: &str, dtype: &str, shape: &str, start: usize, end: usize) -> String {
+    format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{start},{end}]}}"#)
+}
+
+fn types_of_a_later_safetensors_do_not_block_the_rest() {
+    let folder = Folder::new();
+    let notes = r#""__metadata__":{"format":"pt"}"#;
+    let (x, y) = (entry("x", "F32", "[2]", 0, 8), entry("y", "U8", "[3]", 13, 16));
+    let later = entry("later", "F5_NEW", "[8]", 8, 13);
+    let elements: Vec<u8> = (0..16).collect();
+    let all = format!("{{{y},{notes},{later},{x}}}");
+    folder.file("a.safetensors", safetensors(&all, &elements));
+    let convert = ["convert", "a.safetensors", "b.safetensors"];
+    let says = &["the array \"later\" has elements of F5_NEW", "--skip-unsupported"];
+    folder.fail(1, &convert, says);
+    let told = folder.succeed(&[&convert[..], &["--skip-unsupported", "--json"]].concat()).json();
+    assert_eq!(told["skipped"].as_array().unwrap().len(), 1);
+    assert_eq!(told["skipped"][0]["name"], "later");
+    assert_eq!(names(&folder, "b.safetensors"), ["x", "y"]);
+    folder.succeed(&["convert", "a.safetensors", "y.npy", "--name", "y"]);
+    assert_eq!(folder.read("y.npy"), npy("'|u1'", false, "(3,)", &[13, 14, 15]));
+    let info = folder.succeed(&["info", "a.safetensors", "--json"]).json();
+    assert_eq!(info["files"][0]["unsupported"][0]["bytes"], 5);
+    assert_eq!(info["files"][0]["metadata"]["format"], "pt");
+    folder.succeed(&["diff", "a.safetensors", "b.safetensors", "--skip-unsupported"]);
+
+    // All else is checked as ever.
+    for (header, says) in [
+        (format!("{{{y},{later}}}"), "\"later\" overlaps another, or there is a gap"),
+        (format!("{{{later},{x}}}"), "do not fill the file"),
+        (format!("{{{x},{y},{}}}", entry("later", "F5_NEW", "[8]", 8, 12)), "\"y\" overlaps"),
+        (format!("{{{x},{y},{}}}", entry("later", "F5_NEW", "[8]", 13, 8)), "overlaps"),
+        (format!("{{{x},{y},{later},{later}}}"), "two arrays are named \"later\""),
+        (format!("{{{},{later},{y}}}", entry("x", "F32", "[3]", 0, 8)), "do not match"),
+        (format!("{{{x},{later},{y},\"z\":3}}"), "\"z\" is the number 3"),
+        (format!("{{{x},{y},{}}}", entry("later", "F5_NEW", "[-1]", 8, 13)), "\"shape\""),
+    ] {
+        folder.file("bad.safetensors", safetensors(&header, &elements));
+        let args = ["convert", "bad.safetensors", "c.npz", "--skip-unsupported"];
+        folder.fail(1, &args, &[says]);
+    }
+}
+
+fn text_in_records_does_not_block_their_numbers() {
+    let folder = Folder::new();
+    let descr = "[('x', '<f4'), ('name', '<U2'), ('at', '<M8[s]'), ('n', '|u1', (2,))]";
+    let record = |x: f32, n: u8| -> Vec<u8> {
+        [&x.to_le_bytes()[..], &[65, 0, 0, 0, 66, 0, 0, 0], &[9; 8], &[n, n + 1]].concat()
+    };
+    let records = npy(descr, false, "(2,)", &[record(1.0, 3), record(2.0, 5)].concat());
+    folder.file("a.npy", &records);
+    let convert = ["convert", "a.npy", "b.npz"];
+    let says = &["the field \"name\"", "text is not a number", "another one cannot"];
+    folder.fail(1, &convert, says);
+    let ran = folder.succeed(&[&convert[..], &["--skip-unsupported"]].concat());
+    assert!(ran.stderr.starts_with("left out 2 of"), "{ran:?}");
+    assert!(ran.stderr.contains("only NumPy knows"), "{ran:?}");
+    let made = stored(&[
+        ("x.npy", &npy("'<f4'", false, "(2,)", &[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40])),
+        ("n.npy", &npy("'|u1'", false, "(2, 2)", &[3, 4, 5, 6])),
+    ]);
+    folder.file("expected.npz", made);
+    folder.succeed(&["diff", "b.npz", "expected.npz"]);
+    // Chosen by name, the others do not matter.
+    folder.succeed(&["convert", "a.npy", "x.npy", "--name", "x"]);
+    folder.fail(1, &["convert", "a.npy", "c.npy", "--name", "at"], &["the field \"at\""]);
+    // In an archive they are named after the member.
+    folder.file("a.npz", stored(&[("m.npy", &records)]));
+    let told = folder.succeed(&["convert", "a.npz", "c.npz", "--skip-unsupported", "--json"]);
+    assert_eq!(told.json()["skipped"][0]["name"], "m.name");
+    assert!(told.json()["skipped"][0]["found"].as_str().unwrap().contains("\"m.npy\""));
+    assert_eq!(names(&folder, "c.npz"), ["m.x", "m.n"]);
 }
 
 fn damage_is_never_left_out() {

@@ -137,3 +137,45 @@ pub(crate) fn legacy_file(value: &Pickled, storages: &[(&'static str, u64, &[u8]
     }
     bytes
 }
+
+/// A type of NumPy, with what is said of it later.
+pub(crate) fn numpy_type(name: &'static str, order: &'static str, names: Pickled) -> Pickled {
+    let made = call("numpy", "dtype", &[Text(name), Pickled::Bool(false), Pickled::Bool(true)]);
+    let rest = [Int(-1), Int(-1), Int(0)];
+    let state = [Int(3), Text(order), Pickled::None, names, Pickled::None];
+    built(&made, &Tuple([&state[..], &rest].concat()))
+}
+
+/// A value whose state is said after it has been made.
+pub(crate) fn built(made: &Pickled, state: &Pickled) -> Pickled {
+    Pickled::Raw([made.operations(), state.operations(), b"b".to_vec()].concat())
+}
+
+/// An array as NumPy pickles it.
+pub(crate) fn numpy_array(
+    shape: &[i64],
+    data_type: &Pickled,
+    fortran: bool,
+    elements: &Pickled,
+) -> Pickled {
+    let made = call(
+        "numpy.core.multiarray",
+        "_reconstruct",
+        &[Global("numpy", "ndarray"), Tuple(vec![Int(0)]), Pickled::Raw(b"C\x01b".to_vec())],
+    );
+    let shape = Tuple(shape.iter().copied().map(Int).collect());
+    let state = [Int(1), shape, data_type.clone(), Pickled::Bool(fortran), elements.clone()];
+    built(&made, &Tuple(state.to_vec()))
+}
+
+/// Bytes as protocols from 3 on have them.
+pub(crate) fn bytes(bytes: &[u8]) -> Pickled {
+    Pickled::Raw([&b"B"[..], &(bytes.len() as u32).to_le_bytes(), bytes].concat())
+}
+
+/// Bytes as protocol 2 has them: the call that makes them of a text.
+pub(crate) fn encoded(bytes: &[u8]) -> Pickled {
+    let text: String = bytes.iter().copied().map(char::from).collect();
+    let text = [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    call("_codecs", "encode", &[Pickled::Raw(text), Text("latin1")])
+}

@@ -89,7 +89,16 @@ torch.save({"x": torch.quantize_per_tensor(eye, 0.5, 1, torch.quint8), "y": torc
 torch.save([torch.full((2,), 1 + 2j).conj()], "conjugated.pt")
 torch.save({"x": torch.empty(2, device="meta")}, "meta.pt")
 torch.save({"x": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])}, "nested.pt")
-torch.save({"x": numpy.arange(6.), "lr": 0.1}, "numpy.pt")
+torch.save({"x": numpy.arange(6.), "lr": 0.1}, "numpy2.pt")
+torch.save({"x": numpy.arange(6.), "lr": 0.1}, "numpy4.pt", pickle_protocol=4)
+torch.save({"x": numpy.arange(6.), "lr": 0.1}, "numpy5.pt", pickle_protocol=5)
+torch.save({"x": numpy.arange(6.), "lr": 0.1}, "numpy_before.pt", _use_new_zipfile_serialization=False)
+numpy.random.seed(7)
+torch.save({"rng": numpy.random.get_state(), "bytes": numpy.arange(256, dtype=numpy.uint8).reshape(16, 16).T,
+            "big": numpy.arange(5, dtype=">i2"), "x": torch.ones(2)}, "numpy_all.pt")
+numpy.savez("numpy_wanted.npz", **{"rng.1": numpy.random.get_state()[1], "x": numpy.ones(2, "f4"),
+            "bytes": numpy.arange(256, dtype=numpy.uint8).reshape(16, 16).T, "big": numpy.arange(5, dtype="i2")})
+torch.save({"x": numpy.array([1.5, 2.5], numpy.longdouble), "lr": 0.1}, "numpy.pt")
 torch.save(nn.Linear(2, 3), "module.pt")
 pickle.dump({"x": torch.ones(2)}, open("pickle.pkl", "wb"))
 torch.save(torch.ones(3).untyped_storage(), "storage.pt")
@@ -114,6 +123,7 @@ fn what_python_saves_is_read_and_the_advised_lines_work() {
     let ones = npy("'<f4'", false, "(2,)", &floats(&[1., 1.]));
     let complex = npy("'<c8'", false, "(2,)", &floats(&[1., -2., 1., -2.]));
     let six: Vec<u8> = (0..6).flat_map(|number| f64::from(number).to_le_bytes()).collect();
+    let halves: Vec<u8> = [1.5_f64, 2.5].iter().flat_map(|number| number.to_le_bytes()).collect();
     let cases = [
         ("sparse.pt", "model.x", &eye),
         ("sparse.pt", "model.y", &ones),
@@ -122,9 +132,15 @@ fn what_python_saves_is_read_and_the_advised_lines_work() {
         ("quantised2.pt", "x", &eye),
         ("quantised2.pt", "y", &ones),
         ("conjugated.pt", "0", &complex),
-        ("numpy.pt", "x", &npy("'<f8'", false, "(6,)", &six)),
+        ("numpy.pt", "x", &npy("'<f8'", false, "(2,)", &halves)),
         ("pickle.pkl", "x", &ones),
     ];
+    for file in ["numpy2.pt", "numpy4.pt", "numpy5.pt", "numpy_before.pt"] {
+        folder.succeed(&["convert", file, "one.npy", "--name", "x"]);
+        assert!(folder.read("one.npy") == npy("'<f8'", false, "(6,)", &six), "{file}");
+    }
+    folder.succeed(&["convert", "numpy_all.pt", "all.npz"]);
+    folder.succeed(&["diff", "all.npz", "numpy_wanted.npz"]);
     for (file, name, wanted) in cases {
         let file = format!("{file}.new");
         folder.succeed(&["convert", &file, "one.npy", "--name", name]);
@@ -156,6 +172,7 @@ fn convert_checkpoints(folder: &Folder) {
         ("meta.pt", "without values"),
         ("nested.pt", "a nested tensor"),
         ("storage.pt", "a storage"),
+        ("numpy.pt", "\"x\": an array of NumPy"),
     ] {
         folder.fail(1, &["convert", file, "out.npz"], &[says]);
     }
@@ -170,7 +187,6 @@ fn advised_lines(folder: &Folder) -> String {
         ("quantised.pt", "a quantised tensor"),
         ("quantised2.pt", "\"x\": a quantised tensor"),
         ("conjugated.pt", "\"0\": a tensor that is conjugated"),
-        ("numpy.pt", "\"x\": an array of NumPy"),
         ("module.pt", "torch.nn.modules.linear.Linear"),
         ("pickle.pkl", "a pickle of Python"),
     ];
@@ -185,5 +201,9 @@ fn advised_lines(folder: &Folder) -> String {
         script += &format!("path = \"{file}\"\n{}\n", line.trim());
         script += &format!("import os; os.rename(\"{written}\", \"{file}.new\")\n");
     }
-    script
+    let said = folder.run(&["convert", "numpy.pt", "out.npz"]).stderr;
+    let (_, tensor) = said.split_once("save tensors: ").expect("an expression of Python");
+    let tensor = tensor.split("; or ").next().unwrap_or(tensor).trim();
+    script += "array = torch.load(\"numpy.pt\", weights_only=False)[\"x\"]\n";
+    script + &format!("torch.save({{\"x\": {tensor}}}, \"numpy.pt.new\")\n")
 }

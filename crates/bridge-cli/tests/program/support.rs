@@ -76,18 +76,24 @@ impl Folder {
 
     /// Runs the program in the folder and in this process.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        let (ran, stdout) = self.run_on_bytes(args, None);
+        Ran { stdout: String::from_utf8(stdout).unwrap(), ..ran }
+    }
+
+    /// The same with this as standard input, and with standard output as the bytes that it is.
+    pub(crate) fn run_on_bytes(&self, args: &[&str], input: Option<&[u8]>) -> (Ran, Vec<u8>) {
         /// A process has one working directory, and its threads may run tests.
         static WORKING_DIRECTORY: Mutex<()> = Mutex::new(());
         let _mine = WORKING_DIRECTORY.lock().unwrap_or_else(PoisonError::into_inner);
         std::env::set_current_dir(self.path()).unwrap();
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let console = Console::new(Output::plain(&mut stdout), Output::plain(&mut stderr));
-        let exit = bridge_cli::run_on(["arraybridge"].iter().chain(args), console);
-        Ran {
-            code: Some(exit.code().into()),
-            stdout: String::from_utf8(stdout).unwrap(),
-            stderr: String::from_utf8(stderr).unwrap(),
+        let mut console = Console::new(Output::plain(&mut stdout), Output::plain(&mut stderr));
+        if let Some(input) = input {
+            console = console.with_input(input);
         }
+        let exit = bridge_cli::run_on(["arraybridge"].iter().chain(args), console);
+        let (code, stderr) = (Some(exit.code().into()), String::from_utf8(stderr).unwrap());
+        (Ran { code, stdout: String::new(), stderr }, stdout)
     }
 
     /// A process that runs the program in the folder.

@@ -15,6 +15,7 @@ use crate::convert::{Choice, Selection, select};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::formats::{Array, ArrayFile};
+use crate::standard_input::{open, show_input};
 
 /// What counts as equal.
 #[derive(Debug, Clone, Copy)]
@@ -34,14 +35,14 @@ struct Side<'a> {
 
 pub(crate) fn run(args: &DiffArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     diff(args, console).map_err(|failure| {
-        let asked = || format!("compare {} with {}", args.a.display(), args.b.display());
+        let asked = || format!("compare {} with {}", show_input(&args.a), show_input(&args.b));
         // As for `diff` and `cmp`, 1 says that there is a difference.
         failure.asked(asked).into_wrong_usage()
     })
 }
 
 fn diff(args: &DiffArgs, console: &mut Console<'_>) -> Outcome<Exit> {
-    let [a, b] = [&args.a, &args.b].map(|path| ArrayFile::open(path));
+    let [a, b] = [&args.a, &args.b].map(|path| open(path, None, console));
     let (a, b) = (a.map_err(within(&args.a))?, b.map_err(within(&args.b))?);
     let choice = Choice { names: &args.name, may_skip: args.skip_unsupported, must_exist: false };
     let side = |path, file| -> Outcome<Side<'_>> {
@@ -70,7 +71,7 @@ fn diff(args: &DiffArgs, console: &mut Console<'_>) -> Outcome<Exit> {
 }
 
 fn within(path: &Path) -> impl Fn(Failure) -> Failure {
-    let shown = path.display().to_string();
+    let shown = show_input(path);
     move |failure| failure.within_unless_named(&shown, &shown)
 }
 
@@ -153,6 +154,20 @@ fn differences_of(
         differences.push(Difference::Shape { name, shapes });
         return Ok(differences);
     }
+    let is_raw = a.1.is_raw() || b.1.is_raw();
+    if is_raw && first.data_type.size_in_bytes() != second.data_type.size_in_bytes() {
+        // Nobody knows which bytes of one would be those of the other.
+        if differences.is_empty() {
+            let types = Ends { a: first.data_type.to_string(), b: second.data_type.to_string() };
+            differences.push(Difference::Dtype { name, types });
+        }
+        return Ok(differences);
+    }
+    let in_bytes = (a.1.in_bytes(), b.1.in_bytes());
+    let (a, b) = match &in_bytes {
+        (Some(first), Some(second)) if is_raw => ((a.0, first), (b.0, second)),
+        _ => (a, b),
+    };
     if let Some(values) = compare(a, b, rules)? {
         differences.push(Difference::Values { name, values: Box::new(values) });
     }

@@ -13,7 +13,8 @@ use crate::args::InfoArgs;
 use crate::console::Console;
 use crate::exit::Exit;
 use crate::failure::{Failure, FailureReport, Outcome};
-use crate::formats::ArrayFile;
+use crate::formats::Format;
+use crate::standard_input::{open, show_input};
 
 /// What `info --json` prints.
 #[derive(Debug, Serialize)]
@@ -37,7 +38,9 @@ enum Found<'a> {
 }
 
 pub(crate) fn run(args: &InfoArgs, console: &mut Console<'_>) -> Outcome<Exit> {
-    let read: Vec<_> = args.files.iter().map(|path| (path.as_path(), facts_of(path))).collect();
+    let from = args.reading.from();
+    let facts_of = |path, console: &mut Console<'_>| (path, facts_of(path, from, console));
+    let read: Vec<_> = args.files.iter().map(|path| facts_of(path.as_path(), console)).collect();
     // As the worst of them; a name that no array file has is wrong usage.
     let failures = read.iter().filter_map(|(_, facts)| facts.as_ref().err());
     let exit = failures.map(Failure::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Done);
@@ -60,9 +63,9 @@ pub(crate) fn run(args: &InfoArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     Ok(exit)
 }
 
-fn facts_of(path: &Path) -> Outcome<Facts> {
-    let facts = ArrayFile::open(path).and_then(|file| Facts::of(&file));
-    facts.map_err(|failure| failure.asked(|| format!("say what is in {}", path.display())))
+fn facts_of(path: &Path, from: Option<Format>, console: &mut Console<'_>) -> Outcome<Facts> {
+    let facts = open(path, from, console).and_then(|file| Facts::of(&file));
+    facts.map_err(|failure| failure.asked(|| format!("say what is in {}", show_input(path))))
 }
 
 impl<'a> File<'a> {

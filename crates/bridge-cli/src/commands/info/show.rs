@@ -10,6 +10,7 @@ use super::families::Family;
 use crate::console::Console;
 use crate::failure::visible;
 use crate::size::show_size;
+use crate::standard_input::show_input;
 
 /// A file of more arrays than this is shown in families.
 const FEW: usize = 40;
@@ -63,7 +64,7 @@ fn title(path: &Path, facts: &Facts) -> String {
     };
     let mut text = format!(
         "{}: {}, {}; {arrays}",
-        visible(&path.display().to_string()),
+        visible(&show_input(path)),
         facts.format,
         show_size(facts.size),
     );

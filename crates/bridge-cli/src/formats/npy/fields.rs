@@ -29,12 +29,22 @@ pub(in crate::formats) struct FieldArray {
     pub(in crate::formats) scattered: Scattered,
 }
 
-/// The arrays that the fields of an array's records are, and bytes of all records.
+/// What records are made of.
+#[derive(Debug)]
+pub(super) struct Records {
+    pub(super) arrays: Vec<FieldArray>,
+    /// Fields whose elements are no numbers, and why each is not read. There is an array besides.
+    pub(super) refused: Vec<(String, Failure)>,
+    /// Bytes of all records.
+    pub(super) length: usize,
+}
+
+/// The arrays that the fields of an array's records are.
 pub(super) fn arrays_of(
     fields: &[Field],
     shape: &[usize],
     fortran_order: bool,
-) -> Outcome<(Vec<FieldArray>, usize)> {
+) -> Outcome<Records> {
     let mut leaves = Leaves::default();
     let record = leaves.add_all(fields, shape.len())?;
     let (strides, length) =
@@ -47,9 +57,16 @@ pub(super) fn arrays_of(
             .remedy("rename one of them: numpy.lib.recfunctions.rename_fields(a, {...})"));
     }
     let mut arrays: Vec<FieldArray> = Vec::with_capacity(leaves.found.len());
+    let mut refused = Vec::new();
     for (name, inner, kind) in leaves.found {
         let within = |failure: Failure| failure.within(&format!("the field \"{name}\""));
-        let (data_type, swapped) = kind.map_err(within)?;
+        let (data_type, swapped) = match kind.map_err(within) {
+            Ok(kind) => kind,
+            Err(failure) => {
+                refused.push((name, failure));
+                continue;
+            }
+        };
         let Run { shape, strides, offset } =
             outer.followed_by(&inner).ok_or_else(|| too_far(&name))?;
         let spec =
@@ -61,12 +78,15 @@ pub(super) fn arrays_of(
             scattered: Scattered { strides, offset, length },
         });
     }
+    if let ([], [(_, first), ..]) = (arrays.as_slice(), refused.as_slice()) {
+        return Err(first.clone());
+    }
     if arrays.is_empty() {
         return Err(Failure::new("the array has records without fields")
             .why("there is nothing in it to convert")
             .remedy("save what the records are made of as arrays of their own"));
     }
-    Ok((arrays, length))
+    Ok(Records { arrays, refused, length })
 }
 
 fn too_large(shape: &[usize]) -> Failure {

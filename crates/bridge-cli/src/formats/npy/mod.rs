@@ -11,7 +11,7 @@ use arraybridge::{DataType, Layout, TensorSpec};
 
 use self::data_types::{data_type_of, descr_of};
 use self::dictionary::{Descr, Encoding};
-use self::fields::{FieldArray, LONGEST_NAMES, too_long_names};
+use self::fields::{FieldArray, LONGEST_NAMES, Records, too_long_names};
 use super::array_writer::{ArrayWriter, not_written};
 use super::arrays::{Array, Order, Outgoing, Place, Reading};
 use super::listing::{Listing, Refusal};
@@ -58,7 +58,8 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
     }
     let place = Place::Mapped { start: header.length };
     let nameless = matches!(header.parts, Parts::Whole { .. });
-    Ok(Listing { arrays: header.arrays(stem, "", place)?, nameless, ..Listing::default() })
+    let (arrays, refusals) = header.arrays(stem, "", place)?;
+    Ok(Listing { arrays, refusals, nameless, ..Listing::default() })
 }
 
 /// Whether it is an `.npy` file, of elements that are not read.
@@ -84,38 +85,53 @@ enum Parts {
         /// Bytes of each number, where these lie in the other order than this machine's.
         swapped: Option<usize>,
     },
-    /// Records, of which each field is an array of its own.
-    Fields(Vec<FieldArray>),
+    /// Records, of which each field is an array of its own, and why others are not read.
+    Fields(Vec<FieldArray>, Vec<(String, Failure)>),
 }
 
 impl Header {
     /// The arrays that lie at `place`: one called `name`, or one for each field of records, whose names
-    /// follow `prefix`.
+    /// follow `prefix`; and the fields that are not read.
     ///
     /// # Errors
     ///
     /// Where these names together are too long.
-    pub(super) fn arrays(self, name: &str, prefix: &str, place: Place) -> Outcome<Vec<Array>> {
-        Ok(match self.parts {
+    pub(super) fn arrays(
+        self,
+        name: &str,
+        prefix: &str,
+        place: Place,
+    ) -> Outcome<(Vec<Array>, Vec<Refusal>)> {
+        let (fields, refused) = match self.parts {
             Parts::Whole { spec, swapped } => {
                 let reading = Reading { swapped, scattered: None };
-                vec![Array { name: name.to_owned(), spec, place, reading, part: 0 }]
+                let array = Array { name: name.to_owned(), spec, place, reading, part: 0 };
+                return Ok((vec![array], Vec::new()));
             }
-            Parts::Fields(fields) if prefix.len().saturating_mul(fields.len()) > LONGEST_NAMES => {
-                return Err(too_long_names());
-            }
-            Parts::Fields(fields) => fields
-                .into_iter()
-                .map(|field| Array {
-                    name: format!("{prefix}{}", field.name),
-                    spec: field.spec,
-                    place,
-                    reading: Reading { swapped: field.swapped, scattered: Some(field.scattered) },
-                    part: 0,
-                })
-                .collect(),
-        })
+            Parts::Fields(fields, refused) => (fields, refused),
+        };
+        if prefix.len().saturating_mul(fields.len() + refused.len()) > LONGEST_NAMES {
+            return Err(too_long_names());
+        }
+        let arrays = fields.into_iter().map(|field| Array {
+            name: format!("{prefix}{}", field.name),
+            spec: field.spec,
+            place,
+            reading: Reading { swapped: field.swapped, scattered: Some(field.scattered) },
+            part: 0,
+        });
+        let refusals = refused
+            .into_iter()
+            .map(|(name, failure)| Refusal::new(format!("{prefix}{name}"), failure));
+        Ok((arrays.collect(), refusals.collect()))
     }
+}
+
+/// The type of numbers that NumPy calls so, and the bytes of each to swap; none for what is no number.
+pub(super) fn number_type(order: &str, name: &str) -> Option<(DataType, Option<usize>)> {
+    let is_number = name.starts_with(['b', 'i', 'u', 'f', 'c']);
+    let found = is_number.then(|| data_type_of(&format!("{order}{name}")).ok());
+    found.flatten().filter(|_| matches!(order, "<" | ">" | "|" | "="))
 }
 
 /// How many bytes the header takes, of which `start` are the first 12.
@@ -172,9 +188,9 @@ pub(super) fn read_header(bytes: &[u8]) -> Outcome<Header> {
     let (data_type, swapped) = match &declared.descr {
         Descr::Plain(text) => data_type_of(text)?,
         Descr::Fields(records) => {
-            let (fields, data_length) =
+            let Records { arrays, refused, length: data_length } =
                 fields::arrays_of(records, &declared.shape, declared.fortran_order)?;
-            return Ok(Header { parts: Parts::Fields(fields), length, data_length });
+            return Ok(Header { parts: Parts::Fields(arrays, refused), length, data_length });
         }
     };
     let layout = if declared.fortran_order {
@@ -264,7 +280,7 @@ mod tests {
 
     /// The one array, whose name and place nobody asks for.
     fn array(header: Header) -> Array {
-        header.arrays("", "", Place::Mapped { start: 0 }).unwrap().pop().unwrap()
+        header.arrays("", "", Place::Mapped { start: 0 }).unwrap().0.pop().unwrap()
     }
 
     #[test]
@@ -347,7 +363,7 @@ mod tests {
             ("'<f16'", "precision"),
             ("('<f4', (2,))", "without fields"),
             ("[]", "without fields"),
-            ("[('a', '<f4'), ('b', '<U3')]", "the field \\\"b\\\""),
+            ("[('a', '<M8[s]'), ('b', '<U3')]", "the field \\\"a\\\""),
             ("[('a', '|O')]", "pickle"),
             ("'<i3'", "does not know"),
             ("''", "does not know"),

@@ -52,6 +52,12 @@ impl PickleArchive {
         Ok(place)
     }
 
+    /// Which member the pickle is.
+    pub(super) fn index_of_pickle(&mut self) -> Outcome<usize> {
+        let (_, index) = self.member(PICKLE)?;
+        Ok(index)
+    }
+
     /// How many tensors there are that belong to the code of a program.
     pub(super) fn constants(&self) -> usize {
         let start = format!("{}{CONSTANTS}", self.folder);

@@ -3,6 +3,7 @@
 
 use super::data_types;
 use super::heap::{Heap, Value};
+use super::numpy;
 use super::rebuild::{self, forged};
 use super::unread::Unread;
 use super::{SAVE_A_STATE_DICTIONARY, SAVE_THE_STATE_OF_A_MODEL};
@@ -107,6 +108,17 @@ pub(super) fn call<'a>(
             heap.new_set(given)
         }
         ("builtins", "complex", _) => Ok(Value::Other("a number")),
+        // Protocol 2 has bytes as calls, of none and of a text.
+        ("builtins", "bytes" | "bytearray", []) => Ok(Value::Bytes(&[])),
+        ("builtins", "bytes" | "bytearray", &[made @ (Value::Bytes(_) | Value::Latin1(..))]) => {
+            Ok(made)
+        }
+        ("_codecs", "encode", &[Value::Text(text), Value::Text("latin1" | "latin-1")])
+        | (
+            "builtins",
+            "bytes" | "bytearray",
+            &[Value::Text(text), Value::Text("latin1" | "latin-1")],
+        ) => numpy::encoded(heap, text),
         ("builtins", "bytes" | "bytearray", _) | ("_codecs", "encode", _) => {
             Ok(Value::Other("bytes"))
         }
@@ -118,11 +130,13 @@ pub(super) fn call<'a>(
         ("torch", "device", _) => Ok(Value::Other("a device")),
         ("torch.serialization", "_get_layout", _) => Ok(Value::Other("a layout")),
         ("torch.jit._pickle", _, &[first, ..]) => Ok(first),
-        ("numpy", "dtype", _) => Ok(Value::Other("a type of elements")),
+        ("numpy", "dtype", _) => numpy::new_type(heap, arguments),
         ("numpy.core.multiarray", "scalar", _) => Ok(Value::Other("a number of NumPy")),
-        ("numpy.core.multiarray", "_reconstruct", _) | ("numpy.core.numeric", "_frombuffer", _) => {
-            Ok(Value::Unread(Unread::OfNumpy))
+        ("numpy.core.multiarray", "_reconstruct", &[Value::Global("numpy", "ndarray"), ..]) => {
+            numpy::new_array(heap)
         }
+        ("numpy.core.multiarray", "_reconstruct", _) => Ok(Value::Unread(Unread::OfNumpy)),
+        ("numpy.core.numeric", "_frombuffer", _) => numpy::from_buffer(heap, arguments),
         (REBUILD, "_rebuild_parameter_with_state", &[tensor, _, _, state, ..])
             if matches!(tensor, Value::Tensor(_)) =>
         {

@@ -18,6 +18,9 @@ pub(super) enum Value<'a> {
     Int(i64),
     Float(f64),
     Text(&'a str),
+    Bytes(&'a [u8]),
+    /// Bytes that protocol 2 has as a text, each of whose letters is the byte of its number; and how many.
+    Latin1(&'a str, usize),
     /// A class or a function, by its module and its name.
     Global(&'a str, &'a str),
     Tuple(usize),
@@ -30,6 +33,8 @@ pub(super) enum Value<'a> {
     Tensor(usize),
     /// A tensor of a kind that is not read.
     Unread(Unread<'a>),
+    /// A type of elements of NumPy.
+    NumpyType(usize),
     /// What else there is, in words: nobody asks more of it.
     Other(&'static str),
 }
@@ -42,7 +47,8 @@ impl Value<'_> {
             Self::Bool(_) => "True or False",
             Self::Int(_) | Self::Float(_) => "a number",
             Self::Text(_) => "text",
-            Self::Global("torch", _) => "a type of elements",
+            Self::Bytes(_) | Self::Latin1(..) => "bytes",
+            Self::Global("torch", _) | Self::NumpyType(_) => "a type of elements",
             Self::Global(..) => "a class",
             Self::Tuple(_) => "a tuple",
             Self::List(_) => "a list",
@@ -68,11 +74,37 @@ pub(super) struct Storage<'a> {
     pub(super) size: usize,
 }
 
-/// A tensor: which storage it lies in, and where.
+/// A tensor, or an array of NumPy.
 #[derive(Debug, Clone)]
-pub(super) struct Rebuilt {
-    pub(super) storage: usize,
+pub(super) struct Rebuilt<'a> {
+    pub(super) source: Source<'a>,
     pub(super) spec: TensorSpec,
+    /// Bytes of each number, where these lie in the other order than this machine's.
+    pub(super) swapped: Option<usize>,
+}
+
+/// Where the elements of a tensor are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// In the storage with this index.
+    Storage(usize),
+    /// In the pickle.
+    Bytes(&'a [u8]),
+    /// The same, as a text.
+    Latin1(&'a str),
+    /// Of an array of NumPy whose elements have not been told yet, or are not read.
+    Numpy,
+}
+
+/// A type of elements of NumPy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NumpyType<'a> {
+    /// As in `f4`.
+    pub(super) name: &'a str,
+    /// `<` or `>`, or `|` where it does not matter.
+    pub(super) order: &'a str,
+    /// Whether it has no fields or other parts.
+    pub(super) is_plain: bool,
 }
 
 /// An object of a TorchScript class.
@@ -116,7 +148,8 @@ pub(super) struct Heap<'a> {
     /// What is said of values besides, as attributes of tensors and of collections.
     attributes: HashMap<Owner, Value<'a>>,
     pub(super) storages: Vec<Storage<'a>>,
-    pub(super) tensors: Vec<Rebuilt>,
+    pub(super) tensors: Vec<Rebuilt<'a>>,
+    numpy_types: Vec<NumpyType<'a>>,
 }
 
 impl<'a> Heap<'a> {
@@ -236,10 +269,35 @@ impl<'a> Heap<'a> {
         Ok(Value::Storage(self.storages.len() - 1))
     }
 
-    pub(super) fn new_tensor(&mut self, tensor: Rebuilt) -> Outcome<Value<'a>> {
+    pub(super) fn new_tensor(&mut self, tensor: Rebuilt<'a>) -> Outcome<Value<'a>> {
         self.room.take(tensor.spec.layout.rank() * 2 * size_of::<usize>())?;
         self.room.add(&mut self.tensors, tensor)?;
         Ok(Value::Tensor(self.tensors.len() - 1))
+    }
+
+    /// Says what the array of NumPy with this index is made of.
+    pub(super) fn set_array(&mut self, index: usize, array: Rebuilt<'a>) -> Outcome<()> {
+        self.room.take(array.spec.layout.rank() * 2 * size_of::<usize>())?;
+        self.tensors[index] = array;
+        Ok(())
+    }
+
+    /// Whether the tensor with this index is an array of NumPy without elements that are read.
+    pub(super) fn lacks_elements(&self, tensor: usize) -> bool {
+        matches!(self.tensors[tensor].source, Source::Numpy)
+    }
+
+    pub(super) fn new_numpy_type(&mut self, made: NumpyType<'a>) -> Outcome<Value<'a>> {
+        self.room.add(&mut self.numpy_types, made)?;
+        Ok(Value::NumpyType(self.numpy_types.len() - 1))
+    }
+
+    pub(super) fn numpy_type(&self, index: usize) -> NumpyType<'a> {
+        self.numpy_types[index]
+    }
+
+    pub(super) fn set_numpy_type(&mut self, index: usize, made: NumpyType<'a>) {
+        self.numpy_types[index] = made;
     }
 }
 

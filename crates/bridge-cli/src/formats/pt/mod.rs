@@ -9,6 +9,7 @@ mod globals;
 mod heap;
 mod legacy;
 mod names;
+mod numpy;
 mod pickle;
 mod rebuild;
 mod tree;
@@ -16,7 +17,7 @@ mod unread;
 mod write;
 
 use self::archive::PickleArchive;
-use self::heap::{Heap, Storage, Value};
+use self::heap::{Heap, Source, Storage, Value};
 use self::legacy::Legacy;
 use self::names::PICKLE;
 use self::tree::{Nameless, Other};
@@ -27,6 +28,7 @@ use super::mapped_file::MappedFile;
 use crate::failure::{Failure, Outcome};
 
 pub(super) use self::data_types::DATA_TYPES;
+pub(super) use self::numpy::Latin1;
 pub(super) use self::write::{Writer, pickle_of};
 
 /// The most bytes of a pickle that are read: a tensor takes two or three hundred.
@@ -48,18 +50,39 @@ pub(super) fn is_pickle(member: &str) -> bool {
     member.strip_suffix(PICKLE).is_some_and(|folder| folder.ends_with('/'))
 }
 
-/// Where storages are.
-enum Container<'a> {
+/// Where storages are, and the file's bytes.
+struct Container<'a> {
+    bytes: &'a [u8],
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
     Archive(PickleArchive),
     Legacy(Legacy<'a>),
 }
 
 impl Container<'_> {
     fn place_of(&mut self, storage: &Storage<'_>) -> Outcome<Place> {
-        match self {
-            Self::Archive(archive) => archive.place_of(storage),
-            Self::Legacy(legacy) => legacy.place_of(storage),
+        match &mut self.kind {
+            Kind::Archive(archive) => archive.place_of(storage),
+            Kind::Legacy(legacy) => legacy.place_of(storage),
         }
+    }
+
+    /// Where these bytes of the pickle are.
+    fn place_in_pickle(&mut self, bytes: &[u8], is_text: bool) -> Outcome<Place> {
+        // They were borrowed from the file, but for none.
+        let start = bytes.as_ptr().addr().checked_sub(self.bytes.as_ptr().addr());
+        let start = start.filter(|_| !bytes.is_empty()).unwrap_or(0);
+        let index = match &mut self.kind {
+            Kind::Archive(archive) => Some(archive.index_of_pickle()?),
+            Kind::Legacy(_) => None,
+        };
+        Ok(match index {
+            _ if is_text => Place::Latin1 { start, length: bytes.len(), index },
+            Some(index) => Place::Stored { start, index },
+            None => Place::Mapped { start },
+        })
     }
 }
 
@@ -68,14 +91,15 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
     let bytes = file.bytes();
     if let Some(at) = legacy::behind_magic(bytes) {
         let (values, at) = legacy::read_values(bytes, at)?;
-        let mut container = Container::Legacy(Legacy::new(bytes, at, &values.heap)?);
+        let kind = Kind::Legacy(Legacy::new(bytes, at, &values.heap)?);
+        let mut container = Container { bytes, kind };
         return list(&values.heap, values.value, &mut container, stem);
     }
     let mut archive = PickleArchive::open(file)?;
     let place = archive.pickle()?;
     let values = pickle::read(&bytes[place])?;
     let constants = archive.constants();
-    let mut container = Container::Archive(archive);
+    let mut container = Container { bytes, kind: Kind::Archive(archive) };
     let mut listing = list(&values.heap, values.value, &mut container, stem)?;
     if constants > 0
         && listing.arrays.is_empty()
@@ -90,7 +114,7 @@ pub(super) fn read(file: &MappedFile, stem: &str) -> Outcome<Listing> {
             .why("of a TorchScript program its parameters and buffers are read");
         listing.refusals.push(Refusal::beside("constants", failure));
     }
-    if let Container::Archive(PickleArchive { archive, .. }) = container {
+    if let Kind::Archive(PickleArchive { archive, .. }) = container.kind {
         listing.archive = Some(archive);
     }
     Ok(listing)
@@ -105,6 +129,10 @@ fn list(
 ) -> Outcome<Listing> {
     let mut room = heap.room;
     match root {
+        Value::Tensor(tensor) if heap.lacks_elements(tensor) => {
+            let refusals = vec![Refusal::new(stem, Unread::OfNumpy.failure())];
+            return Ok(Listing { refusals, nameless: true, ..Listing::default() });
+        }
         Value::Tensor(tensor) => {
             let arrays = vec![array(container, (heap, tensor), stem.to_owned())?];
             let mut refusals = Vec::new();
@@ -205,8 +233,13 @@ fn array(
     name: String,
 ) -> Outcome<Array> {
     let rebuilt = &heap.tensors[tensor];
-    let place = container.place_of(&heap.storages[rebuilt.storage])?;
-    let reading = Reading::default();
+    let place = match rebuilt.source {
+        Source::Storage(storage) => container.place_of(&heap.storages[storage])?,
+        Source::Bytes(bytes) => container.place_in_pickle(bytes, false)?,
+        Source::Latin1(text) => container.place_in_pickle(text.as_bytes(), true)?,
+        Source::Numpy => return Err(Unread::OfNumpy.failure()),
+    };
+    let reading = Reading { swapped: rebuilt.swapped, scattered: None };
     Ok(Array { name, spec: rebuilt.spec.clone(), place, reading, part: 0 })
 }
 

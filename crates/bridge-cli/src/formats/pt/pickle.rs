@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::heap::{Heap, Value, too_large};
-use super::{LARGEST_PICKLE, SAVE_A_STATE_DICTIONARY, globals, rebuild};
+use super::{LARGEST_PICKLE, SAVE_A_STATE_DICTIONARY, globals, numpy, rebuild};
 use crate::failure::{Failure, Outcome};
 
 /// The most values and open collections that are on the stack at a time. A dictionary's entries are
@@ -205,6 +205,12 @@ impl<'a> Machine<'a> {
                 let state = self.pop()?;
                 match self.stack.last() {
                     Some(&Value::Object(object)) => self.heap.set_state(object, state),
+                    Some(&Value::NumpyType(index)) => {
+                        numpy::set_type(&mut self.heap, index, state);
+                    }
+                    Some(&Value::Tensor(index)) if self.heap.lacks_elements(index) => {
+                        numpy::set_array(&mut self.heap, index, state)?;
+                    }
                     // What is said besides: of a dictionary of parameters the versions of layers.
                     Some(
                         &owner @ (Value::Dict(_)
@@ -265,8 +271,8 @@ impl<'a> Machine<'a> {
 
     fn bytes(&mut self, bytes: usize) -> Outcome<()> {
         let length = self.length(bytes)?;
-        self.take(length)?;
-        self.push(Value::Other("bytes"))
+        let bytes = self.take(length)?;
+        self.push(Value::Bytes(bytes))
     }
 
     fn array<const N: usize>(&mut self) -> Outcome<[u8; N]> {

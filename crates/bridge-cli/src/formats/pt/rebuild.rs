@@ -3,7 +3,7 @@
 use arraybridge::{DataType, Layout, TensorSpec};
 
 use super::data_types;
-use super::heap::{Heap, Rebuilt, Storage, Value};
+use super::heap::{Heap, Rebuilt, Source, Storage, Value};
 use super::unread::Unread;
 use crate::failure::{Failure, Outcome};
 
@@ -62,12 +62,12 @@ pub(super) fn tensor<'a>(
     heap.new_tensor(rebuilt)
 }
 
-fn rebuild(
-    heap: &Heap<'_>,
-    storage: Value<'_>,
+fn rebuild<'a>(
+    heap: &Heap<'a>,
+    storage: Value<'a>,
     data_type: Option<DataType>,
-    [offset, sizes, strides]: [Value<'_>; 3],
-) -> Outcome<Rebuilt> {
+    [offset, sizes, strides]: [Value<'a>; 3],
+) -> Outcome<Rebuilt<'a>> {
     let Value::Storage(index) = storage else {
         return Err(forged("a tensor has no storage"));
     };
@@ -103,7 +103,8 @@ fn rebuild(
     }
     // Where nothing is read, nothing has to be found.
     let layout = if layout.is_empty() { layout.at_byte_offset(0) } else { layout };
-    Ok(Rebuilt { storage: index, spec: TensorSpec { data_type, layout } })
+    let spec = TensorSpec { data_type, layout };
+    Ok(Rebuilt { source: Source::Storage(index), spec, swapped: None })
 }
 
 pub(super) fn forged(why: &str) -> Failure {

@@ -239,6 +239,10 @@ pub(super) fn find<'a>(heap: &Heap<'a>, root: Value<'a>, room: &mut Room) -> Out
                 room.take(ROOM_OF_OTHERS + name.len())?;
                 found.others.push(Other::Unnamed(name.clone(), key));
             }
+            (true, Value::Tensor(tensor), None) if heap.lacks_elements(tensor) => {
+                room.take(ROOM_OF_OTHERS + name.len())?;
+                found.others.push(Other::Unread(name.clone(), Unread::OfNumpy));
+            }
             (true, Value::Tensor(tensor), None) => {
                 room.take(name.len())?;
                 room.add(&mut found.tensors, (name.clone(), tensor))?;

@@ -19,7 +19,7 @@ pub(super) enum Unread<'a> {
     Subclass,
     /// Of elements of `torch.NAME`.
     OfType(&'a str),
-    /// NumPy's, whose elements are part of the pickle.
+    /// An array of NumPy whose elements are no plain numbers, or are not in the pickle as bytes.
     OfNumpy,
     /// Memory that no tensor says the shape of.
     Storage,
@@ -61,11 +61,10 @@ impl Unread<'_> {
                 .why("arraybridge does not know that type")
                 .remedy("save it with another type: tensor.to(torch.float32)"),
             Self::OfNumpy => Failure::new("an array of NumPy")
-                .why("its elements are part of the pickle, and tensors are read alone")
+                .why("arrays of plain numbers are read, whose bytes are in the pickle as NumPy puts them there")
                 .remedy(
-                    "if you trust the file, in Python: \
-                     torch.save(torch.utils._pytree.tree_map_only(numpy.ndarray, torch.from_numpy, \
-                     torch.load(path, weights_only=False)), \"tensors.pt\")",
+                    "if you trust the file, load it in Python with weights_only=False, and save tensors: \
+                     torch.from_numpy(array.astype(numpy.float64))",
                 ),
             Self::Storage => Failure::new("a storage")
                 .why("it is memory without a shape")

@@ -11,10 +11,10 @@ use super::{METADATA, dtype_named};
 use crate::failure::Failure;
 
 /// Headers beyond this are not looked into: what is made of one takes many times its bytes.
-const LARGEST: usize = 8 << 20;
+pub(super) const LARGEST: usize = 8 << 20;
 
 /// The entries of a JSON object in their order, also those of one name.
-struct Entries<V>(Vec<(String, V)>);
+pub(super) struct Entries<V>(pub(super) Vec<(String, V)>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -54,7 +54,8 @@ pub(super) fn check_names(header: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// What is wrong with a header that is no header of the format, as far as that can be told.
+/// What is wrong with a header that is no header of the format, as far as that can be told. Types that are
+/// not known are no reason to refuse a header.
 pub(super) fn of_header(header: &[u8]) -> Option<Failure> {
     if header.len() > LARGEST {
         return None;
@@ -81,7 +82,7 @@ fn nul_padded(padding: usize) -> Failure {
         )
 }
 
-fn of_metadata(notes: &Value) -> Option<Failure> {
+pub(super) fn of_metadata(notes: &Value) -> Option<Failure> {
     let failure = |found: String| {
         Failure::new(found)
             .why("what a file says of itself is a JSON object of texts")
@@ -94,7 +95,8 @@ fn of_metadata(notes: &Value) -> Option<Failure> {
     other.map(|(key, note)| failure(format!("\"{key}\" in {METADATA} is {}", kind_of(note))))
 }
 
-fn of_array(name: &str, entry: &Value) -> Option<Failure> {
+/// What is wrong with an array, but for a type that is not known.
+pub(super) fn of_array(name: &str, entry: &Value) -> Option<Failure> {
     let failure = |what: String, why: &str| {
         let failure = Failure::new(format!("the array \"{name}\" {what}")).why(why);
         Some(failure.remedy("write the file again, with safetensors"))
@@ -105,15 +107,7 @@ fn of_array(name: &str, entry: &Value) -> Option<Failure> {
     };
     match entry.get("dtype") {
         None => return failure("has no \"dtype\"".to_owned(), KEYS),
-        Some(Value::String(dtype)) if dtype_named(dtype) => {}
-        Some(Value::String(dtype)) => {
-            let failure = Failure::new(format!("the array \"{name}\" has elements of {dtype}"));
-            return Some(
-                failure
-                    .why("the format has no such type, or has it since a later version than is read here")
-                    .remedy("write it with another dtype, or leave it out of the file"),
-            );
-        }
+        Some(Value::String(_)) => {}
         Some(other) => return failure(format!("has {} as its \"dtype\"", kind_of(other)), KEYS),
     }
     for (key, length) in [("shape", None), ("data_offsets", Some(2))] {
@@ -131,6 +125,18 @@ fn of_array(name: &str, entry: &Value) -> Option<Failure> {
         }
     }
     None
+}
+
+/// Why an array of a type that is not known cannot be converted.
+pub(super) fn unknown_type(name: &str, entry: &Value) -> Option<Failure> {
+    let dtype = entry.get("dtype")?.as_str()?;
+    if dtype_named(dtype) {
+        return None;
+    }
+    let failure = Failure::new(format!("the array \"{name}\" has elements of {dtype}"))
+        .why("the format has no such type, or has it since a later version than is read here")
+        .remedy("write it with another dtype, or leave it out of the file");
+    Some(failure)
 }
 
 /// What kind of JSON this is.
