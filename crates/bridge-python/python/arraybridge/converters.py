@@ -25,6 +25,9 @@ _convert = _native.convert
 _FALLBACK_VARIABLE = "ARRAYBRIDGE_DEVICE_FALLBACK"
 _fallback: bool | None = None
 
+#: As `_convert_memory`, below, which it calls for all but what is between arrays on the host.
+convert_memory = _native.convert_memory
+
 
 def detect_memory_type(data: Any) -> str:
     """The name of the framework that `data` is an array of.
@@ -93,7 +96,7 @@ def chosen_device(gpu_id: Any, device: Any) -> Device | None:
     return first
 
 
-def convert_memory(
+def _convert_memory(
     data: Any,
     source_type: str | MemoryType,
     target_type: str | MemoryType,
@@ -196,6 +199,7 @@ def watch_with(current: Any) -> None:
     """Lets `conversion` say who observes; until then nobody does, and nothing is asked."""
     global _observer_of_context
     _observer_of_context = current
+    _native.set_observed(current is not None)
 
 
 def _observed(data: Any, source: Any, target: Any, native: str | None, named: bool) -> Any:
