@@ -16,13 +16,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 FRAMEWORKS = ("numpy", "cupy", "torch", "tensorflow", "jax", "pyclesperanto")
 
-# pyclesperanto must be imported before TensorFlow: each brings an LLVM of its own, and the process
-# ends when they meet the other way round.
-if importlib.util.find_spec("pyclesperanto") is not None:
-    try:
-        import pyclesperanto as _first  # noqa: F401
-    except Exception:  # no OpenCL here: its own tests are skipped
-        pass
+# These must be imported before TensorFlow: each brings an LLVM of its own, and the process ends when
+# they meet the other way round. PyTorch imports triton late, for checkpoints and optimisers.
+for _early in ("pyclesperanto", "triton"):
+    if importlib.util.find_spec(_early) is not None:
+        try:
+            importlib.import_module(_early)
+        except Exception:  # no OpenCL, or no compiler, here: tests of that are skipped
+            pass
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

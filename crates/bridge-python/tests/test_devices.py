@@ -69,7 +69,7 @@ def test_numbers_and_names_that_are_none():
 def test_names_for_the_native_module():
     assert HOST.native_name("torch") == "cpu"
     assert AcceleratorDevice(1).native_name("torch") == "cuda:1"
-    assert AcceleratorDevice(1).native_name("pyclesperanto") == "opencl:1"
+    assert AcceleratorDevice(1).native_name("pyclesperanto") == "extension:1"
     # NumPy's arrays lie in host memory, and pyclesperanto has none there.
     assert AcceleratorDevice(1).native_name("numpy") is None
     assert HOST.native_name("pyclesperanto") is None

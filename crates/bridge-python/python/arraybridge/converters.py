@@ -174,6 +174,14 @@ def _carried_out(data: Any, source: Any, target: Any, native: str | None, named:
         return _convert(data, target, device=native)
     except MemoryConversionError as error:
         library = ArrayLibrary.named(target)
+        if "CUDA" not in error.reason and not library.is_installed():
+            raise MemoryConversionError(
+                error.source_type,
+                error.target_type,
+                error.method,
+                f"{error.reason}. {native} is a device of CUDA: a machine with one is needed, too; "
+                "gpu_id=None asks for the host",
+            ) from error
         if not falls_back() or not library.has_host or not library.is_installed():
             raise
         if library.accelerator_devices():

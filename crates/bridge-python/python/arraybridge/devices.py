@@ -70,7 +70,8 @@ class AcceleratorDevice(Device):
     def native_name(self, library: str) -> str | None:
         if library == "numpy":
             return None  # its arrays lie in host memory, whatever is asked
-        return f"{'opencl' if library == 'pyclesperanto' else 'cuda'}:{self.index}"
+        # pyclesperanto numbers its devices by a list of its own.
+        return f"{'extension' if library == 'pyclesperanto' else 'cuda'}:{self.index}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class NamedDevice(Device):
 
 HOST = HostDevice()
 
-_NUMBERED = re.compile(r"(?:accelerator|cuda|gpu|opencl|rocm):(\d+)", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:accelerator|cuda|gpu|opencl|extension|rocm):(\d+)", re.IGNORECASE)
 
 
 def as_device(value: Any) -> Device | None:

@@ -488,7 +488,12 @@ class PyclesperantoLibrary(ArrayLibrary):
         return size
 
     def stack_arrays(self, arrays: Any, device: Device | None = None) -> Any:
-        return self.module.concatenate_along_z(list(arrays))
+        found = list(arrays)
+        shape = (len(found), *found[0].shape)
+        made = self.module.create(shape, dtype=found[0].dtype, device=found[0].device)
+        for index, one in enumerate(found):
+            self.module.paste(one, made, destination_z=index)
+        return made
 
 
 _ALL: tuple[ArrayLibrary, ...] = (

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import numpy as np
+
+from arraybridge import SCALING_FUNCTIONS, rescale
+from arraybridge.dtype_scaling import _scale_generic
+from arraybridge.types import MemoryType
+
+GOLDEN = {
+    "uint8": [0, 127, 255],
+    "uint16": [0, 32767, 65535],
+    "int16": [-32768, 0, 32639],
+    "uint32": [0, 2147483647, 4294967295],
+    "int32": [-2147483648, 0, 2147483519],
+    "int8": [0, 0, 1],
+    "int64": [0, 0, 1],
+    "uint64": [0, 0, 1],
+}
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+
+
+class TestMinMax:
+    @pytest.mark.parametrize(("name", "values"), GOLDEN.items())
+    def test_golden_values(self, name, values):
+        array = np.array([0, 0.5, 1])
+        made = SCALING_FUNCTIONS["numpy"](array, name)
+        assert made.dtype == name
+        assert made.tolist() == values
+
+    @pytest.mark.parametrize(
+        ("name", "values"),
+        [
+            ("uint8", [0, 127, 255]),
+            ("int32", [-2147483648, 0, 2147483520]),
+            ("uint32", [0, 2147483648, 4294967295]),
+        ],
+    )
+    def test_golden_values_of_float32(self, name, values, torch):
+        tensor = torch.tensor([0, 0.5, 1])
+        made = SCALING_FUNCTIONS["torch"](tensor, name)
+        assert made.dtype == getattr(torch, name)
+        assert made.tolist() == values
+        assert SCALING_FUNCTIONS["numpy"](tensor.numpy(), name).tolist() == values
+
+    def test_a_table_for_each_framework(self):
+        assert set(SCALING_FUNCTIONS) == {member.value for member in MemoryType}
+        assert _scale_generic(np.array([0.0, 1]), "uint8", MemoryType.NUMPY).tolist() == [0, 255]
+
+    def test_any_range_is_stretched(self):
+        assert rescale(np.array([0, 100, 200], np.float32), np.uint8, "minmax").tolist() == [
+            0,
+            127,
+            255,
+        ]
+        huge = np.array([-3e38, 0, 3e38], np.float32)
+        assert rescale(huge, "uint8", "minmax").tolist() == [0, 127, 255]
+        assert rescale(np.array([-1e308, 1e308]), "uint8", "minmax").tolist() == [0, 255]
+
+    def test_equal_values_are_cast(self):
+        assert rescale(np.full(2, 0.7), "uint16", "minmax").tolist() == [0, 0]
+        assert rescale(np.full(2, 300.0), "uint8", "minmax").tolist() == [44, 44]
+
+    def test_integers_and_floats_are_cast(self):
+        assert rescale(np.array([300]), "uint8", "minmax").tolist() == [44]
+        assert rescale(np.array([2, 4]), "float32", "minmax").tolist() == [2, 4]
+        assert rescale(np.array([0.5]), "float32", "minmax").tolist() == [0.5]
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_what_cannot_be_stretched(self, value):
+        with pytest.raises(ValueError, match=f"the value {value}, element 1 in row-major order"):
+            rescale(np.array([0.0, value]), "uint8", "minmax")
+
+    def test_small_floats(self):
+        made = rescale(np.array([0, 0.5, 1], np.float16), "uint16", "minmax")
+        assert made.tolist() == [0, 32767, 65535]
+
+
+class TestSaturate:
+    def test_ends(self):
+        values = np.array([-1e30, -1.7, 0.9, 254.9, 255.5, 1e30, np.inf, -np.inf, np.nan])
+        assert rescale(values, "uint8").tolist() == [0, 0, 0, 254, 255, 255, 255, 0, 0]
+        assert rescale(values, "int8").tolist() == [-128, -1, 0, 127, 127, 127, 127, -128, 0]
+
+    @pytest.mark.parametrize("name", INTEGERS)
+    def test_of_every_integer(self, name):
+        info = np.iinfo(name)
+        made = rescale(np.array([-1e300, 1e300, np.nan]), name)
+        assert made.dtype == name
+        assert made.tolist() == [info.min, info.max, 0]
+
+    def test_integers(self):
+        assert rescale(np.array([-5, 5, 500]), "uint8").tolist() == [0, 5, 255]
+        assert rescale(np.array([2**64 - 1], np.uint64), "int64").tolist() == [2**63 - 1]
+        assert rescale(np.array([-1], np.int8), "uint64").tolist() == [0]
+
+    def test_floats(self):
+        made = rescale(np.array([1e300, -1e300, np.inf, 1.5]), "float32")
+        largest = float(np.finfo(np.float32).max)
+        assert made.tolist() == [largest, -largest, np.inf, 1.5]
+
+
+class TestWrap:
+    def test_low_bits(self):
+        values = np.array([256.0, -1.0, 300.7, np.nan, np.inf, 2.0**70, 2.0**63])
+        assert rescale(values, "uint8", "wrap").tolist() == [0, 255, 44, 0, 0, 0, 0]
+        assert rescale(values, "uint64", "wrap").tolist() == [
+            256,
+            2**64 - 1,
+            300,
+            0,
+            0,
+            0,
+            2**63,
+        ]
+        assert rescale(np.array([300, -1]), "uint8", "wrap").tolist() == [44, 255]
+
+    @given(st.floats(-1e25, 1e25), st.sampled_from(INTEGERS))
+    def test_as_whole_numbers_do(self, value, name):
+        info = np.iinfo(name)
+        expected = (int(value) - info.min) % 2**info.bits + info.min
+        assert rescale(np.array([value]), name, "wrap").tolist() == [expected]
+
+
+class TestRefuse:
+    @pytest.mark.parametrize("value", [256.0, -1.0, np.nan, np.inf])
+    def test_what_does_not_fit(self, value):
+        with pytest.raises(ValueError, match="element 1 .* does not fit into uint8"):
+            rescale(np.array([1.0, value]), "uint8", "refuse")
+
+    def test_what_fits(self):
+        assert rescale(np.array([0.0, 255.9]), "uint8", "refuse").tolist() == [0, 255]
+        with pytest.raises(ValueError, match="does not fit into int64"):
+            rescale(np.array([2.0**63]), "int64", "refuse")
+        with pytest.raises(ValueError, match="does not fit into int8"):
+            rescale(np.array([200]), "int8", "refuse")
+        with pytest.raises(ValueError, match="does not fit into float32"):
+            rescale(np.array([1e300]), "float32", "refuse")
+
+
+class TestRange:
+    def test_to_the_nearest(self):
+        values = np.array([-1, 0, 0.5, 1, 2, 9, np.inf, -np.inf])
+        made = rescale(values, "uint8", "range", low=0, high=2)
+        assert made.tolist() == [0, 0, 64, 128, 255, 255, 255, 0]
+
+    @pytest.mark.parametrize("name", INTEGERS)
+    def test_the_whole_range(self, name):
+        info = np.iinfo(name)
+        made = rescale(np.array([0.0, 1.0]), name, "range", low=0, high=1)
+        assert made.tolist() == [info.min, info.max]
+
+    def test_of_integers_and_floats(self):
+        assert rescale(np.array([0, 100]), "uint8", "range", low=0, high=100).tolist() == [0, 255]
+        made = rescale(np.array([0.0, 5.0, np.nan]), "float32", "range", low=0, high=10)
+        assert made.tolist()[:2] == [0, 0.5]
+        assert np.isnan(made[2])
+
+    def test_nan(self):
+        with pytest.raises(ValueError, match="NaN, element 0"):
+            rescale(np.array([np.nan]), "uint8", "range", low=0, high=1)
+
+    @pytest.mark.parametrize(
+        ("low", "high"), [(None, 1), (0, None), (1, 1), (2, 1), (0, np.inf), (np.nan, 1)]
+    )
+    def test_ends_that_are_none(self, low, high):
+        with pytest.raises(ValueError, match="low"):
+            rescale(np.array([1.0]), "uint8", "range", low=low, high=high)
+
+    def test_ends_belong_to_it_alone(self):
+        with pytest.raises(ValueError, match="belong to the rule 'range'"):
+            rescale(np.array([1.0]), "uint8", low=0)
+
+
+class TestAll:
+    @pytest.mark.parametrize("rule", ["refuse", "saturate", "wrap", "minmax", "range"])
+    def test_empty_stays_empty(self, rule):
+        ends = {"low": 0.0, "high": 1.0} if rule == "range" else {}
+        made = rescale(np.zeros((0, 3)), "uint8", rule, **ends)
+        assert (made.shape, made.dtype) == ((0, 3), np.uint8)
+
+    @pytest.mark.parametrize("rule", ["refuse", "saturate", "wrap", "minmax"])
+    def test_the_same_type_is_the_same_array(self, rule):
+        array = np.array([np.nan, 1])
+        assert rescale(array, "float64", rule) is array
+
+    def test_numbers_of_no_axis(self):
+        assert rescale(np.array(300.0), "uint8").tolist() == 255
+        assert rescale(np.array(300.0), "uint8", "minmax").tolist() == 44
+
+    def test_the_source_is_left_alone(self):
+        array = np.array([0.0, 1e9, np.nan])
+        before = array.copy()
+        array.flags.writeable = False
+        rescale(array, "uint8")
+        np.testing.assert_array_equal(array, before)
+        assert not array.flags.writeable
+
+    def test_booleans(self):
+        assert rescale(np.array([True, False]), "uint8", "minmax").tolist() == [1, 0]
+        assert rescale(np.array([0.0, 2.0]), "bool").tolist() == [False, True]
+
+    @pytest.mark.parametrize(
+        "array", [np.array(["a"]), np.array([object()]), np.array(["2026-01-01"], "M8[D]")]
+    )
+    def test_what_is_no_number(self, array):
+        with pytest.raises(TypeError, match="no type of numbers"):
+            rescale(array, "uint8")
+
+    def test_complex_numbers(self):
+        with pytest.raises(ValueError, match="complex numbers do not fit"):
+            rescale(np.array([1j]), "float32")
+        assert rescale(np.array([1j]), "complex64").dtype == np.complex64
+
+    def test_what_is_no_rule_and_no_type(self):
+        with pytest.raises(ValueError, match="'stretch' is no rule"):
+            rescale(np.ones(1), "uint8", "stretch")
+        with pytest.raises(TypeError, match="not the name of an element type"):
+            rescale(np.ones(1), "uint7")
+        with pytest.raises(ValueError, match="Unknown memory type"):
+            rescale([1.0], "uint8")
+
+    def test_big_endian(self):
+        array = np.array([0, 0.5, 1], ">f8")
+        assert rescale(array, "uint8", "minmax").tolist() == [0, 127, 255]
+
+    def test_negative_strides(self):
+        assert rescale(np.arange(3.0)[::-1], "uint8", "minmax").tolist() == [255, 127, 0]
+
+    def test_other_frameworks(self, torch, jax):
+        assert rescale(torch.tensor([300.0, -1]), torch.uint8).tolist() == [255, 0]
+        made = rescale(jax.numpy.array([300.0, -1]), jax.numpy.uint8)
+        assert isinstance(made, jax.Array)
+        assert made.tolist() == [255, 0]
+
+    def test_tensorflow(self, tensorflow):
+        made = rescale(tensorflow.constant([300.0, -1]), tensorflow.uint8)
+        assert made.dtype == tensorflow.uint8
+        assert made.numpy().tolist() == [255, 0]
+
+    def test_pyclesperanto(self, pyclesperanto):
+        made = rescale(pyclesperanto.push(np.array([[0, 1]], np.float32)), "uint8", "minmax")
+        assert pyclesperanto.pull(made).tolist() == [[0, 255]]
+
+    @given(
+        st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=5),
+        st.sampled_from(INTEGERS),
+    )
+    def test_saturation_is_a_clamp(self, values, name):
+        info = np.iinfo(name)
+
+        def clamp(value):
+            if np.isnan(value):
+                return 0
+            if np.isinf(value):
+                return info.max if value > 0 else info.min
+            return max(info.min, min(info.max, int(value)))
+
+        assert rescale(np.array(values, float), name).tolist() == [clamp(v) for v in values]
