@@ -2,6 +2,7 @@
 
 mod classes;
 mod framework;
+mod memory;
 
 use pyo3::prelude::*;
 
@@ -14,5 +15,6 @@ fn detect(data: &Bound<'_, PyAny>) -> Option<&'static str> {
 
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    memory::register(module)?;
     module.add_function(wrap_pyfunction!(detect, module)?)
 }
