@@ -465,11 +465,11 @@ def test_the_pool_keeps_its_limits_by_itself(mm):
     assert len(mm.memory_pool) == 100
     assert next(iter(mm.memory_pool)) == ((151,), np.dtype("float64"))
 
-    mm.pool_max_bytes = 8 * 500
-    mm.free_array(np.zeros(250))
-    assert [shape for shape, _ in mm.memory_pool] == [(249,), (250,)]
-    mm.free_array(np.zeros(501))
-    assert [shape for shape, _ in mm.memory_pool] == [(249,), (250,)]
+    mm.pool_max_bytes = 8 * 501
+    mm.free_array(np.zeros(251))
+    assert [shape for shape, _ in mm.memory_pool] == [(250,), (251,)]
+    mm.free_array(np.zeros(502))
+    assert [shape for shape, _ in mm.memory_pool] == [(250,), (251,)]
 
 
 def test_what_was_used_last_stays(mm):

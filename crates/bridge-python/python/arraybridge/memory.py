@@ -143,10 +143,12 @@ class Pool:
 
 def _shape(shape) -> tuple[int, ...]:
     """The shape as a tuple, where all lengths are whole numbers from 0 on."""
-    try:
-        shape = (operator.index(shape),)
-    except TypeError:
-        shape = tuple(operator.index(length) for length in shape)
-    if any(length < 0 for length in shape):
+    if type(shape) is not tuple:
+        try:
+            shape = (operator.index(shape),)
+        except TypeError:
+            shape = tuple(shape)
+    shape = tuple(map(operator.index, shape))
+    if shape and min(shape) < 0:
         raise ValueError(f"the shape is {shape}: no length can be negative")
     return shape

@@ -388,11 +388,12 @@ class MemoryManager:
         with self._lock:
             pool = self.memory_pool
             # One array of a shape and type is kept.
-            if key not in pool:
-                if arr.nbytes > self.pool_max_bytes or self.pool_max_arrays < 1:
-                    return
-                pool[key] = arr
-            pool.move_to_end(key)
+            if key in pool:
+                pool.move_to_end(key)
+                return
+            if arr.nbytes > self.pool_max_bytes or self.pool_max_arrays < 1:
+                return
+            pool[key] = arr
             while len(pool) > self.pool_max_arrays or self._pool_bytes() > self.pool_max_bytes:
                 pool.popitem(last=False)
 
@@ -467,6 +468,8 @@ def _whole(name: str, number: int, least: int = 0) -> int:
 
 
 def _shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    if type(shape) is tuple:
+        return shape
     try:
         return (operator.index(shape),)
     except TypeError:
