@@ -733,7 +733,9 @@ def test_estimates_are_nlsqs():
             config = LDMemoryConfig(memory_limit_gb=limit)
             found, stats = MemoryEstimator.calculate_optimal_chunk_size(points, params, config)
             assert (found, stats.recommended_chunk_size, stats.n_chunks) == (chunk, chunk, count)
-        assert estimate_memory_requirements(10**6, 5).total_memory_estimate_gb == 0.18067657947540283
+        assert (
+            estimate_memory_requirements(10**6, 5).total_memory_estimate_gb == 0.18067657947540283
+        )
     with patch("psutil.virtual_memory", side_effect=OSError):
         assert MemoryEstimator.get_available_memory_gb() == 16.0
     with pytest.raises(ValueError, match="n_points is 0"):

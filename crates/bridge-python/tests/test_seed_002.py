@@ -62,7 +62,11 @@ def test_memory_profiler(capsys):
     assert set(memory_usage) == {"cpu", "gpu_allocated", "gpu_cached"}
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == ["", "SKLinear Forward Pass Memory Usage:"]
-    assert [line.split(":")[0] for line in printed[2:]] == ["  CPU", "  GPU Allocated", "  GPU Cached"]
+    assert [line.split(":")[0] for line in printed[2:]] == [
+        "  CPU",
+        "  GPU Allocated",
+        "  GPU Cached",
+    ]
 
     kept, memory_usage = profiler.profile_operation(lambda: torch.ones(10_000_000))
     assert 35 < memory_usage["cpu"] < 80

@@ -57,9 +57,9 @@ process_memory = _native.process_memory
 def profile(name: str = "work") -> Profile:
     """Says what the code inside `with` takes of memory.
 
-        with profile("load") as taken:
-            images = load()
-        print(taken)  # load    process +12.00 MiB
+    with profile("load") as taken:
+        images = load()
+    print(taken)  # load    process +12.00 MiB
     """
     return Profile(name)
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class ChunkBufferPool:
     def __init__(
         self,
         chunk_size: int,
-        dtype: object = np.float64,
+        dtype: Any = np.float64,
         x_feature_shape: tuple[int, ...] = (),
     ) -> None:
         size = _whole("chunk_size", chunk_size)
@@ -100,7 +101,7 @@ class ChunkBufferPool:
         return self._chunk_size
 
     @property
-    def dtype(self) -> object:
+    def dtype(self) -> Any:
         """The type of the elements."""
         return self._dtype
 
@@ -357,7 +358,9 @@ class MemoryBudget:
         if memory_limit_gb is None:
             memory_limit_gb = MemoryEstimator.get_available_memory_gb()
             if use_gpu:
-                memory_limit_gb = GPUMemoryEstimator().get_available_gpu_memory_gb() or memory_limit_gb
+                memory_limit_gb = (
+                    GPUMemoryEstimator().get_available_gpu_memory_gb() or memory_limit_gb
+                )
         size = (
             _whole("n_points", n_points, 1),
             _whole("n_params", n_params, 1),
@@ -381,7 +384,7 @@ class MemoryBudgetSelector:
         n_params: int,
         n_features: int = 1,
         memory_limit_gb: float | None = None,
-        goal: object = None,
+        goal: Any = None,
         use_gpu: bool = False,
         verbose: bool = False,
         budget: MemoryBudget | None = None,

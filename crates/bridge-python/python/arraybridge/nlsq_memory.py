@@ -33,6 +33,7 @@ import warnings
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -173,7 +174,8 @@ class MemoryManager:
                 usage = _native.process_memory()["resident"]
         except Exception as error:
             logger.warning(
-                "the memory of the process could not be measured, only the pool's is counted: %s", error
+                "the memory of the process could not be measured, only the pool's is counted: %s",
+                error,
             )
             return self._pool_bytes() + sys.getsizeof(self.memory_pool)
         with self._lock:
@@ -209,7 +211,7 @@ class MemoryManager:
     # What fits take.
 
     def predict_memory_requirement(
-        self, n_points: int, n_params: int, algorithm: str = "trf", dtype: object = np.float64
+        self, n_points: int, n_params: int, algorithm: str = "trf", dtype: Any = np.float64
     ) -> int:
         """Bytes that a fit takes, times the safety factor.
 

@@ -20,6 +20,13 @@ from ._native import memory as _native
 if TYPE_CHECKING:
     import torch
 
+    from .training_modules import (
+        CheckpointedSequential,
+        DistributedSketchedModel,
+        MemoryEfficientSketchedModel,
+        PlacedSequential,
+    )
+
 __all__ = [
     "AdaptiveBatchTrainer",
     "CheckpointedSequential",
@@ -158,14 +165,16 @@ class MemoryMonitor:
             raise RuntimeError("the monitor does not run: call start_monitoring() first")
         self.monitoring = False
         self._stop.set()
-        self.monitor_thread.join()
+        if self.monitor_thread is not None:
+            self.monitor_thread.join()
         self.recording = self._monitor.stop()
 
     def _monitor_loop(self) -> None:
+        start = self.start_time or time.time()
         while True:
             cuda = _cuda()
             taken = cuda.memory_allocated() / _MB if cuda else _resident_mb()
-            self.time_log.append(time.time() - self.start_time)
+            self.time_log.append(time.time() - start)
             self.memory_log.append(taken)
             if self._stop.wait(self.interval):
                 return
@@ -179,7 +188,7 @@ class MemoryMonitor:
         if not self.memory_log:
             raise RuntimeError("nothing was recorded: call start_monitoring() first")
         shown = None
-        recording = self._monitor.recording if self.monitoring else self.recording
+        recording = self._monitor.recording
         if path is not None:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(recording.svg("Memory Usage Over Time"))

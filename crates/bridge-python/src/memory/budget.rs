@@ -156,11 +156,9 @@ impl PyBudget {
     }
 
     /// The consumer of this name. `floor` bytes are kept for it, which it can have at any time.
-    #[pyo3(signature = (name, floor = Size(0)))]
-    fn consumer(&self, py: Python<'_>, name: &str, floor: Size) -> PyResult<PyConsumer> {
-        if floor.0 == 0 {
-            return Ok(PyConsumer(self.0.consumer(name)));
-        }
+    #[pyo3(signature = (name, floor = None))]
+    fn consumer(&self, py: Python<'_>, name: &str, floor: Option<Size>) -> PyResult<PyConsumer> {
+        let Some(floor) = floor else { return Ok(PyConsumer(self.0.consumer(name))) };
         py.detach(|| self.0.consumer_with_floor(name, floor.0))
             .map(PyConsumer)
             .map_err(|error| raised(py, &error))
