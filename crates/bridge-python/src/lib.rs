@@ -15,6 +15,7 @@ mod exchange;
 mod framework;
 mod frameworks;
 mod keeper;
+mod memory;
 mod object;
 mod offer;
 mod options;
@@ -28,5 +29,6 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    memory::register(module)?;
     api::register(module)
 }
