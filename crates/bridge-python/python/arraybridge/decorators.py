@@ -73,6 +73,8 @@ __all__ = [
 _detect = _native.detect
 #: The keywords that decorated functions take besides their own.
 _SLICE, _DTYPE, _CONFIG = "slice_by_slice", "dtype_conversion", "dtype_config"
+#: No first argument was given.
+_NOTHING: Any = object()
 #: How many types are remembered before they are forgotten again.
 _MOST_TYPES = 1024
 
@@ -415,20 +417,26 @@ def _wrapper(func: Any, terms: _Terms, taken: set[str], name: str) -> Any:
     if not is_plain:
         return lambda *args, **kwargs: general(args, kwargs)
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and not kwargs:
-            (array,) = args
-            if type(array) in right_types and (placed is None or placed(array)):
-                try:
-                    result = func(array)
-                except Exception as error:
-                    if not is_short(error):
-                        raise
-                    result = recovered(error, lambda: func(array))
-                if type(result) in right_types and (keeps_any or result.dtype == array.dtype):
-                    return result
-                return terms.finished(result, array, default, name)
-        return general(args, kwargs)
+    def wrapper(array: Any = _NOTHING, /, *args: Any, **kwargs: Any) -> Any:
+        if (
+            not args
+            and not kwargs
+            and type(array) in right_types
+            and (placed is None or placed(array))
+        ):
+            try:
+                result = func(array)
+            except Exception as error:
+                if not is_short(error):
+                    raise
+                # Not a lambda: that would make a cell of `array`, which costs every call.
+                result = recovered(error, functools.partial(func, array))
+            if result is array:
+                return result
+            if type(result) in right_types and (keeps_any or result.dtype == array.dtype):
+                return result
+            return terms.finished(result, array, default, name)
+        return general(() if array is _NOTHING else (array, *args), kwargs)
 
     return wrapper
 
