@@ -192,13 +192,18 @@ fn plan<'py>(
     Ok(PyReport::of_plan(&plan, source.name(), target.name()))
 }
 
-/// Every backend, and whether it can run here: a dictionary for each, in the order of the registry.
+/// Every backend, and whether it can run here: a dictionary for each, in the order of the registry. Frameworks
+/// that are installed are imported where `load` is true; else what is not loaded is told as far as that is known.
 #[pyfunction]
-fn backends(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
+#[pyo3(signature = (*, load = false))]
+fn backends(py: Python<'_>, load: bool) -> PyResult<Vec<Bound<'_, PyDict>>> {
+    if load {
+        // pyclesperanto has to be loaded before TensorFlow is.
+        for framework in Framework::ALL.into_iter().rev() {
+            let _ = framework.is_on_the_host_here();
+        }
+    }
     let registry = Registry::global().map_err(|error| errors::raised(py, "", "", &error))?;
-    // It has to be loaded before TensorFlow is.
-    let first = crate::frameworks::backend(Framework::Pyclesperanto);
-    first.checked_availability();
     registry.backends().iter().map(|&backend| row(py, backend)).collect()
 }
 

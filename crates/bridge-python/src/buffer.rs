@@ -7,6 +7,8 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 
+use crate::release::Released;
+
 /// The tensor of an object's buffer, kept by the buffer; None where it has none, or one of other elements
 /// than numbers, or one in parts.
 pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Result<ManagedTensor>> {
@@ -36,7 +38,7 @@ pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Result<ManagedTenso
         Err(error) => return Some(Err(error.into())),
     };
     let access = if buffer.readonly() { Access::ReadOnly } else { Access::Shared };
-    let (data, owner) = (buffer.buf_ptr(), Owner::keep(buffer));
+    let (data, owner) = (buffer.buf_ptr(), Owner::keep(Released::new(buffer)));
     // SAFETY: the protocol's owner keeps the memory as it is described until the buffer is released, which the owner
     // does when it is dropped, on any thread; numbers have no invalid bytes but `bool`, which is checked where it is read.
     let tensor = unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, access, owner) };

@@ -53,13 +53,14 @@ impl Framework {
     /// Whether it has no device here but the host. It is imported to find out, once.
     #[inline]
     pub(crate) fn is_on_the_host_here(self) -> bool {
-        use crate::frameworks::{Jax, Numpy, Tensorflow, Torch};
+        use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
         match self {
             Self::Numpy => host_alone::<Numpy>(),
             Self::Torch => host_alone::<Torch>(),
             Self::Jax => host_alone::<Jax>(),
             Self::Tensorflow => host_alone::<Tensorflow>(),
-            Self::Cupy | Self::Pyclesperanto => false,
+            Self::Cupy => host_alone::<Cupy>(),
+            Self::Pyclesperanto => host_alone::<Pyclesperanto>(),
         }
     }
 

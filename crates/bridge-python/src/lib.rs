@@ -20,6 +20,7 @@ mod object;
 mod offer;
 mod options;
 mod python_module;
+mod release;
 mod report;
 mod source;
 mod tensor;

@@ -2,18 +2,18 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 
 use bridge_core::{
     Accepts, Availability, Backend, Description, Descriptor, Device, DeviceKind, Error,
     ManagedTensor, NativeArray, NativeType, Owner, Refused, Result, SharedTensor, Unavailable,
 };
-use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::errors;
 use crate::framework::Framework;
+use crate::python_module::{self, State};
+use crate::release::Released;
 
 /// What a framework of Python can do; [`Of`] makes a backend of it, and [`Object`] its array type.
 ///
@@ -36,28 +36,48 @@ pub(crate) trait PythonFramework: Send + Sync + 'static {
     /// found before.
     fn import(py: Python<'_>, tensor: ManagedTensor) -> Result<Py<PyAny>, Refused<ManagedTensor>>;
 
-    /// Where it can run here, asked once.
+    /// Where it can run wherever it is installed.
+    const EVERYWHERE: &'static [Device] = &[Device::CPU];
+
+    /// Where it can run here, asked once; it is imported for that.
     fn devices(py: Python<'_>) -> Result<Vec<Device>, Unavailable>;
 
     /// Where the answer of [`devices`](Self::devices) is kept.
     fn kept() -> &'static OnceLock<Availability>;
 }
 
-/// The answer of [`PythonFramework::devices`]. What is not there may be installed later, and is looked for again.
-pub(crate) fn availability<F: PythonFramework>() -> Availability {
+/// The answer of [`PythonFramework::devices`], for which the framework is imported. What is not there may be
+/// installed later, and is looked for again.
+fn devices<F: PythonFramework>(py: Python<'_>) -> Availability {
+    match F::devices(py) {
+        Ok(devices) => {
+            F::kept().get_or_init(|| Availability::Ready { devices: devices.into() }).clone()
+        }
+        Err(why) => Availability::Unavailable(why),
+    }
+}
+
+/// Where a framework can run, as far as that can be told without importing it: one that is installed and that
+/// nobody has used is ready on what it has everywhere.
+fn availability<F: PythonFramework>() -> Availability {
     if let Some(known) = F::kept().get() {
         return known.clone();
     }
-    match Python::try_attach(|py| F::devices(py)) {
-        Some(Ok(devices)) => {
-            F::kept().get_or_init(|| Availability::Ready { devices: devices.into() }).clone()
+    let asked = Python::try_attach(|py| match python_module::state(py, F::FRAMEWORK) {
+        State::Loaded => devices::<F>(py),
+        State::Installed if F::EVERYWHERE.is_empty() => {
+            Availability::Unavailable(Unavailable::new(
+                format!("{} has not been imported, which tells its devices", F::FRAMEWORK.title()),
+                format!("import {} first", F::FRAMEWORK.name()),
+            ))
         }
-        Some(Err(why)) => Availability::Unavailable(why),
-        None => Availability::Unavailable(Unavailable::new(
-            "the interpreter is ending",
-            "convert before it does",
-        )),
-    }
+        State::Installed => Availability::Ready { devices: F::EVERYWHERE.into() },
+        State::Absent => Availability::Unavailable(python_module::absent(F::FRAMEWORK)),
+    });
+    asked.unwrap_or_else(|| {
+        let (reason, remedy) = ("the interpreter is ending", "convert before it does");
+        Availability::Unavailable(Unavailable::new(reason, remedy))
+    })
 }
 
 /// Checks that a framework can run here.
@@ -66,11 +86,10 @@ pub(crate) fn check_ready<F: PythonFramework>() -> Result<()> {
     if F::kept().get().is_some() {
         return Ok(());
     }
-    match availability::<F>() {
+    let backend = F::FRAMEWORK.name();
+    match Python::attach(|py| devices::<F>(py)) {
         Availability::Ready { .. } => Ok(()),
-        Availability::Unavailable(why) => {
-            Err(Error::Unavailable { backend: F::FRAMEWORK.name(), why })
-        }
+        Availability::Unavailable(why) => Err(Error::Unavailable { backend, why }),
     }
 }
 
@@ -79,27 +98,13 @@ pub(crate) struct Of<F>(pub(crate) PhantomData<fn() -> F>);
 
 /// An array of a framework: a reference to a Python object.
 pub(crate) struct Object<F> {
-    object: ManuallyDrop<Py<PyAny>>,
+    object: Released<Py<PyAny>>,
     framework: PhantomData<fn() -> F>,
-}
-
-impl<F> Drop for Object<F> {
-    /// A framework that lets go of memory holds the interpreter often, which only it knows: then the object goes
-    /// at once. On other threads it goes when the interpreter is held next.
-    fn drop(&mut self) {
-        // SAFETY: the object is dropped once, here.
-        let object = unsafe { ManuallyDrop::take(&mut self.object) };
-        // SAFETY: the function may be called at any time; it is 1 where this thread holds the interpreter.
-        if unsafe { ffi::PyGILState_Check() } == 1 {
-            // SAFETY: this thread holds the interpreter, and the reference is ours.
-            unsafe { ffi::Py_DECREF(object.into_ptr()) };
-        }
-    }
 }
 
 impl<F: PythonFramework> Object<F> {
     pub(crate) const fn new(object: Py<PyAny>) -> Self {
-        Self { object: ManuallyDrop::new(object), framework: PhantomData }
+        Self { object: Released::new(object), framework: PhantomData }
     }
 
     pub(crate) fn get(&self) -> &Py<PyAny> {
@@ -107,9 +112,7 @@ impl<F: PythonFramework> Object<F> {
     }
 
     pub(crate) fn into_inner(self) -> Py<PyAny> {
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: the object is taken once, as `drop` does not run.
-        unsafe { ManuallyDrop::take(&mut this.object) }
+        self.object.into_inner()
     }
 
     /// An owner that keeps `object` alive, which imports find again.

@@ -1,6 +1,7 @@
 //! Modules of Python that are there or not, and are imported when they are needed.
 
 use bridge_core::Unavailable;
+use pyo3::exceptions::PyModuleNotFoundError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyModule;
@@ -21,13 +22,9 @@ pub(crate) fn of(py: Python<'_>, framework: Framework) -> Result<Bound<'_, PyMod
             ));
         }
         py.import(framework.name()).map(Bound::unbind).map_err(|error| {
-            let title = framework.title();
-            let name = framework.name();
-            match error.is_instance_of::<pyo3::exceptions::PyModuleNotFoundError>(py) {
-                true => Unavailable::new(
-                    format!("{title} is not installed in this Python"),
-                    framework.remedy(),
-                ),
+            let (title, name) = (framework.title(), framework.name());
+            match error.is_instance_of::<PyModuleNotFoundError>(py) {
+                true => absent(framework),
                 false => Unavailable::new(
                     format!("importing {title} failed: {}", errors::message(py, &error)),
                     format!("`python -c 'import {name}'` shows the whole error"),
@@ -36,6 +33,32 @@ pub(crate) fn of(py: Python<'_>, framework: Framework) -> Result<Bound<'_, PyMod
         })
     });
     found.map(|module| module.bind(py).clone())
+}
+
+/// What is known of a framework without importing it.
+pub(crate) enum State {
+    Loaded,
+    Installed,
+    Absent,
+}
+
+pub(crate) fn state(py: Python<'_>, framework: Framework) -> State {
+    let name = framework.name();
+    let modules = py.import("sys").and_then(|sys| sys.getattr("modules"));
+    if modules.is_ok_and(|modules| modules.get_item(name).is_ok_and(|module| !module.is_none())) {
+        return State::Loaded;
+    }
+    let found = py
+        .import("importlib.util")
+        .and_then(|util| util.call_method1("find_spec", (name,)))
+        .is_ok_and(|spec| !spec.is_none());
+    if found { State::Installed } else { State::Absent }
+}
+
+/// Why a framework that is not installed cannot run.
+pub(crate) fn absent(framework: Framework) -> Unavailable {
+    let reason = format!("{} is not installed in this Python", framework.title());
+    Unavailable::new(reason, framework.remedy())
 }
 
 /// Whether loading pyclesperanto now could end the process: PoCL's LLVM and TensorFlow's do not bear each other

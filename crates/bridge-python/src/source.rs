@@ -10,6 +10,7 @@ use crate::exchange::Exchange;
 use crate::framework::Framework;
 use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
 use crate::object::PythonFramework;
+use crate::release::drop_deferred;
 use crate::{buffer, capsule, errors};
 
 /// An array's tensor, and the name of where it comes from.
@@ -39,6 +40,7 @@ pub(crate) fn export(framework: Framework, object: &Bound<'_, PyAny>) -> Result<
 
 /// The tensor of any object that is an array or offers its memory, without copying.
 pub(crate) fn source_of(object: &Bound<'_, PyAny>) -> Result<Source> {
+    drop_deferred(object.py());
     if let Some(framework) = classes::framework_of(object) {
         let tensor = export(framework, object)?;
         return Ok(Source { tensor, framework: Some(framework) });

@@ -41,6 +41,8 @@ impl PythonFramework for Cupy {
         .layout(LayoutRule::Any)
         .ignores_read_only();
 
+    const EVERYWHERE: &'static [Device] = &[];
+
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let tensor = capsules::from_object(Framework::Cupy, object)?;
         Object::<Self>::keeping(object, tensor)

@@ -47,6 +47,8 @@ impl PythonFramework for Pyclesperanto {
         .extent(-2, 1, MOST)
         .extent(-3, 1, MOST);
 
+    const EVERYWHERE: &'static [Device] = &[];
+
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let py = object.py();
         let told = |error| failed(Framework::Pyclesperanto, "look at an array", py, error);
