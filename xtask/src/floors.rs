@@ -17,7 +17,7 @@ const FLOORS: [(&str, u32); 15] = [
     ("bridge-memory", 3),
     ("arraybridge", 4),
     ("bridge-cli", 5),
-    ("bridge-python", 5),
+    ("bridge-python", 6),
     ("bridge-tests", 6),
 ];
 

@@ -227,6 +227,12 @@ fn row<'py>(py: Python<'py>, backend: &'static dyn Backend) -> PyResult<Bound<'p
     Ok(row)
 }
 
+/// Runs the program `arraybridge` with these arguments, of which the first is its name, and returns its exit code.
+#[pyfunction]
+fn run_program(py: Python<'_>, arguments: Vec<String>) -> u8 {
+    py.detach(|| bridge_cli::run(arguments)).code()
+}
+
 /// The exception for an object that gives no tensor.
 #[cold]
 fn refused(
@@ -249,6 +255,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert_memory, module)?)?;
     module.add_function(wrap_pyfunction!(set_observed, module)?)?;
     module.add_function(wrap_pyfunction!(plan, module)?)?;
+    module.add_function(wrap_pyfunction!(run_program, module)?)?;
     module.add_function(wrap_pyfunction!(backends, module)?)?;
     module.add_class::<crate::tensor::Tensor>()?;
     module.add_class::<PyReport>()
