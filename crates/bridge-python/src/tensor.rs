@@ -136,10 +136,10 @@ impl Tensor {
     fn __array__(
         &self,
         py: Python<'_>,
-        dtype: Option<Bound<'_, PyAny>>,
+        dtype: Option<&Bound<'_, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Py<PyAny>> {
-        let options = options::options(None, dtype.as_ref(), copy, "refuse")?;
+        let options = options::options(None, dtype, copy, "refuse")?;
         let made = self.view().convert_to::<crate::object::Object<frameworks::Numpy>>(options);
         made.map(crate::object::Object::into_inner)
             .map_err(|refused| errors::raised(py, "tensor", "numpy", refused.error()))

@@ -61,16 +61,16 @@ impl PythonFramework for Cupy {
             module.getattr("cuda")?.getattr("runtime")?.call_method0("getDeviceCount")?.extract()
         };
         match count() {
-            Ok(0) => Err(no_gpu("CUDA finds no GPU".to_owned())),
+            Ok(0) => Err(no_gpu("CUDA finds no GPU")),
             Ok(gpus) => Ok((0..gpus).map(Device::cuda).collect()),
-            Err(error) => Err(no_gpu(errors::message(py, &error))),
+            Err(error) => Err(no_gpu(&errors::message(py, &error))),
         }
     }
 
     kept!();
 }
 
-fn no_gpu(reason: String) -> Unavailable {
+fn no_gpu(reason: &str) -> Unavailable {
     Unavailable::new(
         format!("CuPy has no CUDA device: {reason}"),
         "use a machine with an NVIDIA GPU and its driver, or another framework",

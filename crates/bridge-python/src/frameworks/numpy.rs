@@ -155,10 +155,7 @@ pub(crate) fn array_of(
             return Err(Refused::new(tensor, error));
         }
     };
-    let base = match crate::keeper::base_of(py, tensor) {
-        Ok(base) => base,
-        Err(refused) => return Err(refused),
-    };
+    let base = crate::keeper::base_of(py, tensor)?;
     // SAFETY: the array is new and has no base; the reference to the base is given up, in a failure too.
     let set =
         unsafe { PY_ARRAY_API.PyArray_SetBaseObject(py, array.as_ptr().cast(), base.into_ptr()) };
