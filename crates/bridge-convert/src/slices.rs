@@ -3,8 +3,8 @@
 use std::fmt;
 
 use bridge_core::{
-    Admission, Array, Backend, ManagedTensor, NativeType, Options, Refused, Registry, Result,
-    SharedTensor, vec_with_room,
+    Admission, Array, Backend, ManagedTensor, MemorySource, NativeType, Options, Refused, Registry,
+    Result, SharedTensor, vec_with_room,
 };
 
 use crate::by_name::{ConvertByName, convert_into};
@@ -129,6 +129,19 @@ impl<'a> SliceMap<'a> {
     pub fn within(self, admission: &'a dyn Admission) -> Self {
         let (options, stacker) = (self.options.within(admission), self.stacker.within(admission));
         Self { options, stacker, ..self }
+    }
+
+    /// Takes memory from `source`, a pool: that of slices that have to be copied, of the stack, and of
+    /// handing it to the array's backend. The stack is new memory where that backend owns vectors only, to
+    /// which it would be copied.
+    #[must_use]
+    pub fn pool(self, source: &'a dyn MemorySource) -> Self {
+        let mut natives = self.backend.native_types().iter();
+        let stacker = match natives.all(|native| native.accepts().takes_only_vectors()) {
+            true => self.stacker,
+            false => self.stacker.pool(source),
+        };
+        Self { options: self.options.pool(source), stacker, ..self }
     }
 
     /// How many slices there are.

@@ -19,7 +19,8 @@ pub trait Allocator: Send + Sync + 'static {
     /// Whether it holds memory of this device, here and now. It never panics.
     fn holds(&self, device: Device) -> bool;
 
-    /// Allocates a tensor of zeros.
+    /// Allocates a tensor of zeros. Where the device has addresses, the first byte should be aligned to 64: pools
+    /// of its memory refuse others.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! The body of the function that callers see: the call, step by step, around the code that was written.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, Pat};
+use syn::{Expr, Ident, Pat};
 
 use crate::expand::Expansion;
 use crate::options::Kind;
@@ -47,7 +47,7 @@ impl Expansion {
         }
     }
 
-    /// `let mut call = …;`, and the budget before it.
+    /// `let mut call = …;`, and the budget and the pool before it.
     fn begun(&self) -> TokenStream {
         let Self { options, call, function, .. } = self;
         let (root, on) = (&options.root, &options.on);
@@ -77,16 +77,23 @@ impl Expansion {
                 rescale.range.as_ref().map(|(low, high)| quote!({ low: #low, high: #high }));
             asked.extend(quote!(.rescale(#root::call::Rescale::#rule #range)));
         }
-        let within = self.options.within.as_ref().map(|expression| {
-            let within = Ident::new("within", Span::mixed_site());
-            asked.extend(quote!(.within(#within)));
-            // A value that is made here lives as long as the call.
-            quote_spanned! {at(expression)=>
-                let #within: &dyn #root::call::attribute::Admission = #expression;
-            }
-        });
+        let mut referred_to = |name, given: &Option<Expr>, kind| {
+            given.as_ref().map(|expression| {
+                let (name, hidden) =
+                    (format_ident!("{name}"), Ident::new(name, Span::mixed_site()));
+                let kind: Ident = format_ident!("{kind}");
+                asked.extend(quote!(.#name(#hidden)));
+                // A value that is made here lives as long as the call.
+                quote_spanned! {at(expression)=>
+                    let #hidden: &dyn #root::call::attribute::#kind = #expression;
+                }
+            })
+        };
+        let within = referred_to("within", &options.within, "Admission");
+        let pool = referred_to("pool", &options.pool, "MemorySource");
         quote! {
             #within
+            #pool
             let mut #call = #root::call::attribute::begin(#asked)?;
         }
     }

@@ -15,6 +15,7 @@ pub(crate) const OPTIONS: &[&str] = &[
     "contract",
     "by_slice",
     "within",
+    "pool",
     "crate",
 ];
 

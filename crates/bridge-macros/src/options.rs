@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) by_slice: bool,
     /// An expression that is a reference to an `Admission`.
     pub(crate) within: Option<Expr>,
+    /// An expression that is a reference to a `MemorySource`.
+    pub(crate) pool: Option<Expr>,
 }
 
 /// What arguments or results are.
@@ -66,6 +68,7 @@ impl Parse for Options {
             contract: None,
             by_slice: false,
             within: None,
+            pool: None,
         };
         let mut given: Vec<String> = Vec::new();
         while !input.is_empty() {
@@ -114,6 +117,7 @@ impl Options {
             "rescale" => self.rescale = Some(rescale(input)?),
             "contract" => self.contract = Some(input.parse()?),
             "within" => self.within = Some(input.parse()?),
+            "pool" => self.pool = Some(input.parse()?),
             // The only one that is left.
             _ => {
                 let path = input.call(Path::parse_mod_style)?;

@@ -21,4 +21,7 @@ fn contract(#[array] x: &Tensor) -> Tensor {}
 #[on(torch, within)]
 fn within(#[array] x: &Tensor) -> Tensor {}
 
+#[on(torch, pool)]
+fn pool(#[array] x: &Tensor) -> Tensor {}
+
 fn main() {}

@@ -61,15 +61,18 @@ impl Admission for Consumer {
 
     /// Once: what every framework keeps of the device for later is given back.
     fn recover(&self, device: Device, error: &Error, attempt: u32) -> bool {
-        let missing = error.out_of_memory().map_or(u64::MAX, |(_, bytes)| bytes);
-        announce(&RecoveryEvent::OutOfMemory { attempt, devices: &[device], error });
-        attempt == 1 && {
-            self.account.budget.relieve(missing);
-            if let Ok(registry) = Registry::global() {
-                release_caches(registry, device);
-            }
-            true
+        if attempt > 1 {
+            // That it ran out of memory once more is told by whoever does something about it, if anybody does.
+            announce(&RecoveryEvent::GaveUp { attempts: attempt, error });
+            return false;
         }
+        announce(&RecoveryEvent::OutOfMemory { attempt, devices: &[device], error });
+        let missing = error.out_of_memory().map_or(u64::MAX, |(_, bytes)| bytes);
+        self.account.budget.relieve(missing);
+        if let Ok(registry) = Registry::global() {
+            release_caches(registry, device);
+        }
+        true
     }
 }
 

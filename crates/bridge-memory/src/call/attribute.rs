@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-pub use bridge_core::{Admission, Array, Device, Error, Registry, Result, inventory};
+pub use bridge_core::{Admission, Array, Device, Error, MemorySource, Registry, Result, inventory};
 
 use super::{Call, CallOptions};
 

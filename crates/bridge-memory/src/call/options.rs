@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bridge_core::{Admission, Device};
+use bridge_core::{Admission, Device, MemorySource};
 
 use super::dtype::DtypeConversion;
 use super::recovery::OomRecovery;
@@ -14,8 +14,9 @@ use super::rescale::Rescale;
 /// use bridge_core::Device;
 /// use bridge_memory::budget::Budget;
 /// use bridge_memory::call::{CallOptions, DtypeConversion, OomRecovery, Rescale};
+/// use bridge_memory::pool::Pool;
 ///
-/// let budget = Budget::new("images", 1 << 30)?;
+/// let (budget, pool) = (Budget::new("images", 1 << 30)?, Pool::new());
 /// let options = CallOptions::new("sharpen")
 ///     .on("torch")
 ///     .device(Device::cuda(0))
@@ -23,7 +24,8 @@ use super::rescale::Rescale;
 ///     .oom_recovery(OomRecovery { retries: 2, clear_cache: true })
 ///     .dtype(DtypeConversion::PreserveInput)
 ///     .rescale(Rescale::Saturate)
-///     .within(&budget);
+///     .within(&budget)
+///     .pool(&pool);
 /// # let _ = options;
 /// # Ok::<(), bridge_core::Error>(())
 /// ```
@@ -38,6 +40,7 @@ pub struct CallOptions<'a> {
     pub(super) dtype: DtypeConversion,
     pub(super) rescale: Rescale,
     pub(super) within: Option<&'a dyn Admission>,
+    pub(super) pool: Option<&'a dyn MemorySource>,
 }
 
 impl<'a> CallOptions<'a> {
@@ -54,6 +57,7 @@ impl<'a> CallOptions<'a> {
             dtype: DtypeConversion::NativeOutput,
             rescale: Rescale::Refuse,
             within: None,
+            pool: None,
         }
     }
 
@@ -116,6 +120,16 @@ impl<'a> CallOptions<'a> {
         self.within = Some(admission);
         self
     }
+
+    /// The pool that conversions of arguments and results take their memory from, as
+    /// [`Options::pool`](bridge_core::Options::pool) says, also where slices are stacked. What is new is, as
+    /// there, what goes to a type that owns vectors only; and what is rescaled by a range or between
+    /// smallest and largest value. By default, all is new.
+    #[must_use]
+    pub const fn pool(mut self, source: &'a dyn MemorySource) -> Self {
+        self.pool = Some(source);
+        self
+    }
 }
 
 impl fmt::Debug for CallOptions<'_> {
@@ -130,6 +144,7 @@ impl fmt::Debug for CallOptions<'_> {
             .field("dtype", &self.dtype)
             .field("rescale", &self.rescale)
             .field("within", &self.within.is_some())
+            .field("pool", &self.pool.is_some())
             .finish()
     }
 }

@@ -179,6 +179,7 @@ impl<'a> Call<'a> {
             rescale: self.options.rescale,
             recovery: self.options.recovery,
             within: self.options.within,
+            pool: self.options.pool,
         }
     }
 

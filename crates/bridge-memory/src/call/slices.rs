@@ -48,6 +48,10 @@ impl<'a> Slices<'a> {
             Some(admission) => map.within(admission),
             None => map,
         };
+        let map = match way.pool {
+            Some(source) => map.pool(source),
+            None => map,
+        };
         Ok(Self { map, way })
     }
 

@@ -5,8 +5,8 @@ use std::fmt;
 
 use bridge_convert::{Convert, ConvertByName};
 use bridge_core::{
-    Admission, Array, Backend, DataType, Device, Dlpack, ManagedTensor, NativeArray, Options,
-    Permit, Refused, Registry, Result,
+    Admission, Array, Backend, DataType, Device, Dlpack, ManagedTensor, MemorySource, NativeArray,
+    Options, Permit, Refused, Registry, Result,
 };
 
 use super::recovery::{OomRecovery, recovering};
@@ -28,6 +28,8 @@ pub struct Way<'a> {
     pub(super) recovery: Option<OomRecovery>,
     /// Who is asked before memory is taken.
     pub(super) within: Option<&'a dyn Admission>,
+    /// Where memory is taken from.
+    pub(super) pool: Option<&'a dyn MemorySource>,
 }
 
 /// An array that is as far as rescaling brings it.
@@ -111,6 +113,9 @@ impl Way<'_> {
         }
         if let Some(admission) = self.within {
             options = options.within(admission);
+        }
+        if let Some(source) = self.pool {
+            options = options.pool(source);
         }
         let devices: Vec<_> = self.device.into_iter().chain([found.device]).collect();
         let mut waiting = Some(array);

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use bridge_core::{
-    Allocator, DataType, Device, Error, ManagedTensor, Registry, Result, Runtime, TensorSpec,
+    Allocator, DataType, Device, Error, Facts, ManagedTensor, Registry, Result, Runtime, TensorSpec,
 };
 
 use super::device_buffer::DeviceBuffer;
-use super::host_pool::PoolOptions;
+use super::host_pool::{ALIGNMENT, PoolOptions};
 use super::room::{Block, BoxedBlock, Budgeted, Keeper, released_by};
 use super::shelf::Limits;
 use super::size_class::{Exact, SizeClass};
@@ -23,6 +23,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// itself, as torch's does, the pool keeps nothing and only counts. Memory that came back is handed
 /// out again once the device has finished with it: the pool waits for the device where nobody has since. All
 /// that is kept is freed when the [caches of the device are released](crate::recovery::release_caches).
+/// Where the device has addresses, blocks are aligned to 64 bytes; an allocator that gives others is refused.
 ///
 /// Clones are the same pool, which all threads can use at any time.
 ///
@@ -81,7 +82,8 @@ impl DevicePool {
     /// # Errors
     ///
     /// Out of memory, after all that the pool keeps has been freed; a
-    /// [`Shortage`](crate::budget::Shortage) of the pool's budget; what else the device reports.
+    /// [`Shortage`](crate::budget::Shortage) of the pool's budget; what else the device reports. An
+    /// allocator that gives something else than it was asked for is named, in an [`Error::Framework`].
     pub fn acquire(&self, bytes: usize) -> Result<DeviceBuffer> {
         let size = self.home.classes.size(bytes).max(bytes);
         let block = match self.home.store.take(size, bytes) {
@@ -225,17 +227,24 @@ impl DeviceHome {
         Ok(Block::boxed(tensor, room))
     }
 
-    /// Checks that an allocator gave what it was asked for, on which unsafe code relies.
+    /// Checks that an allocator gave what it was asked for, on which unsafe code and plans rely.
     fn check(&self, tensor: &ManagedTensor, size: usize) -> Result<()> {
-        let whole = tensor.layout().is_row_major() && tensor.shape() == [size];
-        if whole && tensor.data_type() == DataType::U8 && tensor.device() == self.device {
-            return Ok(());
-        }
-        Err(Error::Framework {
+        let wrong = |found: String| Error::Framework {
             backend: self.allocator.backend().name(),
             operation: "allocate",
-            message: format!("asked for {size} bytes of {}, it gave {tensor:?}", self.device),
-        })
+            message: format!("asked for {size} bytes of {}, it gave {found}", self.device),
+        };
+        let Facts { data_type, device, layout, alignment, .. } = tensor.facts();
+        let whole = layout.is_row_major() && layout.shape() == [size];
+        if !(whole && data_type == DataType::U8 && device == self.device) {
+            return Err(wrong(format!("{tensor:?}")));
+        }
+        if device.kind().has_addresses() && alignment < ALIGNMENT && size > 0 {
+            let found =
+                format!("memory aligned to {alignment} bytes, and a pool needs {ALIGNMENT}");
+            return Err(wrong(found));
+        }
+        Ok(())
     }
 
     /// Waits until the device has finished with a block that came back then.

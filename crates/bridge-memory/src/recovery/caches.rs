@@ -173,8 +173,9 @@ fn hooks_of(device: Device) -> Vec<Hook> {
 /// pool gives back there what it keeps, and returns how many bytes that was. A call that goes on
 /// while the hook is dropped comes to its end.
 ///
-/// It is called on the thread that ran out of memory, with no lock of this crate held. It must not
-/// wait for that thread, and a panic in it is reported as a failure.
+/// It is called on the thread that ran out of memory, with no lock of this crate held; a recovery may have
+/// its [turn](super::RecoveryPolicy::alone) on the device. It must not wait for that thread, nor for another
+/// that recovers there, and a panic in it is reported as a failure.
 ///
 /// ```
 /// use bridge_core::{Device, Registry};

@@ -69,7 +69,7 @@ pub enum RecoveryEvent<'e> {
         /// What the first one said.
         error: &'e (dyn StdError + 'static),
     },
-    /// Nothing helped: the first error is given back.
+    /// Nothing helped: the first error is given back; by a conversion within a budget, the last.
     GaveUp {
         /// How many tries there were.
         attempts: u32,

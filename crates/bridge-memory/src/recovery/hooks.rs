@@ -22,9 +22,16 @@ fn hooks() -> MutexGuard<'static, Vec<Arc<Listener>>> {
 /// something back, until what comes back is dropped. A call that goes on while the hook is dropped comes to
 /// its end.
 ///
-/// It is called on the thread that takes the step, with no lock of this crate held, and should return
-/// soon. A panic in it is caught, and has no effect on the recovery. A [`Monitor`](crate::profile::Monitor)
-/// marks these events [by itself](crate::profile::MonitorBuilder::mark_recovery).
+/// It is called on the thread that takes the step, and should return soon. No lock of this crate is held
+/// then, so that it may convert, reserve and register others; but while a thread retries
+/// [alone](super::RecoveryPolicy::alone), it has its turn on the device: a listener that waits for another
+/// thread which recovers there too makes that one wait for its turn in vain. A panic in it is caught, and
+/// has no effect on the recovery. A [`Monitor`](crate::profile::Monitor) marks these events [by
+/// itself](crate::profile::MonitorBuilder::mark_recovery).
+///
+/// One out of memory is told once by each recovery that meets it: one inside another tells it, and so does
+/// the other. A conversion within a budget tells the first, and where it runs out of memory once more, that it
+/// [gave up](RecoveryEvent::GaveUp); whoever tries again after that tells the second.
 ///
 /// ```
 /// use std::sync::{Arc, Mutex};

@@ -123,8 +123,8 @@ impl<'a> RecoveryPolicy<'a> {
         self
     }
 
-    /// Who is told of each step, on the thread that takes it. [`on_event`](super::on_event) tells of all
-    /// recoveries of the program.
+    /// Who is told of each step, on the thread that takes it, with its turn where it has one.
+    /// [`on_event`](super::on_event) tells of all recoveries of the program.
     #[must_use]
     pub fn observer<'b>(
         self,

@@ -7,9 +7,10 @@ use std::future::Future;
 use std::sync::Mutex;
 
 use bridge_convert::ConvertByName;
-use bridge_core::{Array, DataType, Device, Error, ManagedTensor, Options, TensorError};
+use bridge_core::{Array, DataType, Device, Error, ManagedTensor, Options, Refused, TensorError};
 use bridge_macros::on;
 use bridge_memory::budget::{Budget, Shortage};
+use bridge_memory::pool::Pool;
 use bridge_testkit::fake_accelerator::DEVICES;
 use ndarray::{Array1, Array2, arr1, arr2};
 
@@ -431,6 +432,46 @@ fn arguments_and_results_are_converted_within_a_budget() {
     images.room.set_capacity(1000).unwrap();
     assert_eq!(ready(images.stacked(rows())).unwrap().as_slice::<f32>().unwrap(), [1.0; 8]);
     assert!(images.room.status().peak >= 32 && images.room.reserved() == 0);
+}
+
+#[on(dlpack, dtype = f64, pool = pool, crate = bridge_memory)]
+fn pooled(#[array] x: &ManagedTensor, pool: &Pool) -> Result<(ManagedTensor, u64), Error> {
+    let room = pool.uninit::<f32>(x.layout().element_count())?;
+    let copy = room.copy_of(x.as_slice()?).map_err(Refused::into_error)?;
+    let copy = copy.into_tensor(x.shape()).map_err(Refused::into_error)?;
+    Ok((copy, pool.stats().buffers_in_use))
+}
+
+struct Rows {
+    pool: Pool,
+}
+
+impl Rows {
+    #[on(dlpack, by_slice, pool = &self.pool, within = &Budget::new("rows", 16)?, crate = bridge_memory)]
+    async fn stacked(&self, #[array] row: ManagedTensor) -> Result<ManagedTensor, Error> {
+        NextTime::default().await;
+        Ok(row)
+    }
+}
+
+#[test]
+fn arguments_and_results_take_their_memory_from_a_pool() {
+    let pool = Pool::new();
+    let (made, in_use) = pooled(tensor(&[1.0_f32; 100], &[100]), &pool).unwrap();
+    assert_eq!((made.as_slice::<f64>().unwrap(), in_use), (&[1.0; 100][..], 1));
+    // The function's own and the cast of it, which is the result.
+    let stats = pool.stats();
+    assert_eq!((stats.allocations, stats.buffers_in_use), (2, 1));
+    drop(made);
+    assert_eq!((pool.stats().buffers_in_use, pool.stats().pool_arrays), (0, 2));
+
+    // A pool without a budget reserves nothing itself: the call does.
+    let rows = Rows { pool: Pool::new() };
+    let stacked = ready(rows.stacked(tensor(&[1.0_f32; 4], &[2, 2]))).unwrap();
+    assert_eq!(stacked.as_slice::<f32>().unwrap(), [1.0; 4]);
+    assert_eq!((rows.pool.stats().misses, rows.pool.stats().buffers_in_use), (1, 1), "the stack");
+    let error = ready(rows.stacked(tensor(&[1.0_f32; 6], &[3, 2]))).unwrap_err();
+    assert!(matches!(Shortage::of(&error), Some(Shortage::Never { need: 24, .. })), "{error}");
 }
 
 #[on(ndarray, crate = bridge_memory)]

@@ -1,9 +1,10 @@
 //! Calls within a budget, and what comes back of calls that fail.
 
 use bridge_convert::ConvertByName;
-use bridge_core::{Array, DataType, Error, Options, Result};
+use bridge_core::{Array, DataType, Device, Error, Options, Result};
 use bridge_memory::budget::{Budget, Shortage};
 use bridge_memory::call::{CallOptions, DtypeConversion, Rescale, call, call_by_slice};
+use bridge_memory::pool::{Exact, Pool, PoolOptions};
 use bridge_testkit::fake_accelerator::DEVICES;
 
 use crate::support::{array, elements, registry};
@@ -34,7 +35,7 @@ fn arguments_reserve_their_way_and_what_does_not_fit_comes_back_untouched() {
     let back = refused.into_value();
     let found: Vec<_> = back.iter().map(|one| one.describe().unwrap()).collect();
     assert_eq!((found[0].device, found[0].layout.shape()), (DEVICES[0], &[10][..]));
-    assert!(found[1..].iter().all(|one| one.device == bridge_core::Device::CPU));
+    assert!(found[1..].iter().all(|one| one.device == Device::CPU));
     assert_eq!([found[1].layout.shape(), found[2].layout.shape()], [[11], [2]]);
     assert_eq!(elements::<f32>(back.into_iter().nth(1).unwrap())[10], 10.0);
 }
@@ -82,6 +83,45 @@ fn slices_their_stack_and_what_is_made_of_it_reserve() {
     assert!(matches!(Shortage::of(refused.error()), Some(Shortage::Never { need: 160, .. })));
     let back = refused.into_value().remove(0);
     assert_eq!(back.describe().unwrap().layout.shape(), [10, 4]);
+}
+
+#[test]
+fn calls_take_their_memory_from_a_pool_and_reserve_what_it_does_not() {
+    let registry = registry();
+    let budget = Budget::new("test", 1 << 20).unwrap();
+    let pool = Pool::new();
+    let options = CallOptions::new("f").dtype(DtypeConversion::Float64).pool(&pool);
+    let made = || call(&registry, options, vec![], |_| Ok(numbers(10))).unwrap();
+    let first = made();
+    assert_eq!((pool.stats().misses, pool.stats().buffers_in_use), (1, 1));
+    drop(first);
+    assert_eq!(elements::<f64>(made())[9], 9.0);
+    assert_eq!((pool.stats().misses, pool.stats().hits), (1, 1), "the same memory again");
+    // What comes from a device, too.
+    let there = || registry.convert(numbers(10), "fake", Options::default().on(DEVICES[0]));
+    let options = CallOptions::new("f").on("ndarray").device(Device::CPU).pool(&pool);
+    let back = call(&registry, options, vec![there().unwrap()], |arrays| {
+        assert_eq!(arrays[0].describe()?.device, Device::CPU);
+        Ok(pool.stats().buffers_in_use)
+    });
+    assert_eq!(back.unwrap(), 1);
+
+    // What a pool with a budget reserves, the call does not reserve once more.
+    let pooled = PoolOptions::new().size_classes(Exact).within(&budget, "pool").build();
+    let narrow = Budget::new("narrow", 1).unwrap();
+    let options = CallOptions::new("f").dtype(DtypeConversion::Float64);
+    let options = options.within(&narrow).pool(&pooled);
+    let made = call(&registry, options, vec![], |_| Ok(numbers(10))).unwrap();
+    assert_eq!((budget.reserved(), narrow.status().peak), (80, 0));
+    drop(made);
+
+    // The stack of slices is the pool's, and what is made of it.
+    let (pool, whole) = (Pool::new(), vec![array(&[1.0_f32; 40], &[10, 4])]);
+    let options = CallOptions::new("f").on("dlpack").dtype(DtypeConversion::Float64).pool(&pool);
+    let row = |_: &[Array]| Ok(array(&[1.0_f32; 4], &[4]));
+    let made = call_by_slice(&registry, options, whole, row).unwrap();
+    assert_eq!((pool.stats().misses, pool.stats().buffers_in_use), (2, 1));
+    assert_eq!(elements::<f64>(made), [1.0; 40]);
 }
 
 #[test]

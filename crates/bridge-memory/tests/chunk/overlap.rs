@@ -3,13 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use bridge_core::{
     Access, Allocator as _, Array, Backend, DataType, Device, DeviceKind, Error, ManagedTensor,
-    NativeArray, Overflow, Owner, Refused, Registration, Registry, Result, Runtime, TensorError,
-    TensorSpec,
+    NativeArray, Overflow, Owner, Refused, Registration, Registry, Result, Runtime, Stream,
+    TensorError, TensorSpec,
 };
 use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan, Mapped};
@@ -216,6 +216,50 @@ fn a_function_may_use_one_memory_for_all_results() {
     });
     drop(kept);
     is_the_array(mapped.unwrap());
+}
+
+/// Stream 2 is the default stream of each thread, another one for each: who waits for what is on it has to be
+/// the thread that made it.
+#[test]
+fn a_result_on_a_stream_of_each_thread_is_written_by_the_thread_that_made_it() {
+    static CALLER: Mutex<Option<ThreadId>> = Mutex::new(None);
+    static ELSEWHERE: AtomicUsize = AtomicUsize::new(0);
+    static TOLD: Told = Told::new(|_| {
+        let caller = *CALLER.lock().unwrap_or_else(PoisonError::into_inner);
+        if caller != Some(thread::current().id()) {
+            ELSEWHERE.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
+    });
+    let _alone = alone();
+    let (registry, plan) = (TOLD.registry(), plan());
+    *CALLER.lock().unwrap() = Some(thread::current().id());
+    // Every second one is on that stream, so that both ways keep the order.
+    let elsewhere = |stream: fn(usize) -> Option<Stream>| {
+        let (mut calls, mut late) = (0, 0);
+        TOLD.downloads.store(0, Ordering::SeqCst);
+        let mapped = ChunkMap::new(&registry, &plan).to(FAKE).run(array(), |chunk| {
+            // What was on that stream has been written before the function is called again.
+            let is_late = calls > 0
+                && stream(calls - 1) == Some(Stream(2))
+                && TOLD.downloads.load(Ordering::SeqCst) < calls;
+            late += usize::from(is_late);
+            let tensor = chunk.export()?;
+            // SAFETY: the fake device works at once, so that its data is ready on any stream, of which it
+            // uses none.
+            let tensor = unsafe { tensor.ready_on(stream(calls)) };
+            calls += 1;
+            Ok(Array::new(<FakeArray as NativeArray<FakeAccelerator>>::import(tensor)?))
+        });
+        is_the_array(mapped.unwrap());
+        assert_eq!(late, 0);
+        ELSEWHERE.swap(0, Ordering::SeqCst)
+    };
+    assert_eq!(elsewhere(|_| Some(Stream(2))), 0);
+    assert_eq!(elsewhere(|index| (index % 2 == 0).then_some(Stream(2))), CHUNKS / 2);
+    // One stream for all threads, and none, may be written by another.
+    assert_eq!(elsewhere(|_| Some(Stream(1))), CHUNKS);
+    assert_eq!(elsewhere(|_| None), CHUNKS);
 }
 
 #[test]

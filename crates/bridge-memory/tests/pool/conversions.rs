@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bridge_convert::{Convert as _, ConvertByName as _, Stacker, stack};
+use bridge_convert::{Convert as _, ConvertByName as _, SliceMap, Stacker, stack};
 use bridge_core::{
     Array, CopyPolicy, DataType, Device, Error, ManagedTensor, MemorySource, Options, Refused,
     Registration, Registry,
@@ -262,4 +262,31 @@ fn stacks_are_made_in_pooled_memory_where_the_target_can_take_it() {
     let stacked = stacker.finish("dlpack", Options::default()).unwrap();
     assert_eq!(counts(pool.stats()), [2, 2, 1]);
     assert_eq!(elements(&registry, stacked), (0..100).collect::<Vec<u8>>().repeat(3));
+}
+
+/// What comes of slices is stacked in the pool's memory, but for a backend to which it would be copied.
+#[test]
+fn slices_are_stacked_in_a_pool_unless_they_become_a_vector() {
+    let registry = registry();
+    for (backend, taken, kept) in [("dlpack", 1, 1), ("vectors", 0, 0), (FAKE, 1, 0)] {
+        let pool = pool();
+        let array = match backend {
+            FAKE => there(&registry),
+            "dlpack" => Array::new(bytes()),
+            _ => registry.convert(Array::new(bytes()), backend, Options::default()).unwrap(),
+        };
+        let mut slices = SliceMap::new(&registry, array, 0).unwrap().pool(&pool);
+        let (mut rows, on_host) = (0_u8.., Options::default().on(Device::CPU));
+        while slices.next_slice().unwrap().is_some() {
+            let row: Vec<_> = rows.by_ref().take(10).collect();
+            let row = Array::new(ManagedTensor::from_vec(row, &[10]).unwrap());
+            slices.push(row).unwrap();
+        }
+        let made = slices.finish().unwrap();
+        assert_eq!(made.descriptor().name, backend);
+        assert_eq!(counts(pool.stats()), [taken, 0, kept], "{backend}");
+        let made = registry.convert(made, "dlpack", on_host).unwrap();
+        let made = made.downcast::<ManagedTensor>().unwrap();
+        assert_eq!(made.as_slice::<u8>().unwrap(), (0..100).collect::<Vec<u8>>());
+    }
 }

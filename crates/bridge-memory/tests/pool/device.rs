@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bridge_core::{
-    Allocator, Array, Backend, DataType, Device, DeviceMemory, Error, ManagedTensor, Registration,
-    Registry, Result, Runtime, TensorSpec,
+    Access, Allocator, Array, Backend, DataType, Device, DeviceMemory, Error, ManagedTensor, Owner,
+    Refused, Registration, Registry, Result, Runtime, TensorSpec,
 };
+use bridge_memory::budget::Budget;
 use bridge_memory::pool::{DevicePool, Exact, PoolOptions, Released};
 use bridge_memory::recovery::release_caches;
 use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, Faults, REGISTRATIONS};
@@ -190,6 +191,62 @@ fn where_the_allocator_keeps_memory_the_pool_does_not() {
     let error = pool.acquire(10).unwrap_err();
     assert!(matches!(error, Error::Framework { operation: "allocate", .. }), "{error}");
     assert_eq!(pool.stats().buffers_in_use, 0);
+}
+
+/// The fake accelerator's allocator, as one that gives memory eight bytes further than aligned.
+#[derive(Debug)]
+struct Shifted;
+
+impl Allocator for Shifted {
+    fn backend(&self) -> &'static dyn Backend {
+        &FakeAccelerator
+    }
+
+    fn holds(&self, device: Device) -> bool {
+        FakeAccelerator.holds(device)
+    }
+
+    fn allocate(&self, spec: &TensorSpec, device: Device) -> Result<ManagedTensor> {
+        let bytes = spec.layout.element_count();
+        let more = TensorSpec::row_major(spec.data_type, &[bytes + 8])?;
+        let kept = FakeAccelerator.allocate(&more, device)?;
+        let (data, spec) = (kept.data().wrapping_byte_add(8), spec.clone());
+        // SAFETY: the bytes are those of `kept` but for the first eight; the owner keeps it, and nobody
+        // else reaches it.
+        let shifted = unsafe {
+            ManagedTensor::from_parts(data, spec, device, Access::Exclusive, Owner::keep(kept))
+        };
+        Ok(shifted.map_err(Refused::into_error)?)
+    }
+
+    fn usage(&self, device: Device) -> Result<DeviceMemory> {
+        FakeAccelerator.usage(device)
+    }
+
+    fn trim(&self, device: Device) -> Result<u64> {
+        FakeAccelerator.trim(device)
+    }
+}
+
+#[test]
+fn an_allocator_whose_memory_is_not_aligned_is_refused_by_its_name() {
+    let _alone = alone();
+    let registry = Registry::new([
+        Registration::backend(&FakeAccelerator),
+        Registration::runtime(&FakeAccelerator),
+        Registration::allocator(&Shifted),
+    ]);
+    let budget = Budget::of_device("shifted", 10_000, DEVICE).unwrap();
+    let options = PoolOptions::new().within(&budget, "pool");
+    let pool = options.build_on(&registry, DEVICE).unwrap();
+    let error = pool.acquire(1000).unwrap_err().to_string();
+    for told in ["fake-accelerator", "allocate", "1024 bytes of extension:1", "aligned to 8 bytes"]
+    {
+        assert!(error.contains(told), "{told}: {error}");
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.buffers_in_use, stats.bytes_cached, stats.misses), (0, 0, 0));
+    assert_eq!((live_bytes(), budget.reserved()), (0, 0), "it is freed, and its room given back");
 }
 
 #[test]

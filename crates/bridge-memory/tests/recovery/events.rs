@@ -1,9 +1,10 @@
 //! Who listens to the recoveries of the whole program.
 
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use bridge_convert::ConvertByName as _;
-use bridge_core::{Array, Device, DeviceKind, Error, ManagedTensor, Options};
+use bridge_core::{Array, Device, DeviceKind, Error, ManagedTensor, Options, Refused};
 use bridge_memory::budget::Budget;
 use bridge_memory::profile::Monitor;
 use bridge_memory::recovery::{
@@ -97,6 +98,49 @@ fn a_conversion_within_a_budget_that_runs_out_of_memory_is_told() {
     drop(failing);
     assert!(told.lock().unwrap().contains(&format!("out of memory on {gpu}")));
     drop(hook);
+}
+
+/// A conversion within a budget fails, also once caches have been given back, and is done again by a ladder
+/// around it.
+#[test]
+fn one_out_of_memory_is_told_once_by_a_ladder_around_a_budget() {
+    let registry = registry();
+    let gpu = DEVICES[0];
+    let budget = Budget::of_device("gpu of a ladder", 1000, gpu).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hook = {
+        let (told, me) = (Arc::clone(&told), thread::current().id());
+        on_event(move |event| {
+            if thread::current().id() == me {
+                told.lock().unwrap().push(event.to_string());
+            }
+        })
+    };
+    // The next allocation fails too, and those after it do not.
+    let release = on_release("pool", gpu, || {
+        std::mem::forget(Faults::out_of_memory_at(0).install());
+        2048
+    });
+    let failing = Faults::out_of_memory_at(0).install();
+    let policy = RecoveryPolicy::new().registry(&registry).waits(&[]).clear_caches(false);
+    let mut tries = 0;
+    let done = with_oom_recovery(&policy, || {
+        tries += 1;
+        let array = Array::new(ManagedTensor::from_vec(vec![1_u8, 2], &[2]).unwrap());
+        let options = Options::default().on(gpu).within(&budget);
+        registry.convert(array, "fake", options).map_err(Refused::into_error)
+    });
+    drop((failing, release, hook));
+    assert_eq!((done.unwrap().describe().unwrap().device, tries), (gpu, 2));
+    let expected = [
+        "out of memory on extension:0",
+        "2.0 KiB of extension:0 given back",
+        "gave up after 2 tries",
+        "out of memory on extension:0",
+        "waited 0ns, alone now",
+        "try 2 succeeded",
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
 }
 
 #[test]
