@@ -17,6 +17,7 @@ from ..devices import HOST, Device, as_device
 from ..libraries import ArrayLibrary
 from ..oom_recovery import check_retries, is_out_of_memory
 from ..types import LEFT_OUT, MemoryContractAttribute, require_name
+from .serialization import Stranded
 from .workers import here
 
 __all__ = ["Block", "map_blocks", "map_overlap"]
@@ -114,6 +115,8 @@ class Block:
         """One call: to the device, the function, and back."""
 
         def taken(value: Any) -> Any:
+            if isinstance(value, Stranded):
+                raise value.error()
             name = converters._detect(value)
             if name is None:
                 return value

@@ -2,8 +2,8 @@
 
 They go through host memory: the header names the framework, the type of the elements, the shape,
 the device and the machine; one frame holds the elements. Where an array is read, it goes to the
-device of that worker. A process that has no such device fails with a sentence, or takes the array
-on the host where `set_device_fallback` says so.
+device of that worker. A process that has no such device gets a `Stranded`, whose use is an error
+with a sentence, or takes the array on the host where `set_device_fallback` says so.
 
 Dask's own serializers for PyTorch fail for tensors on a GPU and of bfloat16, and its `sizeof`
 takes a tensor for some 70 bytes, so that workers would never spill one.
@@ -26,7 +26,7 @@ from ..devices import HOST, AcceleratorDevice, Device, as_device
 from ..exceptions import MemoryConversionError
 from ..libraries import ArrayLibrary
 
-__all__ = ["register_serializers"]
+__all__ = ["Stranded", "register_serializers"]
 
 _DISPATCHES = (dask_serialize, dask_deserialize, sizeof)
 
@@ -119,7 +119,7 @@ def _dump(array: Any) -> tuple[dict[str, Any], list[Any]]:
     }
     if name == "torch":
         return _dump_tensor(library.module, array, header)
-    host = np.ascontiguousarray(library.to_numpy(array))
+    host = np.ascontiguousarray(array.numpy() if name == "tensorflow" else library.to_numpy(array))
     if host.dtype.hasobject:
         raise NotImplementedError("texts are left to pickle")
     header["dtype"] = host.dtype.name
@@ -153,9 +153,68 @@ def _tensor_bytes(torch: Any, tensor: Any) -> memoryview:
 # In.
 
 
+class Stranded:
+    """An array whose device is absent here. Any use of it raises; it can be sent on as it is.
+
+    Raising while it is read would not do: Dask takes that for a connection that broke, and tries
+    again without end.
+    """
+
+    def __init__(self, header: dict[str, Any], frames: list[Any], error: Exception) -> None:
+        self._header = header
+        self._frames = frames
+        self._error = error
+
+    def __repr__(self) -> str:
+        return f"<Stranded: {self._error}>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise self.error()
+
+    def error(self) -> Exception:
+        """The error that says why, anew for each use."""
+        kind, fields = self._error.__reduce__()[:2]  # type: ignore[misc]
+        return kind(*fields)  # type: ignore[operator]
+
+    def __reduce__(self) -> Any:
+        frames = [bytes(frame) for frame in self._frames]
+        return _load, (self._header, frames)
+
+
+def _raise(self: Stranded, *_args: Any, **_kwargs: Any) -> Any:
+    raise self.error()
+
+
+for _name in (
+    "__array__ __dlpack__ __dlpack_device__ __len__ __iter__ __getitem__ __setitem__ __contains__ "
+    "__bool__ __int__ __float__ __index__ __add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ "
+    "__truediv__ __rtruediv__ __floordiv__ __mod__ __pow__ __matmul__ __rmatmul__ __and__ __or__ "
+    "__lt__ __le__ __gt__ __ge__ __neg__ __abs__"
+).split():
+    setattr(Stranded, _name, _raise)
+
+
+@dask_serialize.register(Stranded)
+def _dump_stranded(array: Stranded) -> tuple[dict[str, Any], list[Any]]:
+    return array._header, list(array._frames)
+
+
+@sizeof.register(Stranded)
+def _size_stranded(array: Stranded) -> int:
+    return sum(len(memoryview(frame).cast("B")) for frame in array._frames) + 64
+
+
 def _load(header: dict[str, Any], frames: list[Any]) -> Any:
     library = ArrayLibrary.named(header["framework"])
-    device = _place(header, library)
+    try:
+        device = _place(header, library)
+    except Exception as error:
+        if not isinstance(error, MemoryConversionError):
+            reason = f"{type(error).__name__}: {error}"
+            error = MemoryConversionError(library.name, library.name, "device_selection", reason)
+        return Stranded(header, frames, error)
     if library.name == "torch":
         return _load_tensor(library.module, header, frames, device)
     dtype = _dtype_of(header["dtype"])
@@ -183,8 +242,10 @@ def _load_tensor(torch: Any, header: dict[str, Any], frames: list[Any], device: 
         raw = np.frombuffer(frame, dtype=np.uint8)
         if not raw.flags.writeable:
             raw = raw.copy()  # a tensor can be written to
-        tensor = torch.from_numpy(raw).view(getattr(torch, dtype))
-        return tensor.reshape(tuple(header["shape"])).to(native)
+        shape, kind = tuple(header["shape"]), getattr(torch, dtype)
+        if not raw.size:
+            return torch.empty(shape, dtype=kind, device=native)
+        return torch.from_numpy(raw).view(kind).reshape(shape).to(native)
 
     tensor = made(frames[0], header["dtype"])
     if header["parameter"]:
@@ -194,6 +255,9 @@ def _load_tensor(torch: Any, header: dict[str, Any], frames: list[Any], device: 
     if "grad" in header:
         tensor.grad = made(frames[1], header["grad"])
     return tensor
+
+
+dask_deserialize.register(Stranded, _load)
 
 
 def _place(header: dict[str, Any], library: ArrayLibrary) -> Device:
