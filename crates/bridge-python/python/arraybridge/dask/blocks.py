@@ -116,7 +116,7 @@ class Block:
 
         def taken(value: Any) -> Any:
             if isinstance(value, Stranded):
-                raise value.error()
+                value = value.landed()
             name = converters._detect(value)
             if name is None:
                 return value

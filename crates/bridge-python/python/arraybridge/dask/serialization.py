@@ -178,6 +178,13 @@ class Stranded:
         kind, fields = self._error.__reduce__()[:2]  # type: ignore[misc]
         return kind(*fields)  # type: ignore[operator]
 
+    def landed(self) -> Any:
+        """The array, where there is a place for it by now; otherwise the error."""
+        array = _load(self._header, self._frames)
+        if isinstance(array, Stranded):
+            raise array.error()
+        return array
+
     def __reduce__(self) -> Any:
         frames = [bytes(frame) for frame in self._frames]
         return _load, (self._header, frames)
