@@ -79,7 +79,7 @@ class Room:
     @contextmanager
     def lent(self, count: int, timeout: float) -> Iterator[None]:
         """Has `count` bytes within `with`; waits for them at most so many seconds."""
-        if self._budget is None:
+        if self._budget is None or self.capacity is None:
             yield
             return
         if count > self.capacity:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from dask.sizeof import sizeof
-from distributed.protocol import dask_deserialize, dask_serialize
+from distributed.protocol.serialize import dask_deserialize, dask_serialize
 
 from .. import converters
 from ..devices import HOST, AcceleratorDevice, Device, as_device
@@ -160,7 +160,7 @@ class Stranded:
     again without end.
     """
 
-    def __init__(self, header: dict[str, Any], frames: list[Any], error: Exception) -> None:
+    def __init__(self, header: dict[str, Any], frames: list[Any], error: MemoryConversionError) -> None:
         self._header = header
         self._frames = frames
         self._error = error
@@ -173,10 +173,12 @@ class Stranded:
             raise AttributeError(name)
         raise self.error()
 
-    def error(self) -> Exception:
+    def error(self) -> MemoryConversionError:
         """The error that says why, anew for each use."""
-        kind, fields = self._error.__reduce__()[:2]  # type: ignore[misc]
-        return kind(*fields)  # type: ignore[operator]
+        error = self._error
+        return MemoryConversionError(
+            error.source_type, error.target_type, error.method, error.reason
+        )
 
     def landed(self) -> Any:
         """The array, where there is a place for it by now; otherwise the error."""

@@ -76,6 +76,7 @@ class _Worker:
 
     def _assigned(self, library: ArrayLibrary) -> Device:
         devices = self.terms.devices
+        device: Device
         if isinstance(devices, Mapping):
             if self.name not in devices:
                 raise ValueError(
