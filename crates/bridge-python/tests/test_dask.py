@@ -217,7 +217,7 @@ def test_a_block_that_does_not_fit_is_halved(client: Any, torch: Any) -> None:
         map_blocks(narrow, lazy, lazy, input_type="torch", dtype="float64").compute()
 
 
-def test_each_worker_of_a_machine_has_a_device_of_its_own(client: Any) -> None:
+def test_each_worker_of_a_machine_has_a_device_of_its_own(client: Any, torch: Any) -> None:
     def device() -> str:
         from arraybridge.dask.workers import here
         from arraybridge.libraries import ArrayLibrary, TorchLibrary
