@@ -3,7 +3,7 @@
 use bridge_core::{CopyPolicy, DataType, Device, Options, Overflow};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyString};
 
 /// The options, as they are asked for.
 pub(crate) fn options(
@@ -48,21 +48,60 @@ pub(crate) fn device(named: &Bound<'_, PyAny>) -> PyResult<Device> {
     })
 }
 
-/// An element type by its name, "float32", or by an object that names it as NumPy's and PyTorch's dtypes do.
+/// An element type by its name, "float32", by Python's own class, or by an object that names it as NumPy's and
+/// PyTorch's dtypes do.
 pub(crate) fn data_type(named: &Bound<'_, PyAny>) -> PyResult<DataType> {
+    let py = named.py();
+    let own = [
+        (py.get_type::<PyBool>(), DataType::BOOL),
+        (py.get_type::<PyInt>(), DataType::I64),
+        (py.get_type::<PyFloat>(), DataType::F64),
+        (py.get_type::<PyComplex>(), DataType::C128),
+    ];
+    if let Some((_, found)) = own.into_iter().find(|(class, _)| named.is(class)) {
+        return Ok(found);
+    }
+    let other_order = if cfg!(target_endian = "little") { ">" } else { "<" };
+    if named.getattr("byteorder").is_ok_and(|order| order.eq(other_order).unwrap_or(false)) {
+        let text = format!(
+            "dtype {named}: bytes in the other order are NumPy's alone; leave the order out"
+        );
+        return Err(PyValueError::new_err(text));
+    }
     let name = text_of(named)?;
-    let plain = name.rsplit('.').next().unwrap_or(&name);
-    let plain = match plain {
-        "half" => "float16",
-        "float" => "float32",
-        "double" => "float64",
-        other => other,
+    let plain = match name.strip_prefix("torch.") {
+        Some("float") => "float32",
+        Some("int") => "int32",
+        Some("long") => "int64",
+        Some("short") => "int16",
+        Some(other) => in_full(other),
+        None => in_full(&name),
     };
     plain.parse().map_err(|error| {
         PyValueError::new_err(format!(
             "dtype {name:?}: {error}; say 'float32', 'int64' or the like"
         ))
     })
+}
+
+/// The full name of a short one that means the same everywhere; "float" and "int" do not.
+fn in_full(name: &str) -> &str {
+    match name.trim_start_matches(['=', '|']) {
+        "half" | "f2" => "float16",
+        "double" | "f8" => "float64",
+        "f4" => "float32",
+        "i1" => "int8",
+        "i2" => "int16",
+        "i4" => "int32",
+        "i8" => "int64",
+        "u1" => "uint8",
+        "u2" => "uint16",
+        "u4" => "uint32",
+        "u8" => "uint64",
+        "c8" => "complex64",
+        "c16" => "complex128",
+        other => other,
+    }
 }
 
 fn text_of(named: &Bound<'_, PyAny>) -> PyResult<String> {

@@ -11,7 +11,7 @@ use crate::{capsule, errors, frameworks, options};
 /// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
 ///
 /// Every framework that knows DLPack takes it (`torch.from_dlpack(tensor)`), NumPy also by
-/// `numpy.asarray(tensor)`. It is made by `arraybridge.convert(array, "tensor")`, and by
+/// `numpy.asarray(tensor)`. Read-only memory is copied for that, unless the consumer says `copy=False`. It is made by `arraybridge.convert(array, "tensor")`, and by
 /// conversions to backends that are written in Rust.
 #[pyclass(frozen, name = "Tensor", module = "arraybridge")]
 pub(crate) struct Tensor {
@@ -119,7 +119,14 @@ impl Tensor {
         if device.kind() == DeviceKind::Cpu && stream.is_some() {
             return Err(PyTypeError::new_err("stream means nothing on the host: leave it out"));
         }
-        let tensor = if copy == Some(true) { self.copied(py)? } else { self.view() };
+        if device.kind() == DeviceKind::Extension {
+            return Err(PyBufferError::new_err(
+                "this tensor is pyclesperanto's own: arraybridge.convert(tensor, \"numpy\") reads it",
+            ));
+        }
+        // Consumers there are that would write to it all the same: only who forbids a copy gets the memory.
+        let guarded = copy.is_none() && self.readonly();
+        let tensor = if copy == Some(true) || guarded { self.copied(py)? } else { self.view() };
         match max_version {
             Some((major, _)) if major >= 1 => capsule::versioned(py, tensor),
             _ => capsule::legacy(py, tensor),

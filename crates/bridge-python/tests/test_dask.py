@@ -30,6 +30,9 @@ from arraybridge.dask.blocks import Block  # noqa: E402
 # Workers cannot import this file: what is defined here travels with the tasks.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
+# Minutes on two cores, and once in a while a cluster did not start: `pytest -m cluster` runs them.
+pytestmark = pytest.mark.cluster
+
 LIMIT = 1_500_000_000
 
 

@@ -153,6 +153,17 @@ def test_casts_are_asked_for_by_any_name(dtype, of, torch):
     np.testing.assert_array_equal(tensor.numpy().astype(of), array)
 
 
+def test_pythons_own_classes_mean_what_they_mean_to_numpy():
+    array = np.array([1.5, 0.0])
+    assert convert(array, "numpy", dtype=float).dtype == np.float64
+    assert convert(array, "numpy", dtype=complex).dtype == np.complex128
+    assert convert(np.array([1, 2]), "numpy", dtype=int).dtype == np.int64
+    assert convert(array, "numpy", dtype="f4").dtype == np.float32
+    for unclear in ("float", "int", np.dtype(">f4")):
+        with pytest.raises(ValueError, match="dtype"):
+            convert(array, "numpy", dtype=unclear)
+
+
 def test_a_cast_that_loses_values_is_refused(torch):
     array = np.array([1.0, 300.0])
     with pytest.raises(MemoryConversionError, match="element 1 is 300"):
@@ -192,8 +203,18 @@ def test_small_floats_go_through_ml_dtypes(torch, jax):
         (np.zeros(2, [("x", "f4")]), "field"),
         (np.zeros(2, np.longdouble), "float64"),
         (np.ma.masked_array([1.0], [True]), "masked"),
+        (np.ma.masked, "masked"),
     ],
-    ids=["text", "objects", "dates", "big-endian", "structured", "long double", "masked"],
+    ids=[
+        "text",
+        "objects",
+        "dates",
+        "big-endian",
+        "structured",
+        "long double",
+        "masked",
+        "the masked constant",
+    ],
 )
 def test_what_no_other_framework_has_is_refused_with_what_to_do(array, words, torch):
     with pytest.raises(MemoryConversionError, match=words):
@@ -223,10 +244,21 @@ def test_tensors_that_are_not_what_lies_in_memory(torch):
         convert(torch.ones(3, dtype=torch.complex64).conj(), "numpy")
     with pytest.raises(MemoryConversionError, match=r"resolve_neg\(\)"):
         convert(torch.ones(3, dtype=torch.complex64).conj().imag, "numpy")
-    with pytest.raises(MemoryConversionError):
+    with pytest.raises(MemoryConversionError, match=r"to_dense\(\)"):
         convert(torch.ones(2, 2).to_sparse(), "numpy")
-    with pytest.raises(MemoryConversionError):
+    with pytest.raises(MemoryConversionError, match="meta"):
         convert(torch.ones(2, device="meta"), "numpy")
+
+
+def test_text_of_tensorflow_is_refused_before_it_is_exported(tensorflow):
+    for tensor in (tensorflow.constant("text"), tensorflow.Variable(["a", "b"])):
+        with pytest.raises(MemoryConversionError, match="a tensor of string"):
+            convert(tensor, "numpy")
+
+
+def test_keys_of_jax_are_named(jax):
+    with pytest.raises(MemoryConversionError, match=r"key_data\(key\)"):
+        convert(jax.random.key(0), "numpy")
 
 
 def test_traced_arrays_and_graphs_have_no_values(jax, tensorflow):

@@ -48,7 +48,13 @@ def test_a_read_only_one_has_no_capsule_without_a_version():
     tensor = convert(array, "tensor")
     assert tensor.readonly and not np.asarray(tensor).flags.writeable
     with pytest.raises(BufferError, match="max_version"):
-        tensor.__dlpack__()
+        tensor.__dlpack__(copy=False)
+
+
+def test_a_read_only_one_is_copied_for_who_would_write(torch):
+    tensor = convert(bytes(100), "tensor")
+    torch.from_dlpack(tensor)[0] = 7
+    assert np.asarray(tensor)[0] == 0 and tensor.readonly
 
 
 @pytest.mark.parametrize("backend", ["ndarray", "candle"])

@@ -80,7 +80,8 @@ pub(crate) fn to_object_legacy(
 ) -> Result<Py<PyAny>, Refused<ManagedTensor>> {
     let (lent, shared) = lent(tensor);
     let made = from_dlpack.and_then(|from_dlpack| {
-        // SAFETY: the library's arrays cannot be written, so that it need not be told.
+        // SAFETY: the library's arrays cannot be written but by raw operations of TensorFlow's that write to its own
+        // constants as well, which docs/python.md names.
         let lent = unsafe { lent.ignore_read_only() };
         from_dlpack.call1((capsule::legacy(py, lent)?,))
     });

@@ -61,6 +61,12 @@ impl PythonFramework for Jax {
         // The buffer of an array on the host is quicker to get than its capsule.
         let tensor = match buffer::tensor_of(object) {
             Some(tensor) => tensor?,
+            None if is_key(object) => {
+                return Err(Error::Unsupported {
+                    what: "a key of random numbers".to_owned(),
+                    remedy: "hand its words over: `jax.random.key_data(key)`".to_owned(),
+                });
+            }
             None => capsules::from_object(Framework::Jax, object)?,
         };
         Object::<Self>::keeping(object, tensor.into_read_only())
@@ -133,4 +139,8 @@ fn check_concrete(object: &Bound<'_, PyAny>) -> Result<()> {
     }
     CONCRETE.get_or_init(py, || class.unbind());
     Ok(())
+}
+
+fn is_key(object: &Bound<'_, PyAny>) -> bool {
+    object.get_type().name().is_ok_and(|name| name == "PRNGKeyArray")
 }

@@ -11,7 +11,9 @@ use numpy::npyffi::{
     get_type_object, npy_intp,
 };
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use super::{kept, numpy_dtypes};
 use crate::framework::Framework;
@@ -34,8 +36,7 @@ impl PythonFramework for Numpy {
                 remedy: "make an array of it first".to_owned(),
             });
         };
-        let masked = object.get_type().name().is_ok_and(|name| name == "MaskedArray");
-        if masked {
+        if !object.get_type().is(py_array_class(object.py())) && is_masked(object) {
             return Err(Error::Unsupported {
                 what: "a masked array".to_owned(),
                 remedy: "fill it first: `array.filled(0)`, and hand the mask over on its own"
@@ -72,6 +73,18 @@ impl PythonFramework for Numpy {
     }
 
     kept!();
+}
+
+/// NumPy's own array class.
+fn py_array_class(py: Python<'_>) -> Bound<'_, PyType> {
+    PyUntypedArray::type_object(py)
+}
+
+/// Whether the class of an array is NumPy's masked one, or made of it.
+fn is_masked(object: &Bound<'_, PyAny>) -> bool {
+    object.get_type().mro().iter().any(|base| {
+        base.cast::<PyType>().is_ok_and(|base| base.name().is_ok_and(|name| name == "MaskedArray"))
+    })
 }
 
 /// Whether an array is row-major and may be written: then every framework of the host takes it as it lies, if it

@@ -159,8 +159,13 @@ fn pull(py: Python<'_>, tensor: &ManagedTensor) -> Result<ManagedTensor> {
         return Err(Error::Unsupported { what, remedy: "convert the whole array".to_owned() });
     };
     let array = object.get().bind(py).call_method0(intern!(py, "get")).map_err(told)?;
-    let tensor = Numpy::export(&array)?;
-    Ok(tensor.limited_to(Access::Shared))
+    let pulled = Numpy::export(&array)?;
+    if (pulled.data_type(), pulled.shape()) != (tensor.data_type(), tensor.shape()) {
+        let what = format!("an array of {} and shape {:?}", tensor.data_type(), tensor.shape());
+        let remedy = format!("it gave {} of shape {:?}", pulled.data_type(), pulled.shape());
+        return Err(Error::Unsupported { what, remedy });
+    }
+    Ok(pulled.limited_to(Access::Shared))
 }
 
 /// The tensor, without an owner.

@@ -44,6 +44,7 @@ impl PythonFramework for Tensorflow {
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let py = object.py();
         let told = |error| failed(Framework::Tensorflow, "hand a tensor over", py, error);
+        check_dtype(object)?;
         let eager = object.hasattr(intern!(py, "_numpy")).map_err(told)?;
         let variable = object.hasattr(intern!(py, "read_value")).map_err(told)?;
         if variable {
@@ -83,4 +84,25 @@ impl PythonFramework for Tensorflow {
     }
 
     kept!();
+}
+
+/// Refuses text, resources and whatever else has no numbers in memory, for which TensorFlow's own export ends
+/// the process.
+fn check_dtype(object: &Bound<'_, PyAny>) -> Result<()> {
+    let py = object.py();
+    let told = |error| failed(Framework::Tensorflow, "look at a tensor", py, error);
+    let name: String = object
+        .getattr(intern!(py, "dtype"))
+        .and_then(|dtype| dtype.getattr(intern!(py, "name")))
+        .and_then(|name| name.extract())
+        .map_err(told)?;
+    match name.trim_end_matches("_ref").parse() {
+        Ok(data_type) if DATA_TYPES.contains(&data_type) => Ok(()),
+        _ => Err(Error::Unsupported {
+            what: format!("a tensor of {name}"),
+            remedy: "it has no numbers that other frameworks could read; encode them first, as \
+                     tf.io.decode_raw or tf.cast do"
+                .to_owned(),
+        }),
+    }
 }

@@ -56,7 +56,10 @@ impl PythonFramework for Torch {
         let py = object.py();
         let torch = Known::get(py).map_err(unavailable)?;
         torch.check(object)?;
-        let told = |error| failed(Framework::Torch, "hand a tensor over", py, error);
+        let told = |error| {
+            let error = failed(Framework::Torch, "hand a tensor over", py, error);
+            without_memory(object).unwrap_or(error)
+        };
         if let Some(exchange) = torch.exchange {
             let owner = Object::<Self>::owner(object);
             // SAFETY: the object is a tensor of PyTorch, as has been checked, whose class has the functions; it keeps
@@ -164,8 +167,8 @@ impl Known {
                 remedy: "resolve it: `tensor.resolve_conj()`".to_owned(),
             });
         }
-        // The imaginary part of a conjugated tensor is the only way to one.
-        let may_be_negated = is_complex || data_type.code() == TypeCode::Float;
+        // The imaginary part of a conjugated tensor is the usual way to one.
+        let may_be_negated = !matches!(data_type.code(), TypeCode::Bool | TypeCode::UInt);
         if may_be_negated && asked(&self.is_neg)? {
             return Err(Error::Unsupported {
                 what: "a tensor whose negation is pending".to_owned(),
@@ -198,6 +201,29 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// What PyTorch's own error does not say of a tensor that has no memory to show.
+#[cold]
+fn without_memory(object: &Bound<'_, PyAny>) -> Option<Error> {
+    let is =
+        |name: &str| object.getattr(name).is_ok_and(|answer| answer.is_truthy().unwrap_or(false));
+    let layout = object.getattr("layout").and_then(|layout| layout.str()).ok()?.to_string();
+    let (what, remedy) = if is("is_meta") {
+        (
+            "a tensor on the device meta, which has no elements",
+            "make it on a device: `torch.empty_like(tensor, device='cpu')`",
+        )
+    } else if is("is_quantized") {
+        ("a quantized tensor", "make numbers of it: `tensor.dequantize()`")
+    } else if is("is_nested") {
+        ("a nested tensor", "pad it: `torch.nested.to_padded_tensor(tensor, 0.0)`")
+    } else if layout != "torch.strided" {
+        ("a tensor that is not stored element by element", "make it dense: `tensor.to_dense()`")
+    } else {
+        return None;
+    };
+    Some(Error::Unsupported { what: what.to_owned(), remedy: remedy.to_owned() })
 }
 
 /// A tensor over an array of NumPy, made by PyTorch's own `from_numpy`, where nothing stands against it: the
