@@ -74,9 +74,14 @@ def _resident_mb() -> float:
     return memory.process_memory()["resident"] / _MB
 
 
-def _clear_caches() -> None:
-    """Gives back what nobody uses, of the process and of PyTorch's GPU allocator."""
+def _make_room() -> None:
+    """Gives back what nobody uses after memory ran out: garbage with tensors in it, too."""
     gc.collect()
+    _empty_cache()
+
+
+def _empty_cache() -> None:
+    """Gives back what PyTorch's GPU allocator keeps."""
     cuda = _cuda()
     if cuda is not None:
         cuda.empty_cache()
@@ -114,9 +119,7 @@ class MemoryProfiler:
         self, operation: Callable[[], Any], operation_name: str = "Operation"
     ) -> tuple[Any, dict[str, float]]:
         """Runs `operation`, prints what it took, and returns its result and that."""
-        cuda = _cuda()
-        if cuda is not None:
-            cuda.empty_cache()
+        _empty_cache()
         before = self._get_memory_usage()
         result = operation()
         after = self._get_memory_usage()
@@ -263,15 +266,18 @@ class AdaptiveBatchTrainer:
         sample = next(iter(data_loader))
 
         def fits(batch_size: int) -> bool:
+            ran_out = False
             try:
                 return self._test_batch(sample, batch_size)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                return False
+                ran_out = True
             finally:
+                # The error is gone here, and what its frames held can be given back.
                 self.optimizer.zero_grad()
-                _clear_caches()
+                _make_room() if ran_out else _empty_cache()
+            return False
 
         found = _native.find_max_batch(self.min_batch_size, self.max_batch_size, fits)
         self.current_batch_size = self.min_batch_size if found is None else found
@@ -356,7 +362,7 @@ class StreamingInference:
                     result = None
                 if result is None:
                     size = max(1, min(size, end - start) // 2)
-                    _clear_caches()
+                    _make_room()
                     continue
                 if len(result) != end - start:
                     raise ValueError(
@@ -368,9 +374,7 @@ class StreamingInference:
                     results = result.new_empty((rows, *result.shape[1:]))
                 results[start:end] = result
                 start = end
-                cuda = _cuda()
-                if cuda is not None:
-                    cuda.empty_cache()
+                _empty_cache()
         return results
 
     def _predict(self, chunk: torch.Tensor) -> torch.Tensor:
