@@ -40,7 +40,7 @@ import numpy as np
 from ._native import memory as _native
 
 try:
-    import psutil
+    import psutil  # type: ignore[import-untyped,unused-ignore]
 
     HAS_PSUTIL = True
 except ImportError:
@@ -337,7 +337,7 @@ class MemoryManager:
         """What the safety factor is, was, and would have had to be."""
         with self._lock:
             entries = list(self._safety_telemetry)
-            telemetry = {
+            telemetry: dict[str, Any] = {
                 "current_safety_factor": self.safety_factor,
                 "initial_safety_factor": self._initial_safety_factor,
                 "min_safety_factor": self._min_safety_factor,
@@ -363,17 +363,17 @@ class MemoryManager:
 
         With `zero`, all elements are zero; else they are whatever the memory held.
         """
-        shape, dtype = _shape(shape), np.dtype(dtype)
+        shape, kind = _shape(shape), np.dtype(dtype)
         with self._lock:
-            array = self.memory_pool.pop((shape, dtype), None)
+            array = self.memory_pool.pop((shape, kind), None)
             if array is not None:
                 self._hits += 1
         if array is not None:
             if zero:
                 array.fill(0)
             return array
-        with self.memory_guard(math.prod(shape) * dtype.itemsize):
-            array = np.zeros(shape, dtype) if zero else np.empty(shape, dtype)
+        with self.memory_guard(math.prod(shape) * kind.itemsize):
+            array = np.zeros(shape, kind) if zero else np.empty(shape, kind)
         with self._lock:
             self._misses += 1
         return array
@@ -429,7 +429,7 @@ class MemoryManager:
 
     def get_memory_stats(self) -> dict:
         """What is in use, what is available, what the pool has and how often it helped."""
-        stats = {
+        stats: dict[str, Any] = {
             "current_usage_gb": self.get_memory_usage_bytes() / _GB,
             "available_gb": self.get_available_memory() / _GB,
             "peak_usage_gb": self._peak_memory / _GB,
@@ -473,9 +473,9 @@ def _shape(shape: int | tuple[int, ...]) -> tuple[int, ...]:
     if type(shape) is tuple:
         return shape
     try:
-        return (operator.index(shape),)
+        return (operator.index(shape),)  # type: ignore[arg-type]
     except TypeError:
-        return tuple(operator.index(length) for length in shape)
+        return tuple(operator.index(length) for length in shape)  # type: ignore[union-attr]
 
 
 def _can_be_pooled(array: np.ndarray) -> bool:
@@ -547,7 +547,7 @@ def _package(name: str) -> types.ModuleType:
     package = sys.modules.get(name)
     if package is None:
         package = types.ModuleType(name, "Stands in for a package of NLSQ, which is not installed.")
-        package.__arraybridge__ = True
+        package.__arraybridge__ = True  # type: ignore[attr-defined]
         package.__path__ = []
         package.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
         sys.modules[name] = package

@@ -375,7 +375,7 @@ class StreamingInference:
                 results[start:end] = result
                 start = end
                 _empty_cache()
-        return results
+        return results  # type: ignore[return-value]
 
     def _predict(self, chunk: torch.Tensor) -> torch.Tensor:
         device = _device_of(self.model)

@@ -57,7 +57,7 @@ class _Line:
 try:
     from ..memory import Budget
 except ImportError:  # this build has no budgets
-    Budget = _Line
+    Budget = _Line  # type: ignore[misc,assignment]
 
 
 class Room:

@@ -1,0 +1,110 @@
+"""The native half: detection, conversion, plans."""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+__all__ = [
+    "Report",
+    "Tensor",
+    "__version__",
+    "backends",
+    "convert",
+    "convert_memory",
+    "convert_reported",
+    "detect",
+    "memory",
+    "plan",
+    "run_program",
+    "set_observed",
+]
+
+__version__: str
+memory: Any
+
+def detect(data: object, /) -> str | None: ...
+def convert(
+    data: object,
+    target: str,
+    /,
+    *,
+    device: object = None,
+    dtype: object = None,
+    copy: bool | None = None,
+    overflow: str = "refuse",
+) -> Any: ...
+def convert_reported(
+    data: object,
+    target: str,
+    /,
+    *,
+    device: object = None,
+    dtype: object = None,
+    copy: bool | None = None,
+    overflow: str = "refuse",
+) -> tuple[Any, Report]: ...
+def plan(
+    data: object,
+    target: str,
+    /,
+    *,
+    device: object = None,
+    dtype: object = None,
+    copy: bool | None = None,
+    overflow: str = "refuse",
+) -> Report: ...
+def convert_memory(
+    data: object,
+    source_type: object,
+    target_type: object,
+    gpu_id: object = ...,
+    device: object = ...,
+) -> Any: ...
+def set_observed(observed: bool) -> None: ...
+def backends(*, load: bool = False) -> list[dict[str, Any]]: ...
+def run_program(arguments: Sequence[str]) -> int: ...
+@final
+class Report:
+    @property
+    def source(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def steps(self) -> list[str]: ...
+    @property
+    def details(self) -> list[str]: ...
+    @property
+    def bytes_copied(self) -> int: ...
+    @property
+    def zero_copy(self) -> bool: ...
+    @property
+    def declined(self) -> list[str]: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class Tensor:
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def strides(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def readonly(self) -> bool: ...
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
