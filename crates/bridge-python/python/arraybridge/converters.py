@@ -34,6 +34,10 @@ def detect_memory_type(data: Any) -> str:
 
     A `ValueError` names the type and its module where there is none. A class of somebody else's
     that claims to come from a module of a framework counts as that framework's.
+
+    >>> import numpy
+    >>> detect_memory_type(numpy.ones(3))
+    'numpy'
     """
     name = _detect(data)
     if name is not None:
