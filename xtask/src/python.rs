@@ -109,9 +109,33 @@ fn call(workspace: &Workspace, name: &str) -> Tool {
     if version.contains('.') { tool.env(PYENV, version) } else { tool }
 }
 
+/// The interpreters of that name that pyenv has installed, whether or not it is on the path.
+fn of_pyenv(workspace: &Workspace, name: &str) -> Vec<Tool> {
+    let version = name.trim_start_matches("python");
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pyenv"));
+    let root = std::env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(home);
+    let Some(installed) = root.and_then(|root| root.join("versions").read_dir().ok()) else {
+        return Vec::new();
+    };
+    let prefix = format!("{version}.");
+    let mut folders: Vec<PathBuf> = installed
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| version.contains('.') && name.starts_with(&prefix))
+        })
+        .collect();
+    folders.sort();
+    let tool = |folder: PathBuf| Tool::new(folder.join("bin").join(name), &workspace.root);
+    folders.into_iter().rev().map(tool).collect()
+}
+
 fn interpreter(workspace: &Workspace) -> Result<Tool> {
     let runs = |tool: &Tool| tool.clone().args(["--version"]).capture().is_ok();
-    INTERPRETERS.into_iter().map(|name| call(workspace, name)).find(runs).ok_or_else(|| {
+    let known = |name: &'static str| {
+        std::iter::once(call(workspace, name)).chain(of_pyenv(workspace, name))
+    };
+    INTERPRETERS.into_iter().flat_map(known).find(runs).ok_or_else(|| {
         Failure::new(
             "make a Python environment",
             format!("none of {} runs", INTERPRETERS.join(", ")),
