@@ -212,6 +212,15 @@ def test_waiting_ends(budget):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.fixture
+def interrupts():
+    """Ctrl-C raises, also where the program was started with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_ctrl_c_ends_waiting(budget):
     with budget.reserve(90 * MIB):
         timer = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
