@@ -211,7 +211,6 @@ def test_waiting_ends(budget):
     assert raised.value.holders == [("holder", 90 * MIB)]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.fixture
 def interrupts():
     """Ctrl-C raises, also where the program was started with the signal ignored."""
@@ -220,6 +219,7 @@ def interrupts():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.usefixtures("interrupts")
 def test_ctrl_c_ends_waiting(budget):
     with budget.reserve(90 * MIB):
