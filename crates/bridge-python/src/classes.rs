@@ -80,3 +80,10 @@ fn is_array_class(framework: Framework, name: &str) -> bool {
         Framework::Pyclesperanto => matches!(name, "_Array" | "OCLArray" | "Array"),
     }
 }
+
+/// Whether a class, or one that it is made of, has this name.
+pub(crate) fn is_made_of(class: &Bound<'_, PyType>, name: &str) -> bool {
+    class.mro().iter().any(|base| {
+        base.cast::<PyType>().is_ok_and(|base| base.name().is_ok_and(|found| found == name))
+    })
+}

@@ -11,8 +11,9 @@ use crate::{capsule, errors, frameworks, options};
 /// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
 ///
 /// Every framework that knows DLPack takes it (`torch.from_dlpack(tensor)`), NumPy also by
-/// `numpy.asarray(tensor)`. Read-only memory is copied for that, unless the consumer says `copy=False`. It is made by `arraybridge.convert(array, "tensor")`, and by
-/// conversions to backends that are written in Rust.
+/// `numpy.asarray(tensor)`. Read-only memory is copied for DLPack, unless the consumer says
+/// `copy=False`. It is made by `arraybridge.convert(array, "tensor")`, and by conversions to backends
+/// that are written in Rust.
 #[pyclass(frozen, name = "Tensor", module = "arraybridge")]
 pub(crate) struct Tensor {
     shared: SharedTensor,

@@ -9,9 +9,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use crate::buffer;
+use crate::{buffer, classes};
 
-use super::{capsules, kept};
+use super::{capsules, host_and, kept};
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
 use crate::python_module;
@@ -110,7 +110,7 @@ impl PythonFramework for Jax {
         };
         // JAX raises where it has no such platform.
         let gpus = count().unwrap_or(0);
-        Ok(std::iter::once(Device::CPU).chain((0..gpus).map(Device::cuda)).collect())
+        Ok(host_and(gpus))
     }
 
     kept!();
@@ -128,10 +128,7 @@ fn check_concrete(object: &Bound<'_, PyAny>) -> Result<()> {
     if CONCRETE.get(py).is_some_and(|known| class.is(known)) {
         return Ok(());
     }
-    let traces = |base: Bound<'_, PyAny>| {
-        base.cast::<PyType>().is_ok_and(|base| base.name().is_ok_and(|name| name == "Tracer"))
-    };
-    if class.mro().iter().any(traces) {
+    if classes::is_made_of(&class, "Tracer") {
         return Err(Error::Unsupported {
             what: "an array that JAX is only tracing, inside jit, grad or vmap".to_owned(),
             remedy: "convert outside of the traced function, or use jax.pure_callback".to_owned(),

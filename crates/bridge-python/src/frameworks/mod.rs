@@ -62,3 +62,9 @@ macro_rules! kept {
     };
 }
 pub(crate) use kept;
+
+/// The host, and this many GPUs.
+fn host_and(gpus: u32) -> Vec<bridge_core::Device> {
+    use bridge_core::Device;
+    std::iter::once(Device::CPU).chain((0..gpus).map(Device::cuda)).collect()
+}

@@ -13,9 +13,9 @@ use numpy::npyffi::{
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
 
 use super::{kept, numpy_dtypes};
+use crate::classes;
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
 use crate::python_module;
@@ -36,7 +36,9 @@ impl PythonFramework for Numpy {
                 remedy: "make an array of it first".to_owned(),
             });
         };
-        if !object.get_type().is(py_array_class(object.py())) && is_masked(object) {
+        let class = object.get_type();
+        let is_own = class.is(PyUntypedArray::type_object(object.py()));
+        if !is_own && classes::is_made_of(&class, "MaskedArray") {
             return Err(Error::Unsupported {
                 what: "a masked array".to_owned(),
                 remedy: "fill it first: `array.filled(0)`, and hand the mask over on its own"
@@ -58,8 +60,8 @@ impl PythonFramework for Numpy {
         // - NumPy keeps the memory that shape and strides reach as long as the array lives, which the
         //   owner holds; `resize` refuses while there are references.
         // - The elements are initialized, as NumPy has no uninitialized ones that it would not read itself.
-        // - An array that is not writeable may share memory with one that is; what Python then writes is as
-        //   it is between arrays of NumPy, and docs/python.md says so.
+        // - An array that is not writeable may share memory with one that is: nothing in this crate makes a Rust
+        //   reference to elements, which are copied through raw pointers only (docs/soundness.md).
         let tensor = unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, access, owner) };
         Ok(tensor?)
     }
@@ -73,18 +75,6 @@ impl PythonFramework for Numpy {
     }
 
     kept!();
-}
-
-/// NumPy's own array class.
-fn py_array_class(py: Python<'_>) -> Bound<'_, PyType> {
-    PyUntypedArray::type_object(py)
-}
-
-/// Whether the class of an array is NumPy's masked one, or made of it.
-fn is_masked(object: &Bound<'_, PyAny>) -> bool {
-    object.get_type().mro().iter().any(|base| {
-        base.cast::<PyType>().is_ok_and(|base| base.name().is_ok_and(|name| name == "MaskedArray"))
-    })
 }
 
 /// Whether an array is row-major and may be written: then every framework of the host takes it as it lies, if it

@@ -7,7 +7,7 @@ use bridge_core::{
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::{capsules, kept};
+use super::{capsules, host_and, kept};
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
 use crate::python_module;
@@ -80,7 +80,7 @@ impl PythonFramework for Tensorflow {
             Ok(u32::try_from(gpus.len()?).unwrap_or(0))
         };
         let gpus = count().unwrap_or(0);
-        Ok(std::iter::once(Device::CPU).chain((0..gpus).map(Device::cuda)).collect())
+        Ok(host_and(gpus))
     }
 
     kept!();

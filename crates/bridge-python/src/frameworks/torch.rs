@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::{capsules, kept};
+use super::{capsules, host_and, kept};
 use crate::exchange::Exchange;
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
@@ -109,7 +109,7 @@ impl PythonFramework for Torch {
             cuda.call_method0("device_count")?.extract()
         };
         let gpus = count().unwrap_or(0);
-        Ok(std::iter::once(Device::CPU).chain((0..gpus).map(Device::cuda)).collect())
+        Ok(host_and(gpus))
     }
 
     kept!();
