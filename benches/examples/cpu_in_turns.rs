@@ -65,7 +65,7 @@ fn memcpy<'a>(from: *const u8, to: &ManagedTensor) -> Job<'a> {
 
 fn runs() {
     for further in [0, 16, 1040] {
-        for kib in [4, 8, 16, 64, 256, 1024, 4096, 16384, 65536] {
+        for kib in [4, 8, 12, 16, 24, 64, 256, 1024, 4096, 16384, 65536] {
             let name = format!("{kib} KiB, {further} bytes further on in the page");
             if !is_chosen(&name) {
                 continue;

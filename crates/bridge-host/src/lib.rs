@@ -24,6 +24,7 @@ mod booleans;
 mod cast;
 mod ends;
 mod host_kernels;
+mod large_pages;
 mod loop_nest;
 mod new_tensor;
 mod processor;

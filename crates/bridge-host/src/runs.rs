@@ -2,6 +2,8 @@
 
 use std::ptr;
 
+#[cfg(target_arch = "x86_64")]
+use crate::large_pages::LargePages;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use crate::processor::CopyingRuns;
 use crate::processor::Processor;
@@ -43,8 +45,19 @@ pub(crate) unsafe fn copy_run(source: *const u8, target: *mut u8, bytes: usize) 
 pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
     if has_avx2() {
-        // SAFETY: the caller promises the same, and the processor has AVX2.
-        unsafe { runs_avx2::stream_run(source, target, bytes) };
+        let mut pages = LargePages::under(target, bytes);
+        let mut at = 0;
+        while at < bytes {
+            // SAFETY: the caller promises the same for the whole run, of which this is the part from `at` on
+            // that lies in one page; the processor has AVX2.
+            unsafe {
+                let (source, target) = (source.add(at), target.add(at));
+                pages.enter(target);
+                let part = pages.left(target);
+                runs_avx2::stream_run(source, target, part);
+                at += part;
+            }
+        }
         return;
     }
     // SAFETY: the caller promises the same.

@@ -2,7 +2,7 @@
 
 use super::map::map;
 #[cfg(target_arch = "x86_64")]
-use super::native_avx2::{f32_to_nearest_i32, i64_to_f32};
+use super::native_avx2::{f32_to_nearest_i32, i64_to_f32, u8_to_f32};
 use super::number::{Float, Number, To};
 use super::part::Native;
 #[cfg(target_arch = "x86_64")]
@@ -199,6 +199,7 @@ pub(super) fn converting(from: Native, to: Native, overflow: Overflow) -> Kernel
         match (from, to, overflow) {
             (Native::F32, Native::I32, Overflow::Saturate) => return f32_to_nearest_i32,
             (Native::I64, Native::F32, _) => return i64_to_f32,
+            (Native::U8, Native::F32, _) => return u8_to_f32,
             _ => {}
         }
     }

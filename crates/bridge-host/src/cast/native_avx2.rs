@@ -1,10 +1,12 @@
 //! Casts between native numbers for which AVX2 has no instruction, but a few together do.
 
 use std::arch::x86_64::{
-    __m128, __m256i, _CMP_GE_OQ, _CMP_ORD_Q, _mm_storeu_ps, _mm256_add_epi64, _mm256_and_si256,
-    _mm256_castps_si256, _mm256_castsi256_pd, _mm256_cmp_ps, _mm256_cvtpd_ps, _mm256_cvttps_epi32,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_or_si256, _mm256_set1_epi64x, _mm256_set1_ps,
-    _mm256_srli_epi64, _mm256_storeu_si256, _mm256_sub_pd, _mm256_testz_si256, _mm256_xor_si256,
+    __m128, __m256i, _CMP_GE_OQ, _CMP_ORD_Q, _mm_srli_si128, _mm_storeu_ps, _mm256_add_epi64,
+    _mm256_and_si256, _mm256_castps_si256, _mm256_castsi256_pd, _mm256_castsi256_si128,
+    _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtpd_ps, _mm256_cvttps_epi32,
+    _mm256_extracti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_or_si256,
+    _mm256_set1_epi64x, _mm256_set1_ps, _mm256_srli_epi64, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_sub_pd, _mm256_testz_si256, _mm256_xor_si256,
 };
 
 use super::map::map;
@@ -40,6 +42,36 @@ pub(super) unsafe fn f32_to_nearest_i32(source: *const u8, target: *mut u8, coun
     unsafe {
         let (source, target) = (source.add(4 * whole), target.add(4 * whole));
         map(source, target, count - whole, <f32 as To<i32>>::to_nearest);
+    }
+}
+
+/// The float of each byte. A vector of bytes is read at once: for targets of many MiB, AMD's Zen 4 takes a third
+/// longer where as many bytes are read as fit the vector that is stored.
+///
+/// # Safety
+///
+/// As [`Kernel`](super::kernels::Kernel), from `u8` to `f32`, and the processor has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn u8_to_f32(source: *const u8, target: *mut u8, count: usize) {
+    let whole = count - count % (4 * WIDE);
+    for place in (0..whole).step_by(4 * WIDE) {
+        // SAFETY: the 32 numbers from `place` on are among `count`; loads and stores need no alignment.
+        unsafe {
+            let bytes = _mm256_loadu_si256(source.add(place).cast());
+            let halves = [_mm256_castsi256_si128(bytes), _mm256_extracti128_si256::<1>(bytes)];
+            for (half, bytes) in halves.into_iter().enumerate() {
+                let to = target.add(4 * place + 64 * half).cast::<f32>();
+                let low = _mm256_cvtepu8_epi32(bytes);
+                let high = _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes));
+                _mm256_storeu_ps(to, _mm256_cvtepi32_ps(low));
+                _mm256_storeu_ps(to.add(WIDE), _mm256_cvtepi32_ps(high));
+            }
+        }
+    }
+    // SAFETY: the numbers from `whole` on are the rest of `count`.
+    unsafe {
+        let (source, target) = (source.add(whole), target.add(4 * whole));
+        map(source, target, count - whole, <u8 as To<f32>>::to);
     }
 }
 

@@ -10,6 +10,7 @@ use super::kernels::{
 };
 use super::part::{Native, Numbers, Part};
 use crate::ends::Ends;
+use crate::large_pages::LargePages;
 use crate::loop_nest::Axis;
 use crate::processor::Processor;
 use crate::runs::{STREAMED_RUN, ask_ahead, stream_run};
@@ -125,7 +126,8 @@ impl Pipeline {
     pub(super) fn for_count(self, count: usize) -> Self {
         let (source, target) = self.sizes();
         let is_much = count * target >= STREAMED_BYTES;
-        Self { streams: is_much && Processor::get().streams_casts(source, target), ..self }
+        let streams = is_much && Processor::get().streams_casts(count, source, target);
+        Self { streams, ..self }
     }
 
     /// Bytes of a source and of a target element.
@@ -152,6 +154,7 @@ impl Pipeline {
         let streams = self.streams && to_packed && axis.extent * target_size >= STREAMED_RUN;
         let single = packed && to_packed && self.steps.len() == 1 && !streams;
         let block = if single { axis.extent } else { BLOCK };
+        let mut pages = LargePages::under(ends.target, axis.extent * target_size);
         for start in (0..axis.extent).step_by(block) {
             let count = block.min(axis.extent - start);
             let place = start.cast_signed();
@@ -161,6 +164,10 @@ impl Pipeline {
             let target = if in_place { here.target } else { scratch.area(TO_UNPACK) };
             if streams && packed {
                 ask_ahead(source, count * source_size);
+            }
+            if streams {
+                // SAFETY: here the elements of the axis lie side by side at the target, and can be written.
+                unsafe { pages.enter(here.target) };
             }
             // SAFETY:
             // - The block's elements are among those of the axis. Where they do not lie side by
