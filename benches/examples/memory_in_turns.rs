@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use arraybridge::{
-    Array, Convert, DataType, Error, ManagedTensor, Options, Registry, Result, TensorError,
+    Allocator, Array, Convert, DataType, Device, Error, ManagedTensor, NativeArray, Options,
+    Registration, Registry, Result, Runtime, TensorError,
 };
 use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
@@ -17,6 +18,7 @@ use bridge_memory::pool::Pool;
 use bridge_memory::probe::{Cached, HostProbe, MemoryProbe};
 use bridge_memory::profile::{CountingAllocator, PeakScope};
 use bridge_memory::recovery::{RecoveryPolicy, with_oom_recovery};
+use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, FakeArray, REGISTRATIONS};
 use in_turns::{Job, Took, is_chosen, job, on_threads, print_line};
 
 #[global_allocator]
@@ -24,6 +26,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 const CAPACITY: usize = 1 << 30;
 const BYTES: usize = 4096;
+/// The device of memory of its own.
+const DEVICE: Device = DEVICES[0];
 
 fn compare(name: &str, jobs: Vec<(&str, Job<'_>)>) {
     in_turns::compare(name, jobs, in_turns::turns(51));
@@ -211,11 +215,63 @@ fn chunks() -> Result<()> {
     Ok(())
 }
 
+/// As [`chunks`], by way of a device with memory of its own, which is the host's here. What counts is the device's
+/// memory; whatever way an array is worked on, its result is on the host in the end.
+fn chunks_on_a_device() -> Result<()> {
+    const TURNS: usize = 11;
+    let tools = [Registration::host_tools(&bridge_host::HostKernels)];
+    let registry = Registry::new(REGISTRATIONS.iter().copied().chain(tools));
+    let in_use = || FakeAccelerator.usage(DEVICE).map_or(0, |memory| memory.total - memory.free);
+    let plan = ChunkPlan::of_size(ROWS, ROWS.div_ceil(100))?;
+    for (what, work) in [("scaled", Work::Scale), ("norms", Work::Norms)] {
+        let name = format!("map_chunks, {what}, 100 chunks, by way of a device");
+        if !is_chosen(&name) {
+            continue;
+        }
+        let elements: Vec<f64> = (0..ROWS * COLUMNS).map(|n| n as f64 / 1e7).collect();
+        let mut array = Array::new(ManagedTensor::from_vec(elements, &[ROWS, COLUMNS])?);
+        let mut peak = 0;
+        let on_device = |part: Array, peak: &mut u64| -> Result<Array> {
+            let part = part.downcast::<FakeArray>()?;
+            let on_host = FakeAccelerator.transfer(part.tensor(), Device::CPU)?;
+            let (result, columns) = worked(on_host.as_slice::<f64>()?, work);
+            let result = ManagedTensor::from_vec(result, &[on_host.shape()[0], columns])?;
+            let result = FakeAccelerator.transfer(&result, DEVICE)?;
+            *peak = in_use().max(*peak);
+            Ok(Array::new(<FakeArray as NativeArray<FakeAccelerator>>::import(result)?))
+        };
+        let (mut ours, mut whole, mut peaks) = (Vec::new(), Vec::new(), [0; 2]);
+        for _ in 0..TURNS {
+            let map = ChunkMap::new(&registry, &plan).to("fake-accelerator");
+            let start = Instant::now();
+            let run = map.run(array, |chunk| on_device(chunk, &mut peak))?;
+            ours.push(start.elapsed().as_secs_f64());
+            peaks[0] = std::mem::take(&mut peak).max(peaks[0]);
+            drop(run.result);
+            let tensor = run.array.downcast::<ManagedTensor>()?;
+            let start = Instant::now();
+            let there = FakeAccelerator.transfer(&tensor, DEVICE)?;
+            let there = Array::new(<FakeArray as NativeArray<FakeAccelerator>>::import(there)?);
+            let result = on_device(there, &mut peak)?.downcast::<FakeArray>()?;
+            drop(FakeAccelerator.transfer(result.tensor(), Device::CPU)?);
+            whole.push(start.elapsed().as_secs_f64());
+            peaks[1] = std::mem::take(&mut peak);
+            array = Array::new(tensor);
+        }
+        let [ours_peak, whole_peak] =
+            peaks.map(|peak| format!(", {:.1} MiB there", peak as f64 / f64::from(1 << 20)));
+        let at_once = format!("at once{whole_peak}");
+        print_line(&name, Took::of(ours), &ours_peak, [(&*at_once, Took::of(whole))]);
+    }
+    Ok(())
+}
+
 fn main() -> Result<()> {
     reservations()?;
     pools();
     conversions()?;
     recovery();
     probes();
-    chunks()
+    chunks()?;
+    chunks_on_a_device()
 }

@@ -140,8 +140,9 @@ fn all(workspace: &Workspace) -> Vec<Cell> {
         with_backends("facade", "arraybridge"),
         Cell { requirements: &[&TORCH], ..linted("facade", "arraybridge") },
         with_backends("cli", "bridge-cli"),
-        alone("cli", "bridge-cli", &["candle", "ndarray", "plot", "pt"]),
-        alone("cli", "bridge-cli", &["ndarray"]),
+        // Without libtorch, and without what reads quantised files and draws pictures. The program of the Python
+        // package has the default features, and the third party's none.
+        alone("cli", "bridge-cli", &["ndarray", "pt"]),
         Cell {
             requirements: &[&PACKAGE_FILES],
             ..together("cli on files of packages", "package-files")

@@ -20,6 +20,10 @@ EVENTS = os.environ["ARRAYBRIDGE_TEST_EVENTS"]
 FRAMEWORKS = [row for row in ROWS if row.isidentifier() and row not in ("package", "doctests")]
 SIMULATED = "cupy (simulated)"
 
+# "gw0", "gw1", … in the workers of pytest-xdist. Each of them reads every file.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+IS_FIRST_TO_READ = WORKER in (None, "gw0")
+
 SKIPPED_FILES = set()
 OUTCOMES = pytest.StashKey()
 
@@ -85,7 +89,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_collectreport(report):
     # A file that cannot be read, or that skips itself as a whole: then its examples are skipped too.
-    if report.failed or report.skipped and report.nodeid not in SKIPPED_FILES:
+    if IS_FIRST_TO_READ and (report.failed or report.skipped and report.nodeid not in SKIPPED_FILES):
         SKIPPED_FILES.add(report.nodeid)
         row = max(rows_named(words_of_file(report.nodeid)), key=ROWS.index)
         tell(event="end", test=report.nodeid, row=row, outcome=report.outcome, seconds=0.0)
@@ -113,4 +117,5 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    tell(event="finish", test="", row="package")
+    if WORKER is None:
+        tell(event="finish", test="", row="package")

@@ -107,6 +107,11 @@ fn documented(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Result<V
     Ok(paths)
 }
 
+/// In how many processes tests run at once: each of them imports every framework, which takes 1 GiB.
+fn processes() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
+}
+
 fn pytest(workspace: &Workspace, python: &PythonEnvironment<'_>, paths: &[String]) -> Tool {
     let examples = scratch(workspace).join("hypothesis").display().to_string();
     Tool::new(python.program("python3"), &workspace.root.join(FOLDER))
@@ -114,6 +119,8 @@ fn pytest(workspace: &Workspace, python: &PythonEnvironment<'_>, paths: &[String
         .args(["-m", "pytest", "-c", "pyproject.toml", "-p", PLUGIN_NAME])
         .args(["-p", "no:cacheprovider", "-ra"])
         .args(["--continue-on-collection-errors"])
+        .args(["--numprocesses".to_owned(), processes().to_string()])
+        .args(["--dist", "loadfile"])
         .args(["--doctest-modules", "--doctest-ignore-import-errors", "--doctest-glob=*.md"])
         .args(["-o".to_owned(), format!("faulthandler_timeout={SECONDS}")])
         .args(["-o", "faulthandler_exit_on_timeout=true"])

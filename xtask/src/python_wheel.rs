@@ -32,7 +32,7 @@ pub(crate) struct Options {
 const INTERPRETERS: [&str; 4] = ["3.11", "3.12", "3.13", "3.14"];
 
 /// What the tests need that no framework needs.
-const FOR_TESTS: [&str; 4] = ["hypothesis", "numpy", "psutil", "pytest"];
+const FOR_TESTS: [&str; 5] = ["hypothesis", "numpy", "psutil", "pytest", "pytest-xdist"];
 
 /// The rows of frameworks that the other interpreters are not tested with.
 const LEFT_OUT: [&str; 6] = ["torch", "jax", "tensorflow", "pyclesperanto", "cupy", DOCTESTS];

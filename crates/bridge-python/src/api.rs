@@ -22,6 +22,24 @@ fn detect<'py>(data: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
     classes::framework_of(data).map(|framework| framework.interned(data.py()))
 }
 
+/// The name of the framework that `data` is an array of.
+///
+/// A `ValueError` names the type and its module where there is none. A class of somebody else's
+/// that claims to come from a module of a framework counts as that framework's.
+#[pyfunction]
+fn detect_memory_type<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    match classes::framework_of(data) {
+        Some(framework) => Ok(framework.interned(data.py()).into_any()),
+        None => claimed(data),
+    }
+}
+
+/// What a class says of itself, which Python's half knows how to ask.
+#[cold]
+fn claimed<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    data.py().import("arraybridge.converters")?.getattr("_claimed_memory_type")?.call1((data,))
+}
+
 /// Converts an array to a framework, copying only where there is no way without.
 ///
 /// `target` is "numpy", "torch", "jax", "tensorflow", "cupy", "pyclesperanto", "tensor", or a backend of
@@ -250,6 +268,7 @@ fn refused(
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(detect, module)?)?;
+    module.add_function(wrap_pyfunction!(detect_memory_type, module)?)?;
     module.add_function(wrap_pyfunction!(convert, module)?)?;
     module.add_function(wrap_pyfunction!(convert_reported, module)?)?;
     module.add_function(wrap_pyfunction!(convert_memory, module)?)?;

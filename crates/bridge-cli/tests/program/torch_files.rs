@@ -1,11 +1,6 @@
 //! `.pt` and `.pth` files: between them and the other formats, and forged ones.
 
-use crate::support::{Folder, counting, floats, stored};
-
-#[cfg(not(feature = "pt"))]
-crate::support::cases! {
-    without_the_feature_the_message_names_it,
-}
+use crate::support::{floats, stored};
 
 /// The pickle of one float32 tensor over storage "0" of `count` elements, given what follows its
 /// storage: offset, sizes and strides.
@@ -51,24 +46,13 @@ pub(crate) fn dictionary_with_a_number() -> Vec<u8> {
     file_of(&[&b"}("[..], &entries, b"u"].concat(), &floats(6))
 }
 
-#[cfg(not(feature = "pt"))]
-fn without_the_feature_the_message_names_it() {
-    let folder = Folder::new();
-    folder.file("a.pt", valid());
-    folder.file("a.npy", counting(2, 3));
-    for args in [["a.pt", "b.npy"], ["a.npy", "b.pth"]] {
-        let says = ["feature pt", "--features pt"];
-        folder.fail(2, &["convert", args[0], args[1]], &says);
-    }
-}
-
 #[cfg(feature = "pt")]
 mod with_the_feature {
     use std::process::Command;
 
     use super::*;
     use crate::python::python;
-    use crate::support::{deflated, noise, npy};
+    use crate::support::{Folder, counting, deflated, noise, npy};
 
     crate::support::cases! {
         a_tensor_without_a_name_stays_without,

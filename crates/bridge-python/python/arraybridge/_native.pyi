@@ -12,6 +12,7 @@ __all__ = [
     "convert_memory",
     "convert_reported",
     "detect",
+    "detect_memory_type",
     "memory",
     "plan",
     "run_program",
@@ -22,6 +23,7 @@ __version__: str
 memory: Any
 
 def detect(data: object, /) -> str | None: ...
+def detect_memory_type(data: object) -> str: ...
 def convert(
     data: object,
     target: str,

@@ -28,20 +28,12 @@ _fallback: bool | None = None
 #: As `_convert_memory`, below, which it calls for all but what is between arrays on the host.
 convert_memory = _native.convert_memory
 
+#: As `_claimed_memory_type`, below, which it calls for all but arrays.
+detect_memory_type = _native.detect_memory_type
 
-def detect_memory_type(data: Any) -> str:
-    """The name of the framework that `data` is an array of.
 
-    A `ValueError` names the type and its module where there is none. A class of somebody else's
-    that claims to come from a module of a framework counts as that framework's.
-
-    >>> import numpy
-    >>> detect_memory_type(numpy.ones(3))
-    'numpy'
-    """
-    name = _detect(data)
-    if name is not None:
-        return name
+def _claimed_memory_type(data: Any) -> str:
+    """As `detect_memory_type`, of what is no array of a framework that is loaded."""
     kind = type(data)
     module = getattr(kind, "__module__", None)
     library = _claimed_library(kind, module)

@@ -1,5 +1,6 @@
 //! What the program knows of the backends that it links.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -45,4 +46,32 @@ fn a_type_that_arrow_lacks_is_not_applicable() {
         assert!(both_have_it || reason.contains("arrow has no bfloat16"), "{cell}");
     }
     assert_eq!(code, Some(0));
+}
+
+/// It is built without the features of the program's own package.
+#[test]
+fn files_of_pytorch_need_the_feature_that_is_named() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("without_pt");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }";
+    let npy =
+        [&b"\x93NUMPY\x01\x00\x76\x00"[..], format!("{header:<117}\n\x07").as_bytes()].concat();
+    // What torch.save begins with, before PyTorch 1.6.
+    let legacy = *b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.";
+    for (input, output) in [(file("a.npy", &npy), "b.pth"), (file("a.pt", &legacy), "b.npy")] {
+        let output = folder.join(output);
+        let ran = Command::new(env!("CARGO_BIN_EXE_arraybridge"))
+            .args([Path::new("convert"), &input, &output])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{said}");
+        assert!(said.contains("feature pt") && said.contains("--features pt"), "{said}");
+        assert!(!output.exists());
+    }
 }
