@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -31,6 +32,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name in set(getattr(item, "fixturenames", ())) & set(FRAMEWORKS):
             item.add_marker(getattr(pytest.mark, f"framework_{name}"))
+
+
+_modules_seen = 0
+
+
+@pytest.fixture(autouse=True)
+def _little_for_the_collector() -> None:
+    """Recovery collects garbage at every try, which takes 0.2 s to look at what frameworks have imported: it is left
+    out, as it never is garbage."""
+    global _modules_seen
+    if len(sys.modules) != _modules_seen:
+        gc.collect()
+        gc.freeze()
+        _modules_seen = len(sys.modules)
 
 
 def _module(name: str) -> Any:
