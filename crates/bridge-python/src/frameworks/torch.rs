@@ -14,6 +14,7 @@ use crate::exchange::Exchange;
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
 use crate::python_module;
+use crate::streams::{fenced, unfenced};
 
 pub(crate) struct Torch;
 
@@ -82,7 +83,7 @@ impl PythonFramework for Torch {
             return Err(Refused::new(tensor, error));
         }
         // SAFETY: PyTorch takes what its `ACCEPTS` says, which has been checked.
-        unsafe { exchange.import(py, tensor) }.map_err(|(tensor, error)| {
+        unsafe { exchange.import(py, fenced(tensor)) }.map_err(|(tensor, error)| {
             Refused::new(
                 unfenced(tensor),
                 failed(Framework::Torch, "take a tensor over", py, error),
