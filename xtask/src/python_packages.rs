@@ -17,8 +17,8 @@ pub(crate) const LOCK: &str = "crates/bridge-python/requirements.lock";
 const REMEDY: &str = "run `cargo xtask setup python-frameworks`";
 
 /// What builds and tests the package, whichever framework a test is about; SymPy is what parts of PyTorch import.
-pub(crate) const TOOLS: [&str; 8] =
-    ["hypothesis", "maturin", "mypy", "numpy", "psutil", "pytest", "mpmath", "sympy"];
+pub(crate) const TOOLS: [&str; 9] =
+    ["hypothesis", "maturin", "mypy", "numpy", "psutil", "pyrefly", "pytest", "mpmath", "sympy"];
 
 const FRAMEWORKS: [&str; 4] = ["torch", "jax", "tensorflow-cpu", "pyclesperanto"];
 
