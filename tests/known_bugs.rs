@@ -92,9 +92,7 @@ fn no_crate_with_a_known_advisory_is_in_the_tree() {
         assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} has come into the tree");
     }
     // The first versions with the fixes.
-    for (name, fixed) in
-        [("inventory", [0, 2, 0]), ("memmap2", [0, 9, 11]), ("pyo3", [0, 29, 0])]
-    {
+    for (name, fixed) in [("inventory", [0, 2, 0]), ("memmap2", [0, 9, 11]), ("pyo3", [0, 29, 0])] {
         let found = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).unwrap().1;
         let version = found.split_once('"').unwrap().0;
         let numbers: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
