@@ -17,12 +17,13 @@ pub(crate) const LOCK: &str = "crates/bridge-python/requirements.lock";
 const REMEDY: &str = "run `cargo xtask setup python-frameworks`";
 
 /// What builds and tests the package, whichever framework a test is about; SymPy is what parts of PyTorch import.
-pub(crate) const TOOLS: [&str; 9] = [
+pub(crate) const TOOLS: [&str; 10] = [
     "hypothesis",
     "maturin",
     "mypy",
     "numpy",
     "psutil",
+    "pyrefly",
     "pytest",
     "pytest-xdist",
     "mpmath",

@@ -1,4 +1,4 @@
-//! Runs the tests of the Python package: pytest once, for all frameworks together, and then stubtest.
+//! Runs the tests of the Python package: pytest once, for all frameworks together, and then the checkers of types.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,15 @@ pub(crate) const ROWS: [&str; 9] = [
 
 pub(crate) const SIMULATED_CUPY: &str = "cupy (simulated)";
 pub(crate) const DOCTESTS: &str = "doctests";
-/// The row of stubtest.
+/// What the second checker of types reads.
+const USES: [&str; 4] = [
+    "tests/typing_uses.py",
+    "python/arraybridge/__init__.pyi",
+    "python/arraybridge/_native.pyi",
+    "python/arraybridge/memory.pyi",
+];
+
+/// The row of the checkers of types.
 pub(crate) const STUBS: &str = "stubs";
 
 /// Tells of each test, by row.
@@ -72,7 +80,8 @@ pub(crate) fn run(
         .env("PYTHONPATH", folder.join("pytest").display().to_string())
         .env("ARRAYBRIDGE_TEST_EVENTS", events.display().to_string())
         .env("ARRAYBRIDGE_TEST_ROWS", json(&ROWS))
-        .env("ARRAYBRIDGE_ABSENT_ROWS", json(absent));
+        .env("ARRAYBRIDGE_ABSENT_ROWS", json(absent))
+        .env("CARGO_TARGET_DIR", workspace.target.display().to_string()); // the simulated CUDA driver is there
     let ended_well = tool.succeeds()?;
     let text = fs::read_to_string(&events).map_err(|error| {
         Failure::new("read what pytest told", error.to_string(), "run the command above by hand")
@@ -183,10 +192,29 @@ fn read(events: &str, ended_well: bool) -> TestRun {
     TestRun { tally, ended_well: finished && running.is_empty() && explained }
 }
 
-/// Compares the stubs with the running module. What it finds counts as failed, what it has nothing to say
-/// of as passed, module by module.
+/// Compares the stubs with the running module, and has a second checker read uses of them. What they find counts as
+/// failed, what they have nothing to say of as passed, module by module.
 pub(crate) fn stubs(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Result<Counts> {
     let started = Instant::now();
+    let mut counts = stubtest(workspace, python)?;
+    match uses(python).succeeds()? {
+        true => counts.passed += 1,
+        false => counts.failed += 1,
+    }
+    counts.seconds = started.elapsed().as_secs_f64();
+    Ok(counts)
+}
+
+/// Checks the stubs, and a file that uses the package as programs do.
+fn uses(python: &PythonEnvironment<'_>) -> Tool {
+    let interpreter = python.program("python3");
+    let files = USES.map(|file| format!("{FOLDER}/{file}"));
+    // Without a preset it looks for next to nothing.
+    let checker = python.tool("pyrefly").args(["check", "--preset", "strict"]);
+    checker.args(["--python-interpreter-path", &interpreter]).args(files)
+}
+
+fn stubtest(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Result<Counts> {
     let mut counts = Counts::default();
     // Its cache lies where it runs.
     let stubtest = Tool::new(python.program("python3"), &scratch(workspace));
@@ -200,7 +228,6 @@ pub(crate) fn stubs(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Re
             counts = found;
         }
     })?;
-    counts.seconds = started.elapsed().as_secs_f64();
     if !ended_well {
         counts.failed = counts.failed.max(1); // it could not even compare them
     }
@@ -225,7 +252,7 @@ fn stubtest_result(line: &str) -> Option<Counts> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PLUGIN, ROWS, pytest, read, stubtest_result};
+    use super::{FOLDER, PLUGIN, ROWS, USES, pytest, read, stubtest_result, uses};
     use crate::python::PythonEnvironment;
     use crate::workspace::tests::example;
 
@@ -282,6 +309,17 @@ mod tests {
         assert!(line.starts_with("python3 -m pytest"), "{line}");
         assert!(line.contains("--continue-on-collection-errors"), "{line}");
         assert!(line.contains("faulthandler_exit_on_timeout=true"), "{line}");
+    }
+
+    #[test]
+    fn the_second_checker_is_told_to_be_strict_and_reads_files_that_are_there() {
+        let workspace = example();
+        let line = uses(&PythonEnvironment::of_workspace(&workspace)).line();
+        assert!(line.contains("--preset strict"), "{line}");
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(FOLDER);
+        for file in USES {
+            assert!(root.join(file).is_file() && line.contains(file), "{file}: {line}");
+        }
     }
 
     #[test]

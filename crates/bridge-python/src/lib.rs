@@ -3,8 +3,6 @@
 //! Each framework of Python is a backend in the registry that those of Rust are in; its arrays are
 //! Python objects, looked at and made while the interpreter is attached.
 
-use arraybridge as _;
-
 mod api;
 mod buffer;
 mod capsule;
@@ -23,6 +21,7 @@ mod python_module;
 mod release;
 mod report;
 mod source;
+mod streams;
 mod tensor;
 
 use pyo3::prelude::*;

@@ -6,7 +6,7 @@ use bridge_core::ManagedTensor;
 use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 
-use crate::capsule;
+use crate::{capsule, streams};
 
 /// What a library's `from_dlpack` is given; it is gone once that has taken the tensor.
 #[pyclass(frozen, name = "Offer", module = "arraybridge")]
@@ -28,15 +28,17 @@ impl Offer {
     fn __dlpack__<'py>(
         &self,
         py: Python<'py>,
-        stream: Option<Bound<'py, PyAny>>,
+        stream: Option<i64>,
         max_version: Option<(u32, u32)>,
         dl_device: Option<Bound<'py, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
         // What is offered lies where it shall be and is handed over as it is: the planner has seen to that.
-        let _ = (stream, dl_device, copy);
+        let _ = (dl_device, copy);
         let taken = self.tensor.lock().unwrap_or_else(PoisonError::into_inner).take();
         let tensor = taken.ok_or_else(|| PyBufferError::new_err("it has been taken already"))?;
+        let tensor = streams::ready_for(tensor, stream)
+            .map_err(|refused| PyBufferError::new_err(refused.error().to_string()))?;
         match max_version {
             Some((major, _)) if major >= 1 => capsule::versioned(py, tensor),
             _ => capsule::legacy(py, tensor),

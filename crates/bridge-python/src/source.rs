@@ -72,7 +72,8 @@ fn foreign(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let capsule = crate::frameworks::capsule_of(object)
             .map_err(|error| told("hand its memory over by __dlpack__", error))?;
         // SAFETY: the object says that its capsule is DLPack's.
-        return Ok(unsafe { capsule::take(&capsule) }?);
+        let tensor = unsafe { capsule::take(&capsule) }?;
+        return Ok(crate::frameworks::on_the_default_stream(tensor));
     }
     if !is_class && let Some(tensor) = buffer::tensor_of(object) {
         return tensor;

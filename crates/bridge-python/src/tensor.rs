@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::{capsule, errors, frameworks, options};
+use crate::{capsule, errors, frameworks, options, streams};
 
 /// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
 ///
@@ -128,6 +128,8 @@ impl Tensor {
         // Consumers there are that would write to it all the same: only who forbids a copy gets the memory.
         let guarded = copy.is_none() && self.readonly();
         let tensor = if copy == Some(true) || guarded { self.copied(py)? } else { self.view() };
+        let tensor = streams::ready_for(tensor, stream)
+            .map_err(|refused| PyBufferError::new_err(refused.error().to_string()))?;
         match max_version {
             Some((major, _)) if major >= 1 => capsule::versioned(py, tensor),
             _ => capsule::legacy(py, tensor),

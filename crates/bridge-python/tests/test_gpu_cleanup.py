@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import sys
 import types
 
@@ -75,6 +76,8 @@ def stand_in_for_cupy(monkeypatch, pool):
     module = types.ModuleType("cupy")
     module.get_default_memory_pool = lambda: pool
     module.get_default_pinned_memory_pool = lambda: Pool(0)
+    runtime = types.SimpleNamespace(getDeviceCount=lambda: 1)
+    module.cuda = types.SimpleNamespace(runtime=runtime, Device=contextlib.nullcontext)
     monkeypatch.setitem(sys.modules, "cupy", module)
     return module
 

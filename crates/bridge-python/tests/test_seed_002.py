@@ -23,6 +23,7 @@ from arraybridge.training import (  # noqa: E402
     StreamingInference,
     layer_memory,
     place_layers,
+    train_with_mixed_precision,
 )
 
 
@@ -163,6 +164,90 @@ def test_checkpointed_layers_run_again_in_the_backward_pass():
         CheckpointedSequential([layer], 0)
     with pytest.raises(ValueError, match="1 sketch_ratios for 2 layers"):
         MemoryEfficientSketchedModel([4, 4, 4], [0.5])
+
+
+# Mixed precision.
+
+
+def test_mixed_precision_as_on_the_page(capsys):
+    from arraybridge.training import GradScaler, autocast
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    lower = torch.float16 if device == "cuda" else torch.bfloat16
+    model = torch.nn.Sequential(
+        torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)
+    ).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    scaler = GradScaler()
+    x, y = torch.randn(128, 64, device=device), torch.randint(0, 10, (128,), device=device)
+    losses = []
+    model.train()
+    for batch_idx in range(40):
+        optimizer.zero_grad()
+        with autocast():
+            output = model(x)
+            loss = torch.nn.functional.cross_entropy(output, y)
+        assert (output.dtype, loss.dtype) == (lower, torch.float32)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        losses.append(loss.item())
+        if batch_idx % 20 == 0:
+            print(f"Epoch 0, Batch {batch_idx}, Loss: {loss.item():.4f}")
+    assert losses[-1] < losses[0] / 2
+    assert scaler.get_scale() == 65536 and isinstance(scaler, torch.amp.GradScaler)
+    assert all(one.dtype == torch.float32 for one in model.parameters())
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_step_with_infinite_gradients_is_skipped_and_the_scale_halved():
+    from arraybridge.training import GradScaler
+
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scaler = GradScaler(init_scale=1024.0, backoff_factor=0.5, device="cpu")
+    scaler.scale(weight.sum() * torch.inf).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert weight.tolist() == [1, 1, 1] and scaler.get_scale() == 512
+    optimizer.zero_grad()
+    scaler.scale(weight.sum()).backward()
+    scaler.step(optimizer)
+    assert weight.tolist() == [0, 0, 0]
+
+
+def test_autocast_takes_the_arguments_of_torch_cuda_amp():
+    from arraybridge.training import autocast
+
+    a = torch.randn(4, 4)
+    with autocast(enabled=False, device_type="cpu"):
+        assert (a @ a).dtype == torch.float32
+    with autocast(True, torch.bfloat16, False, device_type="cpu"):
+        assert (a @ a).dtype == torch.bfloat16
+
+    @autocast(device_type="cpu")
+    def product(one):
+        return one @ one
+
+    assert product(a).dtype == torch.bfloat16 and (a @ a).dtype == torch.float32
+
+
+def test_training_with_mixed_precision(capsys):
+    model = torch.nn.Linear(20, 3)
+    x = torch.randn(64, 20)
+    y = x[:, :3].argmax(1)
+    means = train_with_mixed_precision(model, lambda: (x, y), epochs=5, batches=41)
+    assert len(means) == 5 and means == sorted(means, reverse=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(", Loss: ")[0] for line in lines[:4]] == [
+        "Epoch 0, Batch 0",
+        "Epoch 0, Batch 20",
+        "Epoch 0, Batch 40",
+        "Epoch 1, Batch 0",
+    ]
+    # With nothing said, it is the page's model and data.
+    [mean] = train_with_mixed_precision(epochs=1, batches=2)
+    assert 2 < mean < 3
 
 
 # Dynamic batch size.

@@ -6,9 +6,11 @@ be told of a framework that is not loaded is told without it.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -303,20 +305,45 @@ class CupyLibrary(ArrayLibrary):
         module = self.loaded_module()
         if module is None:
             return None
-        return int(module.get_default_memory_pool().total_bytes())
+        pool = module.get_default_memory_pool()
+        return sum(int(pool.total_bytes()) for _ in self._current(module, None))
 
     def trim_loaded(self, device_id: int | None = None) -> None:
         module = self.loaded_module()
         if module is None:
             return
-        pools = (module.get_default_memory_pool(), module.get_default_pinned_memory_pool())
-        if device_id is None:
-            for pool in pools:
-                pool.free_all_blocks()
+        for _ in self._current(module, device_id):
+            module.get_default_memory_pool().free_all_blocks()
+        module.get_default_pinned_memory_pool().free_all_blocks()
+
+    @staticmethod
+    def _current(module: Any, device_id: int | None) -> Iterator[int]:
+        """Makes one device the current one, or each that is in use, in turn.
+
+        CuPy's pool answers for the current device alone.
+        """
+        if device_id is not None:
+            indices = [device_id]
         else:
-            with module.cuda.Device(device_id):
-                for pool in pools:
-                    pool.free_all_blocks()
+            count = int(module.cuda.runtime.getDeviceCount())
+            indices = [index for index in range(count) if _is_in_use(index)]
+        for index in indices:
+            with module.cuda.Device(index):
+                yield index
+
+
+def _is_in_use(index: int) -> bool:
+    """Whether this process has made a context on a GPU; true where the driver cannot be asked.
+
+    To look at another one would make a context there, which takes hundreds of megabytes.
+    """
+    flags, active = ctypes.c_uint(), ctypes.c_int()
+    try:
+        ask = ctypes.CDLL("libcuda.so.1").cuDevicePrimaryCtxGetState
+    except (OSError, AttributeError):
+        return True
+    failed = ask(index, ctypes.byref(flags), ctypes.byref(active))
+    return bool(failed or active.value)
 
 
 class TorchLibrary(ArrayLibrary):

@@ -1,5 +1,5 @@
-"""Tools for the memory of PyTorch models: profiling, monitoring, batch sizes, large inputs, and layers in
-segments and on several devices.
+"""Tools for the memory of PyTorch models: profiling, monitoring, batch sizes, mixed precision, large
+inputs, and layers in segments and on several devices.
 
 PyTorch is imported when a tool first needs it. Sizes in MB are of 2**20 bytes.
 """
@@ -7,6 +7,7 @@ PyTorch is imported when a tool first needs it. Sizes in MB are of 2**20 bytes.
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from ._native import memory as _native
 if TYPE_CHECKING:
     import torch
 
+    from .mixed_precision import GradScaler, autocast, train_with_mixed_precision
     from .training_modules import (
         CheckpointedSequential,
         DistributedSketchedModel,
@@ -31,31 +33,35 @@ __all__ = [
     "AdaptiveBatchTrainer",
     "CheckpointedSequential",
     "DistributedSketchedModel",
+    "GradScaler",
     "MemoryEfficientSketchedModel",
     "MemoryMonitor",
     "MemoryProfiler",
     "PlacedSequential",
     "StreamingInference",
+    "autocast",
     "layer_memory",
     "place_layers",
+    "train_with_mixed_precision",
 ]
 
 _MB = 1024**2
 
-# They are PyTorch modules: their classes cannot be made before PyTorch is imported.
-_MODULES = (
-    "CheckpointedSequential",
-    "DistributedSketchedModel",
-    "MemoryEfficientSketchedModel",
-    "PlacedSequential",
-)
+# Where the classes are that derive from PyTorch's, and cannot be made before that is imported.
+_LATE = {
+    "CheckpointedSequential": "training_modules",
+    "DistributedSketchedModel": "training_modules",
+    "GradScaler": "mixed_precision",
+    "MemoryEfficientSketchedModel": "training_modules",
+    "PlacedSequential": "training_modules",
+    "autocast": "mixed_precision",
+    "train_with_mixed_precision": "mixed_precision",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        from . import training_modules
-
-        return getattr(training_modules, name)
+    if name in _LATE:
+        return getattr(importlib.import_module(f".{_LATE[name]}", __package__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,6 +10,7 @@ use crate::capsule;
 use crate::framework::Framework;
 use crate::object::{failed, given_back, lent};
 use crate::offer::Offer;
+use crate::streams::{fenced, unfenced};
 
 /// What objects that know versions are asked with.
 fn with_version(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
@@ -42,11 +43,16 @@ pub(crate) fn from_object(
     let capsule = capsule_of(object).map_err(told)?;
     // SAFETY: the library made the capsule, as DLPack says.
     let tensor = unsafe { capsule::take(&capsule) }?;
-    if tensor.device().kind() != DeviceKind::Cuda {
-        return Ok(tensor);
+    Ok(on_the_default_stream(tensor))
+}
+
+/// The tensor that an object gave by `__dlpack__` without having been told a stream.
+pub(crate) fn on_the_default_stream(tensor: ManagedTensor) -> ManagedTensor {
+    if !matches!(tensor.device().kind(), DeviceKind::Cuda | DeviceKind::CudaManaged) {
+        return tensor;
     }
-    // SAFETY: without a stream named, DLPack has it ready on CUDA's legacy default stream.
-    Ok(unsafe { tensor.ready_on(Some(Stream(1))) })
+    // SAFETY: where no stream is named, DLPack has it ready on CUDA's legacy default stream, which is always there.
+    unsafe { tensor.ready_on(Some(Stream(1))) }
 }
 
 /// An array of the tensor, which `from_dlpack` of the library makes of an object that offers it.
@@ -60,14 +66,14 @@ pub(crate) fn to_object(
     tensor: ManagedTensor,
     from_dlpack: PyResult<Bound<'_, PyAny>>,
 ) -> Result<Py<PyAny>, Refused<ManagedTensor>> {
-    let (lent, shared) = lent(tensor);
+    let (lent, shared) = lent(fenced(tensor));
     let made = from_dlpack.and_then(|from_dlpack| {
         let offer = Bound::new(py, Offer::of(lent))?;
         from_dlpack.call1((offer,))
     });
     made.map(Bound::unbind).map_err(|error| {
         let error = failed(framework, "take a tensor over", py, error);
-        Refused::new(given_back(shared), error)
+        Refused::new(unfenced(given_back(shared)), error)
     })
 }
 
@@ -78,7 +84,7 @@ pub(crate) fn to_object_legacy(
     tensor: ManagedTensor,
     from_dlpack: PyResult<Bound<'_, PyAny>>,
 ) -> Result<Py<PyAny>, Refused<ManagedTensor>> {
-    let (lent, shared) = lent(tensor);
+    let (lent, shared) = lent(fenced(tensor));
     let made = from_dlpack.and_then(|from_dlpack| {
         // SAFETY: the library's arrays cannot be written but by raw operations of TensorFlow's that write to its own
         // constants as well, which docs/python.md names.
@@ -87,6 +93,6 @@ pub(crate) fn to_object_legacy(
     });
     made.map(Bound::unbind).map_err(|error| {
         let error = failed(framework, "take a tensor over", py, error);
-        Refused::new(given_back(shared), error)
+        Refused::new(unfenced(given_back(shared)), error)
     })
 }

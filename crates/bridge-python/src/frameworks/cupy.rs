@@ -1,13 +1,13 @@
 //! CuPy: arrays on NVIDIA's GPUs only.
 
 use bridge_core::{
-    Accepts, DataType, Descriptor, Device, DeviceKind, LayoutRule, ManagedTensor, Refused, Result,
+    Accepts, Descriptor, Device, DeviceKind, LayoutRule, ManagedTensor, Refused, Result,
     Unavailable,
 };
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::{capsules, kept};
+use super::{capsules, kept, numpy_dtypes};
 use crate::errors;
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework};
@@ -15,31 +15,15 @@ use crate::python_module;
 
 pub(crate) struct Cupy;
 
-const DATA_TYPES: &[DataType] = &[
-    DataType::BOOL,
-    DataType::I8,
-    DataType::U8,
-    DataType::I16,
-    DataType::U16,
-    DataType::I32,
-    DataType::U32,
-    DataType::I64,
-    DataType::U64,
-    DataType::F16,
-    DataType::F32,
-    DataType::F64,
-    DataType::C64,
-    DataType::C128,
-];
-
 impl PythonFramework for Cupy {
     const FRAMEWORK: Framework = Framework::Cupy;
     const DESCRIPTOR: &'static Descriptor =
         &Descriptor { name: "cupy", aliases: &["cp"], framework: "CuPy", priority: 50 };
     // It knows no read-only arrays, and takes no memory of the host.
-    const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::Cuda, DeviceKind::CudaManaged], DATA_TYPES)
-        .layout(LayoutRule::Any)
-        .ignores_read_only();
+    const ACCEPTS: Accepts =
+        Accepts::on(&[DeviceKind::Cuda, DeviceKind::CudaManaged], &numpy_dtypes::OWN)
+            .layout(LayoutRule::Any)
+            .ignores_read_only();
 
     const EVERYWHERE: &'static [Device] = &[];
 

@@ -11,38 +11,12 @@ use pyo3::types::PyType;
 
 use crate::{buffer, classes};
 
-use super::{capsules, host_and, kept};
+use super::{capsules, host_and, kept, numpy_dtypes};
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
 use crate::python_module;
 
 pub(crate) struct Jax;
-
-const DATA_TYPES: &[DataType] = &[
-    DataType::BOOL,
-    DataType::I8,
-    DataType::U8,
-    DataType::I16,
-    DataType::U16,
-    DataType::I32,
-    DataType::U32,
-    DataType::I64,
-    DataType::U64,
-    DataType::F16,
-    DataType::BF16,
-    DataType::F32,
-    DataType::F64,
-    DataType::C64,
-    DataType::C128,
-    DataType::F8E4M3FN,
-    DataType::F8E5M2,
-    DataType::F8E4M3,
-    DataType::F8E3M4,
-    DataType::F8E4M3B11FNUZ,
-    DataType::F8E4M3FNUZ,
-    DataType::F8E5M2FNUZ,
-    DataType::F8E8M0FNU,
-];
 
 /// What JAX makes something else of where `jax_enable_x64` is off.
 const WIDE: &[DataType] = &[DataType::I64, DataType::U64, DataType::F64, DataType::C128];
@@ -52,7 +26,7 @@ impl PythonFramework for Jax {
     const DESCRIPTOR: &'static Descriptor =
         &Descriptor { name: "jax", aliases: &[], framework: "JAX", priority: 70 };
     // Memory with another alignment, or with gaps, it copies.
-    const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::Cpu, DeviceKind::Cuda], DATA_TYPES)
+    const ACCEPTS: Accepts = Accepts::on(&[DeviceKind::Cpu, DeviceKind::Cuda], &numpy_dtypes::ALL)
         .layout(LayoutRule::Dense)
         .aligned_to(64);
 

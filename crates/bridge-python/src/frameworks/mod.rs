@@ -9,7 +9,7 @@ mod pyclesperanto;
 mod tensorflow;
 mod torch;
 
-pub(crate) use capsules::capsule_of;
+pub(crate) use capsules::{capsule_of, on_the_default_stream};
 pub(crate) use cupy::Cupy;
 pub(crate) use jax::Jax;
 pub(crate) use numpy::{Numpy, array_of, is_plain};

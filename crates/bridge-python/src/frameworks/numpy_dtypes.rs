@@ -38,20 +38,39 @@ const ADDED: [(DataType, &str); 9] = [
     (DataType::F8E8M0FNU, "float8_e8m0fnu"),
 ];
 
-/// Every element type that an array of NumPy can have, `ml_dtypes` included.
-pub(super) const ALL: [DataType; 23] = {
-    let mut all = [DataType::BOOL; 23];
+/// The element types of NumPy itself, which every framework but pyclesperanto has.
+pub(super) const OWN: [DataType; BUILT_IN.len()] = {
+    let mut own = [DataType::BOOL; BUILT_IN.len()];
     let mut index = 0;
-    while index < BUILT_IN.len() {
-        all[index] = BUILT_IN[index].0;
+    while index < own.len() {
+        own[index] = BUILT_IN[index].0;
         index += 1;
     }
-    while index < all.len() {
-        all[index] = ADDED[index - BUILT_IN.len()].0;
+    own
+};
+
+/// Every element type that an array of NumPy can have, `ml_dtypes` included; those of JAX are the same.
+pub(super) const ALL: [DataType; OWN.len() + ADDED.len()] = {
+    let mut added = [DataType::BF16; ADDED.len()];
+    let mut index = 0;
+    while index < added.len() {
+        added[index] = ADDED[index].0;
+        index += 1;
+    }
+    own_and(&added)
+};
+
+/// NumPy's own element types, and these.
+pub(super) const fn own_and<const ALL: usize>(more: &[DataType]) -> [DataType; ALL] {
+    assert!(OWN.len() + more.len() == ALL, "the length is that of both together");
+    let mut all = [DataType::BOOL; ALL];
+    let mut index = 0;
+    while index < ALL {
+        all[index] = if index < OWN.len() { OWN[index] } else { more[index - OWN.len()] };
         index += 1;
     }
     all
-};
+}
 
 /// The element type that a dtype means.
 pub(super) fn data_type(dtype: &Bound<'_, PyArrayDescr>) -> Result<DataType> {

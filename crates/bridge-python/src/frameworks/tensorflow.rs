@@ -7,30 +7,14 @@ use bridge_core::{
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use super::{capsules, host_and, kept};
+use super::{capsules, host_and, kept, numpy_dtypes};
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
 use crate::python_module;
 
 pub(crate) struct Tensorflow;
 
-const DATA_TYPES: &[DataType] = &[
-    DataType::BOOL,
-    DataType::I8,
-    DataType::U8,
-    DataType::I16,
-    DataType::U16,
-    DataType::I32,
-    DataType::U32,
-    DataType::I64,
-    DataType::U64,
-    DataType::F16,
-    DataType::BF16,
-    DataType::F32,
-    DataType::F64,
-    DataType::C64,
-    DataType::C128,
-];
+const DATA_TYPES: &[DataType] = &numpy_dtypes::own_and::<15>(&[DataType::BF16]);
 
 impl PythonFramework for Tensorflow {
     const FRAMEWORK: Framework = Framework::Tensorflow;

@@ -9,37 +9,24 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::{capsules, host_and, kept};
+use super::{capsules, host_and, kept, numpy_dtypes};
 use crate::exchange::Exchange;
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
 use crate::python_module;
+use crate::streams::{fenced, unfenced};
 
 pub(crate) struct Torch;
 
 /// The element types of tensors that go over DLPack.
-const DATA_TYPES: &[DataType] = &[
-    DataType::BOOL,
-    DataType::U8,
-    DataType::I8,
-    DataType::I16,
-    DataType::I32,
-    DataType::I64,
-    DataType::U16,
-    DataType::U32,
-    DataType::U64,
-    DataType::F16,
+const DATA_TYPES: &[DataType] = &numpy_dtypes::own_and::<20>(&[
     DataType::BF16,
-    DataType::F32,
-    DataType::F64,
-    DataType::C64,
-    DataType::C128,
     DataType::F8E4M3FN,
     DataType::F8E5M2,
     DataType::F8E4M3FNUZ,
     DataType::F8E5M2FNUZ,
     DataType::F8E8M0FNU,
-];
+]);
 
 /// Memory of the host comes first: what lies nowhere else goes there.
 const KINDS: &[DeviceKind] =
@@ -96,8 +83,11 @@ impl PythonFramework for Torch {
             return Err(Refused::new(tensor, error));
         }
         // SAFETY: PyTorch takes what its `ACCEPTS` says, which has been checked.
-        unsafe { exchange.import(py, tensor) }.map_err(|(tensor, error)| {
-            Refused::new(tensor, failed(Framework::Torch, "take a tensor over", py, error))
+        unsafe { exchange.import(py, fenced(tensor)) }.map_err(|(tensor, error)| {
+            Refused::new(
+                unfenced(tensor),
+                failed(Framework::Torch, "take a tensor over", py, error),
+            )
         })
     }
 

@@ -205,6 +205,13 @@ def _dtype(block: Block, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         ) from error
 
 
+def _result(block: Block, dtype: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What Dask is told of the result: arrays of NumPy, of this element type or of what is found out."""
+    if dtype is None:
+        dtype = _dtype(block, args, kwargs)
+    return {"dtype": dtype, "meta": np.empty((0,), dtype)}
+
+
 def _is_lazy(value: Any) -> bool:
     return isinstance(value, da.Array)
 
@@ -238,19 +245,16 @@ def map_blocks(
         split_axis=split_axis,
         writes=writes,
     )
-    if dtype is None:
-        dtype = _dtype(block, args, kwargs)
     return da.map_blocks(
         block,
         *args,
         name=name,
         token=token,
-        dtype=dtype,
         chunks=chunks,
         drop_axis=drop_axis,
         new_axis=new_axis,
         enforce_ndim=enforce_ndim,
-        meta=np.empty((0,), dtype),
+        **_result(block, dtype, args, kwargs),
         **kwargs,
     )
 
@@ -279,8 +283,6 @@ def map_overlap(
         max_retries=max_retries,
         writes=writes,
     )
-    if dtype is None:
-        dtype = _dtype(block, args, kwargs)
     return da.map_overlap(
         block,
         *args,
@@ -289,8 +291,7 @@ def map_overlap(
         trim=trim,
         align_arrays=align_arrays,
         allow_rechunk=allow_rechunk,
-        dtype=dtype,
-        meta=np.empty((0,), dtype),
+        **_result(block, dtype, args, kwargs),
         **kwargs,
     )
 
