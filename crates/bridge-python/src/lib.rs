@@ -7,6 +7,7 @@ use arraybridge as _;
 
 mod api;
 mod buffer;
+mod buffer_view;
 mod capsule;
 mod classes;
 mod convert;

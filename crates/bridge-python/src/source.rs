@@ -11,6 +11,7 @@ use crate::framework::Framework;
 use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
 use crate::object::PythonFramework;
 use crate::release::drop_deferred;
+use crate::tensor::Tensor;
 use crate::{buffer, capsule, errors};
 
 /// An array's tensor, and the name of where it comes from.
@@ -49,9 +50,12 @@ pub(crate) fn source_of(object: &Bound<'_, PyAny>) -> Result<Source> {
     Ok(Source { tensor, framework: None })
 }
 
-/// DLPack first, then what NumPy understands: the array interface and the buffer protocol.
+/// Our own tensor; else DLPack first, then what NumPy understands: the array interface and the buffer protocol.
 fn foreign(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
     let py = object.py();
+    if let Ok(own) = object.cast::<Tensor>() {
+        return Ok(own.get().view());
+    }
     let told = |operation: &'static str, error: PyErr| {
         let message = errors::message(py, &error);
         errors::keep_cause(error, &message);
