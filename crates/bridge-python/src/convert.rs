@@ -61,7 +61,7 @@ pub(crate) fn convert(
     options: Options<'_>,
     reported: bool,
 ) -> PyResult<(Py<PyAny>, Option<Report>)> {
-    let from = source.name();
+    let (from, device) = (source.name(), source.tensor.device());
     let done = match target {
         Target::Framework(Framework::Numpy) => to::<Numpy>(py, source.tensor, options, reported),
         Target::Framework(Framework::Torch) => to::<Torch>(py, source.tensor, options, reported),
@@ -76,7 +76,23 @@ pub(crate) fn convert(
         Target::Tensor => to_tensor(py, source.tensor, options),
         Target::Backend(name) => to_backend(py, source.tensor, name, options),
     };
-    done.map_err(|error| errors::raised(py, from, target.name(), &error))
+    done.map_err(|error| errors::raised(py, from, target.name(), &for_python(error, device)))
+}
+
+/// As the registry's error, which asks for a backend to be linked, with what Python can do about it.
+fn for_python(error: Error, device: Device) -> Error {
+    match error {
+        Error::Unsupported { what, .. } if what == format!("memory of {device}") => {
+            Error::Unsupported {
+                what: format!("{what}, which this package itself does not copy,"),
+                remedy: format!(
+                    "copy it to the host first in its own library (PyTorch: tensor.cpu(), CuPy: array.get()), \
+                     or convert it to a framework that works on {device}"
+                ),
+            }
+        }
+        other => other,
+    }
 }
 
 fn to<F: PythonFramework>(

@@ -32,6 +32,14 @@ pub(crate) fn keep_cause(error: PyErr, message: &str) {
     CAUSE.with_borrow_mut(|cause| *cause = Some(Cause { message: message.to_owned(), error }));
 }
 
+/// The error of an object that belongs to no framework and failed to do something.
+#[cold]
+pub(crate) fn told(py: Python<'_>, operation: &'static str, error: PyErr) -> Error {
+    let message = message(py, &error);
+    keep_cause(error, &message);
+    Error::Framework { backend: "object", operation, message }
+}
+
 /// The exception for a conversion that failed.
 #[cold]
 pub(crate) fn raised(py: Python<'_>, source: &str, target: &str, error: &Error) -> PyErr {

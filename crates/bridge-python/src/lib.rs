@@ -6,11 +6,14 @@
 use arraybridge as _;
 
 mod api;
+mod arrow;
 mod buffer;
 mod buffer_view;
 mod capsule;
 mod classes;
 mod convert;
+mod cuda_driver;
+mod cuda_interface;
 mod errors;
 mod exchange;
 mod framework;
