@@ -6,6 +6,7 @@ use bridge_core::{
 };
 use pyo3::prelude::*;
 
+use crate::errors::Signals;
 use crate::framework::Framework;
 use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
 use crate::object::{Object, PythonFramework, check_ready};
@@ -125,7 +126,7 @@ fn to<F: PythonFramework>(
         }
     }
     let done = if large && options.copy_policy() != CopyPolicy::Never {
-        py.detach(|| run(tensor, options))
+        py.detach(|| run(tensor, options.interrupted_by(&Signals)))
     } else {
         run(tensor, options)
     };
@@ -164,6 +165,7 @@ fn to_tensor(
     tensor: ManagedTensor,
     options: Options<'_>,
 ) -> Result<(Py<PyAny>, Option<Report>)> {
+    let options = options.interrupted_by(&Signals);
     let done = py.detach(|| tensor.convert_reported::<ManagedTensor>(options));
     let (tensor, report) = done.map_err(Refused::into_error)?;
     object_of(py, Tensor::new(tensor, "tensor")).map(|object| (object, Some(report)))
@@ -177,6 +179,7 @@ fn to_backend(
 ) -> Result<(Py<PyAny>, Option<Report>)> {
     let registry = Registry::global()?;
     let backend = registry.backend(name).map_err(|error| unknown(registry, name, error))?;
+    let options = options.interrupted_by(&Signals);
     let done = py.detach(|| registry.convert_reported(Array::new(tensor), name, options));
     let (array, report) = done.map_err(Refused::into_error)?;
     let tensor = array.export().map_err(Refused::into_error)?;
