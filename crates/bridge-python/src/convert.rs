@@ -229,7 +229,7 @@ pub(crate) fn plan(
         Target::Framework(Framework::Pyclesperanto) => of::<Pyclesperanto>(tensor, options),
         Target::Tensor => tensor.plan_to::<ManagedTensor>(options),
         Target::Backend(name) => Registry::global().and_then(|registry| {
-            let backend = registry.backend(name)?;
+            let backend = registry.backend(name).map_err(|error| unknown(registry, name, error))?;
             let native = backend.native_type_for(tensor.data_type(), tensor.shape())?;
             Plan::new(("object", &tensor.describe()), (backend.name(), native.accepts()), options)
         }),

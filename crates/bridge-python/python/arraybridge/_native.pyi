@@ -12,6 +12,7 @@ __all__ = [
     "convert_memory",
     "convert_reported",
     "detect",
+    "explain",
     "memory",
     "plan",
     "run_program",
@@ -52,6 +53,16 @@ def plan(
     copy: bool | None = None,
     overflow: str = "refuse",
 ) -> Report: ...
+def explain(
+    data: object,
+    target: str,
+    /,
+    *,
+    device: object = None,
+    dtype: object = None,
+    copy: bool | None = None,
+    overflow: str = "refuse",
+) -> str: ...
 def convert_memory(
     data: object,
     source_type: object,
