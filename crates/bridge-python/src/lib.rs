@@ -16,6 +16,7 @@ mod cuda_driver;
 mod cuda_interface;
 mod errors;
 mod exchange;
+mod exchange_table;
 mod framework;
 mod frameworks;
 mod keeper;

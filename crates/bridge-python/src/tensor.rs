@@ -10,7 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::{buffer_view, capsule, errors, frameworks, options};
+use crate::{buffer_view, capsule, errors, exchange_table, frameworks, options};
 
 /// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
 ///
@@ -103,6 +103,12 @@ impl Tensor {
     #[getter]
     fn readonly(&self) -> bool {
         self.shared.access() == Access::ReadOnly
+    }
+
+    /// DLPack's C exchange interface: a capsule of its table.
+    #[classattr]
+    fn __dlpack_c_exchange_api__(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        exchange_table::capsule(py)
     }
 
     #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = None))]

@@ -1,7 +1,7 @@
 """The native half: detection, conversion, plans."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 __all__ = [
     "Report",
@@ -93,6 +93,7 @@ class Report:
 
 @final
 class Tensor:
+    __dlpack_c_exchange_api__: ClassVar[object]
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
