@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
+import shutil
+import subprocess
 
 import pytest
 
@@ -192,3 +195,75 @@ def test_a_refused_object_is_let_go_of():
             convert(Counted(dict(GOOD)), "tensor")
     gc.collect()
     assert Counted.alive == 0
+
+
+#: A driver that knows a page of device 1, and one of device 0 behind it.
+DRIVER = """
+int cuPointerGetAttributes(unsigned count, const int *asked, void **answers,
+                           unsigned long long address) {
+    unsigned long long page = (address >> 12) - 0x7f0000000ULL;
+    for (unsigned i = 0; i < count; i++) {
+        if (asked[i] == 2) *(unsigned *)answers[i] = page < 2 ? 2 : 0;
+        else if (asked[i] == 9) *(int *)answers[i] = page < 2 ? 1 - (int)page : -1;
+        else return 1;
+    }
+    return 0;
+}
+"""
+
+PROGRAM = """
+import gc, weakref
+from arraybridge import MemoryConversionError, convert
+
+class HasInterface:
+    def __init__(self, **entries):
+        self.__cuda_array_interface__ = {
+            "shape": (2, 3), "typestr": "<f4", "data": (0x7F00_0000_0010, True), "version": 3, **entries
+        }
+
+def said(target, **entries):
+    try:
+        return convert(HasInterface(**entries), target)
+    except MemoryConversionError as error:
+        return error.reason
+
+source = HasInterface(strides=(-12, 4), data=(0x7F00_0000_001C, True), stream=1)
+alive = weakref.ref(source)
+tensor = convert(source, "tensor")
+del source
+gc.collect()
+print(tensor.device, tensor.shape, tensor.strides, tensor.readonly, alive() is not None)
+try:
+    memoryview(tensor)
+except BufferError as error:
+    print("memory of the host only" in str(error))
+del tensor
+gc.collect()
+print(alive())
+print(said("tensor", data=(0x7F00_0000_0010, False)).readonly)
+print("tensor.cpu()" in said("numpy"))
+print("knows no memory at 0x1000" in said("tensor", data=(0x1000, False)))
+print("knows no memory at 0x7f0000002007" in said("tensor", data=(0x7F00_0000_1FF0, False)))
+print("on two devices" in said("tensor", data=(0x7F00_0000_0FF0, False)))
+print(said("tensor", shape=(0,), data=(0, False)).device)
+"""
+
+
+@needs_no_driver
+def test_the_driver_names_the_device(tmp_path, run_python):
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler here")
+    (tmp_path / "driver.c").write_text(DRIVER)
+    library = tmp_path / "libcuda.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "driver.c"], check=True)
+    folders = f"{tmp_path}:{os.environ.get('LD_LIBRARY_PATH', '')}"
+    printed = run_python(PROGRAM, LD_LIBRARY_PATH=folders)
+    assert printed.splitlines() == [
+        "cuda:1 (2, 3) (-3, 1) True True",
+        "True",
+        "None",
+        "False",
+        *["True"] * 4,
+        "cuda:0",
+    ]
