@@ -5,6 +5,7 @@ use bridge_core::{
     MemorySource, Options, Ownership, Permit, Registry, Result, SharedTensor, TensorSpec,
 };
 
+use crate::pieces::{PIECE, write_in_pieces};
 use crate::plan::{Plan, Step};
 use crate::pooling::{Made, Pooling};
 
@@ -136,10 +137,10 @@ impl<'a> Copies<'a> {
         let alignment = accepts.alignment_for(data_type);
         self.recovering(Device::CPU, |current| {
             let spec = TensorSpec { data_type, layout: layout.clone() };
-            // SAFETY: both callers hand the tensor to `HostTools`, whose safety contract is that
-            // every element is written when it returns `Ok`; when it returns an error the tensor is
-            // dropped unread.
-            let mut target = unsafe {
+            // SAFETY: both callers hand the tensor, or all of its pieces, to `HostTools`, whose safety
+            // contract is that every element is written when it returns `Ok`; when it returns an error
+            // the tensor is dropped unread.
+            let target = unsafe {
                 match pool {
                     Some(pool) => pool.take_checked(&spec, Device::CPU, alignment)?,
                     None => {
@@ -148,8 +149,7 @@ impl<'a> Copies<'a> {
                     }
                 }
             };
-            write(current, &mut target)?;
-            Ok(target)
+            write_in_pieces(current, target, self.options.interrupt(), PIECE, &write)
         })
     }
 

@@ -16,6 +16,7 @@ mod by_type;
 mod chain;
 mod copies;
 mod observe;
+mod pieces;
 mod plan;
 mod pooling;
 mod report;

@@ -13,7 +13,7 @@
 //! - **Around conversions**: [`Converter`], a shortcut between two backends; [`HostTools`], the copy
 //!   kernels; [`Admission`], who is asked before memory is taken; [`MemorySource`], where it comes from.
 //! - **The registry**: [`Registry`], [`Registration`], [`register`]; [`Absent`], a backend that could be there.
-//! - **Asking and failing**: [`Options`], [`Error`], [`Refused`].
+//! - **Asking and failing**: [`Options`], [`Error`], [`Refused`]; [`Interrupt`], who may stop a long copy.
 
 mod absent;
 mod accepts;
@@ -29,6 +29,7 @@ mod descriptor;
 mod dlpack_backend;
 mod error;
 mod host_tools;
+mod interrupt;
 mod layout_rule;
 mod memory_source;
 mod native;
@@ -51,6 +52,7 @@ pub use descriptor::{Descriptor, Detail};
 pub use dlpack_backend::Dlpack;
 pub use error::{Error, Refused, Result};
 pub use host_tools::HostTools;
+pub use interrupt::Interrupt;
 pub use layout_rule::LayoutRule;
 pub use memory_source::MemorySource;
 pub use native::{NativeArray, NativeType};

@@ -5,6 +5,7 @@ use std::fmt;
 use bridge_tensor::{DataType, Device};
 
 use crate::admission::Admission;
+use crate::interrupt::Interrupt;
 use crate::memory_source::MemorySource;
 
 /// When a conversion may copy, as in the array API's `copy` argument.
@@ -46,7 +47,7 @@ pub enum Overflow {
 /// assert_eq!(options.data_type(), Some(DataType::F16));
 /// ```
 ///
-/// `'a` is how long the budget and the pool live that they name; options without are `Options<'static>`.
+/// `'a` is how long the budget, the pool and the interrupt live that they name; options without are `Options<'static>`.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     device: Option<Device>,
@@ -56,6 +57,7 @@ pub struct Options<'a> {
     ignore_read_only: bool,
     admission: Option<&'a dyn Admission>,
     memory: Option<&'a dyn MemorySource>,
+    interrupt: Option<&'a dyn Interrupt>,
 }
 
 impl<'a> Options<'a> {
@@ -124,6 +126,17 @@ impl<'a> Options<'a> {
         Options { memory: Some(source), ..self }
     }
 
+    /// Asks `interrupt`, while a long copy or cast on the host goes on, whether it shall: after every 64 MiB or so.
+    /// Where it shall not, the conversion fails with what `interrupt` says. What a device or a registered
+    /// [shortcut](crate::Converter) does is not interrupted.
+    #[must_use]
+    pub fn interrupted_by<'b>(self, interrupt: &'b dyn Interrupt) -> Options<'b>
+    where
+        'a: 'b,
+    {
+        Options { interrupt: Some(interrupt), ..self }
+    }
+
     /// Lets a read-only array reach, without a copy, a framework that has no read-only arrays.
     ///
     /// # Safety
@@ -176,6 +189,11 @@ impl<'a> Options<'a> {
     pub fn memory_source(&self) -> Option<&'a dyn MemorySource> {
         self.memory
     }
+
+    /// Who may stop the conversion, where the caller named one.
+    pub fn interrupt(&self) -> Option<&'a dyn Interrupt> {
+        self.interrupt
+    }
 }
 
 impl fmt::Debug for Options<'_> {
@@ -188,6 +206,7 @@ impl fmt::Debug for Options<'_> {
             .field("ignore_read_only", &self.ignore_read_only)
             .field("within", &self.admission.is_some())
             .field("pool", &self.memory.is_some())
+            .field("interrupted_by", &self.interrupt.is_some())
             .finish()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge_core::{Availability, Backend, Options, Registry};
 use pyo3::Borrowed;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
@@ -210,6 +211,33 @@ fn plan<'py>(
     Ok(PyReport::of_plan(&plan, source.name(), target.name()))
 }
 
+/// What convert would do, step by step, and why every cheaper way cannot be taken; where nothing can be done, why
+/// not. Nothing moves and nothing is raised for what convert would refuse.
+#[pyfunction]
+#[pyo3(signature = (data, target, /, *, device = None, dtype = None, copy = None, overflow = "refuse"))]
+fn explain<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyAny>,
+    target: &str,
+    device: Option<&Bound<'py, PyAny>>,
+    dtype: Option<&Bound<'py, PyAny>>,
+    copy: Option<bool>,
+    overflow: &str,
+) -> PyResult<String> {
+    match plan(py, data, target, device, dtype, copy, overflow) {
+        Ok(report) => Ok(report.to_string()),
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            let value = error.value(py);
+            let told = |name| value.getattr(name).and_then(|text| text.extract::<String>()).ok();
+            let source = told("source_type").unwrap_or_else(|| source_name(data));
+            let reason = told("reason").unwrap_or_else(|| errors::message(py, &error));
+            let target = Target::named(target).name();
+            Ok(format!("{source} to {target}: impossible\n  {}", reason.replace('\n', "\n  ")))
+        }
+        Err(interruption) => Err(interruption),
+    }
+}
+
 /// Every backend, and whether it can run here: a dictionary for each, in the order of the registry. Frameworks
 /// that are installed are imported where `load` is true; else what is not loaded is told as far as that is known.
 #[pyfunction]
@@ -259,11 +287,15 @@ fn refused(
     target: Target<'_>,
     error: &bridge_core::Error,
 ) -> PyErr {
-    let source = match classes::framework_of(data) {
+    errors::raised(py, &source_name(data), target.name(), error)
+}
+
+/// The framework of an array, or the class of anything else.
+fn source_name(data: &Bound<'_, PyAny>) -> String {
+    match classes::framework_of(data) {
         Some(framework) => framework.name().to_owned(),
         None => data.get_type().name().map_or_else(|_| "object".into(), |name| name.to_string()),
-    };
-    errors::raised(py, &source, target.name(), error)
+    }
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -274,6 +306,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert_memory, module)?)?;
     module.add_function(wrap_pyfunction!(set_observed, module)?)?;
     module.add_function(wrap_pyfunction!(plan, module)?)?;
+    module.add_function(wrap_pyfunction!(explain, module)?)?;
     module.add_function(wrap_pyfunction!(run_program, module)?)?;
     module.add_function(wrap_pyfunction!(backends, module)?)?;
     module.add_class::<crate::tensor::Tensor>()?;

@@ -14,7 +14,9 @@ use crate::release::Released;
 pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Result<ManagedTensor>> {
     // A memory view counts strides where the object itself leaves them out.
     let viewed = || PyMemoryView::from(object).and_then(|view| PyUntypedBuffer::get(&view));
-    let buffer = PyUntypedBuffer::get(object).or_else(|_| viewed()).ok()?;
+    let Ok(buffer) = PyUntypedBuffer::get(object).or_else(|_| viewed()) else {
+        return of_one_element(object);
+    };
     let data_type = data_type(buffer.format().to_bytes(), buffer.item_size())?;
     if buffer.suboffsets().is_some() {
         return None;
@@ -33,16 +35,33 @@ pub(crate) fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Result<ManagedTenso
             Layout::new(buffer.shape(), &strides, 0)
         }
     };
-    let spec = match layout {
-        Ok(layout) => TensorSpec { data_type, layout },
-        Err(error) => return Some(Err(error.into())),
-    };
+    Some(layout.map_err(Into::into).and_then(|layout| kept_by(buffer, data_type, layout)))
+}
+
+/// The tensor of a buffer without axes, of whose one element a view of bytes is taken.
+fn of_one_element(object: &Bound<'_, PyAny>) -> Option<Result<ManagedTensor>> {
+    let view = PyMemoryView::from(object).ok()?;
+    let ndim: usize = view.getattr("ndim").ok()?.extract().ok()?;
+    let format: String = view.getattr("format").ok()?.extract().ok()?;
+    let size: usize = view.getattr("itemsize").ok()?.extract().ok()?;
+    let data_type = data_type(format.as_bytes(), size).filter(|_| ndim == 0)?;
+    let bytes = PyUntypedBuffer::get(&view.call_method1("cast", ("B",)).ok()?).ok()?;
+    if bytes.len_bytes() != size {
+        return None;
+    }
+    let layout = Layout::row_major(&[]).map_err(Into::into);
+    Some(layout.and_then(|layout| kept_by(bytes, data_type, layout)))
+}
+
+/// The tensor of this layout in the memory of a buffer, which holds all its elements and is kept.
+fn kept_by(buffer: PyUntypedBuffer, data_type: DataType, layout: Layout) -> Result<ManagedTensor> {
+    let spec = TensorSpec { data_type, layout };
     let access = if buffer.readonly() { Access::ReadOnly } else { Access::Shared };
     let (data, owner) = (buffer.buf_ptr(), Owner::keep(Released::new(buffer)));
     // SAFETY: the protocol's owner keeps the memory as it is described until the buffer is released, which the owner
     // does when it is dropped, on any thread; numbers have no invalid bytes but `bool`, which is checked where it is read.
     let tensor = unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, access, owner) };
-    Some(tensor.map_err(Into::into))
+    Ok(tensor?)
 }
 
 /// The element type of a format of the module `struct`, in the machine's byte order.

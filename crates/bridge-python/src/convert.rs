@@ -6,6 +6,7 @@ use bridge_core::{
 };
 use pyo3::prelude::*;
 
+use crate::errors::Signals;
 use crate::framework::Framework;
 use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
 use crate::object::{Object, PythonFramework, check_ready};
@@ -61,7 +62,7 @@ pub(crate) fn convert(
     options: Options<'_>,
     reported: bool,
 ) -> PyResult<(Py<PyAny>, Option<Report>)> {
-    let from = source.name();
+    let (from, device) = (source.name(), source.tensor.device());
     let done = match target {
         Target::Framework(Framework::Numpy) => to::<Numpy>(py, source.tensor, options, reported),
         Target::Framework(Framework::Torch) => to::<Torch>(py, source.tensor, options, reported),
@@ -76,7 +77,23 @@ pub(crate) fn convert(
         Target::Tensor => to_tensor(py, source.tensor, options),
         Target::Backend(name) => to_backend(py, source.tensor, name, options),
     };
-    done.map_err(|error| errors::raised(py, from, target.name(), &error))
+    done.map_err(|error| errors::raised(py, from, target.name(), &for_python(error, device)))
+}
+
+/// As the registry's error, which asks for a backend to be linked, with what Python can do about it.
+fn for_python(error: Error, device: Device) -> Error {
+    match error {
+        Error::Unsupported { what, .. } if what == format!("memory of {device}") => {
+            Error::Unsupported {
+                what: format!("{what}, which this package itself does not copy,"),
+                remedy: format!(
+                    "copy it to the host first in its own library (PyTorch: tensor.cpu(), CuPy: array.get()), \
+                     or convert it to a framework that works on {device}"
+                ),
+            }
+        }
+        other => other,
+    }
 }
 
 fn to<F: PythonFramework>(
@@ -109,7 +126,7 @@ fn to<F: PythonFramework>(
         }
     }
     let done = if large && options.copy_policy() != CopyPolicy::Never {
-        py.detach(|| run(tensor, options))
+        py.detach(|| run(tensor, options.interrupted_by(&Signals)))
     } else {
         run(tensor, options)
     };
@@ -148,6 +165,7 @@ fn to_tensor(
     tensor: ManagedTensor,
     options: Options<'_>,
 ) -> Result<(Py<PyAny>, Option<Report>)> {
+    let options = options.interrupted_by(&Signals);
     let done = py.detach(|| tensor.convert_reported::<ManagedTensor>(options));
     let (tensor, report) = done.map_err(Refused::into_error)?;
     object_of(py, Tensor::new(tensor, "tensor")).map(|object| (object, Some(report)))
@@ -161,6 +179,7 @@ fn to_backend(
 ) -> Result<(Py<PyAny>, Option<Report>)> {
     let registry = Registry::global()?;
     let backend = registry.backend(name).map_err(|error| unknown(registry, name, error))?;
+    let options = options.interrupted_by(&Signals);
     let done = py.detach(|| registry.convert_reported(Array::new(tensor), name, options));
     let (array, report) = done.map_err(Refused::into_error)?;
     let tensor = array.export().map_err(Refused::into_error)?;
@@ -210,7 +229,7 @@ pub(crate) fn plan(
         Target::Framework(Framework::Pyclesperanto) => of::<Pyclesperanto>(tensor, options),
         Target::Tensor => tensor.plan_to::<ManagedTensor>(options),
         Target::Backend(name) => Registry::global().and_then(|registry| {
-            let backend = registry.backend(name)?;
+            let backend = registry.backend(name).map_err(|error| unknown(registry, name, error))?;
             let native = backend.native_type_for(tensor.data_type(), tensor.shape())?;
             Plan::new(("object", &tensor.describe()), (backend.name(), native.accepts()), options)
         }),

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use bridge_core::Error;
+use bridge_core::{Error, Interrupt, Result};
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -32,12 +32,36 @@ pub(crate) fn keep_cause(error: PyErr, message: &str) {
     CAUSE.with_borrow_mut(|cause| *cause = Some(Cause { message: message.to_owned(), error }));
 }
 
+/// What a conversion fails to do that a handler of a signal has interrupted.
+const GO_ON: &str = "go on";
+
+/// Handles the signals that have come, as Ctrl-C is one, while a long copy goes on. Python does so on its main
+/// thread, and on no other.
+pub(crate) struct Signals;
+
+impl Interrupt for Signals {
+    fn check(&self) -> Result<()> {
+        let handled = |py: Python<'_>| py.check_signals().map_err(|error| told(py, GO_ON, error));
+        // Where the interpreter is ending there is nobody to be interrupted.
+        Python::try_attach(handled).unwrap_or(Ok(()))
+    }
+}
+
+/// The error of an object that belongs to no framework and failed to do something.
+#[cold]
+pub(crate) fn told(py: Python<'_>, operation: &'static str, error: PyErr) -> Error {
+    let message = message(py, &error);
+    keep_cause(error, &message);
+    Error::Framework { backend: "object", operation, message }
+}
+
 /// The exception for a conversion that failed.
 #[cold]
 pub(crate) fn raised(py: Python<'_>, source: &str, target: &str, error: &Error) -> PyErr {
     let cause = cause_of(error);
+    let interrupted = matches!(error, Error::Framework { operation: GO_ON, .. });
     if let Some(cause) = &cause
-        && !cause.is_instance_of::<PyException>(py)
+        && (interrupted || !cause.is_instance_of::<PyException>(py))
     {
         return cause.clone_ref(py); // an interruption, which is nobody's failure
     }

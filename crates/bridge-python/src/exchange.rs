@@ -15,7 +15,8 @@ use pyo3::{ffi, intern};
 
 use crate::object::given_back;
 
-const NAME: &CStr = c"dlpack_exchange_api";
+/// The name of the capsule that leads to a table.
+pub(crate) const NAME: &CStr = c"dlpack_exchange_api";
 
 /// The functions of one array class. They live as long as the program, as DLPack demands.
 #[derive(Clone, Copy)]

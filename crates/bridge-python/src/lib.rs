@@ -4,12 +4,17 @@
 //! Python objects, looked at and made while the interpreter is attached.
 
 mod api;
+mod arrow;
 mod buffer;
+mod buffer_view;
 mod capsule;
 mod classes;
 mod convert;
+mod cuda_driver;
+mod cuda_interface;
 mod errors;
 mod exchange;
+mod exchange_table;
 mod framework;
 mod frameworks;
 mod keeper;

@@ -1,5 +1,7 @@
 //! Plans and reports, as Python sees them.
 
+use std::fmt;
+
 use bridge_convert::{Plan, Report, Step};
 use bridge_core::Declined;
 use pyo3::prelude::*;
@@ -52,24 +54,26 @@ impl PyReport {
     }
 }
 
-#[pymethods]
-impl PyReport {
-    fn __str__(&self) -> String {
+impl fmt::Display for PyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { source, target, details, bytes_copied, .. } = self;
         let cost = match bytes_copied {
             0 => "zero-copy".to_owned(),
             bytes => format!("{bytes} bytes copied"),
         };
-        let mut text = format!("{source} to {target}: {} ({cost})", details.join(", "));
-        for declined in &self.declined {
-            text.push_str("\n  ");
-            text.push_str(declined);
-        }
-        text
+        write!(f, "{source} to {target}: {} ({cost})", details.join(", "))?;
+        self.declined.iter().try_for_each(|declined| write!(f, "\n  {declined}"))
+    }
+}
+
+#[pymethods]
+impl PyReport {
+    fn __str__(&self) -> String {
+        self.to_string()
     }
 
     fn __repr__(&self) -> String {
-        format!("<arraybridge.Report {}>", self.__str__().lines().next().unwrap_or_default())
+        format!("<arraybridge.Report {}>", self.to_string().lines().next().unwrap_or_default())
     }
 
     fn _repr_html_(&self) -> String {

@@ -11,7 +11,8 @@ use crate::framework::Framework;
 use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
 use crate::object::PythonFramework;
 use crate::release::drop_deferred;
-use crate::{buffer, capsule, errors};
+use crate::tensor::Tensor;
+use crate::{arrow, buffer, capsule, cuda_interface, errors};
 
 /// An array's tensor, and the name of where it comes from.
 pub(crate) struct Source {
@@ -49,52 +50,68 @@ pub(crate) fn source_of(object: &Bound<'_, PyAny>) -> Result<Source> {
     Ok(Source { tensor, framework: None })
 }
 
-/// DLPack first, then what NumPy understands: the array interface and the buffer protocol.
+/// Our own tensor; else Arrow's interfaces, whose arrays say there that nobody may write to them, DLPack, the CUDA array
+/// interface, and what NumPy understands: the buffer protocol and the array interface.
 fn foreign(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
     let py = object.py();
-    let told = |operation: &'static str, error: PyErr| {
-        let message = errors::message(py, &error);
-        errors::keep_cause(error, &message);
-        Error::Framework { backend: "object", operation, message }
-    };
-    let is_class = object.cast::<PyType>().is_ok();
+    if let Ok(own) = object.cast::<Tensor>() {
+        return Ok(own.get().view());
+    }
+    if object.cast::<PyType>().is_ok() {
+        return Err(without_memory(object));
+    }
     // SAFETY: the class says that its table is DLPack's.
     if let Some(exchange) = unsafe { Exchange::of(&object.get_type()) } {
         // SAFETY: the object is of that class.
         let exported = unsafe { exchange.export(object) };
-        let exported = exported
-            .map_err(|error| told("hand its memory over by its exchange interface", error))?;
+        let exported = exported.map_err(|error| {
+            errors::told(py, "hand its memory over by its exchange interface", error)
+        })?;
         if let Some(tensor) = exported {
             return Ok(tensor?);
         }
     }
-    if !is_class && object.hasattr(intern!(py, "__dlpack__")).unwrap_or(false) {
+    // SAFETY: the object says that its capsules are Arrow's.
+    if let Some(tensor) = unsafe { arrow::tensor_of(object) } {
+        return tensor;
+    }
+    let has = |name| object.hasattr(name).unwrap_or(false);
+    if has(intern!(py, "__dlpack__")) {
         let capsule = crate::frameworks::capsule_of(object)
-            .map_err(|error| told("hand its memory over by __dlpack__", error))?;
+            .map_err(|error| errors::told(py, "hand its memory over by __dlpack__", error))?;
         // SAFETY: the object says that its capsule is DLPack's.
         let tensor = unsafe { capsule::take(&capsule) }?;
         return Ok(crate::frameworks::on_the_default_stream(tensor));
     }
-    if !is_class && let Some(tensor) = buffer::tensor_of(object) {
+    if let Some(tensor) = cuda_interface::tensor_of(object) {
         return tensor;
     }
-    let has_interface = |name| !is_class && object.hasattr(name).unwrap_or(false);
-    if has_interface(intern!(py, "__array_interface__"))
-        || has_interface(intern!(py, "__array_struct__"))
-    {
+    if let Some(tensor) = buffer::tensor_of(object) {
+        return tensor;
+    }
+    if has(intern!(py, "__array_interface__")) || has(intern!(py, "__array_struct__")) {
         let view = py
             .import(intern!(py, "numpy"))
             .and_then(|numpy| numpy.getattr(intern!(py, "asarray")))
             .and_then(|asarray| asarray.call1((object,)))
-            .map_err(|error| told("hand its memory over to NumPy", error))?;
+            .map_err(|error| errors::told(py, "hand its memory over to NumPy", error))?;
         return Numpy::export(&view);
     }
+    Err(without_memory(object))
+}
+
+/// Why an object gives no tensor.
+#[cold]
+fn without_memory(object: &Bound<'_, PyAny>) -> Error {
     let class =
         object.get_type().fully_qualified_name().map_or_else(|_| "it".into(), |n| n.to_string());
-    Err(Error::Unsupported {
-        what: format!("an object of {class}"),
-        remedy: "it is no array of a known framework, and has neither __dlpack__, nor an array \
-                 interface, nor a buffer; make an array of it: numpy.asarray(...)"
-            .to_owned(),
-    })
+    let is_stream = object.hasattr(intern!(object.py(), "__arrow_c_stream__")).unwrap_or(false);
+    let remedy = if is_stream && object.cast::<PyType>().is_err() {
+        "it is a stream of Arrow, of any number of arrays: make one array of it, \
+         `array.combine_chunks()`, or hand the columns of a table over one by one"
+    } else {
+        "it is no array of a known framework, and has neither __dlpack__, nor an interface of Arrow or \
+         CUDA, nor an array interface, nor a buffer; make an array of it: numpy.asarray(...)"
+    };
+    Error::Unsupported { what: format!("an object of {class}"), remedy: remedy.to_owned() }
 }

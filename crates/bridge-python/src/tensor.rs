@@ -1,28 +1,34 @@
 //! A tensor that belongs to no framework, and that every framework takes.
 
+use std::ffi::c_int;
+use std::sync::OnceLock;
+
 use bridge_convert::Convert;
 use bridge_core::{Access, CopyPolicy, DeviceKind, ManagedTensor, Options, Owner, SharedTensor};
 use pyo3::exceptions::{PyBufferError, PyTypeError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::{capsule, errors, frameworks, options, streams};
+use crate::{buffer_view, capsule, errors, exchange_table, frameworks, options, streams};
 
 /// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
 ///
-/// Every framework that knows DLPack takes it (`torch.from_dlpack(tensor)`), NumPy also by
-/// `numpy.asarray(tensor)`. Read-only memory is copied for DLPack, unless the consumer says
-/// `copy=False`. It is made by `arraybridge.convert(array, "tensor")`, and by conversions to backends
-/// that are written in Rust.
+/// Every framework that knows DLPack takes it (`torch.from_dlpack(tensor)`), and on the host whatever
+/// knows the buffer protocol: `memoryview(tensor)`, `bytes(tensor)`, `numpy.asarray(tensor)`. Read-only memory is
+/// copied for `__dlpack__`, unless the consumer says `copy=False`. It is made by
+/// `arraybridge.convert(array, "tensor")`, and by conversions to backends that are written in Rust.
 #[pyclass(frozen, name = "Tensor", module = "arraybridge")]
 pub(crate) struct Tensor {
     shared: SharedTensor,
     backend: &'static str,
+    /// The strides in bytes, from the first view of the buffer protocol on.
+    byte_strides: OnceLock<Box<[isize]>>,
 }
 
 impl Tensor {
     pub(crate) fn new(tensor: ManagedTensor, backend: &'static str) -> Self {
-        Self { shared: tensor.into_shared(), backend }
+        Self { shared: tensor.into_shared(), backend, byte_strides: OnceLock::new() }
     }
 
     /// Another tensor over the memory, which it keeps alive.
@@ -99,6 +105,12 @@ impl Tensor {
         self.shared.access() == Access::ReadOnly
     }
 
+    /// DLPack's C exchange interface: a capsule of its table.
+    #[classattr]
+    fn __dlpack_c_exchange_api__(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        exchange_table::capsule(py)
+    }
+
     #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = None))]
     fn __dlpack__<'py>(
         &self,
@@ -153,6 +165,25 @@ impl Tensor {
         let made = self.view().convert_to::<crate::object::Object<frameworks::Numpy>>(options);
         made.map(crate::object::Object::into_inner)
             .map_err(|refused| errors::raised(py, "tensor", "numpy", refused.error()))
+    }
+
+    /// A view by the buffer protocol, which keeps the tensor.
+    ///
+    /// # Safety
+    ///
+    /// `view` is null or leads to memory for a view, as the interpreter says.
+    unsafe fn __getbuffer__(
+        slf: &Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let (this, owner) = (slf.get(), slf.clone().into_any());
+        let strides = this.byte_strides.get_or_init(|| buffer_view::byte_strides(&this.shared));
+        // SAFETY:
+        // - The interpreter gives memory for a view, which is its caller's alone.
+        // - The owner is this object, which holds the tensor and the strides until it is dropped, and gives
+        //   neither of them out to be changed.
+        unsafe { buffer_view::fill(view, flags, &this.shared, strides, owner) }
     }
 
     fn __repr__(&self) -> String {

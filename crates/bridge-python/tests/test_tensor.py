@@ -57,6 +57,13 @@ def test_a_read_only_one_is_copied_for_who_would_write(torch):
     assert np.asarray(tensor)[0] == 0 and tensor.readonly
 
 
+def test_a_read_only_one_is_shared_with_who_would_not():
+    source = bytes(100)
+    array = convert(convert(source, "tensor"), "numpy")
+    assert array.ctypes.data == np.frombuffer(source, "uint8").ctypes.data
+    assert not array.flags.writeable
+
+
 @pytest.mark.parametrize("backend", ["ndarray", "candle"])
 def test_backends_that_are_written_in_rust(backend):
     result = convert(np.arange(6.0).reshape(2, 3), backend)

@@ -67,11 +67,11 @@ pub use bridge_core::{
     Absent, Accepts, Access, Admission, Allocator, Array, Availability, Backend, Capability,
     ConsumerStream, Converter, CopyPolicy, DataType, DataTypeError, Declined, Description,
     Descriptor, Detail, Device, DeviceBytes, DeviceError, DeviceKind, DeviceMemory, Disabled,
-    Dlpack, Element, Error, Facts, Holdings, HostMemory, HostTools, Layout, LayoutRule, MAX_RANK,
-    ManagedTensor, Mapping, MemorySource, NativeArray, NativeType, Options, Overflow, Owner,
-    Ownership, Permit, Rank, Reason, Refused, Registration, Registry, Result, Runtime, Shape,
-    SharedTensor, Stream, Strides, TensorError, TensorSpec, TypeCode, Unavailable, alignment_of,
-    dlpack, float8, half, inventory, num_complex, register,
+    Dlpack, Element, Error, Facts, Holdings, HostMemory, HostTools, Interrupt, Layout, LayoutRule,
+    MAX_RANK, ManagedTensor, Mapping, MemorySource, NativeArray, NativeType, Options, Overflow,
+    Owner, Ownership, Permit, Rank, Reason, Refused, Registration, Registry, Result, Runtime,
+    Shape, SharedTensor, Stream, Strides, TensorError, TensorSpec, TypeCode, Unavailable,
+    alignment_of, dlpack, float8, half, inventory, num_complex, register,
 };
 
 #[cfg(feature = "ndarray")]

@@ -5,6 +5,7 @@ from ._native import Tensor as Tensor
 from ._native import backends as backends
 from ._native import convert as convert
 from ._native import convert_reported as convert_reported
+from ._native import explain as explain
 from ._native import plan as plan
 from .array_geometry import ArrayGeometry as ArrayGeometry
 from .array_payload import ArrayPayload as ArrayPayload
@@ -87,6 +88,7 @@ __all__ = [
     "convert_reported",
     "cupy",
     "detect_memory_type",
+    "explain",
     "jax",
     "memory_types",
     "numpy",

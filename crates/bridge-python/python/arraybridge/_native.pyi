@@ -1,7 +1,7 @@
 """The native half: detection, conversion, plans."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 __all__ = [
     "Report",
@@ -13,6 +13,7 @@ __all__ = [
     "convert_reported",
     "detect",
     "detect_memory_type",
+    "explain",
     "memory",
     "plan",
     "run_program",
@@ -54,6 +55,16 @@ def plan(
     copy: bool | None = None,
     overflow: str = "refuse",
 ) -> Report: ...
+def explain(
+    data: object,
+    target: str,
+    /,
+    *,
+    device: object = None,
+    dtype: object = None,
+    copy: bool | None = None,
+    overflow: str = "refuse",
+) -> str: ...
 def convert_memory(
     data: object,
     source_type: object,
@@ -84,6 +95,7 @@ class Report:
 
 @final
 class Tensor:
+    __dlpack_c_exchange_api__: ClassVar[object]
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
@@ -110,3 +122,4 @@ class Tensor:
     ) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...

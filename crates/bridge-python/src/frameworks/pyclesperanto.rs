@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use bridge_core::{
     Accepts, Access, Backend, DataType, Descriptor, Device, DeviceKind, Error, Layout, LayoutRule,
-    ManagedTensor, Overflow, Refused, Result, Runtime, TensorSpec, Unavailable,
+    ManagedTensor, Overflow, Refused, Result, Runtime, SharedTensor, TensorSpec, Unavailable,
 };
 use numpy::PyArrayDescr;
 use pyo3::intern;
@@ -153,7 +153,9 @@ fn push(py: Python<'_>, tensor: &ManagedTensor) -> Result<ManagedTensor> {
 /// A copy on the host of a tensor on the device.
 fn pull(py: Python<'_>, tensor: &ManagedTensor) -> Result<ManagedTensor> {
     let told = |error| failed(Framework::Pyclesperanto, "pull an array", py, error);
-    let Some(object) = tensor.owner_ref::<Object<Pyclesperanto>>() else {
+    // Our own tensor shows the whole of one that it shares.
+    let shared = tensor.owner_ref::<SharedTensor>().map_or(tensor, |shared| shared);
+    let Some(object) = shared.owner_ref::<Object<Pyclesperanto>>() else {
         let what =
             "memory of a device that is not pyclesperanto's, or a part of an array".to_owned();
         return Err(Error::Unsupported { what, remedy: "convert the whole array".to_owned() });
