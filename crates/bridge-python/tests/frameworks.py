@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ DTYPES = {
     "tensorflow": WIDE,
     "pyclesperanto": COMMON,
 }
+
+
+def without_addresses(value: Any) -> str:
+    """The name of a test's parameter, which is the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def made(framework: str, values: np.ndarray) -> Any:

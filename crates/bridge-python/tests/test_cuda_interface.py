@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import pytest
+from frameworks import without_addresses
 
 from arraybridge import MemoryConversionError, convert, plan
 
@@ -69,7 +70,7 @@ needs_no_driver = pytest.mark.skipif(has_driver(), reason="there is an NVIDIA dr
         {"typestr": "|u1"},
         {"typestr": "<c16"},
     ],
-    ids=str,
+    ids=without_addresses,
 )
 def test_what_is_good_asks_for_a_driver(changes):
     with pytest.raises(MemoryConversionError) as caught:
@@ -133,7 +134,7 @@ def test_every_target_says_so(target):
         ({"stream": True}, 'has bool in "stream", not int'),
         ({"mask": object()}, "masked array"),
     ],
-    ids=str,
+    ids=without_addresses,
 )
 def test_what_is_wrong_is_named(changes, said):
     with pytest.raises(MemoryConversionError, match=said):
@@ -241,7 +242,6 @@ del tensor
 gc.collect()
 print(alive())
 print(said("tensor", data=(0x7F00_0000_0010, False)).readonly)
-print("tensor.cpu()" in said("numpy"))
 print("knows no memory at 0x1000" in said("tensor", data=(0x1000, False)))
 print("knows no memory at 0x7f0000002007" in said("tensor", data=(0x7F00_0000_1FF0, False)))
 print("on two devices" in said("tensor", data=(0x7F00_0000_0FF0, False)))
@@ -264,6 +264,6 @@ def test_the_driver_names_the_device(tmp_path, run_python):
         "True",
         "None",
         "False",
-        *["True"] * 4,
+        *["True"] * 3,
         "cuda:0",
     ]
