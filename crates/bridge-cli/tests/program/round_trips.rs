@@ -13,6 +13,7 @@ crate::support::cases! {
     names_and_all_arrays_are_kept,
     files_without_arrays,
     what_a_safetensors_file_says_of_itself_is_kept,
+    a_file_is_the_same_however_often_it_is_written,
     npyz_reads_what_is_written,
     safetensors_reads_what_is_written,
 }
@@ -201,6 +202,19 @@ fn what_a_safetensors_file_says_of_itself_is_kept() {
 }
 
 /// A reader that is not ours finds the same.
+fn a_file_is_the_same_however_often_it_is_written() {
+    let folder = Folder::new();
+    let notes: Vec<String> = (0..20).map(|note| format!("\"note {note}\":\"{note}\"")).collect();
+    let header = format!(
+        r#"{{"__metadata__":{{{}}},"x":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}}}"#,
+        notes.join(",")
+    );
+    folder.file("a.safetensors", safetensors(&header, &floats(2)));
+    folder.succeed(&["convert", "a.safetensors", "b.safetensors"]);
+    folder.succeed(&["convert", "b.safetensors", "c.safetensors"]);
+    assert!(folder.read("b.safetensors") == folder.read("c.safetensors"), "in another order");
+}
+
 fn npyz_reads_what_is_written() {
     let folder = Folder::new();
     folder.file("a.npy", npy("'<f4'", true, "(3, 2)", &floats(6)));
