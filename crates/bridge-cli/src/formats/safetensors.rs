@@ -100,7 +100,10 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     };
     let elements = LENGTH + header;
     let (mut arrays, mut refusals) = (Vec::new(), Vec::new());
-    for name in metadata.offset_keys() {
+    let mut names = metadata.offset_keys();
+    // Those without elements lie at one place, and come in another order each time.
+    names.sort_by_key(|name| (metadata.info(name).map(|info| info.data_offsets), name.clone()));
+    for name in names {
         let Some(info) = metadata.info(&name) else {
             continue;
         };
