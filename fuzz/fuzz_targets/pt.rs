@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bridge_fuzz::read("pt", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bridge_fuzz::read_file("pt", bytes));

@@ -1,47 +1,21 @@
-//! Bytes as a file of the program: whatever they are, it reads them or says why not, within a limit of
-//! memory, and leaves no other file behind.
+//! What nobody expects, read all the same: files of any bytes, by the program and by what it is made of, and
+//! DLPack descriptors of any numbers. Each function answers, or panics where a fault shows.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod archives;
+pub mod dlpack;
+mod program;
 
-use bridge_cli::{Console, Output, run_on};
+pub use self::program::run_program;
 
-/// Lists what is in a file of these bytes, and converts what can be converted.
+/// Reads a file of these bytes in memory, by the extension of its format, and converts what can be read. Of a
+/// zip archive, also one with the checksums that fit its members, which chance does not find.
 ///
 /// # Panics
 ///
-/// Where the program ends in another way than its documentation says, or leaves a file behind.
-pub fn read(extension: &str, bytes: &[u8]) {
-    let folder = folder();
-    let input = folder.join(format!("in.{extension}"));
-    fs::write(&input, bytes).expect("there is room");
-    let (input, output) = (text(&input), folder.join("out.safetensors"));
-    let listed = run(&["info", &input, "--json"]);
-    let convert = ["convert", &input, &text(&output), "--skip-unsupported", "--memory-limit", "16MiB"];
-    let converted = run(&convert);
-    assert!(listed <= 2 && converted <= 2, "exit codes {listed} and {converted}");
-    assert_eq!(converted == 0, output.exists(), "a file is there if, and only if, all went well");
-    if converted == 0 {
-        fs::remove_file(&output).expect("it is there");
+/// As [`bridge_cli::fuzzing::read_and_convert`].
+pub fn read_file(extension: &str, bytes: &[u8]) {
+    bridge_cli::fuzzing::read_and_convert(extension, bytes);
+    if let Some(repaired) = archives::with_checksums(bytes) {
+        bridge_cli::fuzzing::read_and_convert(extension, &repaired);
     }
-    assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1, "files are left behind");
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-fn run(args: &[&str]) -> u8 {
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let console = Console::new(Output::plain(&mut stdout), Output::plain(&mut stderr));
-    run_on(["arraybridge"].iter().chain(args), console).code()
-}
-
-/// A folder of this process, in memory where the system has such a place.
-fn folder() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let folder = place.join(format!("arraybridge-fuzz-{}", std::process::id()));
-    fs::create_dir_all(&folder).expect("there is room");
-    folder
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz`: gives the program files that nobody would write, made from small real ones by
-//! what they let it do.
+//! `cargo xtask fuzz`: gives the program files that nobody would write, and the library such DLPack descriptors,
+//! made from small real ones by what they let it do.
 
 use std::process::ExitCode;
 
@@ -21,68 +21,133 @@ pub(crate) const FUZZ: Requirement = Requirement {
     install: Some(|workspace| CARGO_FUZZ.install(workspace)),
 };
 
-/// Each reads files of one format; `fuzz/seeds` has the files that it begins with.
-const TARGETS: [&str; 5] = ["npy", "npz", "safetensors", "pt", "gguf"];
+/// Files of one format each, in memory.
+const FORMATS: [&str; 5] = ["npy", "npz", "safetensors", "pt", "gguf"];
+
+/// What there is to read: besides those, DLPack descriptors, and files by the whole program. `fuzz/seeds` has
+/// what each begins with; the program begins with that of all formats.
+const TARGETS: [&str; 7] = ["npy", "npz", "safetensors", "pt", "gguf", "dlpack", "program"];
+
+/// How long a target is run where nothing else is said.
+const SECONDS: u32 = 60;
 
 /// Options of `fuzz`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Read files of these formats only
+    /// Read these only
     #[arg(value_parser = TARGETS)]
-    formats: Vec<String>,
-    /// Go on for so many seconds for each format
-    #[arg(long, default_value_t = 60)]
-    seconds: u32,
+    targets: Vec<String>,
+    /// Go on for so many seconds with each; 60 without --executions
+    #[arg(long)]
+    seconds: Option<u32>,
+    /// Stop each after so many inputs
+    #[arg(long)]
+    executions: Option<u64>,
+    /// Build without AddressSanitizer: several times as fast, and all that safe code can do wrong still shows
+    #[arg(long)]
+    no_sanitizer: bool,
 }
 
-/// Installs cargo-fuzz where it is missing, and runs it for each format. It fails with the first file that
-/// the program does not survive, whose path it prints.
+/// Installs cargo-fuzz where it is missing, and runs it for each target. It fails with the first input that
+/// is not survived, whose path it prints.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let env = Provider::new(workspace, true)
         .provide(&[&FUZZ])
         .map_err(|lack| Failure::new("run cargo-fuzz", lack.reason, lack.remedy))?;
     let all = TARGETS.map(str::to_owned);
-    let chosen = if options.formats.is_empty() { &all[..] } else { &options.formats };
-    for format in chosen {
+    let chosen = if options.targets.is_empty() { &all[..] } else { &options.targets };
+    for name in chosen {
         // libFuzzer keeps what it finds in the first folder, which it does not make.
-        let corpus = workspace.root.join("fuzz/corpus").join(format);
+        let corpus = workspace.root.join("fuzz/corpus").join(name);
         std::fs::create_dir_all(&corpus).map_err(|error| {
             Failure::new(format!("make {}", corpus.display()), error.to_string(), "make room")
         })?;
-        target(workspace, &env, format, options.seconds).run()?;
+        target(workspace, &env, name, options).run()?;
     }
-    println!("Every file was read, or refused with a reason.");
+    println!("Everything was read, or refused with a reason.");
     Ok(ExitCode::SUCCESS)
 }
 
-fn target(workspace: &Workspace, env: &Environment, format: &str, seconds: u32) -> Tool {
+fn target(workspace: &Workspace, env: &Environment, name: &str, options: &Options) -> Tool {
+    let fuzz = ["run", "nightly", "cargo", "fuzz", "run", "--fuzz-dir", "fuzz"];
+    // Numbers that overflow are a fault wherever they are read.
+    let build = ["--release", "--debug-assertions"];
+    let sanitizer = options.no_sanitizer.then_some(["--sanitizer", "none"]);
+    let seeds = match name {
+        "program" => &FORMATS[..],
+        name => &[name],
+    };
+    let limit = |flag: &str, most: Option<u64>| most.map(|most| format!("-{flag}={most}"));
+    let seconds = options.seconds.or(options.executions.is_none().then_some(SECONDS));
     Tool::new("rustup", &workspace.root)
-        .args(["run", "nightly", "cargo", "fuzz", "run", "--fuzz-dir", "fuzz", format])
-        .args([format!("fuzz/corpus/{format}"), format!("fuzz/seeds/{format}")])
-        .args(["--".to_owned(), format!("-max_total_time={seconds}")])
-        .args(["-max_len=65536", "-timeout=20", "-rss_limit_mb=2048"])
+        .args(fuzz)
+        .args(build)
+        .args(sanitizer.into_iter().flatten())
+        .args([name.to_owned(), format!("fuzz/corpus/{name}")])
+        .args(seeds.iter().map(|seeds| format!("fuzz/seeds/{seeds}")))
+        .args(["--".to_owned(), format!("-max_len={}", longest(name))])
+        .args(limit("max_total_time", seconds.map(u64::from)))
+        .args(limit("runs", options.executions))
+        .args(["-timeout=20", "-rss_limit_mb=2048"])
         .envs(env)
+}
+
+/// The most bytes of an input: longer ones take longer, and most of them say nothing new.
+fn longest(name: &str) -> usize {
+    match name {
+        "program" => 64 << 10,
+        "dlpack" => 512,
+        _ => 8 << 10,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{TARGETS, target};
+    use super::{FORMATS, Options, TARGETS, target};
     use crate::command::Environment;
     use crate::workspace::Workspace;
     use crate::workspace::tests::example;
 
-    #[test]
-    fn the_time_and_the_files_to_begin_with_reach_the_fuzzer() {
-        let line = target(&example(), &Environment::new(), "npz", 7).line();
-        assert!(line.contains("fuzz/seeds/npz") && line.contains("-max_total_time=7"), "{line}");
+    fn line(
+        name: &str,
+        seconds: Option<u32>,
+        executions: Option<u64>,
+        no_sanitizer: bool,
+    ) -> String {
+        let options = Options { targets: Vec::new(), seconds, executions, no_sanitizer };
+        target(&example(), &Environment::new(), name, &options).line()
     }
 
     #[test]
-    fn each_format_has_a_program_and_files_to_begin_with() {
+    fn the_limits_and_what_it_begins_with_reach_the_fuzzer() {
+        let timed = line("npz", Some(7), None, false);
+        assert!(timed.contains("fuzz/seeds/npz") && timed.contains("-max_total_time=7"), "{timed}");
+        assert!(!timed.contains("-runs") && !timed.contains("--sanitizer"), "{timed}");
+        let counted = line("dlpack", None, Some(9), true);
+        assert!(counted.contains("-runs=9") && counted.contains("--sanitizer none"), "{counted}");
+        assert!(!counted.contains("-max_total_time"), "{counted}");
+        let both = line("pt", Some(7), Some(9), false);
+        assert!(both.contains("-runs=9") && both.contains("-max_total_time=7"), "{both}");
+        assert!(line("pt", None, None, false).contains("-max_total_time=60"));
+    }
+
+    #[test]
+    fn the_program_begins_with_files_of_every_format() {
+        let line = line("program", None, None, false);
+        for format in FORMATS {
+            assert!(line.contains(&format!("fuzz/seeds/{format}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn each_target_has_a_program_and_each_format_files_to_begin_with() {
         let fuzz = Workspace::find().expect("this workspace").root.join("fuzz");
-        for format in TARGETS {
-            assert!(fuzz.join(format!("fuzz_targets/{format}.rs")).is_file(), "{format}");
-            assert!(fuzz.join("seeds").join(format).read_dir().expect("seeds").count() > 0);
+        for target in TARGETS {
+            assert!(fuzz.join(format!("fuzz_targets/{target}.rs")).is_file(), "{target}");
+        }
+        for seeds in FORMATS.into_iter().chain(["dlpack"]) {
+            let files = fuzz.join("seeds").join(seeds).read_dir().expect("seeds");
+            assert!(files.count() > 0, "{seeds}");
         }
     }
 }

@@ -80,7 +80,7 @@ enum Chore {
     Miri(miri::Options),
     /// Plant small faults, one at a time, and say which of them no test notices
     Mutants(mutants::Options),
-    /// Let the program read files that nobody would write
+    /// Read files and DLPack descriptors that nobody would write
     Fuzz(fuzz::Options),
     /// Run the tests of bridge-torch with an older tch and libtorch, in a copy of the workspace
     OlderTorch(older_torch::Options),

@@ -28,8 +28,9 @@ pub(crate) struct Options {
     interpreters: bool,
 }
 
-/// The interpreters that the package is for, beside the one of `.venv`.
-const INTERPRETERS: [&str; 4] = ["3.11", "3.12", "3.13", "3.14"];
+/// The interpreters that the package is for, beside the one of `.venv`; "d" is a debug build, which checks its own
+/// counts and memory.
+const INTERPRETERS: [&str; 5] = ["3.11", "3.11d", "3.12", "3.13", "3.14"];
 
 /// What the tests need that no framework needs.
 const FOR_TESTS: [&str; 5] = ["hypothesis", "numpy", "psutil", "pytest", "pytest-xdist"];
@@ -116,7 +117,10 @@ fn under_each_interpreter(workspace: &Workspace, release: bool) -> Result<ExitCo
         let Some(interpreter) = interpreter_of(workspace, version) else {
             let status = Status::Unavailable {
                 reason: format!("no python{version} on PATH or in pyenv"),
-                remedy: format!("install it, for instance with `pyenv install {version}`"),
+                remedy: match version.strip_suffix('d') {
+                    Some(plain) => format!("install it, for instance Debian's python{plain}-dbg"),
+                    None => format!("install it, for instance with `pyenv install {version}`"),
+                },
                 installable: false,
             };
             reports.push(CellReport::without_tests("python", version, status));

@@ -56,6 +56,9 @@ mod data_type_arg;
 mod exit;
 mod failure;
 mod formats;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod interval;
 mod room;
 mod signals;

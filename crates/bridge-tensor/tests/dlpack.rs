@@ -273,6 +273,17 @@ fn class_d_forged_fields_are_refused() {
 }
 
 #[test]
+fn class_d_packed_elements_beyond_the_address_space_are_refused() {
+    for byte_offset in [1 << 63, i64::MAX as u64, u64::MAX] {
+        let said = refusal(|header| {
+            header.dl_tensor.dtype = DLDataType::new(DLDataTypeCode(17), 4, 1);
+            header.dl_tensor.byte_offset = byte_offset;
+        });
+        assert!(said.contains("address space"), "{byte_offset}: {said}");
+    }
+}
+
+#[test]
 fn class_d_another_major_version_is_only_deleted() {
     let text = refusal(|header| {
         header.version.major = 2;

@@ -4,14 +4,14 @@ use arraybridge::ConvertByName;
 use arraybridge::memory::budget::Reservation;
 use arraybridge::{
     Array, Backend, Convert, DataType, Device, Error, ManagedTensor, Options, Overflow, Plan,
-    Registry, Report,
+    Registry, Report, Shape,
 };
 
 use super::casts::Casts;
 use super::exactness::{Exactness, Inexact, check_booleans};
 use crate::args::{ConversionArgs, CopyArg, InexactArg};
 use crate::failure::{Failure, Outcome};
-use crate::formats::Array as FileArray;
+use crate::formats::{Array as FileArray, Format, Outgoing};
 use crate::room::Room;
 
 /// The backends of `--via`, and the tensor that is written in the end.
@@ -99,6 +99,17 @@ impl Chain {
     /// Which arrays are cast.
     pub(crate) fn casts(&self) -> Casts {
         self.casts
+    }
+
+    /// What a file of this format holds of the array, which is called so there.
+    pub(crate) fn outgoing(&self, array: &FileArray, name: &str, format: Format) -> Outgoing {
+        let FileArray { spec, .. } = array;
+        Outgoing {
+            name: name.to_owned(),
+            data_type: self.casts.of(spec.data_type).unwrap_or(spec.data_type),
+            shape: Shape::from_slice(spec.layout.shape()),
+            order: format.order_for(&spec.layout),
+        }
     }
 
     /// Fails where the array cannot be read without a copy, and none is allowed.

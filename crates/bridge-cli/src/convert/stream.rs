@@ -1,7 +1,7 @@
 //! Streaming: each window of each array passes through the chain and is written.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::io::{Seek, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,7 +12,9 @@ use super::limit::too_small;
 use super::progress::Progress;
 use super::report::ArrayReport;
 use crate::failure::{Failure, Outcome};
-use crate::formats::{Array, ArrayFile, Contents, Elements, Order, Outgoing, Writer, bytes_of};
+use crate::formats::{
+    Array, ArrayFile, Contents, Elements, Order, Outgoing, Writer, bytes_of, in_written_order,
+};
 use crate::room::Room;
 
 /// A window of this many bytes keeps disks busy and stays in the processor's cache.
@@ -42,7 +44,7 @@ impl Stream<'_> {
         &self,
         arrays: &[(&Array, &str)],
         contents: &Contents,
-        target: File,
+        target: impl Write + Seek,
     ) -> Outcome<(Vec<ArrayReport>, u64)> {
         let mut total = 0;
         for outgoing in contents.arrays() {
@@ -69,7 +71,7 @@ impl Stream<'_> {
         &self,
         array: &Array,
         outgoing: &Outgoing,
-        writer: &mut Writer,
+        writer: &mut Writer<'_>,
         progress: &mut Progress,
     ) -> Outcome<ArrayReport> {
         let started = Instant::now();
@@ -169,15 +171,4 @@ fn check_data_type(tensor: &ManagedTensor, wanted: DataType) -> Outcome<()> {
     }
     Err(Failure::new(format!("the converted elements are {}, not {wanted}", tensor.data_type()))
         .remedy("report this as a bug of arraybridge"))
-}
-
-/// The tensor with its axes such that the order it is written in is row-major.
-fn in_written_order(tensor: ManagedTensor, order: Order) -> Outcome<ManagedTensor> {
-    match order {
-        Order::RowMajor => Ok(tensor),
-        Order::ColumnMajor => {
-            let axes = order.axes(tensor.shape().len());
-            Ok(tensor.permuted(&axes)?)
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What every format does to write arrays.
 
 use std::fmt;
-use std::fs::File;
+use std::io::{Seek, SeekFrom};
 
 use super::arrays::Outgoing;
 use crate::failure::{Failure, Outcome};
@@ -14,8 +14,13 @@ pub(super) trait ArrayWriter {
     /// Writes the next bytes of the array begun last.
     fn write(&mut self, bytes: &[u8]) -> Outcome<()>;
 
-    /// Writes what belongs at the end.
-    fn finish(self: Box<Self>) -> Outcome<File>;
+    /// Writes what belongs at the end, and says how many bytes the file has.
+    fn finish(self: Box<Self>) -> Outcome<u64>;
+}
+
+/// How many bytes a file has that was written to its end.
+pub(super) fn length_of(mut file: impl Seek) -> Outcome<u64> {
+    file.seek(SeekFrom::End(0)).map_err(not_written)
 }
 
 /// The failure to write what a format wanted to.

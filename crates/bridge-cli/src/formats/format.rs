@@ -1,7 +1,7 @@
 //! The formats, and which of their modules does what.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::io::{Seek, Write};
 use std::path::Path;
 
 use arraybridge::{DataType, Layout};
@@ -255,7 +255,11 @@ impl Format {
     }
 
     /// What writes the arrays behind such a header.
-    pub(super) fn writer(self, file: File, header: &[u8]) -> Outcome<Box<dyn ArrayWriter>> {
+    pub(super) fn writer<'a>(
+        self,
+        file: impl Write + Seek + 'a,
+        header: &[u8],
+    ) -> Outcome<Box<dyn ArrayWriter + 'a>> {
         Ok(match self {
             Self::Npy => Box::new(npy::Writer::new(file)),
             Self::Npz => Box::new(npz::Writer::new(file)),

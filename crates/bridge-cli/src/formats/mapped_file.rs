@@ -14,7 +14,15 @@ use crate::failure::{Failure, Outcome};
 /// Whoever truncates the file while it is mapped makes the program stop with a signal, and whoever
 /// writes to it changes what is read: that is so for every program that maps files.
 #[derive(Debug, Clone)]
-pub(crate) struct MappedFile(Arc<Mmap>);
+pub(crate) struct MappedFile(Arc<Bytes>);
+
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    /// In place of a file: nothing is written to them either.
+    #[cfg(any(test, feature = "fuzzing"))]
+    InMemory(Vec<u8>),
+}
 
 impl MappedFile {
     /// Maps the file, which must be a regular one and not empty.
@@ -44,17 +52,32 @@ impl MappedFile {
         // see to that alone; the reading code holds up to any bytes, and the type's documentation
         // says what a truncation does.
         let map = unsafe { Mmap::map(file) }?;
-        Ok(Self(Arc::new(map)))
+        Ok(Self(Arc::new(Bytes::Mapped(map))))
+    }
+
+    /// Bytes that are read as a file's would be, and come from none.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn in_memory(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Bytes::InMemory(bytes)))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        match &*self.0 {
+            Bytes::Mapped(map) => map,
+            #[cfg(any(test, feature = "fuzzing"))]
+            Bytes::InMemory(bytes) => bytes,
+        }
     }
 
     /// Lets go of the pages in this range that have been read: they do not count as this program's
     /// memory any more, and would be read again from the file.
     pub(crate) fn let_go(&self, start: usize, length: usize) {
-        let end = start.saturating_add(length).min(self.0.len());
+        let map = match &*self.0 {
+            Bytes::Mapped(map) => map,
+            #[cfg(any(test, feature = "fuzzing"))]
+            Bytes::InMemory(_) => return,
+        };
+        let end = start.saturating_add(length).min(map.len());
         if start >= end {
             return;
         }
@@ -62,7 +85,7 @@ impl MappedFile {
         // same bytes when they are read again.
         // It is advice: where the system does not take it, memory is given back later.
         let _ =
-            unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
+            unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, end - start) };
     }
 }
 

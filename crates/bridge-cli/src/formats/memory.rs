@@ -8,7 +8,7 @@ use arraybridge::{
     Owner, TensorSpec,
 };
 
-use super::arrays::Scattered;
+use super::arrays::{Order, Scattered};
 use super::byte_order::{copy_swapped, swap};
 use super::mapped_file::MappedFile;
 use super::windows::Window;
@@ -261,6 +261,17 @@ pub(super) fn stand_in(
     let tensor =
         unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, Access::ReadOnly, owner) };
     Ok(tensor?)
+}
+
+/// The tensor with its axes such that the order it is written in is row-major.
+pub(crate) fn in_written_order(tensor: ManagedTensor, order: Order) -> Outcome<ManagedTensor> {
+    match order {
+        Order::RowMajor => Ok(tensor),
+        Order::ColumnMajor => {
+            let axes = order.axes(tensor.shape().len());
+            Ok(tensor.permuted(&axes)?)
+        }
+    }
 }
 
 /// Gives `take` the bytes of a tensor in row-major order; a tensor of any other order is copied

@@ -27,6 +27,6 @@ pub(crate) use self::arrays::{Array, Order, Outgoing};
 pub(crate) use self::format::Format;
 pub(crate) use self::listing::{Refusal, RefusalKind};
 pub(crate) use self::mapped_file::MappedFile;
-pub(crate) use self::memory::{bytes_of, read_tensor, row_major_bytes};
+pub(crate) use self::memory::{bytes_of, in_written_order, read_tensor, row_major_bytes};
 pub(crate) use self::target_file::{TargetFile, is_same_file};
 pub(crate) use self::writer::{Contents, Writer};

@@ -1,7 +1,7 @@
 //! `.npz`: a zip archive of `.npy` files.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::io::{Seek, Write};
 
 use super::array_writer::ArrayWriter;
 use super::arrays::{Array, Outgoing, Place};
@@ -142,15 +142,15 @@ pub(super) fn forbids_name(name: &str) -> Option<&'static str> {
 }
 
 /// Writes a member for each array.
-pub(super) struct Writer(ArchiveWriter);
+pub(super) struct Writer<F: Write + Seek>(ArchiveWriter<F>);
 
-impl Writer {
-    pub(super) fn new(file: File) -> Self {
+impl<F: Write + Seek> Writer<F> {
+    pub(super) fn new(file: F) -> Self {
         Self(ArchiveWriter::new(file))
     }
 }
 
-impl ArrayWriter for Writer {
+impl<F: Write + Seek> ArrayWriter for Writer<F> {
     fn begin(&mut self, array: &Outgoing) -> Outcome<()> {
         let header = npy::header(array.data_type, &array.shape, array.order)?;
         let length = array.bytes()?.saturating_add(header.len() as u64);
@@ -162,7 +162,7 @@ impl ArrayWriter for Writer {
         self.0.write(bytes)
     }
 
-    fn finish(self: Box<Self>) -> Outcome<File> {
+    fn finish(self: Box<Self>) -> Outcome<u64> {
         self.0.finish()
     }
 }

@@ -3,15 +3,16 @@
 mod diagnosis;
 mod later_types;
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{Seek, Write};
 
 use arraybridge::{DataType, TensorSpec};
 use safetensors::tensor::{Metadata, SafeTensorError, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
-use super::array_writer::{ArrayWriter, not_written};
+use super::array_writer::{ArrayWriter, length_of, not_written};
 use super::arrays::{Array, Outgoing, Place, Reading};
 use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
@@ -99,7 +100,10 @@ pub(super) fn read(file: &MappedFile) -> Outcome<Listing> {
     };
     let elements = LENGTH + header;
     let (mut arrays, mut refusals) = (Vec::new(), Vec::new());
-    for name in metadata.offset_keys() {
+    let mut names = metadata.offset_keys();
+    // Those without elements lie at one place, and come in another order each time.
+    names.sort_by_key(|name| (metadata.info(name).map(|info| info.data_offsets), name.clone()));
+    for name in names {
         let Some(info) = metadata.info(&name) else {
             continue;
         };
@@ -218,8 +222,9 @@ pub(super) fn header(arrays: &mut [Outgoing], notes: Option<&Notes>) -> Outcome<
     let unwritable = |error: &dyn std::fmt::Display| {
         Failure::new("these arrays cannot be written as a .safetensors file").why(error)
     };
-    let metadata = Metadata::new(notes.cloned(), infos).map_err(|error| unwritable(&error))?;
-    let mut text = serde_json::to_vec(&metadata).map_err(|error| unwritable(&error))?;
+    Metadata::new(None, infos.clone()).map_err(|error| unwritable(&error))?;
+    let header = Header { notes, infos: &infos };
+    let mut text = serde_json::to_vec(&header).map_err(|error| unwritable(&error))?;
     let padded = (LENGTH + text.len()).next_multiple_of(ALIGNMENT) - LENGTH;
     text.resize(padded, b' ');
     let mut header = (text.len() as u64).to_le_bytes().to_vec();
@@ -227,19 +232,40 @@ pub(super) fn header(arrays: &mut [Outgoing], notes: Option<&Notes>) -> Outcome<
     Ok(header)
 }
 
-/// Writes one array after the other.
-pub(super) struct Writer(File);
+/// The header as JSON: the notes by their keys, so that files of the same arrays and notes are the same,
+/// then the arrays as they lie.
+struct Header<'a> {
+    notes: Option<&'a Notes>,
+    infos: &'a [(String, TensorInfo)],
+}
 
-impl Writer {
+impl Serialize for Header<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entries = self.infos.len() + usize::from(self.notes.is_some());
+        let mut map = serializer.serialize_map(Some(entries))?;
+        if let Some(notes) = self.notes {
+            map.serialize_entry(METADATA, &notes.iter().collect::<BTreeMap<_, _>>())?;
+        }
+        for (name, info) in self.infos {
+            map.serialize_entry(name, info)?;
+        }
+        map.end()
+    }
+}
+
+/// Writes one array after the other.
+pub(super) struct Writer<F>(F);
+
+impl<F: Write + Seek> Writer<F> {
     /// Writes the header first.
-    pub(super) fn new(file: File, header: &[u8]) -> Outcome<Self> {
+    pub(super) fn new(file: F, header: &[u8]) -> Outcome<Self> {
         let mut writer = Self(file);
         writer.write(header)?;
         Ok(writer)
     }
 }
 
-impl ArrayWriter for Writer {
+impl<F: Write + Seek> ArrayWriter for Writer<F> {
     fn begin(&mut self, _: &Outgoing) -> Outcome<()> {
         Ok(())
     }
@@ -248,7 +274,7 @@ impl ArrayWriter for Writer {
         self.0.write_all(bytes).map_err(not_written)
     }
 
-    fn finish(self: Box<Self>) -> Outcome<File> {
-        Ok(self.0)
+    fn finish(self: Box<Self>) -> Outcome<u64> {
+        length_of(self.0)
     }
 }

@@ -1,8 +1,8 @@
 //! Writing array files, from the first byte to the last.
 
-use std::fs::File;
+use std::io::{Seek, Write};
 
-use super::array_writer::{ArrayWriter, not_written};
+use super::array_writer::ArrayWriter;
 use super::arrays::Outgoing;
 use super::format::Format;
 use super::listing::Notes;
@@ -42,14 +42,15 @@ impl Contents {
 }
 
 /// Writes an array file, and sees to it that each array gets as many bytes as it has.
-pub(crate) struct Writer {
-    arrays: Box<dyn ArrayWriter>,
+pub(crate) struct Writer<'a> {
+    arrays: Box<dyn ArrayWriter + 'a>,
     /// Bytes of the array begun last that are still to come.
     missing: u64,
 }
 
-impl Writer {
-    pub(crate) fn new(file: File, contents: &Contents) -> Outcome<Self> {
+impl<'a> Writer<'a> {
+    /// Writes what the file begins with; `file` is one, or memory in its place.
+    pub(crate) fn new(file: impl Write + Seek + 'a, contents: &Contents) -> Outcome<Self> {
         Ok(Self { arrays: contents.format.writer(file, &contents.header)?, missing: 0 })
     }
 
@@ -70,8 +71,7 @@ impl Writer {
     /// Writes what belongs at the end, and says how many bytes the file has.
     pub(crate) fn finish(self) -> Outcome<u64> {
         self.require_complete()?;
-        let file = self.arrays.finish()?;
-        Ok(file.metadata().map_err(not_written)?.len())
+        self.arrays.finish()
     }
 
     fn require_complete(&self) -> Outcome<()> {

@@ -13,6 +13,8 @@ crate::support::cases! {
     names_and_all_arrays_are_kept,
     files_without_arrays,
     what_a_safetensors_file_says_of_itself_is_kept,
+    a_file_is_the_same_however_often_it_is_written,
+    arrays_without_elements_come_in_the_same_order_each_time,
     npyz_reads_what_is_written,
     safetensors_reads_what_is_written,
 }
@@ -201,6 +203,30 @@ fn what_a_safetensors_file_says_of_itself_is_kept() {
 }
 
 /// A reader that is not ours finds the same.
+fn a_file_is_the_same_however_often_it_is_written() {
+    let folder = Folder::new();
+    let notes: Vec<String> = (0..20).map(|note| format!("\"note {note}\":\"{note}\"")).collect();
+    let header = format!(
+        r#"{{"__metadata__":{{{}}},"x":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}}}"#,
+        notes.join(",")
+    );
+    folder.file("a.safetensors", safetensors(&header, &floats(2)));
+    folder.succeed(&["convert", "a.safetensors", "b.safetensors"]);
+    folder.succeed(&["convert", "b.safetensors", "c.safetensors"]);
+    assert!(folder.read("b.safetensors") == folder.read("c.safetensors"), "in another order");
+}
+
+fn arrays_without_elements_come_in_the_same_order_each_time() {
+    let folder = Folder::new();
+    let empty = |name| format!(r#""{name}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
+    let header = format!("{{{}}}", ["e", "c", "a", "d", "b", "f"].map(empty).join(","));
+    folder.file("a.safetensors", safetensors(&header, &[]));
+    let found = folder.succeed(&["info", "a.safetensors", "--json"]).json();
+    let arrays = found["files"][0]["arrays"].as_array().unwrap().clone();
+    let names: Vec<_> = arrays.iter().filter_map(|array| array["name"].as_str()).collect();
+    assert_eq!(names, ["a", "b", "c", "d", "e", "f"]);
+}
+
 fn npyz_reads_what_is_written() {
     let folder = Folder::new();
     folder.file("a.npy", npy("'<f4'", true, "(3, 2)", &floats(6)));

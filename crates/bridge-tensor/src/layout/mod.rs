@@ -257,9 +257,8 @@ impl Layout {
         let too_large = || Error::TooLarge { what: format!("{self:?} of {data_type}") };
         if let (true, Some(item)) = (self.row_major, data_type.size_in_bytes()) {
             let end = self.count.checked_mul(item).and_then(|bytes| isize::try_from(bytes).ok());
-            let reach = isize::try_from(self.byte_offset).ok().zip(end);
-            return match reach.and_then(|(offset, end)| Some((offset.checked_add(end)?, end))) {
-                Some((_, end)) => Ok(0..end),
+            return match end.filter(|&end| self.check_end(end).is_some()) {
+                Some(end) => Ok(0..end),
                 None => Err(too_large()),
             };
         }
@@ -272,7 +271,9 @@ impl Layout {
                 )));
             }
             let bytes = data_type.bytes_for(self.element_count()).ok_or_else(too_large)?;
-            return Ok(0..isize::try_from(bytes).map_err(|_| too_large())?);
+            let end = isize::try_from(bytes).map_err(|_| too_large())?;
+            self.check_end(end).ok_or_else(too_large)?;
+            return Ok(0..end);
         };
         let item = isize::try_from(item).map_err(|_| too_large())?;
         let (mut low, mut high) = (0_isize, item);
@@ -286,11 +287,14 @@ impl Layout {
             high = high.checked_add(reach.max(0)).ok_or_else(too_large)?;
         }
         high.checked_sub(low).ok_or_else(too_large)?;
-        isize::try_from(self.byte_offset)
-            .ok()
-            .and_then(|offset| offset.checked_add(high))
-            .ok_or_else(too_large)?;
+        self.check_end(high).ok_or_else(too_large)?;
         Ok(low..high)
+    }
+
+    /// `None` where the byte offset and an end behind it do not fit an `isize` together.
+    #[inline]
+    fn check_end(&self, end: isize) -> Option<()> {
+        isize::try_from(self.byte_offset).ok()?.checked_add(end).map(drop)
     }
 
     /// Bytes that the elements take when packed without gaps.

@@ -5,7 +5,6 @@ use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use arraybridge::Shape;
 use serde::Serialize;
 
 use super::folder::Folder;
@@ -13,7 +12,7 @@ use crate::args::ConvertArgs;
 use crate::console::Console;
 use crate::convert::{Chain, FileReport, Stream, explain, read_as, remarks, select};
 use crate::failure::{Failure, Outcome};
-use crate::formats::{Contents, Format, Outgoing, TargetFile};
+use crate::formats::{Contents, Format, TargetFile};
 use crate::room::Room;
 use crate::standard_input::{open, scratch_folder};
 
@@ -48,12 +47,8 @@ impl Job<'_> {
         let read_as = read_as(&selection.arrays, &args.conversion)?;
         let mut selection = selection.read_as(&read_as)?;
         let chain = chain.for_arrays(selection.arrays.len());
-        let outgoing = selection.outgoing(format, |array, name| Outgoing {
-            name: name.to_owned(),
-            data_type: chain.casts().of(array.spec.data_type).unwrap_or(array.spec.data_type),
-            shape: Shape::from_slice(array.spec.layout.shape()),
-            order: format.order_for(&array.spec.layout),
-        })?;
+        let outgoing =
+            selection.outgoing(format, |array, name| chain.outgoing(array, name, format))?;
         let arrays = &selection.arrays;
         let alone = file.nameless && args.conversion.name.is_empty();
         let contents = Contents::new(format, outgoing, file.notes.as_ref(), alone)?;

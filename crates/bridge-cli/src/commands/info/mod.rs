@@ -63,6 +63,13 @@ pub(crate) fn run(args: &InfoArgs, console: &mut Console<'_>) -> Outcome<Exit> {
     Ok(exit)
 }
 
+/// What `--json` prints of a file that is open.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn in_json(file: &crate::formats::ArrayFile) -> Outcome<String> {
+    let facts = Facts::of(file)?;
+    serde_json::to_string(&facts).map_err(|error| Failure::new(error.to_string()))
+}
+
 fn facts_of(path: &Path, from: Option<Format>, console: &mut Console<'_>) -> Outcome<Facts> {
     let facts = open(path, from, console).and_then(|file| Facts::of(&file));
     facts.map_err(|failure| failure.asked(|| format!("say what is in {}", show_input(path))))

@@ -7,8 +7,7 @@ mod kinds;
 mod metadata;
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 
 use arraybridge::TensorSpec;
 
@@ -16,7 +15,7 @@ use self::cursor::Cursor;
 pub(super) use self::dequantize::Dequantized;
 pub(super) use self::kinds::{Blocks, DATA_TYPES};
 use self::kinds::{Kind, kind_of, number_of};
-use super::array_writer::{ArrayWriter, not_written};
+use super::array_writer::{ArrayWriter, length_of, not_written};
 use super::arrays::{Array, Outgoing, Place, Reading};
 use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
@@ -251,14 +250,14 @@ pub(super) fn header(arrays: &[Outgoing]) -> Outcome<Vec<u8>> {
 }
 
 /// Writes one array after the other, each at a multiple of the alignment.
-pub(super) struct Writer {
-    file: File,
+pub(super) struct Writer<F> {
+    file: F,
     written: usize,
 }
 
-impl Writer {
+impl<F: Write + Seek> Writer<F> {
     /// Writes the header first.
-    pub(super) fn new(file: File, header: &[u8]) -> Outcome<Self> {
+    pub(super) fn new(file: F, header: &[u8]) -> Outcome<Self> {
         let mut writer = Self { file, written: 0 };
         writer.write(header)?;
         Ok(writer)
@@ -270,7 +269,7 @@ impl Writer {
     }
 }
 
-impl ArrayWriter for Writer {
+impl<F: Write + Seek> ArrayWriter for Writer<F> {
     fn begin(&mut self, _: &Outgoing) -> Outcome<()> {
         self.pad()
     }
@@ -280,8 +279,8 @@ impl ArrayWriter for Writer {
         self.file.write_all(bytes).map_err(not_written)
     }
 
-    fn finish(mut self: Box<Self>) -> Outcome<File> {
+    fn finish(mut self: Box<Self>) -> Outcome<u64> {
         self.pad()?;
-        Ok(self.file)
+        length_of(self.file)
     }
 }

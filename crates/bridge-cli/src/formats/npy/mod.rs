@@ -4,15 +4,14 @@ mod data_types;
 mod dictionary;
 mod fields;
 
-use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 
 use arraybridge::{DataType, Layout, TensorSpec};
 
 use self::data_types::{data_type_of, descr_of};
 use self::dictionary::{Descr, Encoding};
 use self::fields::{FieldArray, LONGEST_NAMES, Records, too_long_names};
-use super::array_writer::{ArrayWriter, not_written};
+use super::array_writer::{ArrayWriter, length_of, not_written};
 use super::arrays::{Array, Order, Outgoing, Place, Reading};
 use super::listing::{Listing, Refusal};
 use super::mapped_file::MappedFile;
@@ -243,15 +242,15 @@ pub(super) fn header(data_type: DataType, shape: &[usize], order: Order) -> Outc
 }
 
 /// Writes one array.
-pub(super) struct Writer(File);
+pub(super) struct Writer<F>(F);
 
-impl Writer {
-    pub(super) fn new(file: File) -> Self {
+impl<F> Writer<F> {
+    pub(super) fn new(file: F) -> Self {
         Self(file)
     }
 }
 
-impl ArrayWriter for Writer {
+impl<F: Write + Seek> ArrayWriter for Writer<F> {
     fn begin(&mut self, array: &Outgoing) -> Outcome<()> {
         let header = header(array.data_type, &array.shape, array.order)?;
         self.write(&header)
@@ -261,8 +260,8 @@ impl ArrayWriter for Writer {
         self.0.write_all(bytes).map_err(not_written)
     }
 
-    fn finish(self: Box<Self>) -> Outcome<File> {
-        Ok(self.0)
+    fn finish(self: Box<Self>) -> Outcome<u64> {
+        length_of(self.0)
     }
 }
 

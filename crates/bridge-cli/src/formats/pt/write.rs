@@ -1,6 +1,6 @@
 //! Writes what `torch.load` reads.
 
-use std::fs::File;
+use std::io::{Seek, Write};
 
 use super::data_types;
 use super::names::{BYTE_ORDER, PICKLE, VERSION};
@@ -10,15 +10,15 @@ use crate::formats::arrays::Outgoing;
 use crate::formats::zip_archive::ArchiveWriter;
 
 /// Writes a member for the pickle and for each storage, all in one folder.
-pub(in crate::formats) struct Writer {
-    archive: ArchiveWriter,
+pub(in crate::formats) struct Writer<F: Write + Seek> {
+    archive: ArchiveWriter<F>,
     /// How many storages have been begun.
     begun: usize,
 }
 
-impl Writer {
+impl<F: Write + Seek> Writer<F> {
     /// Writes the pickle first.
-    pub(in crate::formats) fn new(file: File, pickle: &[u8]) -> Outcome<Self> {
+    pub(in crate::formats) fn new(file: F, pickle: &[u8]) -> Outcome<Self> {
         let mut writer = Self { archive: ArchiveWriter::new(file), begun: 0 };
         writer.write_member(PICKLE, pickle)?;
         Ok(writer)
@@ -34,7 +34,7 @@ impl Writer {
     }
 }
 
-impl ArrayWriter for Writer {
+impl<F: Write + Seek> ArrayWriter for Writer<F> {
     fn begin(&mut self, array: &Outgoing) -> Outcome<()> {
         let name = format!("data/{}", self.begun);
         self.begun += 1;
@@ -45,7 +45,7 @@ impl ArrayWriter for Writer {
         self.archive.write(bytes)
     }
 
-    fn finish(mut self: Box<Self>) -> Outcome<File> {
+    fn finish(mut self: Box<Self>) -> Outcome<u64> {
         self.write_member(BYTE_ORDER, b"little")?;
         self.write_member(VERSION, b"3\n")?;
         self.archive.finish()

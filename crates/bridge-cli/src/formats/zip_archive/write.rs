@@ -1,13 +1,12 @@
 //! Writing a zip archive whose members can be mapped.
 
-use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::failure::Outcome;
-use crate::formats::array_writer::not_written;
+use crate::formats::array_writer::{length_of, not_written};
 
 /// Members of this size or more have 64-bit sizes.
 const LARGE: u64 = 0xffff_0000;
@@ -16,10 +15,10 @@ const LARGE: u64 = 0xffff_0000;
 const ALIGNMENT: u16 = 64;
 
 /// Writes an archive of members that are stored as they are.
-pub(in crate::formats) struct ArchiveWriter(ZipWriter<Sink>);
+pub(in crate::formats) struct ArchiveWriter<F: Write + Seek>(ZipWriter<Sink<F>>);
 
-impl ArchiveWriter {
-    pub(in crate::formats) fn new(file: File) -> Self {
+impl<F: Write + Seek> ArchiveWriter<F> {
+    pub(in crate::formats) fn new(file: F) -> Self {
         Self(ZipWriter::new(Sink { file, failed: false }))
     }
 
@@ -37,27 +36,27 @@ impl ArchiveWriter {
         self.0.write_all(bytes).map_err(not_written)
     }
 
-    /// Writes the directory.
-    pub(in crate::formats) fn finish(self) -> Outcome<File> {
-        Ok(self.0.finish().map_err(not_written)?.file)
+    /// Writes the directory, and says how many bytes the file has.
+    pub(in crate::formats) fn finish(self) -> Outcome<u64> {
+        length_of(self.0.finish().map_err(not_written)?.file)
     }
 }
 
 /// A file that fails once: after an error it swallows what comes. The zip writer tries to end the
 /// archive when it is dropped, and would complain of the same error in its own words.
-struct Sink {
-    file: File,
+struct Sink<F> {
+    file: F,
     failed: bool,
 }
 
-impl Sink {
+impl<F> Sink<F> {
     fn watch<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
         self.failed |= done.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
         done
     }
 }
 
-impl Write for Sink {
+impl<F: Write> Write for Sink<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.failed {
             return Ok(bytes.len());
@@ -72,7 +71,7 @@ impl Write for Sink {
     }
 }
 
-impl Seek for Sink {
+impl<F: Seek> Seek for Sink<F> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let done = self.file.seek(to);
         self.watch(done)
