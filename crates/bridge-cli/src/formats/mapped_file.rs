@@ -69,14 +69,18 @@ impl MappedFile {
         }
     }
 
+    fn map(&self) -> Option<&Mmap> {
+        match &*self.0 {
+            Bytes::Mapped(map) => Some(map),
+            #[cfg(any(test, feature = "fuzzing"))]
+            Bytes::InMemory(_) => None,
+        }
+    }
+
     /// Lets go of the pages in this range that have been read: they do not count as this program's
     /// memory any more, and would be read again from the file.
     pub(crate) fn let_go(&self, start: usize, length: usize) {
-        let map = match &*self.0 {
-            Bytes::Mapped(map) => map,
-            #[cfg(any(test, feature = "fuzzing"))]
-            Bytes::InMemory(_) => return,
-        };
+        let Some(map) = self.map() else { return };
         let end = start.saturating_add(length).min(map.len());
         if start >= end {
             return;
