@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn write(from: &ManagedTensor, to: &mut ManagedTensor) -> Result<()> {
-        to.as_mut_slice::<u16>()?.copy_from_slice(from.as_slice()?);
+        to.as_mut_slice::<u16>()?.copy_from_slice(from.as_slice::<u16>()?);
         Ok(())
     }
 
@@ -116,7 +116,8 @@ mod tests {
                 let source = source(shape);
                 let made = write_in_pieces(&source, target(shape), Some(&after(99)), piece, write)
                     .unwrap();
-                let (made, source) = (made.as_slice::<u16>().unwrap(), source.as_slice().unwrap());
+                let (made, source) =
+                    (made.as_slice::<u16>().unwrap(), source.as_slice::<u16>().unwrap());
                 assert_eq!(made, source, "{shape:?} in pieces of {piece}");
             }
         }
