@@ -57,6 +57,10 @@ _rename = ctypes.pythonapi.PyCapsule_SetName
 _rename.restype, _rename.argtypes = ctypes.c_int, [ctypes.py_object, ctypes.c_char_p]
 
 
+# A tensor outlives the object that offered it: the structs stay, and what their deleters call.
+_OFFERED: list[ByHand] = []
+
+
 class ByHand:
     """A tensor on the host, offered as often as it is asked for; `deleted` counts what was given back.
 
@@ -104,6 +108,7 @@ class ByHand:
         return (1, 0)
 
     def __dlpack__(self, **_: Any) -> Any:
+        _OFFERED.append(self)
         return _new(ctypes.addressof(self._made), _NAMES[type(self._made)], None)
 
 
