@@ -23,8 +23,9 @@
 mod booleans;
 mod cast;
 mod ends;
+mod first_touch;
 mod host_kernels;
-mod large_pages;
+
 mod loop_nest;
 mod new_tensor;
 mod processor;

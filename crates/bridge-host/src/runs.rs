@@ -3,7 +3,7 @@
 use std::ptr;
 
 #[cfg(target_arch = "x86_64")]
-use crate::large_pages::LargePages;
+use crate::first_touch::LargePages;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use crate::processor::CopyingRuns;
 use crate::processor::Processor;

@@ -10,7 +10,7 @@ use super::kernels::{
 };
 use super::part::{Native, Numbers, Part};
 use crate::ends::Ends;
-use crate::large_pages::LargePages;
+use crate::first_touch::LargePages;
 use crate::loop_nest::Axis;
 use crate::processor::Processor;
 use crate::runs::{STREAMED_RUN, ask_ahead, stream_run};

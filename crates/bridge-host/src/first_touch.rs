@@ -43,6 +43,7 @@ impl LargePages {
     }
 
     /// Bytes from `place` to the end of the page that was entered, or of the run.
+    #[cfg(any(target_arch = "x86_64", test))]
     #[inline]
     pub(crate) fn left(&self, place: *mut u8) -> usize {
         self.touched.saturating_sub(place.addr())
