@@ -4,15 +4,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 use bridge_core::{
-    Access, Device, Element, HostMemory, ManagedTensor, Owner, Refused, Result, TensorError,
-    TensorSpec,
+    Access, Device, Element, ManagedTensor, Owner, Refused, Result, TensorError, TensorSpec,
 };
 
-use super::host_pool::Home;
-use super::room::BoxedBlock;
+use super::host_pool::HostBlock;
 use crate::arguments::invalid;
 
 /// Memory of a [`Pool`](super::Pool) in use: a slice of elements, which goes back to the pool when it
@@ -22,25 +19,19 @@ use crate::arguments::invalid;
 /// [`fill`](PooledBuffer::fill), [`write_with`](PooledBuffer::write_with) or
 /// [`copy_of`](PooledBuffer::copy_of).
 pub struct PooledBuffer<T = u8> {
-    /// There until it is dropped; as large and aligned as `length` values of `T` need.
-    lent: Option<Lent>,
+    /// There until it is dropped; as large and aligned as `length` values of `T` need. It knows where it goes back to:
+    /// to count the users of the pool once more for each buffer takes as long as to lock it.
+    block: Option<Box<HostBlock>>,
     length: usize,
     elements: PhantomData<T>,
-}
-
-/// A block and where it goes back to. They stay together when a buffer's type changes: to count the users of the
-/// pool once more takes as long as to lock it.
-struct Lent {
-    block: BoxedBlock<HostMemory>,
-    home: Arc<Home>,
 }
 
 impl<T> PooledBuffer<T> {
     /// The memory, which is not dropped yet.
     #[inline]
     fn first(&self) -> *mut T {
-        match &self.lent {
-            Some(lent) => lent.block.memory.as_ptr().cast(),
+        match &self.block {
+            Some(block) => block.memory().as_ptr().cast(),
             None => unreachable!("the memory is there until the buffer is dropped"),
         }
     }
@@ -139,12 +130,14 @@ pub(super) fn require_within(spec: &TensorSpec, bytes: usize) -> Result<()> {
 impl<T: Element> PooledBuffer<MaybeUninit<T>> {
     /// Room for elements in this memory, which must be large enough.
     #[inline]
-    pub(super) fn uninit(block: BoxedBlock<HostMemory>, length: usize, home: &Arc<Home>) -> Self {
+    pub(super) fn uninit(block: Box<HostBlock>, length: usize) -> Self {
         let bytes = length.checked_mul(size_of::<T>());
-        assert!(bytes.is_some_and(|bytes| bytes <= block.memory.size()), "the memory is too small");
-        assert!(align_of::<T>() <= block.memory.alignment(), "the memory is not aligned");
-        let lent = Some(Lent { block, home: Arc::clone(home) });
-        Self { lent, length, elements: PhantomData }
+        assert!(
+            bytes.is_some_and(|bytes| bytes <= block.memory().size()),
+            "the memory is too small"
+        );
+        assert!(align_of::<T>() <= block.memory().alignment(), "the memory is not aligned");
+        Self { block: Some(block), length, elements: PhantomData }
     }
 
     /// Makes every byte zero, which is a value of every element type.
@@ -164,7 +157,7 @@ impl<T: Element> PooledBuffer<MaybeUninit<T>> {
     /// Every element has been written.
     #[inline]
     pub unsafe fn assume_init(mut self) -> PooledBuffer<T> {
-        PooledBuffer { lent: self.lent.take(), length: self.length, elements: PhantomData }
+        PooledBuffer { block: self.block.take(), length: self.length, elements: PhantomData }
     }
 
     /// Makes every element `value`.
@@ -228,8 +221,8 @@ impl<T> Drop for PooledBuffer<T> {
     #[inline]
     fn drop(&mut self) {
         // `assume_init` has taken it out.
-        if let Some(Lent { block, home }) = self.lent.take() {
-            home.give_back(block);
+        if let Some(block) = self.block.take() {
+            block.give_back();
         }
     }
 }

@@ -7,13 +7,13 @@ use bridge_core::{ManagedTensor, Owner, Refused, TensorError, TensorSpec};
 
 use super::buffer::require_within;
 use super::device_pool::DeviceHome;
-use super::room::BoxedBlock;
+use super::room::Block;
 
 /// Memory of a device in use, which goes back to its [`DevicePool`](super::DevicePool) when it is
 /// dropped, on whichever thread.
 pub struct DeviceBuffer {
     /// There until it is dropped: bytes, as many as the class has.
-    block: Option<BoxedBlock<ManagedTensor>>,
+    block: Option<Box<Block<ManagedTensor>>>,
     bytes: usize,
     size: usize,
     home: Arc<DeviceHome>,
@@ -21,7 +21,7 @@ pub struct DeviceBuffer {
 
 impl DeviceBuffer {
     pub(super) fn new(
-        block: BoxedBlock<ManagedTensor>,
+        block: Box<Block<ManagedTensor>>,
         bytes: usize,
         size: usize,
         home: Arc<DeviceHome>,

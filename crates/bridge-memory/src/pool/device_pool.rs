@@ -9,7 +9,7 @@ use bridge_core::{
 
 use super::device_buffer::DeviceBuffer;
 use super::host_pool::{ALIGNMENT, PoolOptions};
-use super::room::{Block, BoxedBlock, Budgeted, Keeper, released_by};
+use super::room::{Block, Budgeted, Keeper, released_by};
 use super::shelf::Limits;
 use super::size_class::{Exact, SizeClass};
 use super::stats::{PoolStats, Released};
@@ -47,7 +47,7 @@ pub struct DevicePool {
 
 /// Where device buffers come from and go back to.
 pub(super) struct DeviceHome {
-    store: Store<BoxedBlock<ManagedTensor>>,
+    store: Store<Block<ManagedTensor>>,
     classes: Box<dyn SizeClass>,
     allocator: &'static dyn Allocator,
     /// Who waits for the device; nobody has to for memory of a host without one.
@@ -60,9 +60,9 @@ pub(super) struct DeviceHome {
 }
 
 impl Keeper for DeviceHome {
-    type Memory = ManagedTensor;
+    type Block = Block<ManagedTensor>;
 
-    fn store(&self) -> &Store<BoxedBlock<ManagedTensor>> {
+    fn store(&self) -> &Store<Block<ManagedTensor>> {
         &self.store
     }
 }
@@ -113,7 +113,7 @@ impl DevicePool {
 
     /// Frees the buffers that came back first until at most `bytes` are kept.
     pub fn trim_to(&self, bytes: u64) -> Released {
-        self.home.store.release(|shelf, _| shelf.bytes() > bytes)
+        self.home.store.release(|kept, _| kept.bytes > bytes)
     }
 
     /// Frees all that is kept. Buffers in use come back as ever.
@@ -203,7 +203,7 @@ fn no_allocator(device: Device, who: &str) -> Error {
 
 impl DeviceHome {
     #[cold]
-    fn allocate(&self, size: usize, bytes: usize) -> Result<BoxedBlock<ManagedTensor>> {
+    fn allocate(&self, size: usize, bytes: usize) -> Result<Box<Block<ManagedTensor>>> {
         let (room, size) = match &self.budgeted {
             Some(own) => {
                 let (room, size) =
@@ -224,7 +224,7 @@ impl DeviceHome {
         };
         self.check(&tensor, size)?;
         self.store.took_fresh(size, bytes);
-        Ok(Block::boxed(tensor, room))
+        Ok(Box::new(Block::new(tensor, room)))
     }
 
     /// Checks that an allocator gave what it was asked for, on which unsafe code and plans rely.
@@ -259,7 +259,7 @@ impl DeviceHome {
         Ok(())
     }
 
-    pub(super) fn give_back(&self, size: usize, block: BoxedBlock<ManagedTensor>) {
+    pub(super) fn give_back(&self, size: usize, block: Box<Block<ManagedTensor>>) {
         self.store.give_back(size, block);
     }
 }

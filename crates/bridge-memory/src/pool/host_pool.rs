@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use bridge_core::{Device, Element, HostMemory, Result, TensorError};
 
 use super::buffer::PooledBuffer;
-use super::room::{Block, BoxedBlock, Budgeted, Keeper, Room, released_by};
+use super::own_caches;
+use super::room::{Block, Budgeted, Keeper, Room, released_by};
 use super::shelf::Limits;
 use super::size_class::{QuarterSteps, SizeClass};
 use super::stats::{PoolStats, Released};
@@ -28,22 +29,69 @@ pub(super) const ALIGNMENT: usize = 64;
 /// Below some 100 KiB the system's allocator keeps pages too; there a pool gains little.
 #[derive(Clone)]
 pub struct Pool {
-    home: Arc<Home>,
+    home: Arc<Open>,
 }
 
-/// Where buffers come from and go back to.
+/// The pool as long as anybody can take from it.
+struct Open(Arc<Home>);
+
+/// Where buffers come from and go back to. Every block of it has it too.
 pub(super) struct Home {
-    store: Store<BoxedBlock<HostMemory>>,
+    /// Of all pools that there have been.
+    number: u64,
+    store: Store<HostBlock>,
     classes: Box<dyn SizeClass>,
     budgeted: Option<Budgeted>,
     _released: ReleaseHook,
 }
 
 impl Keeper for Home {
-    type Memory = HostMemory;
+    type Block = HostBlock;
 
-    fn store(&self) -> &Store<BoxedBlock<HostMemory>> {
+    fn store(&self) -> &Store<HostBlock> {
         &self.store
+    }
+}
+
+/// Memory that knows where it goes back to.
+pub(super) struct HostBlock {
+    block: Block<HostMemory>,
+    home: Arc<Home>,
+}
+
+impl HostBlock {
+    #[inline]
+    pub(super) fn memory(&self) -> &HostMemory {
+        &self.block.memory
+    }
+
+    /// Lets the pool keep it, or frees it.
+    #[inline]
+    pub(super) fn give_back(self: Box<Self>) {
+        let size = self.memory().size();
+        let (number, tick) = (self.home.number, self.home.store.tick());
+        if let Err(block) = own_caches::put(number, size, self, tick) {
+            give_back_to_all(size, block);
+        }
+    }
+}
+
+/// Gives a block back for which this thread has no room of its own: most likely it has from then on.
+#[cold]
+fn give_back_to_all(size: usize, block: Box<HostBlock>) {
+    let home = Arc::clone(&block.home);
+    let is_open = !home.store.is_closed();
+    match is_open.then(|| own_caches::of(home.number)).flatten() {
+        Some(cache) => home.store.give_back_to(&cache, size, block),
+        None => home.store.give_back(size, block),
+    }
+}
+
+/// What is kept has the pool, and the pool what is kept: until here.
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.store.close();
+        own_caches::forget_closed();
     }
 }
 
@@ -104,9 +152,10 @@ impl PoolOptions {
         let home = Arc::new_cyclic(|home| {
             let released = released_by(Weak::clone(home), room.as_ref(), Device::CPU);
             let budgeted = room.map(|room| Budgeted::new(room, home, Device::CPU));
-            Home { store: Store::new(limits), classes, budgeted, _released: released }
+            let (number, store) = (own_caches::next_number(), Store::new(limits));
+            Home { number, store, classes, budgeted, _released: released }
         });
-        Pool { home }
+        Pool { home: Arc::new(Open(home)) }
     }
 }
 
@@ -142,8 +191,7 @@ impl Pool {
     #[inline]
     pub fn uninit<T: Element>(&self, length: usize) -> Result<PooledBuffer<MaybeUninit<T>>> {
         let bytes = bytes_of::<T>(length)?;
-        let block = self.home.take(bytes)?;
-        Ok(PooledBuffer::uninit(block, length, &self.home))
+        Ok(PooledBuffer::uninit(self.home.0.take(bytes)?, length))
     }
 
     /// Lends a buffer of `length` zeros to `f`. The memory goes back when it returns, or panics.
@@ -161,12 +209,12 @@ impl Pool {
 
     /// Frees the buffers that came back first until at most `bytes` are kept.
     pub fn trim_to(&self, bytes: u64) -> Released {
-        self.home.store.release(|shelf, _| shelf.bytes() > bytes)
+        self.home.0.store.release(|kept, _| kept.bytes > bytes)
     }
 
     /// Frees the buffers that came back first until at most `buffers` are kept.
     pub fn keep(&self, buffers: usize) -> Released {
-        self.home.store.release(|shelf, _| shelf.blocks() > buffers)
+        self.home.0.store.release(|kept, _| kept.blocks > buffers)
     }
 
     /// Frees all that is kept. Buffers in use come back as ever.
@@ -176,12 +224,12 @@ impl Pool {
 
     /// Whether a budget counts what the pool holds.
     pub(crate) fn is_budgeted(&self) -> bool {
-        self.home.budgeted.as_ref().is_some_and(Budgeted::counts)
+        self.home.0.budgeted.as_ref().is_some_and(Budgeted::counts)
     }
 
     /// What the pool holds, and how often it could help.
     pub fn stats(&self) -> PoolStats {
-        self.home.store.stats()
+        self.home.0.store.stats()
     }
 }
 
@@ -194,8 +242,15 @@ impl Default for Pool {
 impl Home {
     /// Memory for so many bytes.
     #[inline]
-    fn take(&self, bytes: usize) -> Result<BoxedBlock<HostMemory>> {
+    fn take(self: &Arc<Self>, bytes: usize) -> Result<Box<HostBlock>> {
         let size = self.classes.size(bytes).max(bytes);
+        match own_caches::take(self.number, size, bytes) {
+            Some(block) => Ok(block),
+            None => self.take_of_all(size, bytes),
+        }
+    }
+
+    fn take_of_all(self: &Arc<Self>, size: usize, bytes: usize) -> Result<Box<HostBlock>> {
         match self.store.take(size, bytes) {
             Some((_, block)) => Ok(block),
             None => self.allocate(size, bytes),
@@ -203,7 +258,7 @@ impl Home {
     }
 
     #[cold]
-    fn allocate(&self, size: usize, bytes: usize) -> Result<BoxedBlock<HostMemory>> {
+    fn allocate(self: &Arc<Self>, size: usize, bytes: usize) -> Result<Box<HostBlock>> {
         let (room, size) = match &self.budgeted {
             Some(own) => {
                 let (room, size) =
@@ -223,12 +278,8 @@ impl Home {
         };
         memory.prefer_large_pages();
         self.store.took_fresh(size, bytes);
-        Ok(Block::boxed(memory, room))
-    }
-
-    #[inline]
-    pub(super) fn give_back(&self, block: BoxedBlock<HostMemory>) {
-        self.store.give_back(block.memory.size(), block);
+        let (block, home) = (Block::new(memory, room), Arc::clone(self));
+        Ok(Box::new(HostBlock { block, home }))
     }
 }
 

@@ -30,11 +30,14 @@ mod device_buffer;
 mod device_pool;
 mod host_pool;
 mod memory_source;
+mod own_caches;
 mod room;
 mod shelf;
 mod size_class;
+mod slot;
 mod stats;
 mod store;
+mod thread_cache;
 
 pub use buffer::PooledBuffer;
 pub use device_buffer::DeviceBuffer;

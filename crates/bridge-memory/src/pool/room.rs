@@ -5,9 +5,8 @@ use std::sync::Weak;
 
 use bridge_core::{Admission, Device, DeviceBytes, Permit, Result};
 
-use super::shelf::Shelf;
 use super::stats::Released;
-use super::store::Store;
+use super::store::{Kept, Store};
 use crate::budget::{Budget, Consumer, Hook, Shortage};
 use crate::recovery::{ReleaseHook, on_release};
 
@@ -19,21 +18,17 @@ pub(super) struct Block<M> {
     _room: Option<Permit>,
 }
 
-/// A block as it goes to and fro between pool and user: as a pointer, since to move its words takes as
-/// long as the rest of a call.
-pub(super) type BoxedBlock<M> = Box<Block<M>>;
-
 impl<M> Block<M> {
-    pub(super) fn boxed(memory: M, room: Option<Permit>) -> BoxedBlock<M> {
-        Box::new(Self { memory, _room: room })
+    pub(super) fn new(memory: M, room: Option<Permit>) -> Self {
+        Self { memory, _room: room }
     }
 }
 
 /// Who has a pool's blocks that are in no use.
 pub(super) trait Keeper: Send + Sync + 'static {
-    type Memory: Send + 'static;
+    type Block: Send + 'static;
 
-    fn store(&self) -> &Store<BoxedBlock<Self::Memory>>;
+    fn store(&self) -> &Store<Self::Block>;
 }
 
 /// In which budget a pool reserves, and under which name.
@@ -89,7 +84,7 @@ impl Room {
     /// Lets the budget free what is kept and in no use, as long as the keeper and the hook live.
     pub(super) fn relieved_by<K: Keeper>(&self, keeper: Weak<K>) -> Hook {
         self.budget.on_pressure(self.consumer.name(), move |missing| {
-            let few = |_: &Shelf<_>, released: Released| released.bytes < missing;
+            let few = |_: Kept, released: Released| released.bytes < missing;
             keeper.upgrade().map_or(0, |keeper| keeper.store().release(few).bytes)
         })
     }

@@ -9,6 +9,15 @@ pub(super) struct Limits {
     pub blocks: usize,
 }
 
+/// When a block came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Age {
+    /// How many had come to the shelf by then, with this one.
+    pub tick: u64,
+    /// Blocks that did not come to the shelf are counted from there on; 0 for one that did.
+    pub after: u64,
+}
+
 /// Blocks that are in no use: the one that came last is taken first, since its memory is warm, and
 /// the one that came first is evicted first.
 #[derive(Debug)]
@@ -20,6 +29,8 @@ pub(super) struct Shelf<B> {
     limits: Limits,
     blocks: usize,
     bytes: u64,
+    /// What others may keep, of what the limits allow.
+    lent: Limits,
     /// How many blocks have come.
     tick: u64,
 }
@@ -27,18 +38,15 @@ pub(super) struct Shelf<B> {
 #[derive(Debug)]
 struct Class<B> {
     size: usize,
-    /// Each with its tick, the oldest in front.
-    blocks: VecDeque<(u64, B)>,
+    /// Each with its age, the oldest in front.
+    blocks: VecDeque<(Age, B)>,
 }
 
 /// What became of a block that was put on a shelf.
 pub(super) enum Put<B> {
     Kept,
-    /// There is no room. The oldest was taken off to make some; put the block again.
-    Evicted {
-        oldest: B,
-        again: B,
-    },
+    /// There is no room. Free what came first, and put it again.
+    Full(B),
     /// It can never be kept.
     Refused(B),
 }
@@ -48,7 +56,8 @@ const EMPTY_CLASSES: usize = 256;
 
 impl<B> Shelf<B> {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { classes: Vec::new(), last: 0, limits, blocks: 0, bytes: 0, tick: 0 }
+        let lent = Limits { bytes: 0, blocks: 0 };
+        Self { classes: Vec::new(), last: 0, limits, blocks: 0, bytes: 0, lent, tick: 0 }
     }
 
     pub(super) fn blocks(&self) -> usize {
@@ -59,14 +68,14 @@ impl<B> Shelf<B> {
         self.bytes
     }
 
-    /// The age of the block that came last.
+    /// How many blocks have come.
     pub(super) fn tick(&self) -> u64 {
         self.tick
     }
 
-    /// The block of this size that came last, and its tick.
+    /// The block of this size that came last, and when.
     #[inline]
-    pub(super) fn take(&mut self, size: usize) -> Option<(u64, B)> {
+    pub(super) fn take(&mut self, size: usize) -> Option<(Age, B)> {
         let class = self.find(size).ok()?;
         let taken = self.classes[class].blocks.pop_back()?;
         self.went(size);
@@ -75,37 +84,80 @@ impl<B> Shelf<B> {
 
     #[inline]
     pub(super) fn put(&mut self, size: usize, block: B) -> Put<B> {
-        let bytes = size as u64;
-        if bytes > self.limits.bytes || self.limits.blocks == 0 {
+        if size as u64 > self.limits.bytes || self.limits.blocks == 0 {
             return Put::Refused(block);
         }
-        if self.bytes + bytes > self.limits.bytes || self.blocks >= self.limits.blocks {
-            return match self.oldest(u64::MAX) {
-                Some((_, oldest)) => Put::Evicted { oldest, again: block },
-                None => Put::Refused(block),
-            };
+        if !self.has_room(size) {
+            return Put::Full(block);
         }
-        let Some(class) = self.class_for(size) else { return Put::Refused(block) };
-        let blocks = &mut self.classes[class].blocks;
-        // Memory may have run out, which must not end the program.
-        if blocks.try_reserve(1).is_err() {
+        if !self.prepare(size) {
             return Put::Refused(block);
         }
         self.tick += 1;
-        blocks.push_back((self.tick, block));
-        self.blocks += 1;
-        self.bytes += bytes;
+        self.insert(size, Age { tick: self.tick, after: 0 }, block);
         Put::Kept
     }
 
-    /// Takes off the block that came first, and its size, where it came at `until` or before.
-    pub(super) fn oldest(&mut self, until: u64) -> Option<(usize, B)> {
-        let age = |class: &&mut Class<B>| class.blocks.front().map(|(tick, _)| *tick);
-        let class =
-            self.classes.iter_mut().filter(|class| !class.blocks.is_empty()).min_by_key(age)?;
-        if class.blocks.front().is_some_and(|(tick, _)| *tick > until) {
-            return None;
+    #[inline]
+    fn has_room(&self, size: usize) -> bool {
+        let Limits { bytes, blocks } = self.limits;
+        self.bytes + self.lent.bytes + size as u64 <= bytes
+            && self.blocks + self.lent.blocks < blocks
+    }
+
+    /// Makes place for a block of this size to be inserted. False where memory has run out, which must not end the
+    /// program.
+    #[inline]
+    pub(super) fn prepare(&mut self, size: usize) -> bool {
+        let class = self.class_for(size);
+        class.is_some_and(|class| self.classes[class].blocks.try_reserve(1).is_ok())
+    }
+
+    /// Inserts a block that came some time ago, for which there is place and room.
+    #[inline]
+    pub(super) fn insert(&mut self, size: usize, age: Age, block: B) {
+        let Some(class) = self.class_for(size) else { return };
+        let blocks = &mut self.classes[class].blocks;
+        if blocks.back().is_none_or(|(last, _)| *last < age) {
+            blocks.push_back((age, block));
+        } else {
+            blocks.insert(blocks.partition_point(|(one, _)| *one < age), (age, block));
         }
+        self.blocks += 1;
+        self.bytes += size as u64;
+    }
+
+    /// Lends room for a block of this size, where the limits leave some.
+    pub(super) fn lend(&mut self, size: usize) -> bool {
+        let has_room = self.has_room(size);
+        if has_room {
+            self.lent.bytes += size as u64;
+            self.lent.blocks += 1;
+        }
+        has_room
+    }
+
+    /// Room that was lent is given back.
+    pub(super) fn lend_no_more(&mut self, size: usize) {
+        self.lent.bytes -= size as u64;
+        self.lent.blocks -= 1;
+    }
+
+    /// For how many blocks room is lent.
+    pub(super) fn lent(&self) -> usize {
+        self.lent.blocks
+    }
+
+    /// When the block came that came first.
+    pub(super) fn oldest_age(&self) -> Option<Age> {
+        self.classes.iter().filter_map(|class| class.blocks.front()).map(|(age, _)| *age).min()
+    }
+
+    /// Takes off the block that came first, and its size.
+    pub(super) fn take_oldest(&mut self) -> Option<(usize, B)> {
+        let age = |class: &&mut Class<B>| class.blocks.front().map(|(age, _)| *age);
+        let filled = self.classes.iter_mut().filter(|class| !class.blocks.is_empty());
+        let class = filled.min_by_key(age)?;
         let (size, (_, block)) = (class.size, class.blocks.pop_front()?);
         self.went(size);
         Some((size, block))
@@ -169,14 +221,38 @@ mod tests {
             keep(&mut shelf, size, name);
         }
         assert_eq!((shelf.blocks(), shelf.bytes()), (3, 80));
-        let Put::Evicted { oldest: "a", again: "d" } = shelf.put(40, "d") else { panic!() };
+        let Put::Full("d") = shelf.put(40, "d") else { panic!() };
+        assert_eq!(shelf.take_oldest(), Some((30, "a")));
         keep(&mut shelf, 40, "d");
         assert_eq!(shelf.take(30).map(|(_, block)| block), Some("c"));
         assert!(shelf.take(30).is_none() && shelf.take(7).is_none());
-        assert_eq!(shelf.oldest(u64::MAX), Some((20, "b")));
-        assert_eq!(shelf.oldest(shelf.tick() - 1), None, "d came last");
-        assert_eq!(shelf.oldest(shelf.tick()), Some((40, "d")));
-        assert_eq!((shelf.oldest(u64::MAX), shelf.bytes()), (None, 0));
+        assert_eq!(shelf.oldest_age(), Some(Age { tick: 2, after: 0 }));
+        assert_eq!(shelf.take_oldest(), Some((20, "b")));
+        assert_eq!(shelf.take_oldest(), Some((40, "d")));
+        assert_eq!((shelf.take_oldest(), shelf.bytes(), shelf.oldest_age()), (None, 0, None));
+    }
+
+    #[test]
+    fn a_block_that_is_inserted_later_keeps_its_age() {
+        let mut shelf = shelf(100, 9);
+        keep(&mut shelf, 10, "first");
+        keep(&mut shelf, 10, "third");
+        assert!(shelf.prepare(10));
+        shelf.insert(10, Age { tick: 1, after: 1 }, "second");
+        let order = [(); 3].map(|()| shelf.take_oldest().unwrap().1);
+        assert_eq!(order, ["first", "second", "third"]);
+    }
+
+    #[test]
+    fn what_is_lent_cannot_be_used_otherwise() {
+        let mut shelf = shelf(100, 2);
+        assert!(shelf.lend(60) && !shelf.lend(41));
+        assert!(matches!(shelf.put(41, "a"), Put::Full("a")));
+        keep(&mut shelf, 40, "b");
+        assert!(!shelf.lend(0), "two blocks are all");
+        shelf.lend_no_more(60);
+        assert_eq!(shelf.lent(), 0);
+        keep(&mut shelf, 60, "c");
     }
 
     #[test]
@@ -184,7 +260,7 @@ mod tests {
         let mut two = shelf(100, 2);
         keep(&mut two, 1, "a");
         keep(&mut two, 2, "b");
-        assert!(matches!(two.put(3, "c"), Put::Evicted { oldest: "a", again: "c" }));
+        assert!(matches!(two.put(3, "c"), Put::Full("c")));
         assert!(matches!(two.put(101, "d"), Put::Refused("d")));
         assert!(matches!(shelf(100, 0).put(1, "a"), Put::Refused("a")));
         assert!(matches!(shelf(0, 9).put(1, "a"), Put::Refused("a")));

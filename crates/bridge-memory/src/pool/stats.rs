@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::thread_cache::Taken;
+
 /// What a pool holds and how often it could help. Where NLSQ's memory manager has a number, it has the same
 /// name; GB are 10⁹ bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -44,7 +46,7 @@ pub struct Released {
 }
 
 /// What a pool counts as it goes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     pub hits: u64,
     pub misses: u64,
@@ -71,6 +73,13 @@ impl Counts {
     pub(super) fn take_in(&mut self, size: u64) {
         self.buffers_in_use -= 1;
         self.bytes_in_use -= size;
+    }
+
+    /// Buffers were handed out that count as in use anyway.
+    pub(super) fn add(&mut self, taken: Taken) {
+        self.hits += taken.hits;
+        self.requested = self.requested.saturating_add(taken.requested);
+        self.used = self.used.saturating_add(taken.used);
     }
 
     pub(super) fn stats(&self, pool_arrays: usize, bytes_cached: u64) -> PoolStats {

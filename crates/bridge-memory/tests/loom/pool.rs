@@ -133,6 +133,47 @@ fn a_pool_may_end_while_a_buffer_is_out() {
 }
 
 #[test]
+fn a_pool_may_end_while_it_makes_room() {
+    loom::model(|| {
+        let budget = Budget::new("loom", 1000).unwrap();
+        let pool = options().max_buffers(1).within(&budget, "pool").build();
+        drop(pool.zeroed::<u8>(SIZE + 1).unwrap());
+        let buffer = pool.zeroed::<u8>(SIZE).unwrap();
+        let user = thread::spawn(move || drop(buffer));
+        drop(pool);
+        user.join().unwrap();
+        assert_eq!(budget.reserved(), 0);
+    });
+}
+
+#[test]
+fn what_a_thread_has_goes_to_one_only() {
+    loom::model(|| {
+        let (pool, in_use) = (options().build(), InUse::default());
+        // This thread has it, without a lock from now on.
+        drop(pool.zeroed::<u8>(SIZE).unwrap());
+        let other = {
+            let (pool, in_use) = (pool.clone(), in_use.clone());
+            thread::spawn(move || {
+                let buffer = pool.zeroed::<u8>(SIZE).unwrap();
+                in_use.enter(&buffer);
+                in_use.leave(buffer);
+                pool.clear();
+            })
+        };
+        for _ in 0..2 {
+            let buffer = pool.zeroed::<u8>(SIZE).unwrap();
+            in_use.enter(&buffer);
+            in_use.leave(buffer);
+        }
+        other.join().unwrap();
+        let stats = pool.stats();
+        assert_eq!((stats.buffers_in_use, stats.allocations), (0, 4));
+        assert_eq!(stats.bytes_cached, SIZE as u64 * stats.pool_arrays as u64);
+    });
+}
+
+#[test]
 fn a_budget_and_its_pool_never_give_the_same_bytes() {
     const CAPACITY: u64 = SIZE as u64;
     fn hold(held: &AtomicU64, bytes: u64) {

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use bridge_memory::pool::PoolOptions;
+use bridge_memory::budget::Budget;
+use bridge_memory::pool::{Exact, PoolOptions, PooledBuffer, Released};
 
 const ROUNDS: usize = if cfg!(miri) { 20 } else { 500 };
 
@@ -52,7 +53,7 @@ fn a_buffer_may_end_on_another_thread_and_after_its_pool() {
     let (send, receive) = mpsc::channel();
     let worker = std::thread::spawn(move || {
         for buffer in receive {
-            let buffer: bridge_memory::pool::PooledBuffer<u8> = buffer;
+            let buffer: PooledBuffer<u8> = buffer;
             assert_eq!(buffer[3], 9);
         }
     });
@@ -67,4 +68,115 @@ fn a_buffer_may_end_on_another_thread_and_after_its_pool() {
     assert_eq!(pool.stats().buffers_in_use, 1);
     drop(pool);
     assert_eq!(last.len(), 5000);
+}
+
+/// Calls `f` on a thread of its own, which ends then.
+fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    std::thread::scope(|scope| scope.spawn(f).join().expect("no panic"))
+}
+
+#[test]
+fn what_a_thread_gave_back_is_there_for_all() {
+    let pool = PoolOptions::new().build();
+    let buffers = [(); 12].map(|()| pool.zeroed::<u8>(4096).unwrap());
+    let addresses = |buffers: &[PooledBuffer]| {
+        let mut addresses: Vec<_> = buffers.iter().map(|one| one.as_ptr().addr()).collect();
+        addresses.sort_unstable();
+        addresses
+    };
+    let before = addresses(&buffers);
+    elsewhere(|| drop(buffers));
+    assert_eq!((pool.stats().pool_arrays, pool.stats().bytes_cached), (12, 12 * 4096));
+    let again = [(); 12].map(|()| pool.uninit::<u8>(4096).unwrap().fill(1));
+    assert_eq!(addresses(&again), before);
+    let stats = pool.stats();
+    assert_eq!((stats.hits, stats.misses, stats.buffers_in_use), (12, 12, 12));
+}
+
+#[test]
+fn every_hit_is_counted_whichever_thread_had_it() {
+    let pool = PoolOptions::new().build();
+    let work = || {
+        for round in 0..ROUNDS {
+            let held =
+                [100, 200, 100 + 100 * (round % 3)].map(|size| pool.zeroed::<u8>(size).unwrap());
+            assert_eq!(held.iter().map(|one| one.len()).sum::<usize>(), 400 + 100 * (round % 3));
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
+    let stats = pool.stats();
+    assert_eq!(stats.hits + stats.misses, 6 * ROUNDS as u64);
+    assert_eq!(stats.misses, stats.pool_arrays as u64, "nothing is freed");
+    let asked: usize = (0..ROUNDS).map(|round| 400 + 100 * (round % 3)).sum();
+    assert!((stats.total_requested_gb - 2.0 * asked as f64 / 1e9).abs() < 1e-12, "{stats:?}");
+    assert_eq!((stats.buffers_in_use, stats.bytes_in_use), (0, 0));
+}
+
+#[test]
+fn what_came_first_is_freed_first_whichever_thread_gave_it() {
+    let pool = PoolOptions::new().max_buffers(2).size_classes(Exact).build();
+    let [first, second, third] = [1, 2, 3].map(|size| pool.zeroed::<u8>(size).unwrap());
+    elsewhere(|| drop(first));
+    drop(second);
+    elsewhere(|| drop(third));
+    assert_eq!((pool.stats().evictions, pool.stats().bytes_cached), (1, 5));
+    assert_eq!(pool.keep(1), Released { count: 1, bytes: 2 });
+    assert_eq!(pool.keep(0), Released { count: 1, bytes: 3 });
+}
+
+#[test]
+fn room_that_a_thread_does_not_use_is_there_for_others() {
+    let pool = PoolOptions::new().max_buffers(2).size_classes(Exact).build();
+    // This thread has room for two, and nothing in it.
+    drop([1, 2].map(|size| pool.zeroed::<u8>(size).unwrap()));
+    let held = [1, 2].map(|size| pool.zeroed::<u8>(size).unwrap());
+    elsewhere(|| drop([3, 4].map(|size| pool.zeroed::<u8>(size).unwrap())));
+    assert_eq!((pool.stats().evictions, pool.stats().bytes_cached), (0, 7));
+    drop(held);
+    assert_eq!((pool.stats().evictions, pool.stats().bytes_cached), (2, 3));
+}
+
+#[test]
+fn a_pool_that_ends_frees_what_threads_have() {
+    let budget = Budget::new("all", 1 << 20).unwrap();
+    let pool = PoolOptions::new().within(&budget, "pool").build();
+    let (done, wait) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let (sent, given_back) = mpsc::channel();
+        let of_thread = pool.clone();
+        scope.spawn(move || {
+            let held = of_thread.zeroed::<u8>(1024).unwrap();
+            drop(of_thread.zeroed::<u8>(2048).unwrap());
+            drop(of_thread);
+            sent.send(()).unwrap();
+            // The thread lives on.
+            wait.recv().unwrap();
+            drop(held);
+        });
+        given_back.recv().unwrap();
+        drop(pool.zeroed::<u8>(4096).unwrap());
+        assert_eq!(budget.reserved(), 1024 + 2048 + 4096);
+        drop(pool);
+        assert_eq!(budget.reserved(), 1024);
+        done.send(()).unwrap();
+    });
+    assert_eq!(budget.reserved(), 0);
+}
+
+#[test]
+fn a_buffer_may_end_with_its_thread() {
+    thread_local! {
+        static LAST: std::cell::RefCell<Vec<PooledBuffer>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let pool = PoolOptions::new().build();
+    elsewhere(|| {
+        drop(pool.zeroed::<u8>(4096).unwrap());
+        LAST.with_borrow_mut(|last| last.push(pool.zeroed::<u8>(4096).unwrap()));
+        drop(pool.zeroed::<u8>(100).unwrap());
+    });
+    let stats = pool.stats();
+    assert_eq!((stats.buffers_in_use, stats.pool_arrays, stats.hits), (0, 2, 1));
 }
