@@ -8,6 +8,7 @@ use arraybridge::{CopyPolicy, DataType, Device, Overflow};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::commands::completions::NamesArgs;
 use crate::convert::NamingArgs;
 use crate::data_type_arg::DataTypeParser;
 use crate::formats::Format;
@@ -51,6 +52,9 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Prints the names of arrays that can stand where the cursor is, for a shell
+    #[command(hide = true)]
+    CompleteNames(NamesArgs),
 }
 
 #[derive(Debug, Args)]

@@ -54,10 +54,12 @@ const PREFIXES: [(&str, Prefix); 7] = [
 ];
 
 /// Names that stand for one type wherever they are used, beside those that [`DataType`] reads.
-const ALIASES: [(&str, DataType); 41] = [
+const ALIASES: [(&str, DataType); 42] = [
     ("half", DataType::F16),
     ("fp16", DataType::F16),
     ("f2", DataType::F16),
+    // As `half` and `double` in C and PyTorch; NumPy's is `np.float`.
+    ("float", DataType::F32),
     ("single", DataType::F32),
     ("fp32", DataType::F32),
     ("f4", DataType::F32),
@@ -100,8 +102,7 @@ const ALIASES: [(&str, DataType); 41] = [
 ];
 
 /// Names that stand for a type in one framework only, or for another in each.
-const OF_ONE: [(Prefix, &str, DataType); 11] = [
-    (Prefix::Torch, "float", DataType::F32),
+const OF_ONE: [(Prefix, &str, DataType); 10] = [
     (Prefix::Torch, "int", DataType::I32),
     (Prefix::Torch, "cfloat", DataType::C64),
     (Prefix::NumPy, "float", DataType::F64),
@@ -115,8 +116,7 @@ const OF_ONE: [(Prefix, &str, DataType); 11] = [
 ];
 
 /// Names that mean different types to different people, and what to write instead.
-const AMBIGUOUS: [(&str, &str, &str); 11] = [
-    ("float", "float32 in PyTorch and C, float64 in Python and NumPy", "float32 or float64"),
+const AMBIGUOUS: [(&str, &str, &str); 10] = [
     ("int", "int32 in PyTorch and C, int64 in Python and NumPy", "int32 or int64"),
     ("uint", "uint32 in C, uint64 in NumPy", "uint32 or uint64"),
     ("byte", "uint8 in PyTorch, int8 in NumPy", "uint8 or int8"),
@@ -223,6 +223,8 @@ mod tests {
             ("numpy.float32", D::F32),
             ("np.int_", D::I64),
             ("numpy.half", D::F16),
+            ("float", D::F32),
+            ("np.float", D::F64),
             ("jnp.bfloat16", D::BF16),
             ("ml_dtypes.float8_e4m3fn", D::F8E4M3FN),
             ("float8_e4m3", D::F8E4M3),
@@ -257,7 +259,6 @@ mod tests {
     #[test]
     fn other_names_are_refused_with_what_to_write() {
         for (text, says) in [
-            ("float", "float32 or float64"),
             ("int", "int32 or int64"),
             ("f8", "float64, or as in float8_e4m3fn"),
             (">f4", "little-endian"),

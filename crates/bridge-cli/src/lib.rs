@@ -129,6 +129,7 @@ fn execute(args: Vec<OsString>, console: &mut Console<'_>) -> Outcome<Exit> {
         Command::Info(args) => commands::info::run(&args, console),
         Command::Plan(args) => commands::plan::run(&args, console),
         Command::Convert(args) => commands::convert::run(&args, console),
-        Command::Completions { shell } => commands::completions::run(shell, &mut parser, console),
+        Command::CompleteNames(args) => commands::completions::complete(&args, &parser, console),
+        Command::Completions { shell } => commands::completions::run(shell, &parser, console),
     }
 }

@@ -18,6 +18,6 @@ pub(crate) use self::limit::check_room;
 pub(crate) use self::naming::NamingArgs;
 pub(crate) use self::read_as::read_as;
 pub(crate) use self::remarks::remarks;
-pub(crate) use self::report::{FileReport, explain, show_skipped};
+pub(crate) use self::report::{FileReport, check_plans, explain, show_skipped};
 pub(crate) use self::select::{Choice, Selection, Skipped, select};
 pub(crate) use self::stream::Stream;

@@ -35,6 +35,18 @@ fn parse_rename(text: &str) -> Result<(String, String), String> {
 }
 
 impl NamingArgs {
+    /// What these options and their values say, of which others may be among them.
+    pub(crate) fn of(options: &[(&str, &str)]) -> Self {
+        let values = |name: &'static str| {
+            options.iter().filter(move |(option, _)| *option == name).map(|(_, value)| *value)
+        };
+        Self {
+            key: values("key").next_back().map(str::to_owned),
+            strip_prefix: values("strip-prefix").next_back().map(str::to_owned),
+            rename: values("rename").filter_map(|value| parse_rename(value).ok()).collect(),
+        }
+    }
+
     fn changes_names(&self) -> bool {
         self.key.is_some() || self.strip_prefix.is_some() || !self.rename.is_empty()
     }

@@ -1,5 +1,7 @@
 //! What a conversion will do or has done: the stable JSON form, and the same for people.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -450,12 +452,55 @@ impl PlanReport {
 /// The elements that a plan is made with. Several along some axes, so that they have an order.
 const STAND_IN: usize = 16;
 
+/// How arrays of a file are converted. Those that are alike are planned once: a checkpoint has thousands.
+struct Planner<'a> {
+    file: &'a ArrayFile,
+    chain: &'a Chain,
+    planned: HashMap<Alike, Vec<(Plan, DataType)>>,
+}
+
+/// What plans depend on: element type, shape, whether it is row-major, and where it lies in a page.
+type Alike = (DataType, Shape, bool, Option<usize>);
+
+impl<'a> Planner<'a> {
+    fn new(file: &'a ArrayFile, chain: &'a Chain) -> Self {
+        Self { file, chain, planned: HashMap::new() }
+    }
+
+    /// The plan of each hop, and the element type that it starts from. Fails where there is no way.
+    fn plans(&mut self, array: &Array, name: &str) -> Outcome<&[(Plan, DataType)]> {
+        let Self { file, chain, planned } = self;
+        let within = |failure: Failure| failure.within(&format!("the array \"{name}\""));
+        chain.allow_reading(array).map_err(within)?;
+        let layout = &array.spec.layout;
+        let (shape, in_rows) = (Shape::from_slice(layout.shape()), layout.is_row_major());
+        let alike = (array.spec.data_type, shape, in_rows, file.place_in_page(array)?);
+        Ok(match planned.entry(alike) {
+            Entry::Occupied(plans) => plans.into_mut(),
+            Entry::Vacant(none) => {
+                none.insert(chain.plans(file.stand_in(array, STAND_IN)?).map_err(within)?)
+            }
+        })
+    }
+}
+
+/// Fails where one of these arrays cannot be converted.
+pub(crate) fn check_plans(
+    file: &ArrayFile,
+    arrays: &[(&Array, &str)],
+    chain: &Chain,
+) -> Outcome<()> {
+    let mut planner = Planner::new(file, chain);
+    arrays.iter().try_for_each(|(array, name)| planner.plans(array, name).map(drop))
+}
+
 /// What converting these arrays would do.
 pub(crate) fn explain(
     (path, file): (&Path, &ArrayFile),
     arrays: &[(&Array, &str)],
     chain: &Chain,
 ) -> Outcome<PlanReport> {
+    let mut planner = Planner::new(file, chain);
     let explained: Outcome<Vec<_>> = arrays
         .iter()
         .map(|(array, name)| {
@@ -465,10 +510,7 @@ pub(crate) fn explain(
             let data_type = casts.of(spec.data_type).unwrap_or(spec.data_type);
             let mut report = ArrayReport::new(name, data_type, &shape)
                 .left_alone(casts.leave_alone(spec.data_type));
-            let within = |failure: Failure| failure.within(&format!("the array \"{name}\""));
-            chain.allow_reading(array).map_err(within)?;
-            let plans = chain.plans(file.stand_in(array, STAND_IN)?).map_err(within)?;
-            for (plan, from) in &plans {
+            for (plan, from) in planner.plans(array, name)? {
                 report.zero_copy &= plan.is_zero_copy();
                 report.hops.push(Hop::of_plan(plan, *from, &spec.layout)?);
             }

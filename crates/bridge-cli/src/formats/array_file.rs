@@ -16,7 +16,7 @@ use super::gguf::Dequantized;
 use super::listing::{Listing, Notes, Refusal};
 use super::mapped_file::MappedFile;
 use super::memory::{
-    gathered_tensor, mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor,
+    PAGE, gathered_tensor, mapped_tensor, read_swapped, read_tensor, stand_in, swapped_tensor,
 };
 use super::pt::Latin1;
 use super::windows::{Window, Windows};
@@ -197,17 +197,21 @@ impl ArrayFile {
         self.parts.get(array.part).ok_or_else(|| Failure::new("the array is in no file"))
     }
 
-    /// A small tensor of zeros that is planned with in the array's place: of `most` elements or a few
-    /// more. No element is read.
-    pub(crate) fn stand_in(&self, array: &Array, most: usize) -> Outcome<ManagedTensor> {
+    /// Where an array's first byte lies in a page of memory; none where it is copied there.
+    pub(crate) fn place_in_page(&self, array: &Array) -> Outcome<Option<usize>> {
         let start = match array.place {
             _ if array.is_read_by_copy() => None,
             Place::Mapped { start } | Place::Stored { start, .. } => Some(start),
             Place::Deflated { .. } | Place::Quantized { .. } | Place::Latin1 { .. } => None,
         };
         let file = &self.part(array)?.file;
-        let address = start.map(|start| file.bytes().as_ptr().wrapping_add(start).addr());
-        stand_in(&array.spec, most, address)
+        Ok(start.map(|start| file.bytes().as_ptr().wrapping_add(start).addr() % PAGE))
+    }
+
+    /// A small tensor of zeros that is planned with in the array's place: of `most` elements or a few
+    /// more. No element is read.
+    pub(crate) fn stand_in(&self, array: &Array, most: usize) -> Outcome<ManagedTensor> {
+        stand_in(&array.spec, most, self.place_in_page(array)?)
     }
 
     /// Gives `each` the windows of an array, one after the other. Where there is no room for one, which
@@ -352,6 +356,9 @@ fn read_mapped(
         let bytes = part.layout.compact_bytes(spec.data_type)?;
         let done = elements.room_for(&window).and_then(|_room| {
             let Reading { swapped, scattered } = &elements.array.reading;
+            if in_order {
+                file.bring_in(start.saturating_add(offset), bytes);
+            }
             let alone = || window.alone(spec.data_type, elements.order);
             let tensor = match (scattered, swapped) {
                 (Some(scattered), _) => {

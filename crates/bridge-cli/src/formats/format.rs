@@ -193,7 +193,7 @@ impl Format {
         if offered.contains(&data_type) {
             return Ok(());
         }
-        let elsewhere = [Self::Npy, Self::Safetensors]
+        let elsewhere = [Self::Npz, Self::Safetensors]
             .into_iter()
             .find(|format| format.data_types().contains(&data_type));
         let cast = data_type

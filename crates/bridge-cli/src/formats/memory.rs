@@ -220,16 +220,17 @@ fn read_memory(reader: &mut impl Read, bytes: usize, data_type: DataType) -> Out
     Ok(memory)
 }
 
+/// No element type and no framework asks for more alignment.
+pub(super) const PAGE: usize = 4096;
+
 /// A small tensor of zeros that stands for a large one in a plan: as dense, of `most` elements or a few
-/// more, aligned as if it lay at `address` in a mapped file, or in memory of its own where there is no
-/// address.
+/// more, aligned as if it lay `offset` bytes behind the beginning of a page of a mapped file, or in memory of its
+/// own where there is no offset.
 pub(super) fn stand_in(
     whole: &TensorSpec,
     most: usize,
-    address: Option<usize>,
+    offset: Option<usize>,
 ) -> Outcome<ManagedTensor> {
-    /// No element type and no framework asks for more alignment.
-    const PAGE: usize = 4096;
     let mut elements = 1;
     let small_extent = |&extent: &usize| {
         let small = extent.min(if elements < most { 2 } else { 1 });
@@ -245,12 +246,11 @@ pub(super) fn stand_in(
     };
     let bytes = layout.compact_bytes(data_type)?;
     let spec = TensorSpec { data_type, layout };
-    let Some(address) = address else {
+    let Some(offset) = offset else {
         let memory = HostMemory::zeroed(bytes, data_type.alignment())?;
         // SAFETY: the memory is initialized with zeros, which are valid for every element type.
         return Ok(unsafe { ManagedTensor::from_host_memory(memory, spec) }?);
     };
-    let offset = address % PAGE;
     let memory = HostMemory::zeroed(offset + bytes, PAGE)?;
     let data = memory.as_ptr().wrapping_add(offset).cast();
     let owner = Owner::keep(memory);

@@ -4,6 +4,7 @@
 mod array_file;
 mod array_writer;
 mod arrays;
+mod buffered_file;
 mod byte_order;
 mod content;
 mod format;

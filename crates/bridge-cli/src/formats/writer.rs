@@ -2,8 +2,9 @@
 
 use std::io::{Seek, Write};
 
-use super::array_writer::ArrayWriter;
+use super::array_writer::{ArrayWriter, not_written};
 use super::arrays::Outgoing;
+use super::buffered_file::BufferedFile;
 use super::format::Format;
 use super::listing::Notes;
 use crate::failure::{Failure, Outcome};
@@ -26,9 +27,10 @@ impl Contents {
         alone: bool,
     ) -> Outcome<Self> {
         for array in &arrays {
-            let name = format!("\"{}\"", array.name);
-            let place = format!("the array {name}");
-            format.check(array).map_err(|failure| failure.within_unless_named(&place, &name))?;
+            format.check(array).map_err(|failure| {
+                let name = format!("\"{}\"", array.name);
+                failure.within_unless_named(&format!("the array {name}"), &name)
+            })?;
             array.bytes()?;
         }
         let header = format.header(&mut arrays, notes, alone)?;
@@ -51,6 +53,7 @@ pub(crate) struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Writes what the file begins with; `file` is one, or memory in its place.
     pub(crate) fn new(file: impl Write + Seek + 'a, contents: &Contents) -> Outcome<Self> {
+        let file = BufferedFile::new(file).map_err(not_written)?;
         Ok(Self { arrays: contents.format.writer(file, &contents.header)?, missing: 0 })
     }
 

@@ -338,11 +338,16 @@ fn what_is_refused_is_named_by_its_row_major_index() {
 
 fn names_of_types_as_other_frameworks_write_them() {
     let folder = folder(&[1.0]);
-    for (name, dtype) in [("half", "float16"), ("<f8", "float64"), ("torch.float64", "float64")] {
+    for (name, dtype) in [
+        ("half", "float16"),
+        ("float", "float32"),
+        ("<f8", "float64"),
+        ("torch.float64", "float64"),
+    ] {
         let plan = folder.succeed(&["plan", "a.npy", "--dtype", name, "--json"]).json();
         assert_eq!(plan["dtype"], dtype, "{name}");
     }
-    folder.fail(2, &["plan", "a.npy", "--dtype", "float"], &["write float32 or float64"]);
+    folder.fail(2, &["plan", "a.npy", "--dtype", "int"], &["write int32 or int64"]);
     folder.fail(2, &["plan", "a.npy", "--dtype", "flaot16"], &["did you mean float16?"]);
     // So are safetensors' own names.
     let header = r#"{"x":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}"#;

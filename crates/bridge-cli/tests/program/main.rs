@@ -5,6 +5,7 @@
 mod bad_files;
 #[cfg(feature = "pt")]
 mod checkpoints;
+mod completions;
 mod content;
 mod diff;
 mod dtypes;

@@ -66,7 +66,7 @@ fn complex128_which_safetensors_lacks() {
     folder.succeed(&["convert", "a.npy", "b.npz"]);
     folder.succeed(&["convert", "b.npz", "c.npy"]);
     assert_eq!(folder.read("c.npy"), array);
-    folder.fail(1, &["convert", "a.npy", "d.safetensors"], &["complex128", "write to a .npy file"]);
+    folder.fail(1, &["convert", "a.npy", "d.safetensors"], &["complex128", "write to a .npz file"]);
 }
 
 fn every_element_type_of_safetensors() {

@@ -12,7 +12,6 @@ crate::support::cases! {
     several_arrays_into_an_npy_file,
     missing_arguments,
     help_and_version_have_examples_and_succeed,
-    completions_for_every_shell,
 }
 
 fn folder() -> Folder {
@@ -98,22 +97,4 @@ fn help_and_version_have_examples_and_succeed() {
         assert!(help.contains(&format!("arraybridge {command}")), "{help}");
     }
     assert!(folder.succeed(&["--version"]).stdout.starts_with("arraybridge "));
-}
-
-fn completions_for_every_shell() {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = folder().succeed(&["completions", shell]).stdout;
-        assert!(script.contains("arraybridge") && script.contains("memory-limit"), "{shell}");
-    }
-    // Values of options too, where the shell's scripts have them.
-    for shell in ["bash", "zsh", "fish"] {
-        let script = folder().succeed(&["completions", shell]).stdout;
-        let mut values = vec!["bfloat16", "float8_e4m3fn", "saturate", "if-needed"];
-        if cfg!(feature = "ndarray") {
-            values.push("ndarray");
-        }
-        for value in values {
-            assert!(script.contains(value), "{shell} does not offer {value}");
-        }
-    }
 }

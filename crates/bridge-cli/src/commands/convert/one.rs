@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::folder::Folder;
 use crate::args::ConvertArgs;
 use crate::console::Console;
-use crate::convert::{Chain, FileReport, Stream, explain, read_as, remarks, select};
+use crate::convert::{Chain, FileReport, Stream, check_plans, explain, read_as, remarks, select};
 use crate::failure::{Failure, Outcome};
 use crate::formats::{Contents, Format, TargetFile};
 use crate::room::Room;
@@ -52,9 +52,11 @@ impl Job<'_> {
         let arrays = &selection.arrays;
         let alone = file.nameless && args.conversion.name.is_empty();
         let contents = Contents::new(format, outgoing, file.notes.as_ref(), alone)?;
-        let plan = explain((self.input, &file), arrays, &chain)?.without(&selection.skipped);
         if args.explain && !args.json {
+            let plan = explain((self.input, &file), arrays, &chain)?.without(&selection.skipped);
             self.tell(&plan.show(), console)?;
+        } else {
+            check_plans(&file, arrays, &chain)?;
         }
         let stream = Stream {
             file: &file,

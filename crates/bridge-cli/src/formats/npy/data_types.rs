@@ -70,9 +70,12 @@ fn letter_of(data_type: DataType) -> Option<&'static str> {
 /// order than this machine's.
 pub(super) fn data_type_of(text: &str) -> Outcome<(DataType, Option<usize>)> {
     let (order, kind) = order_and_kind(text);
-    let known = DATA_TYPES.iter().copied().find(|&data_type| {
-        let is_called = data_type.to_string() == kind || letter_of(data_type) == Some(kind);
-        is_called || descr_of(data_type).is_ok_and(|descr| &descr[1..] == kind)
+    let find = |is_meant: &dyn Fn(DataType) -> bool| {
+        DATA_TYPES.iter().copied().find(|&data_type| is_meant(data_type))
+    };
+    let written = find(&|data_type| descr_of(data_type).is_ok_and(|descr| &descr[1..] == kind));
+    let known = written.or_else(|| {
+        find(&|data_type| letter_of(data_type) == Some(kind) || data_type.to_string() == kind)
     });
     let Some(data_type) = known.or_else(|| other_type(kind)) else {
         return Err(unknown(text, kind));

@@ -83,9 +83,8 @@ impl Archive {
         let Self { zip, file, written_with } = self;
         let zip = zip.by_index(index).map_err(|error| broken(&error, written_with))?;
         if !matches!(zip.compression(), CompressionMethod::Stored | CompressionMethod::Deflated) {
-            let name = zip.name().map_or_else(|_| format!("{index}"), |name| format!("\"{name}\""));
             return Err(Failure::new(format!(
-                "the member {name} is compressed in a way that is not read here ({:?})",
+                "it is compressed with the method {}, which is not read here",
                 zip.compression()
             ))
             .why("members are stored or deflated, as NumPy and PyTorch write them")
