@@ -70,9 +70,7 @@ pub fn stack(
                 let mut stacker = Stacker::new(registry, count, axis);
                 stacker.admission = options_there.admission().or(stacker.admission);
                 stacker.pool = pool;
-                for tensor in &tensors {
-                    stacker.write(tensor)?;
-                }
+                stacker.write_all(&tensors)?;
                 stacker.finish(target, options_there)
             })();
             match stacked {
@@ -224,6 +222,27 @@ impl<'a> Stacker<'a> {
         Ok(())
     }
 
+    /// Writes all arrays of the stack, which are alike. Where all are on the host, several may be written at the same
+    /// time.
+    fn write_all(&mut self, tensors: &[ManagedTensor]) -> Result<()> {
+        let on_host = |tensor: &ManagedTensor| tensor.device().kind().is_host_accessible();
+        let Some(first) = tensors.first().filter(|_| tensors.iter().all(on_host)) else {
+            return tensors.iter().try_for_each(|tensor| self.write(tensor));
+        };
+        let slots = self.slots_for_slices_like(first)?;
+        let slot = |(index, tensor)| {
+            // SAFETY: each is the slot of another index; all are dropped before the whole is given out.
+            let slot = unsafe { ManagedTensor::slice_of(&slots.whole, self.axis, index) }?;
+            Ok((tensor, slot))
+        };
+        let mut parts = tensors.iter().enumerate().map(slot).collect::<Result<Vec<_>>>()?;
+        self.registry.host_tools()?.copy_parts(&mut parts)?;
+        drop(parts);
+        self.stack = Some(slots);
+        self.written = tensors.len();
+        Ok(())
+    }
+
     /// What downloading a tensor takes, but for what the pool reserves itself.
     fn download_peaks(&self, runtime: &dyn Runtime, tensor: &ManagedTensor) -> Result<Peaks> {
         let found = tensor.describe();
@@ -262,14 +281,13 @@ impl<'a> Stacker<'a> {
             Some(pool) if pool.reserves(Device::CPU, alignment) => None,
             _ => self.admit(&[peak])?,
         };
-        // SAFETY: what is new is zeros, which are valid for every element type. Of what a pool gives, the
-        // host's tools write every slot before the stack is handed over: `HostTools` promises that
+        // SAFETY: the host's tools write every slot before the stack is handed over: `HostTools` promises that
         // all elements are written where it returns `Ok`, and only then a slot counts as written.
         let whole = unsafe {
             match pool {
                 Some(pool) => pool.take_checked(&spec, Device::CPU, alignment)?,
                 None => {
-                    let memory = HostMemory::zeroed(bytes, alignment)?;
+                    let memory = HostMemory::allocate(bytes, alignment)?;
                     ManagedTensor::from_host_memory(memory, spec)?
                 }
             }

@@ -10,7 +10,7 @@ use crate::options::Overflow;
 ///
 /// # Safety
 ///
-/// Where `copy` or `cast` returns `Ok`, every element of `target` has been written: the planner hands
+/// Where `copy`, `cast` or `copy_parts` returns `Ok`, every element of `target` has been written: the planner hands
 /// in memory that is not initialized. What is written is a valid value of the element type: for
 /// `bool` the bytes 0 and 1, as the target may be the memory of a Rust value.
 pub unsafe trait HostTools: Send + Sync + 'static {
@@ -35,4 +35,14 @@ pub unsafe trait HostTools: Send + Sync + 'static {
         target: &mut ManagedTensor,
         overflow: Overflow,
     ) -> Result<()>;
+
+    /// Writes the elements of each source to its target. The targets are parts of one block that was
+    /// allocated just now; several may be written at the same time.
+    ///
+    /// # Errors
+    ///
+    /// As [`copy`](Self::copy), of one that fails; others may have been written.
+    fn copy_parts(&self, parts: &mut [(&ManagedTensor, ManagedTensor)]) -> Result<()> {
+        parts.iter_mut().try_for_each(|(source, target)| self.copy(source, target))
+    }
 }

@@ -48,6 +48,7 @@ pub use backend::Cuda;
 pub use bridge_core::ConsumerStream;
 use bridge_core::Registration;
 pub use cudarc;
+pub use driver::pointer::device_at;
 pub use memory::managed::managed;
 pub use memory::pinned::pinned;
 

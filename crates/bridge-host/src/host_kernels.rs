@@ -7,6 +7,7 @@ use bridge_core::{
 use crate::booleans;
 use crate::cast::cast_strided;
 use crate::ends::Ends;
+use crate::parts::copy_parts;
 use crate::runs::copy_run;
 use crate::strided_copy::{Target, copy_layouts, side_by_side};
 
@@ -30,6 +31,10 @@ unsafe impl HostTools for HostKernels {
         overflow: Overflow,
     ) -> Result<()> {
         cast(source, target, overflow)
+    }
+
+    fn copy_parts(&self, parts: &mut [(&ManagedTensor, ManagedTensor)]) -> Result<()> {
+        copy_parts(parts)
     }
 }
 
@@ -144,7 +149,7 @@ fn require_writable_like(source: &ManagedTensor, target: &ManagedTensor) -> Resu
 
 /// Whether nothing that [`require_each`] refuses can be the case. Most tensors are plain.
 #[inline]
-fn is_plain(source: &ManagedTensor, target: &ManagedTensor) -> bool {
+pub(crate) fn is_plain(source: &ManagedTensor, target: &ManagedTensor) -> bool {
     let (from, to) = (source.layout(), target.layout());
     let is_ready =
         |tensor: &ManagedTensor| tensor.device() == Device::CPU && tensor.stream().is_none();

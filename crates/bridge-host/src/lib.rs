@@ -1,7 +1,8 @@
 //! Copies tensors in host memory between any two layouts, casts them between element types, and
 //! allocates them.
 //!
-//! [`copy`], [`cast`], [`to_row_major`] and [`to_data_type`] work on tensors. [`HostKernels`] offers
+//! [`copy`], [`cast`], [`to_row_major`] and [`to_data_type`] work on tensors, as do [`stretch`] and [`spread`], which put
+//! floats on the range of another type. [`HostKernels`] offers
 //! copy and cast to `bridge-core` as its [`HostTools`](bridge_core::HostTools). [`copy_strided`]
 //! works on pointers and layouts, for device backends.
 //!
@@ -28,8 +29,10 @@ mod host_kernels;
 
 mod loop_nest;
 mod new_tensor;
+mod parts;
 mod processor;
 mod registration;
+mod rescale;
 mod runs;
 #[cfg(target_arch = "x86_64")]
 mod runs_avx2;
@@ -46,5 +49,6 @@ mod transpose_avx2;
 pub use host_kernels::{HostKernels, cast, copy};
 pub use new_tensor::{allocate, to_data_type, to_row_major, zeroed};
 pub use registration::register_all;
+pub use rescale::{Rescaled, is_read_in_place, spread, stretch};
 pub use strided_copy::copy_strided;
 pub use threads::{max_threads, set_max_threads};

@@ -2,7 +2,6 @@
 
 use std::ptr;
 
-#[cfg(target_arch = "x86_64")]
 use crate::first_touch::LargePages;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use crate::processor::CopyingRuns;
@@ -43,9 +42,25 @@ pub(crate) unsafe fn copy_run(source: *const u8, target: *mut u8, bytes: usize) 
 /// As [`ptr::copy_nonoverlapping`] of bytes.
 #[inline]
 pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize) {
+    // SAFETY: the caller promises the same.
+    unsafe { stream_run_within(&mut LargePages::under(target, bytes), source, target, bytes) };
+}
+
+/// As [`stream_run`], of a part of what `pages` are under.
+///
+/// # Safety
+///
+/// As [`stream_run`], and `pages` are under a run that holds the target's bytes and that from there to its end is to
+/// be written by this thread alone.
+#[inline]
+pub(crate) unsafe fn stream_run_within(
+    pages: &mut LargePages,
+    source: *const u8,
+    target: *mut u8,
+    bytes: usize,
+) {
     #[cfg(target_arch = "x86_64")]
     if has_avx2() {
-        let mut pages = LargePages::under(target, bytes);
         let mut at = 0;
         while at < bytes {
             // SAFETY: the caller promises the same for the whole run, of which this is the part from `at` on
@@ -53,13 +68,14 @@ pub(crate) unsafe fn stream_run(source: *const u8, target: *mut u8, bytes: usize
             unsafe {
                 let (source, target) = (source.add(at), target.add(at));
                 pages.enter(target);
-                let part = pages.left(target);
+                let part = pages.left(target).min(bytes - at);
                 runs_avx2::stream_run(source, target, part);
                 at += part;
             }
         }
         return;
     }
+    let _ = pages;
     // SAFETY: the caller promises the same.
     unsafe { copy_run(source, target, bytes) };
 }

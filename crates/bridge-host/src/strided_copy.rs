@@ -25,7 +25,7 @@ pub(crate) enum Target {
 
 impl Target {
     /// Whether `bytes` bytes that are copied to it go around the caches.
-    fn is_streamed(self, bytes: usize) -> bool {
+    pub(crate) fn is_streamed(self, bytes: usize) -> bool {
         let in_caches = self == Self::New && Processor::get().keeps_new_memory();
         bytes >= STREAMED_BYTES && !in_caches
     }

@@ -7,14 +7,15 @@ use pyo3::Borrowed;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::convert::{Target, convert as convert_source, plan as plan_source};
 use crate::framework::Framework;
 use crate::frameworks::{is_plain, of_numpy};
+use crate::options::Asked;
 use crate::report::PyReport;
 use crate::source::source_of;
-use crate::{classes, errors, options};
+use crate::{classes, errors};
 
 /// The framework that `data` is an array of, or None.
 #[pyfunction]
@@ -41,42 +42,115 @@ fn claimed<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     data.py().import("arraybridge.converters")?.getattr("_claimed_memory_type")?.call1((data,))
 }
 
-/// Converts an array to a framework, copying only where there is no way without.
-///
-/// `target` is "numpy", "torch", "jax", "tensorflow", "cupy", "pyclesperanto", "tensor", or a backend of
-/// Rust. `device` ("cpu", "cuda:0") and `dtype` ("float32") are those of the array unless they
-/// are given; `copy` is None (where needed), True (always) or False (never); `overflow` says what a
-/// cast does with values that do not fit: "refuse", "saturate" or "wrap".
-///
-/// Raises MemoryConversionError, which says what was asked, what was found and what to do; the array is
-/// as it was.
-#[pyfunction]
-#[pyo3(signature = (data, target, /, *, device = None, dtype = None, copy = None, overflow = "refuse"))]
-fn convert<'py>(
-    py: Python<'py>,
-    data: &Bound<'py, PyAny>,
-    target: &str,
-    device: Option<&Bound<'py, PyAny>>,
-    dtype: Option<&Bound<'py, PyAny>>,
-    copy: Option<bool>,
-    overflow: &str,
+/// Functions of the module with the arguments of `convert`, which `$does` is given.
+macro_rules! asked_as_conversions {
+    ($($(#[doc = $doc:literal])* $name:ident -> $gives:ty = $does:path;)*) => {$(
+        $(#[doc = $doc])*
+        #[pyfunction]
+        #[pyo3(signature = (data, target, /, *, device = None, dtype = None, copy = None, overflow = "refuse"))]
+        fn $name<'py>(
+            data: &Bound<'py, PyAny>,
+            target: &str,
+            device: Option<&Bound<'py, PyAny>>,
+            dtype: Option<&Bound<'py, PyAny>>,
+            copy: Option<bool>,
+            overflow: &str,
+        ) -> PyResult<$gives> {
+            $does(data, Target::named(target), &Asked { device, dtype, copy, overflow })
+        }
+    )*};
+}
+
+asked_as_conversions! {
+    /// Converts an array to a framework, copying only where there is no way without.
+    ///
+    /// `target` is "numpy", "torch", "jax", "tensorflow", "cupy", "pyclesperanto", "tensor", or a backend of
+    /// Rust. `device` ("cpu", "cuda:0") and `dtype` ("float32") are those of the array unless they
+    /// are given; `copy` is None (where needed), True (always) or False (never); `overflow` says what a
+    /// cast does with values that do not fit: "refuse", "saturate" or "wrap".
+    ///
+    /// Raises MemoryConversionError, which says what was asked, what was found and what to do; the array is
+    /// as it was.
+    convert -> Py<PyAny> = converted;
+    /// As convert, and the Report of what was done.
+    convert_reported -> (Py<PyAny>, PyReport) = reported;
+    /// What convert would do; nothing moves.
+    plan -> PyReport = planned;
+    /// What convert would do, step by step, and why every cheaper way cannot be taken; where nothing can be done, why
+    /// not. Nothing moves and nothing is raised for what convert would refuse.
+    explain -> String = explained;
+}
+
+fn converted(
+    data: &Bound<'_, PyAny>,
+    target: Target<'_>,
+    asked: &Asked<'_, '_>,
 ) -> PyResult<Py<PyAny>> {
-    let target = Target::named(target);
+    let py = data.py();
     let framework = classes::framework_of(data);
     if let (Target::Framework(target), Some(framework)) = (target, framework)
         && target == framework
-        && device.is_none()
-        && dtype.is_none()
-        && copy != Some(true)
+        && asked.device.is_none()
+        && asked.dtype.is_none()
+        && asked.copy != Some(true)
     {
         return Ok(data.clone().unbind());
     }
-    if device.is_none() && dtype.is_none() && copy.is_none() {
+    if asked.device.is_none() && asked.dtype.is_none() && asked.copy.is_none() {
         return plainly(py, data, framework, target);
     }
-    let options = options::options(device, dtype, copy, overflow)?;
+    let options = asked.options()?;
     let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
     convert_source(py, source, target, options, false).map(|(array, _)| array)
+}
+
+fn reported(
+    data: &Bound<'_, PyAny>,
+    target: Target<'_>,
+    asked: &Asked<'_, '_>,
+) -> PyResult<(Py<PyAny>, PyReport)> {
+    let py = data.py();
+    let options = asked.options()?;
+    let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
+    let from = source.name();
+    let (array, report) = convert_source(py, source, target, options, true)?;
+    let report = match report {
+        Some(report) => PyReport::of_report(&report, from, target.name()),
+        None => PyReport::stay(from, target.name()),
+    };
+    Ok((array, report))
+}
+
+fn planned(
+    data: &Bound<'_, PyAny>,
+    target: Target<'_>,
+    asked: &Asked<'_, '_>,
+) -> PyResult<PyReport> {
+    let py = data.py();
+    let options = asked.options()?;
+    let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
+    let plan = plan_source(py, &source, target, &options)?;
+    Ok(PyReport::of_plan(&plan, source.name(), target.name()))
+}
+
+fn explained(
+    data: &Bound<'_, PyAny>,
+    target: Target<'_>,
+    asked: &Asked<'_, '_>,
+) -> PyResult<String> {
+    let py = data.py();
+    match planned(data, target, asked) {
+        Ok(report) => Ok(report.to_string()),
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            let value = error.value(py);
+            let told = |name| value.getattr(name).and_then(|text| text.extract::<String>()).ok();
+            let source = told("source_type").unwrap_or_else(|| source_name(data));
+            let reason = told("reason").unwrap_or_else(|| errors::message(py, &error));
+            let (target, reason) = (target.name(), reason.replace('\n', "\n  "));
+            Ok(format!("{source} to {target}: impossible\n  {reason}"))
+        }
+        Err(interruption) => Err(interruption),
+    }
 }
 
 /// A conversion of which nothing is asked but its target.
@@ -110,11 +184,10 @@ fn convert_memory<'py>(
     gpu_id: Given<'py>,
     device: Given<'py>,
 ) -> PyResult<Py<PyAny>> {
-    let source = Framework::of_string(source_type);
-    let target = Framework::of_string(target_type);
+    let source = Framework::told(source_type);
+    let target = Framework::told(target_type);
     if let (Some(source), Some(target)) = (source, target)
-        && matches!(device, Given::LeftOut)
-        && on_the_host(&gpu_id, target)
+        && on_the_host(&gpu_id, &device, target)
         && source.is_on_the_host_here()
         && !OBSERVED.load(Ordering::Relaxed)
         && classes::framework_of(data) == Some(source)
@@ -145,18 +218,48 @@ impl<'py> FromPyObject<'_, 'py> for Given<'py> {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        Ok(Self::As(object.to_owned()))
+        static LEFT_OUT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let left_out = LEFT_OUT.import(object.py(), "arraybridge.types", "LEFT_OUT")?;
+        Ok(if object.is(left_out) { Self::LeftOut } else { Self::As(object.to_owned()) })
+    }
+}
+
+impl Given<'_> {
+    /// Whether it says the host, as far as that can be told at once; None where it says nothing.
+    fn says_host(&self) -> Option<bool> {
+        static HOST: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let Self::As(value) = self else { return None };
+        Some(if value.is_none() {
+            true
+        } else if let Ok(text) = value.cast_exact::<PyString>() {
+            matches!(text.to_str(), Ok("cpu" | "host"))
+        } else {
+            let host = HOST.import(value.py(), "arraybridge.devices", "HostDevice");
+            host.is_ok_and(|class| value.get_type().is(class))
+        })
     }
 }
 
 /// Whether the result lies on the host, without asking anybody.
-fn on_the_host(gpu_id: &Given<'_>, target: Framework) -> bool {
+fn on_the_host(gpu_id: &Given<'_>, device: &Given<'_>, target: Framework) -> bool {
     let has_host = !matches!(target, Framework::Cupy | Framework::Pyclesperanto);
     has_host
-        && match gpu_id {
-            Given::As(gpu_id) => gpu_id.is_none(),
-            Given::LeftOut => target == Framework::Numpy || target.is_on_the_host_here(),
+        && match (gpu_id.says_host(), device.says_host()) {
+            (None, None) => target == Framework::Numpy || target.is_on_the_host_here(),
+            (one, other) => one.unwrap_or(true) && other.unwrap_or(true),
         }
+}
+
+/// Takes each array into Rust, as a checked tensor of its memory, and lets go of it: what a function that is written in
+/// Rust pays for its arguments.
+#[pyfunction]
+#[pyo3(signature = (*arrays))]
+fn take_in(arrays: &Bound<'_, PyTuple>) -> PyResult<()> {
+    for array in arrays.iter_borrowed() {
+        let taken = source_of(&array);
+        taken.map_err(|error| refused(array.py(), &array, Target::Tensor, &error))?;
+    }
+    Ok(())
 }
 
 /// Whether conversions are watched, which the package then does itself.
@@ -166,76 +269,6 @@ static OBSERVED: AtomicBool = AtomicBool::new(false);
 #[pyfunction]
 fn set_observed(observed: bool) {
     OBSERVED.store(observed, Ordering::Relaxed);
-}
-
-/// As convert, and the Report of what was done.
-#[pyfunction]
-#[pyo3(signature = (data, target, /, *, device = None, dtype = None, copy = None, overflow = "refuse"))]
-fn convert_reported<'py>(
-    py: Python<'py>,
-    data: &Bound<'py, PyAny>,
-    target: &str,
-    device: Option<&Bound<'py, PyAny>>,
-    dtype: Option<&Bound<'py, PyAny>>,
-    copy: Option<bool>,
-    overflow: &str,
-) -> PyResult<(Py<PyAny>, PyReport)> {
-    let target = Target::named(target);
-    let options = options::options(device, dtype, copy, overflow)?;
-    let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
-    let from = source.name();
-    let (array, report) = convert_source(py, source, target, options, true)?;
-    let report = match report {
-        Some(report) => PyReport::of_report(&report, from, target.name()),
-        None => PyReport::stay(from, target.name()),
-    };
-    Ok((array, report))
-}
-
-/// What convert would do; nothing moves.
-#[pyfunction]
-#[pyo3(signature = (data, target, /, *, device = None, dtype = None, copy = None, overflow = "refuse"))]
-fn plan<'py>(
-    py: Python<'py>,
-    data: &Bound<'py, PyAny>,
-    target: &str,
-    device: Option<&Bound<'py, PyAny>>,
-    dtype: Option<&Bound<'py, PyAny>>,
-    copy: Option<bool>,
-    overflow: &str,
-) -> PyResult<PyReport> {
-    let target = Target::named(target);
-    let options = options::options(device, dtype, copy, overflow)?;
-    let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
-    let plan = plan_source(py, &source, target, &options)?;
-    Ok(PyReport::of_plan(&plan, source.name(), target.name()))
-}
-
-/// What convert would do, step by step, and why every cheaper way cannot be taken; where nothing can be done, why
-/// not. Nothing moves and nothing is raised for what convert would refuse.
-#[pyfunction]
-#[pyo3(signature = (data, target, /, *, device = None, dtype = None, copy = None, overflow = "refuse"))]
-fn explain<'py>(
-    py: Python<'py>,
-    data: &Bound<'py, PyAny>,
-    target: &str,
-    device: Option<&Bound<'py, PyAny>>,
-    dtype: Option<&Bound<'py, PyAny>>,
-    copy: Option<bool>,
-    overflow: &str,
-) -> PyResult<String> {
-    match plan(py, data, target, device, dtype, copy, overflow) {
-        Ok(report) => Ok(report.to_string()),
-        Err(error) if error.is_instance_of::<PyException>(py) => {
-            let value = error.value(py);
-            let told = |name| value.getattr(name).and_then(|text| text.extract::<String>()).ok();
-            let source = told("source_type").unwrap_or_else(|| source_name(data));
-            let reason = told("reason").unwrap_or_else(|| errors::message(py, &error));
-            let target = Target::named(target).name();
-            Ok(format!("{source} to {target}: impossible\n  {}", reason.replace('\n', "\n  ")))
-        }
-        Err(interruption) => Err(interruption),
-    }
 }
 
 /// Every backend, and whether it can run here: a dictionary for each, in the order of the registry. Frameworks
@@ -305,6 +338,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert_reported, module)?)?;
     module.add_function(wrap_pyfunction!(convert_memory, module)?)?;
     module.add_function(wrap_pyfunction!(set_observed, module)?)?;
+    module.add_function(wrap_pyfunction!(take_in, module)?)?;
     module.add_function(wrap_pyfunction!(plan, module)?)?;
     module.add_function(wrap_pyfunction!(explain, module)?)?;
     module.add_function(wrap_pyfunction!(run_program, module)?)?;

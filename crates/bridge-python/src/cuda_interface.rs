@@ -2,16 +2,16 @@
 //!
 //! Versions 2 and 3 are read. All that the dictionary says is checked before the driver is asked for the address.
 
+use arraybridge::backends::cuda::device_at;
 use bridge_core::{
-    Access, DataType, Error, Layout, ManagedTensor, Owner, Result, Shape, Stream, Strides,
-    TensorError, TensorSpec,
+    Access, DataType, Device, Error, Layout, ManagedTensor, Owner, Result, Shape, Stream, Strides,
+    TensorError, TensorSpec, Unavailable,
 };
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyString, PyTuple};
 use pyo3::{intern, types::PyInt};
 
-use crate::cuda_driver;
 use crate::errors;
 use crate::release::Released;
 
@@ -48,7 +48,7 @@ fn tensor(object: &Bound<'_, PyAny>, found: Described) -> Result<ManagedTensor> 
             })?)
         }
     };
-    let device = cuda_driver::device_of(ends)?;
+    let device = device_of(ends)?;
     let data = std::ptr::with_exposed_provenance_mut(address);
     let owner = Owner::keep(Released::new(object.clone().unbind()));
     // SAFETY:
@@ -58,6 +58,43 @@ fn tensor(object: &Bound<'_, PyAny>, found: Described) -> Result<ManagedTensor> 
     let tensor = unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) }?;
     // SAFETY: the interface says that the elements are ready on that stream, which the object keeps.
     Ok(unsafe { tensor.ready_on(stream) })
+}
+
+/// The device whose memory lies at both addresses, the first and the last byte of an array; where there are none,
+/// the first device.
+fn device_of(ends: Option<(usize, usize)>) -> Result<Device> {
+    let (first, last) = ends.unwrap_or_default();
+    let mut devices = [None; 2];
+    for (address, device) in [first, last].into_iter().zip(&mut devices) {
+        *device = device_at(address).map_err(without_driver)?;
+        if device.is_none() && ends.is_some() {
+            return Err(invalid(&format!(
+                "says that its elements lie from {first:#x} to {last:#x}, and the NVIDIA driver knows no memory \
+                 at {address:#x}"
+            )));
+        }
+    }
+    match devices {
+        _ if ends.is_none() => Ok(Device::cuda(0)),
+        [Some(first), Some(last)] if first == last => Ok(first),
+        _ => Err(invalid(&format!("has elements on two devices, from {first:#x} to {last:#x}"))),
+    }
+}
+
+/// As the error of the backend for CUDA, which knows nothing of the array.
+fn without_driver(error: Error) -> Error {
+    match error {
+        Error::Unavailable { backend, why } => {
+            let reason = format!(
+                "the array is on a CUDA device, as its __cuda_array_interface__ says, and {}",
+                why.reason
+            );
+            let remedy = "run it on a machine with an NVIDIA GPU and its driver, or copy the array to the host \
+                          first in its own library (CuPy: array.get(), Numba: array.copy_to_host())";
+            Error::Unavailable { backend, why: Unavailable::new(reason, remedy) }
+        }
+        other => other,
+    }
 }
 
 fn read(interface: &Bound<'_, PyAny>) -> Result<Described> {

@@ -69,7 +69,7 @@ unsafe extern "C" fn export(object: *mut c_void, out: *mut *mut DLManagedTensorV
         // SAFETY: null or an object, which the caller keeps.
         let object = unsafe { Bound::from_borrowed_ptr_or_opt(py, object.cast()) };
         let object = object.ok_or_else(|| PyTypeError::new_err("there is no object to export"))?;
-        let tensor = object.cast::<Tensor>()?.get().view();
+        let tensor = object.cast::<Tensor>()?.get().handed_out();
         let device = tensor.device();
         if device.kind() == DeviceKind::Extension {
             return Err(PyBufferError::new_err(

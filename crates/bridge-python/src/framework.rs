@@ -43,11 +43,26 @@ impl Framework {
         name.get_or_init(py, || PyString::intern(py, self.name()).unbind()).bind(py).clone()
     }
 
-    /// The framework that a string of Python names.
+    /// The framework that a string of Python or a member of its `MemoryType` names.
     #[inline]
-    pub(crate) fn of_string(name: &Bound<'_, PyAny>) -> Option<Self> {
-        let text = name.cast_exact::<PyString>().ok()?;
-        Self::named(text.to_str().ok()?)
+    pub(crate) fn told(name: &Bound<'_, PyAny>) -> Option<Self> {
+        match name.cast_exact::<PyString>() {
+            Ok(text) => Self::named(text.to_str().ok()?),
+            Err(_) => Self::of_member(name),
+        }
+    }
+
+    /// The framework that a member of `MemoryType` is.
+    fn of_member(member: &Bound<'_, PyAny>) -> Option<Self> {
+        static MEMBERS: PyOnceLock<Vec<Py<PyAny>>> = PyOnceLock::new();
+        let py = member.py();
+        let members = MEMBERS.get_or_try_init(py, || {
+            let class = py.import("arraybridge.types")?.getattr("MemoryType")?;
+            let member = |one: Self| class.call1((one.name(),)).map(Bound::unbind);
+            Self::ALL.into_iter().map(member).collect::<PyResult<Vec<_>>>()
+        });
+        let place = members.ok()?.iter().position(|one| one.is(member))?;
+        Some(Self::ALL[place])
     }
 
     /// Whether it has no device here but the host. It is imported to find out, once.

@@ -10,7 +10,6 @@ mod buffer_view;
 mod capsule;
 mod classes;
 mod convert;
-mod cuda_driver;
 mod cuda_interface;
 mod errors;
 mod exchange;
@@ -25,7 +24,9 @@ mod options;
 mod python_module;
 mod release;
 mod report;
+mod rescale;
 mod source;
+mod stacking;
 mod streams;
 mod tensor;
 
@@ -35,5 +36,7 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     memory::register(module)?;
+    rescale::register(module)?;
+    stacking::register(module)?;
     api::register(module)
 }

@@ -138,7 +138,7 @@ impl<F: PythonFramework> Object<F> {
 }
 
 /// What keeps an exported tensor: the object, and the tensor that it gave.
-struct Exported<F> {
+pub(crate) struct Exported<F> {
     object: Object<F>,
     _tensor: ManagedTensor,
 }

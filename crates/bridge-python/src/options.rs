@@ -5,34 +5,40 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyString};
 
-/// The options, as they are asked for.
-pub(crate) fn options(
-    device: Option<&Bound<'_, PyAny>>,
-    dtype: Option<&Bound<'_, PyAny>>,
-    copy: Option<bool>,
-    overflow: &str,
-) -> PyResult<Options<'static>> {
-    let mut options = Options::default().copy(match copy {
-        None => CopyPolicy::IfNeeded,
-        Some(true) => CopyPolicy::Always,
-        Some(false) => CopyPolicy::Never,
-    });
-    options = options.overflow(match overflow {
-        "refuse" => Overflow::Refuse,
-        "saturate" => Overflow::Saturate,
-        "wrap" => Overflow::Wrap,
-        other => {
-            let text = format!("overflow is {other:?}: it is one of 'refuse', 'saturate', 'wrap'");
-            return Err(PyValueError::new_err(text));
+/// What is asked of a conversion, beside its target.
+pub(crate) struct Asked<'a, 'py> {
+    pub(crate) device: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) dtype: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) copy: Option<bool>,
+    pub(crate) overflow: &'a str,
+}
+
+impl Asked<'_, '_> {
+    /// The same as options.
+    pub(crate) fn options(&self) -> PyResult<Options<'static>> {
+        let mut options = Options::default().copy(match self.copy {
+            None => CopyPolicy::IfNeeded,
+            Some(true) => CopyPolicy::Always,
+            Some(false) => CopyPolicy::Never,
+        });
+        options = options.overflow(match self.overflow {
+            "refuse" => Overflow::Refuse,
+            "saturate" => Overflow::Saturate,
+            "wrap" => Overflow::Wrap,
+            other => {
+                let text =
+                    format!("overflow is {other:?}: it is one of 'refuse', 'saturate', 'wrap'");
+                return Err(PyValueError::new_err(text));
+            }
+        });
+        if let Some(device) = self.device {
+            options = options.on(self::device(device)?);
         }
-    });
-    if let Some(device) = device {
-        options = options.on(self::device(device)?);
+        if let Some(dtype) = self.dtype {
+            options = options.cast(data_type(dtype)?);
+        }
+        Ok(options)
     }
-    if let Some(dtype) = dtype {
-        options = options.cast(data_type(dtype)?);
-    }
-    Ok(options)
 }
 
 /// A device by its name: "cpu", "cuda:0"; or an object that prints so, as `torch.device` does.

@@ -5,6 +5,9 @@ use bridge_core::{
     ConsumerStream, DeviceKind, Error, ManagedTensor, Owner, Refused, Registry, Result,
 };
 
+use crate::frameworks::{Cupy, Jax, Torch};
+use crate::object::{Exported, Object};
+
 /// The tensor, for which the stream that a consumer names now waits, as DLPack asks of `__dlpack__(stream=…)`.
 ///
 /// # Errors
@@ -47,9 +50,12 @@ fn waited_for(tensor: &ManagedTensor) -> Result<(), Error> {
 }
 
 /// The tensor, whose memory is let go of only when the device has done all that it was given: nobody tells of the work
-/// that a library submits to streams of its own and has not waited for when it drops its array.
+/// that a library submits to streams of its own and has not waited for when it drops its array, and what is freed in
+/// the order of another stream is handed out again before.
+///
+/// Memory of another library is that library's to hand out again: it stays as it is.
 pub(crate) fn fenced(tensor: ManagedTensor) -> ManagedTensor {
-    if tensor.device().kind() != DeviceKind::Cuda {
+    if tensor.device().kind() != DeviceKind::Cuda || is_of_a_library(&tensor) {
         return tensor;
     }
     let (data, spec) = (tensor.data(), tensor.spec());
@@ -60,6 +66,15 @@ pub(crate) fn fenced(tensor: ManagedTensor) -> ManagedTensor {
         .unwrap_or_else(|error| unreachable!("the parts of a tensor make one: {error:?}"));
     // SAFETY: it is ready when the tensor that it is made of was.
     unsafe { fenced.ready_on(stream) }
+}
+
+/// Whether the memory is kept by an array of a library of Python, as far as that is known.
+pub(crate) fn is_of_a_library(tensor: &ManagedTensor) -> bool {
+    tensor.is_kept_by::<Object<Cupy>>()
+        || tensor.is_kept_by::<Exported<Cupy>>()
+        || tensor.is_kept_by::<Object<Torch>>()
+        || tensor.is_kept_by::<Exported<Torch>>()
+        || tensor.is_kept_by::<Exported<Jax>>()
 }
 
 /// The tensor that [`fenced`] got, where a library has refused it.

@@ -10,7 +10,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::{buffer_view, capsule, errors, exchange_table, frameworks, options, streams};
+use crate::options::Asked;
+use crate::{buffer_view, capsule, errors, exchange_table, frameworks, streams};
 
 /// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
 ///
@@ -43,6 +44,14 @@ impl Tensor {
             .unwrap_or_else(|error| unreachable!("the parts of a tensor make one: {error:?}"));
         // SAFETY: it is ready when the shared one is.
         unsafe { tensor.ready_on(shared.stream()) }
+    }
+
+    /// As [`view`](Self::view), for a library that may go on working with the memory after it has let go of it.
+    pub(crate) fn handed_out(&self) -> ManagedTensor {
+        match streams::is_of_a_library(&self.shared) {
+            true => self.view(),
+            false => streams::fenced(self.view()),
+        }
     }
 
     fn copied(&self, py: Python<'_>) -> PyResult<ManagedTensor> {
@@ -139,7 +148,10 @@ impl Tensor {
         }
         // Consumers there are that would write to it all the same: only who forbids a copy gets the memory.
         let guarded = copy.is_none() && self.readonly();
-        let tensor = if copy == Some(true) || guarded { self.copied(py)? } else { self.view() };
+        let tensor = match copy == Some(true) || guarded {
+            true => streams::fenced(self.copied(py)?),
+            false => self.handed_out(),
+        };
         let tensor = streams::ready_for(tensor, stream)
             .map_err(|refused| PyBufferError::new_err(refused.error().to_string()))?;
         match max_version {
@@ -161,7 +173,7 @@ impl Tensor {
         dtype: Option<&Bound<'_, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Py<PyAny>> {
-        let options = options::options(None, dtype, copy, "refuse")?;
+        let options = Asked { device: None, dtype, copy, overflow: "refuse" }.options()?;
         let made = self.view().convert_to::<crate::object::Object<frameworks::Numpy>>(options);
         made.map(crate::object::Object::into_inner)
             .map_err(|refused| errors::raised(py, "tensor", "numpy", refused.error()))

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import simulated_driver
 
 HERE = Path(__file__).parent
 START = """
@@ -263,36 +264,14 @@ assert sizes == [600] * 4, sizes
 """)
 
 
-def driver() -> str:
-    """The simulated driver, or a skip that says how it comes."""
-    named = os.environ.get("ARRAYBRIDGE_SIMULATED_CUDA")
-    target = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[2] / "target"))
-    for path in [Path(named)] if named else sorted(target.glob("debug/**/libsimulated_cuda.so")):
-        if path.is_file():
-            return str(path)
-    pytest.skip("there is no simulated CUDA driver: cargo build -p simulated-cuda makes one")
-
-
 class TestOnADriver:
     """The whole way, on memory that only the driver reaches."""
 
     @staticmethod
     def run(program: str, folder: Path, configuration: str = "devices=2 seed=5") -> None:
-        library = driver()
-        for name in ("libcuda.so", "libcuda.so.1"):
-            (folder / name).symlink_to(library)
-        report = """
-import ctypes, gc
-gc.collect()
-cuda = ctypes.CDLL("libcuda.so")
-cuda.sim_report.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
-text = ctypes.create_string_buffer(10000)
-cuda.sim_report(b"violations", text, 10000)
-assert not text.value, text.value.decode()
-"""
+        environment = simulated_driver.environment(folder, configuration)
         start = f"cupy = double.install(2, driver={str(folder / 'libcuda.so')!r})\n"
-        environment = {"LD_LIBRARY_PATH": str(folder), "SIMULATED_CUDA": configuration}
-        run(start + program + report, CUDA_VISIBLE_DEVICES="0,1", **environment)
+        run(start + program + simulated_driver.VIOLATIONS, **environment)
 
     def test_numpy_to_cupy_and_back(self, tmp_path):
         self.run(
@@ -357,4 +336,52 @@ assert convert(np.zeros(8), "cupy").nbytes == 64
 """,
             tmp_path,
             "devices=2 memory=1048576",
+        )
+
+    def test_memory_of_our_own_is_kept_until_a_librarys_work_on_it_is_done(self, tmp_path):
+        self.run(
+            """
+values = np.arange(50_000, dtype="f4")
+for take in (
+    lambda tensor: cupy.from_dlpack(tensor),
+    lambda tensor: convert(tensor, "cupy"),
+    lambda tensor: convert(np.zeros_like(values), "cupy"),
+):
+    for _ in range(5):
+        tensor = convert(np.zeros_like(values), "cuda")
+        stream = cupy.cuda.Stream(non_blocking=True).use()
+        array = take(tensor)
+        double._blocks.write(0, array.data.ptr, values, stream.ptr)   # nobody waits for it
+        del tensor, array
+        other = convert(np.zeros_like(values), "cuda")   # where the other was
+        assert not convert(other, "numpy").any()
+        del other
+""",
+            tmp_path,
+        )
+
+    def test_nobody_waits_for_memory_of_a_library(self, tmp_path):
+        self.run(
+            """
+import ctypes
+cuda = ctypes.CDLL("libcuda.so")
+cuda.sim_report.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+def synchronized():
+    text = ctypes.create_string_buffer(10000)
+    cuda.sim_report(b"counters", text, 10000)
+    counters = dict(one.split("=") for one in text.value.decode().split())
+    return int(counters["synchronizations"])
+array = cupy.array(np.arange(100.0))
+tensor = convert(array, "tensor")
+before = synchronized()
+for _ in range(5):
+    cupy.from_dlpack(tensor)
+assert synchronized() == before, (before, synchronized())
+own = convert(np.arange(100.0), "cuda")
+before = synchronized()
+for _ in range(5):
+    cupy.from_dlpack(own)
+assert synchronized() > before
+""",
+            tmp_path,
         )

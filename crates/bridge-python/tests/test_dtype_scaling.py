@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numpy as np
 
 from arraybridge import SCALING_FUNCTIONS, rescale
-from arraybridge.dtype_scaling import _scale_generic
+from arraybridge.dtype_scaling import _computed, _scale_generic
 from arraybridge.types import MemoryType
 
 GOLDEN = {
@@ -260,3 +260,74 @@ class TestAll:
             return max(info.min, min(info.max, int(value)))
 
         assert rescale(np.array(values, float), name).tolist() == [clamp(v) for v in values]
+
+
+class TestKernels:
+    """What the kernels of the package give is what NumPy's operations give, of which CuPy has the same."""
+
+    @staticmethod
+    def both(values, name, rule, low=0.0, high=1.0):
+        ends = {"low": low, "high": high} if rule == "range" else {}
+
+        def told(function):
+            try:
+                return function()
+            except ValueError as error:
+                return str(error).split(":")[0]
+
+        ours = told(lambda: rescale(values, name, rule, **ends))
+        with np.errstate(all="ignore"):
+            theirs = told(lambda: _computed(np, values, np.dtype(name), rule, low, high))
+        return ours, theirs
+
+    @given(
+        st.lists(
+            st.one_of(
+                st.floats(allow_nan=True, allow_infinity=True),
+                st.floats(-1e5, 1e5, width=32),
+                st.floats(0, 1, width=16),
+                st.integers(-300, 300).map(float),
+            ),
+            min_size=1,
+            max_size=40,
+        ),
+        st.sampled_from(["float16", "float32", "float64"]),
+        st.sampled_from(INTEGERS),
+        st.sampled_from(["refuse", "saturate", "wrap", "minmax", "range"]),
+    )
+    @settings(max_examples=400)
+    def test_of_floats(self, values, source, name, rule):
+        with np.errstate(all="ignore"):
+            array = np.array(values).astype(source)
+        ours, theirs = self.both(array, name, rule, -2.5, 1000.0)
+        np.testing.assert_array_equal(ours, theirs)
+
+    @given(
+        st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20),
+        st.sampled_from(INTEGERS),
+        st.sampled_from([*INTEGERS, "float16", "float32", "float64"]),
+        st.sampled_from(["refuse", "saturate", "wrap", "minmax", "range"]),
+    )
+    @settings(max_examples=300)
+    def test_of_integers(self, values, source, name, rule):
+        array = np.array(values).astype(source)
+        ours, theirs = self.both(array, name, rule, -100.0, 2.0**40)
+        np.testing.assert_array_equal(ours, theirs)
+
+    @pytest.mark.parametrize("rule", ["minmax", "range", "saturate"])
+    @pytest.mark.parametrize("name", ["uint8", "int16", "uint32", "int64"])
+    def test_of_many(self, rule, name):
+        values = np.random.default_rng(1).normal(size=(1100, 1003)).astype("f4")
+        for view in (values, values.T, values[::-2, 1:]):
+            ours, theirs = self.both(view, name, rule, -1.0, 1.0)
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_types_that_numpy_alone_has(self):
+        values = np.array([0, 0.5, 1], np.longdouble)
+        assert rescale(values, "uint8", "minmax").tolist() == [0, 127, 255]
+        assert rescale(np.array([0.0, 300.0]), np.longdouble).dtype == np.longdouble
+
+    def test_integers_that_a_short_float_does_not_hold(self):
+        assert rescale(np.array([70_000, 5]), "float16").tolist() == [65_504, 5]
+        with pytest.raises(ValueError, match="70000, element 0 .* does not fit into float16"):
+            rescale(np.array([70_000]), "float16", "refuse")

@@ -2,10 +2,11 @@
 
 use std::ffi::c_void;
 
-use bridge_core::{Error, ManagedTensor, Result, TensorError};
+use bridge_core::{Device, Error, ManagedTensor, Result, TensorError};
 use cudarc::driver::sys::{self, CUpointer_attribute};
 
 use crate::context::errors::failed;
+use crate::driver;
 use crate::gpu::Opened;
 
 /// `CU_MEMORYTYPE_HOST` and `CU_MEMORYTYPE_DEVICE`.
@@ -24,6 +25,12 @@ pub(crate) struct Pointer {
 impl Pointer {
     /// Asks the driver. An address it does not know has no memory type.
     pub(crate) fn inspect(gpu: &Opened, address: u64) -> Result<Self> {
+        let _current = gpu.enter()?;
+        Self::ask(address)
+    }
+
+    /// As [`inspect`](Self::inspect), in any context, or in none: every address means the same in all of them.
+    fn ask(address: u64) -> Result<Self> {
         use CUpointer_attribute as A;
         let mut this = Self { ordinal: -1, ..Self::default() };
         let mut asked = [
@@ -38,9 +45,9 @@ impl Pointer {
             (&raw mut this.managed).cast(),
             (&raw mut this.context).cast(),
         ];
-        let _current = gpu.enter()?;
-        // SAFETY: four attributes are asked for, and each answer has the type that the driver
-        // writes: an unsigned int, an int, a bool as an unsigned int, and a pointer.
+        // SAFETY: the driver is loaded, and four attributes are asked for; each answer has the type that it
+        // writes: an unsigned int, an int, a bool as an unsigned int, and a pointer. It does not go to the
+        // address, which may be any.
         unsafe {
             sys::cuPointerGetAttributes(4, asked.as_mut_ptr(), answers.as_mut_ptr(), address)
         }
@@ -53,6 +60,19 @@ impl Pointer {
     pub(crate) fn is_pinned(self) -> bool {
         self.memory_type == HOST && self.managed == 0
     }
+}
+
+/// The GPU whose memory lies at an address: for memory that others describe by a pointer alone. `None` where the
+/// driver knows no memory, as in the plain memory of the host; pinned memory is that of the GPU it was made for.
+///
+/// # Errors
+///
+/// [`Error::Unavailable`] where there is no driver that works, and the driver's own.
+pub fn device_at(address: usize) -> Result<Option<Device>> {
+    driver::require()?;
+    let found = Pointer::ask(address as u64)?;
+    let known = (found.memory_type != 0).then_some(found.ordinal);
+    Ok(known.and_then(|ordinal| u32::try_from(ordinal).ok()).map(Device::cuda))
 }
 
 /// Checks that the first and the last byte of a tensor's memory are on `gpu`.

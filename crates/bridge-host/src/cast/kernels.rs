@@ -127,7 +127,7 @@ pub(super) unsafe fn round_f64_to_odd(source: *const u8, target: *mut u8, count:
 /// # Safety
 ///
 /// As [`map`].
-unsafe fn map_wide<S, T>(
+pub(crate) unsafe fn map_wide<S, T>(
     source: *const u8,
     target: *mut u8,
     count: usize,

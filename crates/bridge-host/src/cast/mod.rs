@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bridge_core::{DataType, Device, Error, Layout, Overflow, Result, TensorError, TypeCode};
 
 use self::describe::describe;
+pub(crate) use self::kernels::map_wide;
 use self::part::Numbers;
 use self::pipeline::{Pipeline, Scratch};
 use crate::ends::Ends;

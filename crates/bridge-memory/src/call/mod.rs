@@ -20,7 +20,6 @@ mod run;
 mod run_async;
 mod session;
 mod slices;
-mod stretch;
 mod way;
 
 #[doc(hidden)]

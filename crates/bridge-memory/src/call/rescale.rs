@@ -1,11 +1,10 @@
 //! What becomes of values that a new element type does not hold.
 
 use bridge_core::{
-    DataType, Device, DeviceBytes, Element, Error, Layout, ManagedTensor, Overflow, Registry,
-    Result, vec_with_room, with_element_type,
+    DataType, Device, DeviceBytes, Error, ManagedTensor, Overflow, Registry, Result,
 };
+use bridge_host::Rescaled;
 
-use super::stretch::{Real, Stretch, Whole, ends, place_in, spread};
 use crate::arguments::invalid;
 
 /// What becomes of values when the element type of an array changes.
@@ -84,10 +83,10 @@ pub fn rescaled(
     rescale: Rescale,
 ) -> Result<ManagedTensor> {
     if tensor.device().kind().is_host_accessible() {
-        return rescaled_on_host(registry, tensor, to, rescale);
+        return rescaled_on_host(tensor, to, rescale);
     }
     let downloaded = registry.runtime(tensor.device())?.transfer(tensor, Device::CPU)?;
-    rescaled_on_host(registry, &downloaded, to, rescale)
+    rescaled_on_host(&downloaded, to, rescale)
 }
 
 /// What [`rescaled`] takes by a rule that is more than a cast.
@@ -112,10 +111,7 @@ pub(super) fn rescaled_peaks(
     let mut passing = Vec::new();
     let mut on_host = 0_u64;
     let is_read_in_place = if found.device.kind().is_host_accessible() {
-        match computed_in {
-            DataType::F64 => tensor.as_slice::<f64>().is_ok(),
-            _ => tensor.as_slice::<f32>().is_ok(),
-        }
+        bridge_host::is_read_in_place(tensor, computed_in)
     } else {
         let runtime = registry.runtime(found.device)?;
         passing = runtime.working_memory(&found, from, Device::CPU);
@@ -136,147 +132,40 @@ pub(super) fn rescaled_peaks(
     Ok(Peaks { kept: DeviceBytes { device: Device::CPU, bytes: bytes_as(to)? }, passing })
 }
 
-/// What `$body` gives for the integer type that is `$to`, where it is one.
-macro_rules! with_whole {
-    ($to:expr, $T:ident => $body:expr) => {
-        with_whole!(@ $to, $T, $body; U8 = u8, U16 = u16, U32 = u32, U64 = u64, I8 = i8, I16 = i16, I32 = i32, I64 = i64,)
-    };
-    (@ $to:expr, $T:ident, $body:expr; $($name:ident = $type:ty,)*) => {
-        match $to {
-            $(DataType::$name => { type $T = $type; Some($body) })*
-            _ => None,
-        }
-    };
-}
-
 fn rescaled_on_host(
-    registry: &Registry,
     tensor: &ManagedTensor,
     to: DataType,
     rescale: Rescale,
 ) -> Result<ManagedTensor> {
     let from = tensor.data_type();
     if let Some(overflow) = rescale.as_cast(from, to) {
-        return cast(registry, tensor, to, overflow);
+        return bridge_host::to_data_type(tensor, to, overflow);
     }
-    match rescale {
-        Rescale::Range { low, high } => in_range(registry, tensor, to, low, high),
-        _ if from == DataType::F64 => min_max::<f64>(registry, tensor, to),
-        _ => min_max::<f32>(registry, tensor, to),
-    }
-}
-
-fn min_max<F: Real + Element + Default>(
-    registry: &Registry,
-    tensor: &ManagedTensor,
-    to: DataType,
-) -> Result<ManagedTensor> {
-    let shape = tensor.shape();
-    let made = with_values::<F, _>(registry, tensor, |values| {
-        let ends = ends(values)
-            .map_err(|place| undefined(values[place].wide(), place, "a finite number"))?;
-        let Some((low, high)) = ends.filter(|(low, high)| low < high) else { return Ok(None) };
-        let made = with_whole!(to, T => {
-            let stretch = Stretch::onto::<T>(low, high);
-            made_of(values, shape, |value| T::cut(value.stretched(&stretch).wide()))?
-        });
-        Ok(made)
-    })?;
-    match made {
-        Some(made) => Ok(made),
-        None => cast(registry, tensor, to, Overflow::Wrap),
-    }
-}
-
-fn in_range(
-    registry: &Registry,
-    tensor: &ManagedTensor,
-    to: DataType,
-    low: f64,
-    high: f64,
-) -> Result<ManagedTensor> {
-    if !(low.is_finite() && high.is_finite() && low < high) {
-        let expected = "both ends must be finite numbers, the lower one below the higher";
-        return Err(invalid("the range to rescale from", &format!("{low} to {high}"), expected));
-    }
-    let (from, shape) = (tensor.data_type(), tensor.shape());
-    if !(to.is_integer() || to.is_float()) || from.is_complex() {
-        let reason = "a range has real numbers at both ends: rescale real numbers".to_owned();
-        return Err(Error::NoCast { from, to, reason });
-    }
-    with_values::<f64, _>(registry, tensor, |values| {
-        let whole = with_whole!(to, T => {
-            if let Some(place) = values.iter().position(|value| value.is_nan()) {
-                return Err(undefined(f64::NAN, place, "a number"));
-            }
-            made_of(values, shape, |value| spread::<T>(place_in(low, high, value)))?
-        });
-        if let Some(made) = whole {
-            return Ok(made);
+    let (made, must_be) = match rescale {
+        Rescale::Range { low, high } => {
+            require_range(low, high)?;
+            (bridge_host::spread(tensor, to, low, high)?, "a number")
         }
-        let places: ManagedTensor = made_of(values, shape, |value| place_in(low, high, value))?;
-        cast(registry, &places, to, Overflow::Saturate)
-    })
-}
-
-/// The error for a value that a rule says nothing about.
-fn undefined(value: f64, place: usize, must_be: &str) -> Error {
-    invalid(
-        "a value to rescale",
-        &format!("{value}, element {place} in row-major order"),
-        &format!(
-            "it must be {must_be}: replace it first, or take Rescale::Saturate, which makes zero of NaN \
-             and the nearest end of an infinity"
-        ),
-    )
-}
-
-fn cast(
-    registry: &Registry,
-    tensor: &ManagedTensor,
-    to: DataType,
-    overflow: Overflow,
-) -> Result<ManagedTensor> {
-    let made = with_element_type!(to, T => {
-        let mut made = zeros::<T>(tensor.shape())?;
-        registry.host_tools()?.cast(tensor, &mut made, overflow)?;
-        made
-    });
-    made.ok_or_else(|| Error::NoCast {
-        from: tensor.data_type(),
-        to,
-        reason: "no Rust type has such elements: ask for another type".to_owned(),
-    })
-}
-
-/// What `read` makes of the elements as `F`, in row-major order. They are copied only where they are not
-/// so already. Floats that are narrower than `F` widen, which is exact.
-fn with_values<F: Element + Default, R>(
-    registry: &Registry,
-    tensor: &ManagedTensor,
-    read: impl FnOnce(&[F]) -> Result<R>,
-) -> Result<R> {
-    if let Ok(values) = tensor.as_slice::<F>() {
-        return read(values);
+        _ => (bridge_host::stretch(tensor, to)?, "a finite number"),
+    };
+    match made {
+        Rescaled::Made(made) => Ok(made),
+        Rescaled::Level => bridge_host::to_data_type(tensor, to, Overflow::Wrap),
+        Rescaled::Undefined { value, place } => Err(invalid(
+            "a value to rescale",
+            &format!("{value}, element {place} in row-major order"),
+            &format!(
+                "it must be {must_be}: replace it first, or take Rescale::Saturate, which makes zero of NaN \
+                 and the nearest end of an infinity"
+            ),
+        )),
     }
-    let mut copy = zeros::<F>(tensor.shape())?;
-    registry.host_tools()?.cast(tensor, &mut copy, Overflow::Saturate)?;
-    read(copy.as_slice()?)
 }
 
-fn made_of<F: Copy, T: Element>(
-    values: &[F],
-    shape: &[usize],
-    make: impl Fn(F) -> T,
-) -> Result<ManagedTensor> {
-    let mut made = vec_with_room(values.len(), 0)?;
-    made.extend(values.iter().map(|&value| make(value)));
-    Ok(ManagedTensor::from_vec(made, shape)?)
-}
-
-fn zeros<T: Element + Default>(shape: &[usize]) -> Result<ManagedTensor> {
-    let count = Layout::row_major(shape)?.element_count();
-    let mut zeros = vec_with_room(count, 0)?;
-    zeros.resize(count, T::default());
-    Ok(ManagedTensor::from_vec(zeros, shape)?)
+fn require_range(low: f64, high: f64) -> Result<()> {
+    if low.is_finite() && high.is_finite() && low < high {
+        return Ok(());
+    }
+    let expected = "both ends must be finite numbers, the lower one below the higher";
+    Err(invalid("the range to rescale from", &format!("{low} to {high}"), expected))
 }

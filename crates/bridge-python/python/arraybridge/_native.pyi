@@ -16,8 +16,11 @@ __all__ = [
     "explain",
     "memory",
     "plan",
+    "rescaled",
     "run_program",
     "set_observed",
+    "stacked",
+    "take_in",
 ]
 
 __version__: str
@@ -72,7 +75,12 @@ def convert_memory(
     gpu_id: object = ...,
     device: object = ...,
 ) -> Any: ...
+def rescaled(
+    data: object, dtype: object, rule: str, low: float, high: float, /
+) -> Any | None: ...
 def set_observed(observed: bool) -> None: ...
+def stacked(arrays: list[Any], /) -> Any | None: ...
+def take_in(*arrays: object) -> None: ...
 def backends(*, load: bool = False) -> list[dict[str, Any]]: ...
 def run_program(arguments: Sequence[str]) -> int: ...
 @final

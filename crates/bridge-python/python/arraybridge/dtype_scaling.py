@@ -16,7 +16,8 @@ There are five rules, each defined for every value:
   float; what lies outside becomes the nearer end. NaN is refused in an integer and stays in a float.
 
 Fractions are cut off toward zero, except in "range". Empty arrays stay empty. The arithmetic runs in
-NumPy, or in CuPy for its arrays; the result is of the framework, and on the device, of the array.
+kernels of this package, in CuPy for its arrays, and in NumPy for types that only it has; the result
+is row-major, of the framework, and on the device, of the array.
 """
 
 from __future__ import annotations
@@ -125,9 +126,23 @@ def _rescaled(
     if rule == "range":
         if source.kind == "c" or target.kind in "bc":
             raise ValueError("a range has real numbers at both ends: rescale real numbers")
-        return _in_range(xp, values, target, float(low or 0.0), float(high or 0.0))
-    if values.size == 0 or target.kind in "bc" or source.kind == "b":
+    elif values.size == 0 or target.kind in "bc" or source.kind == "b":
         return values.astype(target)
+    ends = float(low or 0.0), float(high or 0.0)
+    import numpy
+
+    if type(values) is numpy.ndarray:
+        made = _native.rescaled(values, target, rule, *ends)
+        if made is not None:
+            return made
+    return _computed(xp, values, target, rule, *ends)
+
+
+def _computed(xp: Any, values: Any, target: Any, rule: str, low: float, high: float) -> Any:
+    """As `_native.rescaled`, by the module `xp` and of all its types."""
+    if rule == "range":
+        return _in_range(xp, values, target, low, high)
+    source = values.dtype
     if _is_float(source) and _is_integer(target):
         if rule == "minmax":
             return _stretched(xp, values, target)
@@ -267,9 +282,10 @@ def _integer_to_integer(xp: Any, values: Any, target: Any, rule: str) -> Any:
 def _to_float(xp: Any, values: Any, target: Any, rule: str) -> Any:
     with _quiet():
         made = values.astype(target)
-    if rule in ("wrap", "minmax") or not _is_float(values.dtype):
+    if rule in ("wrap", "minmax"):
         return made
-    wide = values if values.dtype.name in ("float32", "float64") else values.astype("float32")
+    is_wide = values.dtype.name in ("float32", "float64") or _is_integer(values.dtype)
+    wide = values if is_wide else values.astype("float32")
     lost = xp.isfinite(wide) & ~xp.isfinite(made.astype("float64"))
     if rule == "refuse":
         _refuse(xp, lost, values, target)

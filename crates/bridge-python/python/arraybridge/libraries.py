@@ -279,6 +279,11 @@ class NumpyLibrary(ArrayLibrary):
     def address_of(self, data: Any) -> int | None:
         return int(data.__array_interface__["data"][0])
 
+    def stack_arrays(self, arrays: Any, device: Device | None = None) -> Any:
+        found = list(arrays)
+        made = _native.stacked(found)
+        return self.module.stack(found) if made is None else made
+
 
 class CupyLibrary(ArrayLibrary):
     name = "cupy"
