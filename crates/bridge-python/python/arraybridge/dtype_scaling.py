@@ -131,7 +131,9 @@ def _rescaled(
     ends = float(low or 0.0), float(high or 0.0)
     import numpy
 
-    if type(values) is numpy.ndarray:
+    # Refusals quote the value as NumPy's element, and floats end at their largest: both are told below.
+    by_kernels = rule == "range" or (rule != "refuse" and _is_integer(target))
+    if by_kernels and type(values) is numpy.ndarray:
         made = _native.rescaled(values, target, rule, *ends)
         if made is not None:
             return made
