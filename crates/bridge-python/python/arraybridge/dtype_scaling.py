@@ -16,8 +16,9 @@ There are five rules, each defined for every value:
   float; what lies outside becomes the nearer end. NaN is refused in an integer and stays in a float.
 
 Fractions are cut off toward zero, except in "range". Empty arrays stay empty. The arithmetic runs in
-kernels of this package, in CuPy for its arrays, and in NumPy for types that only it has; the result
-is row-major, of the framework, and on the device, of the array.
+kernels of this package, in CuPy for its arrays, and in NumPy for the rule "refuse", for floats as the
+result but of "range", and for types that only it has; the result is row-major, of the framework, and on the device,
+of the array.
 """
 
 from __future__ import annotations
