@@ -86,7 +86,11 @@ macro_rules! reals {
         impl Real for $real {
             const ZERO: Self = 0.0;
 
-            #[allow(clippy::cast_possible_truncation, trivial_numeric_casts)]
+            #[allow(
+                clippy::cast_possible_truncation,
+                trivial_numeric_casts,
+                reason = "constants of the rules, which single precision rounds; the macro makes f64 too"
+            )]
             fn of(value: f64) -> Self {
                 value as $real
             }
@@ -136,8 +140,15 @@ reals! {
 
 macro_rules! wholes {
     ($($whole:ident by $near:ident to $most:expr, $unsigned:ident by $step:ident: $stretch:expr;)*) => {$(
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap)]
-        #[allow(clippy::cast_lossless, clippy::cast_precision_loss, trivial_numeric_casts)]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_possible_wrap,
+            clippy::cast_lossless,
+            clippy::cast_precision_loss,
+            trivial_numeric_casts,
+            reason = "values are held within the type before; the macro makes every type"
+        )]
         impl Whole for $whole {
             const STRETCH: Option<(f64, f64)> = $stretch;
             const STEPS: f64 = $unsigned::MAX as f64;
