@@ -27,7 +27,7 @@ pub(crate) unsafe fn copy_run(source: *const u8, target: *mut u8, bytes: usize) 
         // SAFETY: the caller promises the same; the processor has AVX2, and the run is longer than a
         // block.
         CopyingRuns::Avx2 => return unsafe { runs_avx2::copy_long_run(source, target, bytes) },
-        // SAFETY: as above, with AVX-512.
+        // SAFETY: as above, with AVX-512, for runs of 512 bytes and more.
         CopyingRuns::Avx512 => return unsafe { runs_avx512::copy_long_run(source, target, bytes) },
     }
     // SAFETY: the caller promises the same.
@@ -147,9 +147,9 @@ mod tests {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     #[test]
     fn the_loops_of_our_own_are_exact_wherever_they_can_run() {
-        let lengths = || (257..700).chain(2046..2350).chain([4096, 4097, 8192, 65_536, 100_003]);
+        let lengths = || (512..900).chain(2046..2350).chain([4096, 4097, 8192, 65_536, 100_003]);
         if has_avx2() {
-            for bytes in lengths().chain(129..257) {
+            for bytes in lengths().chain(129..512) {
                 // SAFETY: as the type says; there is AVX2, and more bytes than a block.
                 is_exact(
                     |from, to, bytes| unsafe { runs_avx2::copy_long_run(from, to, bytes) },
@@ -159,7 +159,7 @@ mod tests {
         }
         if has_avx2() && std::arch::is_x86_feature_detected!("avx512f") {
             for bytes in lengths() {
-                // SAFETY: as above, with AVX-512.
+                // SAFETY: as above, with AVX-512 and no fewer bytes than `SHORTEST`.
                 is_exact(
                     |from, to, bytes| unsafe { runs_avx512::copy_long_run(from, to, bytes) },
                     bytes,

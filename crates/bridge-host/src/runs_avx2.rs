@@ -8,7 +8,7 @@ use std::ptr;
 /// Bytes of a vector.
 const VECTOR: usize = 32;
 /// Bytes that are loaded before they are stored.
-const BLOCK: usize = 4 * VECTOR;
+pub(crate) const BLOCK: usize = 4 * VECTOR;
 /// Bytes of a cache line.
 const LINE: usize = 2 * VECTOR;
 
