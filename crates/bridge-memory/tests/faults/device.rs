@@ -43,6 +43,24 @@ fn conversions() {
     assert_eq!(count(&there, on(0).copy(CopyPolicy::Always)), 1, "a copy");
     assert_eq!(count(&there, on(0).cast(DataType::F64)), 1, "a cast");
     assert_eq!(count(&there, on(1)), 1, "a copy to another device");
+    assert_eq!(count(&|| numbers(9), on(0).cast(DataType::F64)), 2, "an upload, and a cast there");
+    assert_eq!(count(&there, on(1).cast(DataType::F64)), 2, "a copy to another device, and a cast");
+}
+
+/// What the backend writes comes from a pool, which fails as the device does.
+#[test]
+fn conversions_into_pools() {
+    let (_alone, registry) = (alone(), registry());
+    let call = |array| {
+        let pool = DevicePool::new(&registry, fake(0)).unwrap();
+        let options = Options::default().on(fake(0)).copy(CopyPolicy::Always).pool(&pool);
+        let converted = registry.convert(array, FAKE, options).map_err(Refused::into_parts);
+        assert_eq!(pool.stats().buffers_in_use, u64::from(converted.is_ok()));
+        converted
+    };
+    let there = || registry.convert(numbers(9), FAKE, Options::default().on(fake(0))).unwrap();
+    assert_eq!(fail_each(|| numbers(9), call, intact, fail_at), 1, "an upload");
+    assert_eq!(fail_each(there, call, intact, fail_at), 1, "a copy");
 }
 
 #[test]
