@@ -15,18 +15,18 @@ use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, Faults, REGISTR
 use crate::runtime::Telling;
 
 /// Bytes in use of a device are counted for all threads: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const DEVICE: Device = DEVICES[1];
+pub(crate) const DEVICE: Device = DEVICES[1];
 
-fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     Registry::new(REGISTRATIONS.iter().copied())
 }
 
-fn live_bytes() -> u64 {
+pub(crate) fn live_bytes() -> u64 {
     let DeviceMemory { total, free } = FakeAccelerator.usage(DEVICE).unwrap();
     total - free
 }

@@ -6,6 +6,7 @@ mod conversions;
 mod device;
 mod every_way;
 mod host;
+mod marked;
 mod runtime;
 mod threads;
 mod vectors;

@@ -4,47 +4,81 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use bridge_memory::budget::Budget;
-use bridge_memory::pool::{Exact, PoolOptions, PooledBuffer, Released};
+use bridge_memory::pool::{DevicePool, Exact, PoolOptions, PoolStats, PooledBuffer, Released};
+
+use crate::device::{DEVICE, alone, live_bytes, registry};
+use crate::marked::Marking as _;
 
 const ROUNDS: usize = if cfg!(miri) { 20 } else { 500 };
+
+/// Calls `work` on three threads, with a mark of each and a size, and `free` on another all the while.
+fn free_beside(work: impl Fn(u8, usize) + Sync, free: impl Fn() + Sync) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let workers = [1, 2, 3].map(|mark| {
+            let work = &work;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let size = 500 + (round * 37) % 3000;
+                    work(mark, size / if cfg!(miri) { 100 } else { 1 });
+                }
+            })
+        });
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                free();
+                std::thread::yield_now();
+            }
+        });
+        let results = workers.map(std::thread::ScopedJoinHandle::join);
+        done.store(true, Ordering::Relaxed);
+        assert!(results.iter().all(Result::is_ok));
+    });
+}
+
+/// Nothing is in use after three threads have acquired a buffer each round.
+fn assert_all_came_back(stats: &PoolStats) {
+    assert_eq!((stats.buffers_in_use, stats.bytes_in_use), (0, 0));
+    assert_eq!(stats.allocations, 3 * ROUNDS as u64);
+}
 
 #[test]
 fn a_pool_can_be_cleared_while_others_allocate() {
     let pool = PoolOptions::new().max_buffers(8).build();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..3_u64)
-            .map(|worker| {
-                let pool = &pool;
-                scope.spawn(move || {
-                    for round in 0..ROUNDS {
-                        let size = (500 + (round * 37) % 3000) / if cfg!(miri) { 100 } else { 1 };
-                        let mut buffer = pool.zeroed::<u64>(size).unwrap();
-                        assert!(buffer.iter().all(|&element| element == 0));
-                        buffer.fill(worker + 1);
-                        std::thread::yield_now();
-                        assert!(buffer.iter().all(|&element| element == worker + 1));
-                    }
-                })
-            })
-            .collect();
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                pool.clear();
-                pool.keep(2);
-                std::thread::yield_now();
-            }
-        });
-        let results: Vec<_> =
-            workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-        done.store(true, Ordering::Relaxed);
-        assert!(results.iter().all(Result::is_ok));
+    let work = |mark, size| {
+        let mut buffer = pool.zeroed::<u64>(size).unwrap();
+        assert!(buffer.iter().all(|&element| element == 0));
+        buffer.fill(u64::from(mark));
+        std::thread::yield_now();
+        assert!(buffer.iter().all(|&element| element == u64::from(mark)));
+    };
+    free_beside(work, || {
+        pool.clear();
+        pool.keep(2);
     });
-    let stats = pool.stats();
-    assert_eq!((stats.buffers_in_use, stats.bytes_in_use), (0, 0));
-    assert_eq!(stats.allocations, 3 * ROUNDS as u64);
+    assert_all_came_back(&pool.stats());
     pool.clear();
     assert_eq!((pool.stats().bytes_cached, pool.stats().pool_arrays), (0, 0));
+}
+
+#[test]
+fn a_pool_of_a_device_can_be_trimmed_and_cleared_while_others_allocate() {
+    let _alone = alone();
+    let pool = PoolOptions::new().max_buffers(8).build_on(&registry(), DEVICE).unwrap();
+    let work = |mark, size| {
+        let buffer = pool.marked(size, mark);
+        std::thread::yield_now();
+        assert!(DevicePool::is_marked(&buffer, mark), "somebody else has written");
+    };
+    free_beside(work, || {
+        pool.trim_to(2000);
+        std::thread::yield_now();
+        pool.clear();
+    });
+    assert_all_came_back(&pool.stats());
+    assert_eq!(live_bytes(), pool.stats().bytes_cached, "what was freed is the device's again");
+    pool.clear();
+    assert_eq!((pool.stats().bytes_cached, live_bytes()), (0, 0));
 }
 
 #[test]
