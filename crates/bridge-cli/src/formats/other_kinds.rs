@@ -15,14 +15,14 @@ pub(super) fn refuse(bytes: &[u8]) -> Outcome<()> {
     if bytes.starts_with(&[0x1f, 0x8b, 8]) {
         return Err(Failure::new("the file is compressed with gzip")
             .why("array files are read where they lie")
-            .remedy("expand it first, with gunzip"));
+            .remedy("expand it first: gunzip < FILE > EXPANDED"));
     }
     if bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1))
         && bytes.len().is_multiple_of(512)
     {
         return Err(Failure::new("the file is a tar archive")
             .why("the files in it are not read where they lie")
-            .remedy("unpack it first, with tar -xf"));
+            .remedy("unpack it first: tar -xf FILE"));
     }
     if is_web_page(bytes) {
         return Err(Failure::new("the file is a web page")

@@ -34,15 +34,34 @@ pub(crate) fn dict(entries: &[(&'static str, Pickled)]) -> Pickled {
     Dict(entries.iter().map(|(key, value)| (Text(key), value.clone())).collect())
 }
 
-/// The id of a storage, as in files of now, and before PyTorch 1.6 with `more`.
+/// The id of a storage.
 pub(crate) fn storage(
     class: &'static str,
     key: &'static str,
     place: &'static str,
     count: i64,
 ) -> Pickled {
+    storage_saying(class, key, place, count, &[])
+}
+
+/// The same, with what files from before PyTorch 1.6 say besides.
+fn storage_saying(
+    class: &'static str,
+    key: &'static str,
+    place: &'static str,
+    count: i64,
+    more: &[Pickled],
+) -> Pickled {
     let id = [Text("storage"), Global("torch", class), Text(key), Text(place), Int(count)];
-    Pickled::Raw([Tuple(id.to_vec()).operations(), b"Q".to_vec()].concat())
+    Pickled::Raw([Tuple([&id, more].concat()).operations(), b"Q".to_vec()].concat())
+}
+
+/// Float32 elements as files from before PyTorch 1.6 have them: the last `count` of a storage of `all`. Where
+/// they are not all of it, as before PyTorch 0.4: in a storage that is a part of another one.
+pub(crate) fn old_tensor(key: &'static str, all: i64, count: i64) -> Pickled {
+    let part = || Tuple(vec![Text("part"), Int(all - count), Int(count)]);
+    let part = if count == all { Pickled::None } else { part() };
+    Pickled::Raw(tensor(storage_saying("FloatStorage", key, "cpu", all, &[part]), count))
 }
 
 impl Pickled {

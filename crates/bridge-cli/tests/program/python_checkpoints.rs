@@ -1,11 +1,14 @@
 //! Checkpoints that PyTorch itself wrote are read, and the lines of Python that errors advise do what they
 //! say.
 
+use crate::pickles::{Pickled, dict, legacy_file, old_tensor};
 use crate::python::python;
-use crate::support::{Folder, npy};
+use crate::remedies::remedy;
+use crate::support::{Folder, floats, npy, replaced, stored};
 
 crate::support::cases! {
     what_python_saves_is_read_and_the_advised_lines_work,
+    lines_advised_for_tensors_of_odd_kinds_and_old_files_work,
 }
 
 /// Writes a checkpoint in every form, and beside it the arrays that are wanted.
@@ -206,4 +209,82 @@ fn advised_lines(folder: &Folder) -> String {
     let tensor = tensor.split("; or ").next().unwrap_or(tensor).trim();
     script += "array = torch.load(\"numpy.pt\", weights_only=False)[\"x\"]\n";
     script + &format!("torch.save({{\"x\": {tensor}}}, \"numpy.pt.new\")\n")
+}
+
+/// Files whose lines speak of what the user has: a tensor, a model, a program.
+const OF_ONES_OWN: &str = r#"
+import warnings
+warnings.simplefilter("ignore")
+torch.save(torch.nested.nested_tensor([torch.ones(2), torch.zeros(1)]), "nested.pt")
+torch.save(torch.arange(4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2), "float4.pt")
+torch.save(torch.arange(4, dtype=torch.int16).view(torch.bits16), "bits.pt")
+torch.save(3, "number.pt")
+script = torch.jit.script(nn.Linear(3, 2))
+torch.jit.freeze(script.eval()).save("frozen.pt")
+"#;
+
+fn lines_advised_for_tensors_of_odd_kinds_and_old_files_work() {
+    let folder = Folder::new();
+    if !python(&folder, OF_ONES_OWN) {
+        return;
+    }
+    let swapped: Vec<u8> = [0_f32, 1.].into_iter().flat_map(f32::to_be_bytes).collect();
+    let value = dict(&[("x", Pickled::Tensor("0", 2))]);
+    let members: [(&str, &[u8]); 4] = [
+        ("a/data.pkl", &value.pickle()),
+        ("a/byteorder", b"big"),
+        ("a/data/0", &swapped),
+        ("a/version", b"3\n"),
+    ];
+    folder.file("big.pt", stored(&members));
+    // Before PyTorch 1.6 a file said so of the machine, and its elements were little-endian.
+    let before = legacy_file(&dict(&[("x", old_tensor("0", 2, 2))]), &[("0", 2, &floats(2))]);
+    folder.file("big_before.pt", replaced(&before, b"little_endian\x88", b"little_endian\x89"));
+    let part = dict(&[("x", old_tensor("0", 4, 2))]);
+    folder.file("part.pt", legacy_file(&part, &[("0", 4, &floats(4))]));
+
+    // Each with what the line is of and what comes before it, and the file that it writes, if it does.
+    let load = "tensor = torch.load(path)";
+    let cases = [
+        ("nested.pt", "save its parts: ", load, "parts.pt"),
+        ("float4.pt", "save its bytes: ", load, ""),
+        ("bits.pt", "save its bytes: ", load, ""),
+        ("number.pt", "save only the tensors: ", "model = nn.Linear(3, 2)", "weights.pt"),
+        ("big.pt", "in Python on this machine: ", "", "little_endian.pt"),
+        ("big_before.pt", "in Python on this machine: ", "", "little_endian.pt"),
+        ("part.pt", "in Python: ", "", "new.pt"),
+    ];
+    let mut script = "import os\n".to_owned();
+    for (file, before, given, written) in cases {
+        let said = remedy(&folder, &["plan", file]);
+        let (_, line) = said.split_once(before).unwrap_or_else(|| panic!("{file}: {said}"));
+        let line = line.split("; or ").next().unwrap_or(line);
+        let run = match written {
+            "" => format!("torch.save({line}, path + '.new')"),
+            written => format!("{line}\nos.rename('{written}', path + '.new')"),
+        };
+        script += &format!("path = '{file}'\n{given}\n{run}\n");
+    }
+    assert!(remedy(&folder, &["plan", "frozen.pt"]).contains("its state_dict(), before it is"));
+    script += "torch.save(torch.jit.script(nn.Linear(3, 2)).state_dict(), 'frozen.pt.new')\n";
+    python(&folder, &script);
+
+    let bytes: Vec<u8> = (0..4_u16).flat_map(u16::to_le_bytes).collect();
+    let wanted = [
+        ("nested.pt", "0", npy("'<f4'", false, "(2,)", &[1_f32.to_le_bytes(); 2].concat())),
+        ("nested.pt", "1", npy("'<f4'", false, "(1,)", &[0; 4])),
+        ("float4.pt", "whole", npy("'|u1'", false, "(4,)", &[0, 1, 2, 3])),
+        ("bits.pt", "whole", npy("'|u1'", false, "(8,)", &bytes)),
+        ("big.pt", "x", npy("'<f4'", false, "(2,)", &floats(2))),
+        ("big_before.pt", "x", npy("'<f4'", false, "(2,)", &floats(2))),
+        ("part.pt", "x", npy("'<f4'", false, "(2,)", &floats(4)[8..])),
+    ];
+    for (file, name, array) in wanted {
+        let file = format!("{file}.new");
+        folder.succeed(&["convert", &file, "one.npy", "--name", name]);
+        assert!(folder.read("one.npy") == array, "{file} {name}");
+    }
+    for file in ["number.pt.new", "frozen.pt.new"] {
+        folder.succeed(&["convert", file, "one.npy", "--name", "weight"]);
+    }
 }

@@ -125,6 +125,8 @@ fn other_type(kind: &str) -> Option<DataType> {
     DataType::new(TypeCode::Opaque, bytes.checked_mul(8)?, 1).ok()
 }
 
+const EXTENDED: &str = "extended precision differs from machine to machine";
+
 fn unknown(text: &str, kind: &str) -> Failure {
     let (why, remedy) = match kind.as_bytes().first() {
         Some(b'O') => (
@@ -144,13 +146,16 @@ fn unknown(text: &str, kind: &str) -> Failure {
             "raw bytes are read as numbers with --as, and these are wider than any",
             "save what they are made of as arrays of their own",
         ),
-        Some(b'f' | b'c') if matches!(kind, "f12" | "f16" | "c24" | "c32") => (
-            "extended precision differs from machine to machine",
-            "save it as a.astype(np.float64) or np.complex128",
+        Some(b'f') if matches!(kind, "f12" | "f16") => {
+            (EXTENDED, "save it with the widest type that every machine has: a.astype(np.float64)")
+        }
+        Some(b'c') if matches!(kind, "c24" | "c32") => (
+            EXTENDED,
+            "save it with the widest type that every machine has: a.astype(np.complex128)",
         ),
         Some(b'f' | b'c') => (
             "NumPy itself has no floating-point numbers of this size",
-            "save it with another dtype: a.astype(np.float32)",
+            "write the file again, with a type that NumPy has, such as float32",
         ),
         _ => ("arraybridge does not know this element type", "save the array with another dtype"),
     };

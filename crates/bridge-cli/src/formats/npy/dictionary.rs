@@ -24,6 +24,10 @@ pub(super) struct Field {
     pub(super) shape: Vec<usize>,
 }
 
+/// A line of Python that writes records anew whose fields have other names: those that the user puts in.
+pub(super) const RENAME_FIELDS: &str = "in Python: from numpy.lib.recfunctions import rename_fields; \
+     numpy.save(path, rename_fields(a, {...}))";
+
 /// How deep records may lie within records. NumPy's are read by functions that call themselves, as here.
 const DEEPEST: usize = 16;
 
@@ -165,7 +169,7 @@ impl Parser<'_> {
                     "the header has half of a character, U+{half:X}"
                 ))
                 .why("only Python has text with one half; no other format can name an array so")
-                .remedy("rename the field: numpy.lib.recfunctions.rename_fields(a, {...})"));
+                .remedy(format!("rename the field, {RENAME_FIELDS}")));
             }
             number => number.and_then(char::from_u32).ok_or_else(|| self.unknown_escape())?,
         };

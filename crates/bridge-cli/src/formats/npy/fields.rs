@@ -6,7 +6,7 @@ use arraybridge::{DataType, MAX_RANK, TensorSpec};
 
 use super::LONGEST_HEADER;
 use super::data_types::{bytes_of, data_type_of};
-use super::dictionary::{Descr, Field};
+use super::dictionary::{Descr, Field, RENAME_FIELDS};
 use crate::failure::{Failure, Outcome};
 use crate::formats::arrays::Scattered;
 
@@ -54,7 +54,7 @@ pub(super) fn arrays_of(
     if let Some((twice, ..)) = leaves.found.iter().find(|(name, ..)| !names.insert(name)) {
         return Err(Failure::new(format!("two fields of the records are named \"{twice}\""))
             .why("one of them would be lost")
-            .remedy("rename one of them: numpy.lib.recfunctions.rename_fields(a, {...})"));
+            .remedy(format!("rename one of them, {RENAME_FIELDS}")));
     }
     let mut arrays: Vec<FieldArray> = Vec::with_capacity(leaves.found.len());
     let mut refused = Vec::new();
@@ -220,8 +220,9 @@ impl Leaves {
         Err(Failure::new(format!("the records have more than {MOST_FIELDS} fields"))
             .why("each becomes an array of its own, and a forged header could make more than fit in memory")
             .remedy(
-                "save fields of one type as one array: \
-                 numpy.lib.recfunctions.structured_to_unstructured(a)",
+                "save fields of one type as one array, in Python: \
+                 from numpy.lib.recfunctions import structured_to_unstructured; \
+                 numpy.save(path, structured_to_unstructured(a))",
             ))
     }
 
@@ -229,7 +230,8 @@ impl Leaves {
         Failure::new(format!("the field \"{}\" has more than {MAX_RANK} axes", self.path))
             .why("those of the records around it are its own, too")
             .remedy(
-                "save it as an array of its own, with fewer axes: numpy.save(path, a.reshape(-1))",
+                "save the records that it is in as an array of their own, with fewer axes: \
+                 numpy.save(path, a.reshape(-1))",
             )
     }
 }
@@ -237,7 +239,5 @@ impl Leaves {
 pub(super) fn too_long_names() -> Failure {
     Failure::new(format!("the names of the fields are longer than {LONGEST_NAMES} bytes together"))
         .why("a field within records is named after all that are around it")
-        .remedy(
-            "give the outer fields shorter names: numpy.lib.recfunctions.rename_fields(a, {...})",
-        )
+        .remedy(format!("give the outer fields shorter names, {RENAME_FIELDS}"))
 }

@@ -59,7 +59,7 @@ impl Unread<'_> {
                 .remedy("save plain tensors, as of its method that makes one of it"),
             Self::OfType(name) => Failure::new(format!("a tensor of torch.{name}"))
                 .why("arraybridge does not know that type")
-                .remedy("save it with another type: tensor.to(torch.float32)"),
+                .remedy("save its bytes: tensor.view(torch.uint8)"),
             Self::OfNumpy => Failure::new("an array of NumPy")
                 .why("arrays of plain numbers are read, whose bytes are in the pickle as NumPy puts them there")
                 .remedy(

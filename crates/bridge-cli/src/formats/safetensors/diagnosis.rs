@@ -84,9 +84,10 @@ fn nul_padded(padding: usize) -> Failure {
 
 pub(super) fn of_metadata(notes: &Value) -> Option<Failure> {
     let failure = |found: String| {
-        Failure::new(found)
-            .why("what a file says of itself is a JSON object of texts")
-            .remedy("write the file again, with str(value) for each: save_file(tensors, path, metadata={...})")
+        Failure::new(found).why("what a file says of itself is a JSON object of texts").remedy(
+            "write the file again, with texts: \
+             save_file(tensors, path, metadata={k: str(v) for k, v in metadata.items()})",
+        )
     };
     let Some(notes) = notes.as_object() else {
         return Some(failure(format!("{METADATA} is {}", kind_of(notes))));
