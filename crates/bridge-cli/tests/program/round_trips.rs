@@ -13,6 +13,7 @@ crate::support::cases! {
     names_and_all_arrays_are_kept,
     files_without_arrays,
     what_a_safetensors_file_says_of_itself_is_kept,
+    metadata_that_the_new_format_does_not_keep_is_told,
     a_file_is_the_same_however_often_it_is_written,
     arrays_without_elements_come_in_the_same_order_each_time,
     npyz_reads_what_is_written,
@@ -200,6 +201,24 @@ fn what_a_safetensors_file_says_of_itself_is_kept() {
     folder.succeed(&["convert", "a.safetensors", "b.safetensors"]);
     let text = String::from_utf8_lossy(&folder.read("b.safetensors")[8..]).into_owned();
     assert_eq!(text.trim_end(), r#"{"__metadata__":{"format":"pt"}}"#);
+}
+
+fn metadata_that_the_new_format_does_not_keep_is_told() {
+    let folder = Folder::new();
+    let header = r#"{"__metadata__":{"made by":"me","format":"pt"},"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    folder.file("a.safetensors", safetensors(header, &floats(2)));
+    let formats: &[&str] =
+        if cfg!(feature = "pt") { &["npy", "npz", "pt"] } else { &["npy", "npz"] };
+    for format in formats {
+        let convert = ["convert", "a.safetensors", &format!("b.{format}")];
+        let line = format!("metadata, which no .{format} file keeps: \"format\", \"made by\"");
+        let told = folder.succeed(&convert).stdout;
+        assert!(told.lines().any(|it| it.trim() == line), "{format}: {told}");
+        let report = folder.succeed(&[&convert[..], &["--json"]].concat()).json();
+        assert_eq!(report["remarks"], serde_json::json!([line]), "{format}");
+    }
+    let told = folder.succeed(&["convert", "a.safetensors", "b.safetensors"]).stdout;
+    assert!(!told.contains("metadata"), "{told}");
 }
 
 /// A reader that is not ours finds the same.

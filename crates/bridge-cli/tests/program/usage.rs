@@ -96,5 +96,9 @@ fn help_and_version_have_examples_and_succeed() {
         let help = folder.succeed(&[command, "--help"]).stdout;
         assert!(help.contains(&format!("arraybridge {command}")), "{help}");
     }
+    for command in ["plan", "convert", "info", "diff"] {
+        let help = folder.succeed(&[command, "--help"]).stdout;
+        assert!(help.contains(".pt"), "{help}");
+    }
     assert!(folder.succeed(&["--version"]).stdout.starts_with("arraybridge "));
 }
