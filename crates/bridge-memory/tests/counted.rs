@@ -3,6 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use bridge_convert::ConvertByName as _;
+use bridge_core::{
+    Array, CopyPolicy, DataType, Dlpack, ManagedTensor, Options, Registration, Registry, TensorSpec,
+};
 use bridge_memory::profile::{CountingAllocator, PeakScope, allocated_bytes, profile};
 
 #[global_allocator]
@@ -113,4 +117,45 @@ fn a_profile_tells_the_peak() {
     assert_eq!((delta.peak.unwrap() + MIB / 2) / MIB, 32);
     assert!(delta.to_string().contains("peak +32."), "{delta}");
     drop(kept);
+}
+
+/// `docs/memory.md` says what a plan's peaks leave out.
+#[test]
+#[cfg_attr(miri, ignore = "so many elements take Miri minutes")]
+fn what_a_conversion_on_the_host_takes_beside_its_peaks_is_what_the_page_says() {
+    const KIB: u64 = 1 << 10;
+    let _alone = alone();
+    let tools = Registration::host_tools(&bridge_host::HostKernels);
+    let registry = Registry::new([Registration::backend(&Dlpack), tools]);
+    let beside = |make: &dyn Fn() -> ManagedTensor, options| {
+        let convert = || {
+            let array = Array::new(make());
+            let plan = registry.plan(&array, "dlpack", &options).unwrap();
+            let scope = PeakScope::start();
+            drop(registry.convert(array, "dlpack", options).unwrap());
+            let peak: u64 = plan.peaks.iter().map(|peak| peak.bytes).sum();
+            scope.finish().unwrap().growth() - peak
+        };
+        convert(); // what is made once is not counted
+        convert()
+    };
+    // Below 4 MiB, so that one thread does all.
+    let plain = || ManagedTensor::from_vec(vec![1_u8; 250_000], &[500, 500]).unwrap();
+    let turned = || plain().permuted(&[1, 0]).unwrap();
+    let packed = || {
+        let spec = TensorSpec::row_major(DataType::F4E2M1FN, &[250_000]).unwrap();
+        bridge_host::zeroed(&spec, 1).unwrap()
+    };
+    let copy = Options::default().copy(CopyPolicy::Always);
+    let cast = Options::default().cast(DataType::F32);
+    for (what, bytes, expected) in [
+        ("a copy", beside(&plain, copy), 0),
+        ("a cast", beside(&plain, cast), 32 * KIB),
+        ("a cast of packed elements", beside(&packed, cast), 32 * KIB + 250_000),
+        ("a copy in another order", beside(&turned, copy), 144 * KIB),
+        ("a cast in another order", beside(&turned, cast), (32 + 144) * KIB),
+    ] {
+        // Beside array memory there are shapes and handles.
+        assert!((expected..expected + 4 * KIB).contains(&bytes), "{what}: {bytes}");
+    }
 }

@@ -2,12 +2,13 @@
 //! do not: see `device`.
 
 use bridge_convert::{ConvertByName as _, map_slices, stack, unstack};
-use bridge_core::{Array, CopyPolicy, DataType, ManagedTensor, Options, Refused};
+use bridge_core::{Array, CopyPolicy, DataType, ManagedTensor, Options, Refused, TensorSpec};
 use bridge_memory::call::{Rescale, rescaled};
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
 use bridge_memory::manager::MemoryManager;
 use bridge_memory::pool::{Exact, Pool, PoolOptions};
 use bridge_memory::probe::FixedProbe;
+use bridge_testkit::bytes_of;
 
 use crate::failing_allocator::{HALF, fail_at, live_bytes};
 use crate::support::{HostArray, numbers, registry};
@@ -34,6 +35,43 @@ fn conversions() {
         assert_eq!(failures(options.copy(CopyPolicy::Always)), 1, "a copy");
         assert_eq!(failures(options.cast(DataType::F64)), 2, "a cast, and the memory it works in");
     }
+}
+
+/// Rows that become columns, and elements smaller than a byte: they go through buffers.
+#[test]
+fn conversions_through_buffers() {
+    let (_alone, registry) = (alone(), registry());
+    let turned = || {
+        let values = (0..3000).map(|n| n as f32).collect();
+        ManagedTensor::from_vec(values, &[50, 60]).unwrap().permuted(&[1, 0]).unwrap()
+    };
+    let packed = || {
+        let spec = TensorSpec::row_major(DataType::F4E2M1FN, &[8192]).unwrap();
+        bridge_host::zeroed(&spec, 1).unwrap()
+    };
+    let convert = |array, options| registry.convert(array, "host", options);
+    let failures = |make: &dyn Fn() -> ManagedTensor, options| {
+        let before = bytes_of(&make());
+        let intact = |array: &Array| {
+            assert_eq!(bytes_of(&array.downcast_ref::<HostArray>().unwrap().0), before);
+        };
+        let call = |array| convert(array, options).map_err(Refused::into_parts);
+        fail_each(|| Array::new(HostArray(make())), call, intact, fail_at)
+    };
+    let options = Options::default();
+    let count = failures(&turned, options.cast(DataType::F64));
+    assert_eq!(count, 3, "a cast, the memory it works in, and the buffer of rows");
+    let count = failures(&packed, options.cast(DataType::F32));
+    assert_eq!(count, 3, "a cast, the memory it works in, and a byte for each element");
+
+    // A copy goes on without its buffer.
+    let source = Array::new(HostArray(turned()));
+    let disarm = fail_at(1);
+    let copied = convert(source, options.copy(CopyPolicy::Always));
+    assert!(disarm(), "an allocation failed");
+    let copied = copied.unwrap().downcast::<HostArray>().unwrap().0;
+    assert!(copied.layout().is_row_major());
+    assert_eq!(bytes_of(&copied), bytes_of(&turned()));
 }
 
 /// A budget has caches given back and lets the conversion try again: one failure is none.
