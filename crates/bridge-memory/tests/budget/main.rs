@@ -10,4 +10,6 @@ mod pressure;
 mod refusals;
 mod reservations;
 mod threads;
+#[path = "../pool/vectors.rs"]
+mod vectors;
 mod waiting;
