@@ -18,6 +18,7 @@ crate::support::cases! {
     records_within_records_and_the_space_between_fields,
     fields_in_many_windows,
     fields_that_cannot_be_named_or_read,
+    types_with_notes_as_h5py_makes_them,
     names_of_fields_as_numpy_writes_them,
     names_of_fields_that_are_no_text,
     names_of_fields_longer_than_any_memory,
@@ -314,6 +315,40 @@ fn fields_that_cannot_be_named_or_read() {
     folder.fail(1, &["plan", "a.npy"], &["--as bfloat16"]);
     folder.succeed(&["convert", "a.npy", "b.npy", "--as", "bfloat16", "--dtype", "f32"]);
     assert_eq!(folder.read("b.npy"), npy("'<f4'", false, "(1,)", &1_f32.to_le_bytes()));
+}
+
+/// Older NumPy wrote the notes that h5py puts on types of fields, and no NumPy reads such headers.
+fn types_with_notes_as_h5py_makes_them() {
+    let folder = Folder::new();
+    for notes in [
+        "{'vlen': <class 'str'>}",
+        "{'vlen': dtype('float32')}",
+        "{'ref': <class 'h5py.h5r.Reference'>}",
+    ] {
+        let descr = format!("[('o', ('|O', {notes})), ('y', '<f4')]");
+        let says = ["elements of the type '|O', Python objects", "a pickle", "do:", "HDF5"];
+        folder.file("a.npy", npy(&descr, false, "(1,)", &[0; 12]));
+        folder.fail(1, &["convert", "a.npy", "b.npz"], &says);
+    }
+    // Numbers are read, whatever is said of them.
+    for notes in ["{}", "{'enum': {'RED': 0, 'a}\\'': 1}}", "{'enum': {'[': (1, 2)}, 'b': None}"] {
+        let descr = format!("[('kind', ('|u1', {notes})), ('y', '<f4')]");
+        let record = [&[7][..], &1_f32.to_le_bytes()].concat();
+        folder.file("a.npy", npy(&descr, false, "(1,)", &record));
+        folder.succeed(&["convert", "a.npy", "b.npy", "--name", "kind"]);
+        assert_eq!(folder.read("b.npy"), npy("'|u1'", false, "(1,)", &[7]), "{notes}");
+    }
+    let text = "[('t', ('|S5', {'h5py_encoding': 'utf-8'})), ('y', '<f4')]";
+    folder.file("a.npy", npy(text, false, "(1,)", &[0; 9]));
+    folder.fail(1, &["plan", "a.npy"], &["the field \"t\"", "text is not a number"]);
+    for (descr, says) in [
+        ("[('x', ('|u1', {'enum': {'RED': {0}))]", "the notes on a type do not end"),
+        ("[('x', ('|u1', {'enum': 'RED))]", "a string does not end"),
+        ("[('x', ('|u1', {}, {}))]", "there should be ')'"),
+    ] {
+        folder.file("a.npy", npy(descr, false, "(1,)", &[0]));
+        folder.fail(1, &["plan", "a.npy"], &["the header is broken", says]);
+    }
 }
 
 /// An `.npy` file of one record of one byte, whose header of this version has this name in it.

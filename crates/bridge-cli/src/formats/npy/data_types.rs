@@ -125,12 +125,16 @@ fn other_type(kind: &str) -> Option<DataType> {
     DataType::new(TypeCode::Opaque, bytes.checked_mul(8)?, 1).ok()
 }
 
+/// Why arrays of Python objects are not read.
+pub(super) const OBJECTS: &str =
+    "Python objects are stored as a pickle, which would run code when it is read";
+
 const EXTENDED: &str = "extended precision differs from machine to machine";
 
 fn unknown(text: &str, kind: &str) -> Failure {
     let (why, remedy) = match kind.as_bytes().first() {
         Some(b'O') => (
-            "Python objects are stored as a pickle, which would run code when it is read",
+            OBJECTS,
             "load it where it is trusted, with np.load(path, allow_pickle=True), and save numbers: \
              a.astype(np.float64), or np.concatenate(a.ravel()) of rows of different lengths",
         ),

@@ -4,6 +4,7 @@
 //! without allocating what the header claims. A parser for all of Python's literals would let a forged
 //! header exhaust the stack.
 
+use super::data_types::OBJECTS;
 use crate::failure::{Failure, Outcome};
 
 /// The element type as it is written in the header.
@@ -185,12 +186,57 @@ impl Parser<'_> {
         match self.peek() {
             Some(b'[') if depth < DEEPEST => self.fields(depth + 1).map(Descr::Fields),
             Some(b'[') => Err(self.broken(&format!("there are records more than {DEEPEST} deep"))),
-            Some(b'(') => {
-                Err(Failure::new("the array has a structured element type without fields")
-                    .why("NumPy saves what it is made of as axes of the array")
-                    .remedy("write the file again, with numpy.save"))
-            }
+            Some(b'(') => self.described_type(),
             _ => self.string().map(Descr::Plain),
+        }
+    }
+
+    /// A type with notes on it, which h5py makes and older NumPy wrote: `('|u1', {'enum': {'RED': 0}})`.
+    fn described_type(&mut self) -> Outcome<Descr> {
+        self.expect(b'(')?;
+        let mut kind = None;
+        if matches!(self.peek(), Some(b'\'' | b'"')) {
+            kind = Some(self.string()?);
+            self.expect(b',')?;
+        }
+        let (Some(kind), Some(b'{')) = (kind, self.peek()) else {
+            return Err(Failure::new("the array has a structured element type without fields")
+                .why("NumPy saves what it is made of as axes of the array")
+                .remedy("write the file again, with numpy.save"));
+        };
+        self.skip_notes()?;
+        self.expect(b')')?;
+        if kind.trim_start_matches(['|', '=', '<', '>']).starts_with('O') {
+            return Err(Failure::new(format!(
+                "the array has elements of the type '{kind}', Python objects, with notes on them"
+            ))
+            .why(OBJECTS)
+            .remedy(
+                "save numbers from where they came, such as an HDF5 file, each field as an array of its own: \
+                 NumPy does not read such a header either",
+            ));
+        }
+        Ok(Descr::Plain(kind))
+    }
+
+    /// Passes over a dictionary, whatever is in it.
+    fn skip_notes(&mut self) -> Outcome<()> {
+        let mut open = 0_usize;
+        loop {
+            match self.peek() {
+                Some(b'\'' | b'"') => {
+                    self.string()?;
+                    continue;
+                }
+                Some(b'{') => open += 1,
+                Some(b'}') => open -= 1,
+                Some(_) => {}
+                None => return Err(self.broken("the notes on a type do not end")),
+            }
+            self.at += 1;
+            if open == 0 {
+                return Ok(());
+            }
         }
     }
 
