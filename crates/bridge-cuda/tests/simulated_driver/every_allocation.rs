@@ -1,25 +1,30 @@
-//! Whichever allocation of the driver fails for good, in stacks, chunk maps and pools: an error, the source
-//! intact, nothing leaked, and the next call works.
+//! Whichever allocation of the driver fails for good, in conversions, stacks, chunk maps and pools: an error, the
+//! source intact, nothing leaked, and the next call works.
 
 use std::fmt::Debug;
 
 use bridge_convert::{ConvertByName as _, map_slices, stack, unstack};
 use bridge_core::{
-    Allocator as _, Array, CopyPolicy, Device, DeviceKind, Error, ManagedTensor, Options, Refused,
-    Registration, Registry,
+    Allocator as _, Array, CopyPolicy, DataType, Device, DeviceKind, Error, ManagedTensor, Options,
+    Refused, Registration, Registry,
 };
 use bridge_cuda::{Cuda, CudaArray, REGISTRATIONS};
 use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
 use bridge_memory::pool::{DevicePool, PoolOptions};
+use bridge_testkit::bytes_of;
 use simulated_cuda::{Config, Fault, SimulatedCuda};
 
-use crate::support::{GPU, alone, counted};
+use crate::support::{GPU, OTHER, alone, counted};
 
 const PINNED: Device = Device::new(DeviceKind::CudaHost, 0);
+const MANAGED: Device = Device::new(DeviceKind::CudaManaged, 0);
 
 fn registry() -> Registry {
-    let tools = [Registration::host_tools(&bridge_host::HostKernels)];
+    let tools = [
+        Registration::host_tools(&bridge_host::HostKernels),
+        Registration::backend(&bridge_core::Dlpack),
+    ];
     Registry::new(REGISTRATIONS.into_iter().chain(tools))
 }
 
@@ -79,20 +84,159 @@ fn there(shape: &[usize]) -> Array {
 
 /// The numbers from 0 on, wherever the array is.
 fn intact(array: &Array) {
-    let read = |values: &[f32]| assert!(values.iter().zip(0..).all(|(&one, at)| one == at as f32));
-    match array.downcast_ref::<CudaArray>() {
-        Some(there) => read(there.to_host().unwrap().as_slice().unwrap()),
-        None => {
-            let here = array.downcast_ref::<ManagedTensor>();
-            read(here.expect("a tensor of the host").as_slice().unwrap());
-        }
-    }
+    let there = array.downcast_ref::<CudaArray>().map(|there| there.to_host().unwrap());
+    let here = there.as_ref().or_else(|| array.downcast_ref::<ManagedTensor>());
+    let here = here.expect("a tensor of the host");
+    assert_eq!(bytes_of(here), bytes_of(&counted(here.shape())));
 }
 
 /// A copy of a slice or a chunk, on the device.
 fn copied(registry: &Registry, array: Array) -> Result<Array, Error> {
     let options = Options::default().on(GPU).copy(CopyPolicy::Always);
     registry.convert(array, "cuda", options).map_err(Refused::into_error)
+}
+
+/// The numbers from 0 on, which lie one after the other along the columns: those of a row have gaps between them.
+fn with_gaps(place: impl FnOnce(ManagedTensor) -> ManagedTensor) -> ManagedTensor {
+    let columns = (0..1000).map(|at| (at % 50 * 20 + at / 50) as f32).collect();
+    let columns = ManagedTensor::from_vec(columns, &[20, 50]).unwrap();
+    place(columns).permuted(&[1, 0]).unwrap()
+}
+
+/// The numbers from 0 on, allocated by the driver in memory that the host reads too.
+fn by_the_driver(device: Device) -> Array {
+    Array::new(CudaArray::from_host(&counted(&[50, 20]), device).unwrap())
+}
+
+/// A conversion: what it is called, its array, its target, and without how many allocations of device memory
+/// and of pinned memory it fails.
+type Case<'a> = (&'a str, &'a dyn Fn() -> Array, &'a str, Options<'static>, [u64; 2]);
+
+fn check(cuda: &SimulatedCuda, cases: &[Case<'_>]) {
+    let registry = registry();
+    for &(what, make, target, options, expected) in cases {
+        let make = || {
+            let array = make();
+            // A staging buffer that is left from making the array would serve the conversion.
+            Cuda.trim(PINNED).unwrap();
+            array
+        };
+        let call = |array| registry.convert(array, target, options).map_err(Refused::into_parts);
+        let failed = |fault| fail_each(cuda, fault, make, call, intact);
+        assert_eq!([device_memory, pinned_memory].map(failed), expected, "{what}");
+    }
+}
+
+fn on(device: Device) -> Options<'static> {
+    Options::default().on(device)
+}
+
+fn copy(device: Device) -> Options<'static> {
+    on(device).copy(CopyPolicy::Always)
+}
+
+/// A type that holds every float32, so that a cast need not look for one that does not fit.
+const WIDE: DataType = DataType::F64;
+/// A type that does not.
+const NARROW: DataType = DataType::F16;
+
+fn here() -> Array {
+    Array::new(counted(&[50, 20]))
+}
+
+/// Copied in several pieces.
+fn much() -> Array {
+    Array::new(counted(&[300, 1000]))
+}
+
+fn gaps_here() -> Array {
+    Array::new(with_gaps(|columns| columns))
+}
+
+fn gaps_there() -> Array {
+    let upload = |columns| CudaArray::from_host(&columns, GPU).unwrap().into_tensor();
+    Array::new(CudaArray::from_tensor(with_gaps(upload)).unwrap())
+}
+
+#[test]
+fn conversions() {
+    alone("conversions", Config::default(), |cuda| {
+        let there = || there(&[50, 20]);
+        let host = "dlpack";
+        check(
+            cuda,
+            &[
+                ("upload", &here, "cuda", on(GPU), [1, 1]),
+                // The second staging buffer only saves time.
+                ("upload in pieces", &much, "cuda", on(GPU), [1, 1]),
+                ("upload of rows with gaps", &gaps_here, "cuda", on(GPU), [1, 1]),
+                ("upload, then cast", &here, "cuda", on(GPU).cast(WIDE), [2, 1]),
+                ("cast, then upload", &here, "cuda", on(GPU).cast(NARROW), [1, 1]),
+                ("download", &there, host, on(Device::CPU), [0, 1]),
+                ("download of rows with gaps", &gaps_there, host, on(Device::CPU), [1, 1]),
+                ("download, then cast", &there, host, on(Device::CPU).cast(WIDE), [0, 1]),
+                ("copy on the device", &there, "cuda", copy(GPU), [1, 0]),
+                ("copy of rows with gaps", &gaps_there, "cuda", copy(GPU), [1, 0]),
+                ("cast on the device", &there, "cuda", on(GPU).cast(WIDE), [1, 0]),
+                ("cast that may not fit", &there, "cuda", on(GPU).cast(NARROW), [2, 1]),
+                ("cast of rows with gaps", &gaps_there, "cuda", on(GPU).cast(WIDE), [1, 0]),
+            ],
+        );
+    });
+}
+
+#[test]
+fn conversions_to_another_device() {
+    alone("conversions_to_another_device", Config::default(), |cuda| {
+        let there = || there(&[50, 20]);
+        check(
+            cuda,
+            &[
+                ("peer copy", &there, "cuda", on(OTHER), [1, 0]),
+                ("peer copy of rows with gaps", &gaps_there, "cuda", on(OTHER), [2, 0]),
+                ("peer copy, then cast", &there, "cuda", on(OTHER).cast(WIDE), [2, 0]),
+            ],
+        );
+    });
+}
+
+#[test]
+fn conversions_to_a_device_that_is_reached_through_the_host() {
+    let name = "conversions_to_a_device_that_is_reached_through_the_host";
+    alone(name, Config::default().peer_access(false), |cuda| {
+        let there = || there(&[50, 20]);
+        check(
+            cuda,
+            &[
+                ("staged copy", &there, "cuda", on(OTHER), [1, 1]),
+                ("staged copy of rows with gaps", &gaps_there, "cuda", on(OTHER), [2, 1]),
+            ],
+        );
+    });
+}
+
+#[test]
+fn conversions_to_pinned_and_managed_memory() {
+    alone("conversions_to_pinned_and_managed_memory", Config::default(), |cuda| {
+        let there = || there(&[50, 20]);
+        let (pinned, managed) = (|| by_the_driver(PINNED), || by_the_driver(MANAGED));
+        check(
+            cuda,
+            &[
+                ("host to pinned", &here, "cuda", on(PINNED), [0, 1]),
+                ("download to pinned", &there, "cuda", on(PINNED), [0, 1]),
+                ("download of rows with gaps", &gaps_there, "cuda", on(PINNED), [1, 1]),
+                ("copy of pinned", &pinned, "cuda", copy(PINNED), [0, 1]),
+                ("cast of pinned", &pinned, "cuda", on(PINNED).cast(WIDE), [0, 1]),
+                ("upload of pinned", &pinned, "cuda", copy(GPU), [1, 0]),
+                ("host to managed", &here, "cuda", on(MANAGED), [1, 0]),
+                ("download to managed", &there, "cuda", on(MANAGED), [1, 0]),
+                ("copy of managed", &managed, "cuda", copy(MANAGED), [1, 0]),
+                ("cast of managed", &managed, "cuda", on(MANAGED).cast(WIDE), [1, 0]),
+                ("upload of managed", &managed, "cuda", copy(GPU), [1, 1]),
+            ],
+        );
+    });
 }
 
 #[test]
