@@ -82,6 +82,9 @@ mod pages {
     #[doc = include_str!("../../README.md")]
     mod readme {}
 
+    #[doc = include_str!("../../docs/memory.md")]
+    mod memory {}
+
     #[cfg(feature = "cuda")]
     #[doc = include_str!("../../docs/cuda.md")]
     mod cuda {}
