@@ -104,15 +104,14 @@ fn write(path: &Path, text: &str) -> Result<()> {
     })
 }
 
-/// Where examples are looked for: the package as it is installed, and its page.
+/// Where examples are looked for: the package as it is installed, its page, and the front page.
 fn documented(workspace: &Workspace, python: &PythonEnvironment<'_>) -> Result<Vec<String>> {
     let place = format!(
         "import importlib.util as u; print(u.find_spec('{MODULE}').submodule_search_locations[0])"
     );
     let mut paths = vec![python.evaluate(&place)?.trim().to_owned()];
-    let pages = ["docs/python.md", "crates/bridge-python/README.md"];
-    let pages = pages.map(|page| workspace.root.join(page));
-    paths.extend(pages.iter().filter(|page| page.is_file()).map(|page| page.display().to_string()));
+    let pages = ["README.md", "docs/python.md"].map(|page| workspace.root.join(page));
+    paths.extend(pages.map(|page| page.display().to_string()));
     Ok(paths)
 }
 

@@ -96,7 +96,12 @@ fn for_python(error: Error, device: Device) -> Error {
     }
 }
 
-fn to<F: PythonFramework>(
+/// An array of a framework, and what was done where it is to be reported.
+///
+/// # Errors
+///
+/// As [`Convert::convert_reported`]; [`Error::Unavailable`] where the framework is not there.
+pub(crate) fn to<F: PythonFramework>(
     py: Python<'_>,
     tensor: ManagedTensor,
     options: Options<'_>,

@@ -4,14 +4,16 @@ use std::ffi::c_int;
 use std::sync::OnceLock;
 
 use bridge_convert::Convert;
-use bridge_core::{Access, CopyPolicy, DeviceKind, ManagedTensor, Options, Owner, SharedTensor};
-use pyo3::exceptions::{PyBufferError, PyTypeError};
+use bridge_core::{
+    Access, CopyPolicy, DeviceKind, Error, ManagedTensor, Options, Owner, SharedTensor,
+};
+use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::options::Asked;
-use crate::{buffer_view, capsule, errors, exchange_table, frameworks, streams};
+use crate::{buffer_view, capsule, convert, errors, exchange_table, frameworks, streams};
 
 /// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
 ///
@@ -56,9 +58,8 @@ impl Tensor {
 
     fn copied(&self, py: Python<'_>) -> PyResult<ManagedTensor> {
         let view = self.view();
-        let copied = py.detach(|| {
-            view.convert_to::<ManagedTensor>(Options::default().copy(CopyPolicy::Always))
-        });
+        let options = Options::default().copy(CopyPolicy::Always).interrupted_by(&errors::Signals);
+        let copied = py.detach(|| view.convert_to::<ManagedTensor>(options));
         copied.map_err(|refused| errors::raised(py, "tensor", "tensor", refused.error()))
     }
 }
@@ -165,7 +166,8 @@ impl Tensor {
         (device.kind() as u32, device.ordinal())
     }
 
-    /// A NumPy array of its memory, or a copy where `copy` is true or `dtype` another.
+    /// A NumPy array of its memory, or a copy where `copy` is true or `dtype` another; `ValueError` where
+    /// `copy` is false and there has to be one.
     #[pyo3(signature = (dtype = None, copy = None))]
     fn __array__(
         &self,
@@ -174,9 +176,12 @@ impl Tensor {
         copy: Option<bool>,
     ) -> PyResult<Py<PyAny>> {
         let options = Asked { device: None, dtype, copy, overflow: "refuse" }.options()?;
-        let made = self.view().convert_to::<crate::object::Object<frameworks::Numpy>>(options);
-        made.map(crate::object::Object::into_inner)
-            .map_err(|refused| errors::raised(py, "tensor", "numpy", refused.error()))
+        match convert::to::<frameworks::Numpy>(py, self.view(), options, false) {
+            Ok((array, _)) => Ok(array),
+            // What NumPy's protocol has for it.
+            Err(error @ Error::WouldCopy { .. }) => Err(PyValueError::new_err(error.to_string())),
+            Err(error) => Err(errors::raised(py, "tensor", "numpy", &error)),
+        }
     }
 
     /// A view by the buffer protocol, which keeps the tensor.

@@ -72,7 +72,20 @@ def address(framework: str, array: Any) -> int | None:
         return array.data_ptr()
     if framework == "jax":
         return array.unsafe_buffer_pointer()
+    if framework == "tensorflow":
+        return np.frombuffer(memoryview(array), np.uint8).ctypes.data if array.shape.rank else None
     return None
+
+
+def lies_on_the_host(framework: str, array: Any) -> bool:
+    """As the framework itself says."""
+    if framework == "torch":
+        return array.device.type == "cpu"
+    if framework == "jax":
+        return {device.platform for device in array.devices()} == {"cpu"}
+    if framework == "tensorflow":
+        return array.device.endswith("device:CPU:0")
+    return framework == "numpy"
 
 
 def values(dtype: str, shape: tuple[int, ...]) -> np.ndarray:

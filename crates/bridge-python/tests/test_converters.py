@@ -10,11 +10,13 @@ import arraybridge
 from arraybridge import (
     HOST,
     AcceleratorDevice,
+    ConversionCounters,
     MemoryConversionError,
     MemoryType,
     convert_memory,
     detect_memory_type,
     set_device_fallback,
+    stack_slices,
 )
 
 SEVEN = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -160,6 +162,29 @@ class TestFallingBack:
             result = convert_memory(SEVEN, "numpy", "torch", gpu_id=0)
         assert result.is_cpu
         assert caught[0].filename == __file__
+
+    def test_the_warning_is_about_the_callers_line(self, torch, no_gpu):
+        """However deep in the package it arises: of a method, of a decorator, while somebody observes."""
+        set_device_fallback(True)
+
+        @arraybridge.torch(gpu_id=0)
+        def doubled(array):
+            return array * 2
+
+        calls = [
+            lambda: MemoryType.NUMPY.converter.to_torch(SEVEN, gpu_id=0),
+            lambda: stack_slices([SEVEN, SEVEN], "torch", gpu_id=0),
+            lambda: doubled(SEVEN),
+        ]
+        for call in calls:
+            for observed in (False, True):
+                with pytest.warns(RuntimeWarning, match="goes to the host instead") as caught:
+                    if observed:
+                        with ConversionCounters().installed():
+                            call()
+                    else:
+                        call()
+                assert [warning.filename for warning in caught] == [__file__]
 
     def test_by_the_environment(self, torch, no_gpu, monkeypatch):
         monkeypatch.setenv("ARRAYBRIDGE_DEVICE_FALLBACK", "host")

@@ -23,6 +23,14 @@ def test_it_names_each_step_and_what_was_not_possible():
     assert "no share: " in told and "float16" in told.splitlines()[1]
 
 
+def test_a_notebook_shows_a_plan_and_what_was_not_possible():
+    shown = plan(np.arange(6.0)[::-1], "tensor", copy=True)._repr_html_()
+    assert "<b>numpy → tensor</b> (48 bytes copied)" in shown
+    assert "<li>copy" in shown
+    why = plan(np.arange(6.0), "tensor", dtype="float16")._repr_html_()
+    assert "<small>no share" in why
+
+
 def test_a_conversion_that_is_refused_is_explained():
     array = np.array(["text"])
     with pytest.raises(MemoryConversionError):

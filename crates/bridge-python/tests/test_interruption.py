@@ -41,8 +41,10 @@ def ways():
             lambda array: convert(array, "ndarray", copy=True),
             lambda array: convert_reported(array, "numpy", copy=True)[0],
             lambda array: convert(array, "numpy", dtype="int32"),
+            lambda array: convert(array, "tensor").__array__(copy=True),
+            lambda array: np.from_dlpack(convert(array, "tensor"), copy=True),
         ],
-        ids=["numpy", "tensor", "backend", "reported", "cast"],
+        ids=["numpy", "tensor", "backend", "reported", "cast", "__array__", "__dlpack__"],
     )
 
 

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 from frameworks import HERE, made, values
 
-from arraybridge import convert
+from arraybridge import convert, rescale, stack_slices
 
 
 @pytest.mark.parametrize("target", HERE)
@@ -62,6 +63,43 @@ def test_threads_convert_at_once(torch):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda array: convert(array, "numpy", copy=True),
+        lambda array: convert(array, "numpy", dtype="float64"),
+        lambda array: convert(array, "tensor").__array__(copy=True),
+        lambda array: np.from_dlpack(convert(array, "tensor"), copy=True),
+        lambda array: stack_slices([array, array], "numpy"),
+        lambda array: rescale(array, "uint8", "minmax"),
+    ],
+    ids=["copy", "cast", "__array__", "__dlpack__", "stack", "rescale"],
+)
+def test_others_run_while_much_is_copied(work):
+    """The interpreter takes its lock from nobody here: they run because it is given up."""
+    array = values("float32", (2048, 4096))
+    counted, done = [], threading.Event()
+
+    def count():
+        while not done.is_set():
+            counted.append(None)
+            time.sleep(0.0002)
+
+    before = sys.getswitchinterval()
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        sys.setswitchinterval(1000)
+        start = len(counted)
+        made = work(array)
+        meanwhile = len(counted) - start
+    finally:
+        sys.setswitchinterval(before)
+        done.set()
+        thread.join()
+    assert made.size >= array.size and meanwhile > 0
 
 
 def test_a_result_may_be_dropped_on_another_thread(torch):

@@ -37,6 +37,34 @@ def test_a_file_is_converted(tmp_path):
         assert archive[archive.files[0]].tolist() == list(range(6))
 
 
+def test_doctor_names_each_framework_and_why_one_is_not_there():
+    """All but NumPy cannot be imported here, which is quick."""
+    hidden = "torch", "jax", "tensorflow", "cupy", "pyclesperanto"
+    program = (
+        "import runpy, sys\n"
+        f"sys.modules.update(dict.fromkeys({hidden!r}))\n"
+        "sys.argv = ['arraybridge', 'doctor', '--json']\n"
+        "runpy.run_module('arraybridge', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    backends = {backend["name"]: backend for backend in json.loads(done.stdout)["backends"]}
+    assert {"ndarray", "candle", "numpy"} <= set(backends)
+    assert backends["numpy"]["status"] == "ready"
+    for name in hidden:
+        assert backends[name]["status"] == "unavailable"
+        assert "is not installed" in backends[name]["reason"] and backends[name]["remedy"]
+
+
+def test_monitor_watches_a_command(tmp_path):
+    picture = tmp_path / "memory.svg"
+    command = [sys.executable, "-c", "print('hello')"]
+    done = run("monitor", "--plot", picture, "--", *command)
+    assert done.returncode == 0, done.stderr
+    assert "hello" in done.stdout
+    assert "<svg" in picture.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [(("convert", "absent.npy", "b.npy"), 1, "absent.npy"), (("nonsense",), 2, "nonsense")],

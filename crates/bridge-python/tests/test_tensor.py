@@ -35,6 +35,11 @@ def test_numpys_copy_and_dtype(tensor):
     assert np.asarray(tensor, dtype="float32").dtype == "float32"
 
 
+def test_numpy_is_refused_in_its_own_words_where_only_a_copy_would_do(tensor):
+    with pytest.raises(ValueError, match="copy"):
+        tensor.__array__(dtype="float32", copy=False)
+
+
 def test_it_is_a_source_again(tensor):
     assert convert(tensor, "numpy").tolist() == [[0, 1, 2], [3, 4, 5]]
     tensor.__dlpack__(copy=True)

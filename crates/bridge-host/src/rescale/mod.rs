@@ -90,20 +90,11 @@ pub fn spread(source: &ManagedTensor, to: DataType, low: f64, high: f64) -> Resu
         return Err(Error::NoCast { from, to, reason });
     }
     let span = f64::span(low, high);
-    as_floats(source, DataType::F64, |read| {
-        if let Some(made) = with_whole!(to, T => spread_over::<T>(read, to, &span)) {
-            return made;
-        }
-        let make = move |value: f64| span.place_of(value);
-        let places = new_tensor(read, DataType::F64, |run| {
-            // SAFETY: `new_tensor` gives runs of as many numbers, of `f64` both.
-            unsafe { run.make::<f64, f64>(make) };
-        })?;
-        Ok(Rescaled::Made(match to {
-            DataType::F64 => places,
-            _ => to_data_type(&places, to, Overflow::Saturate)?,
-        }))
-    })
+    match from {
+        // They widen one by one: as a tensor they would take twice the memory.
+        DataType::F32 => as_floats(source, from, |read| spread_from::<f32>(read, to, span)),
+        _ => as_floats(source, DataType::F64, |read| spread_from::<f64>(read, to, span)),
+    }
 }
 
 /// Whether [`stretch`] and [`spread`] read a tensor's elements where they lie when they compute in `data_type`; else
@@ -144,18 +135,31 @@ fn stretched<F: Real>(source: &ManagedTensor, to: DataType) -> Result<Rescaled> 
     Ok(made.map_or(Rescaled::Level, Rescaled::Made))
 }
 
-fn spread_over<T: Whole>(
+fn spread_from<F: Real>(source: &ManagedTensor, to: DataType, span: Span<f64>) -> Result<Rescaled> {
+    if let Some(made) = with_whole!(to, T => spread_over::<F, T>(source, to, span)) {
+        return made;
+    }
+    let places = new_tensor(source, DataType::F64, |run| {
+        // SAFETY: `new_tensor` gives runs of as many numbers, of `F` and of `f64`.
+        unsafe { run.make(move |value: F| span.place_of(value.wide())) };
+    })?;
+    Ok(Rescaled::Made(match to {
+        DataType::F64 => places,
+        _ => to_data_type(&places, to, Overflow::Saturate)?,
+    }))
+}
+
+fn spread_over<F: Real, T: Whole>(
     source: &ManagedTensor,
     to: DataType,
-    span: &Span<f64>,
+    span: Span<f64>,
 ) -> Result<Rescaled> {
     let missing = AtomicUsize::new(usize::MAX);
     let made = new_tensor(source, to, |run| {
-        let span = *span;
-        // SAFETY: `new_tensor` gives runs of as many numbers, of `f64` and of `T`.
+        // SAFETY: `new_tensor` gives runs of as many numbers, of `F` and of `T`.
         let has_all = unsafe {
-            run.make(move |value: f64| spread_one::<T>(span.place_of(value)));
-            run.all_are::<f64>(|value| !value.is_nan())
+            run.make(move |value: F| spread_one::<T>(span.place_of(value.wide())));
+            run.all_are::<F>(|value| !value.is_nan())
         };
         if !has_all {
             missing.fetch_min(run.place, Ordering::Relaxed);
@@ -163,7 +167,7 @@ fn spread_over<T: Whole>(
     })?;
     match missing.into_inner() {
         usize::MAX => Ok(Rescaled::Made(made)),
-        block => Ok(first(source, block, f64::is_nan)),
+        block => Ok(first(source, block, F::is_nan)),
     }
 }
 
@@ -456,6 +460,30 @@ mod tests {
                 assert_eq!(told(spread(&values, DataType::I16, 0.0, 1.0)), undefined);
             }
         }
+    }
+
+    /// The memory of one is half of the other's, and what is made is the same.
+    #[test]
+    fn single_precision_is_spread_as_the_double_of_the_same_values() {
+        let count = if cfg!(miri) { 100 } else { 2 * BLOCK + 9 };
+        let singles: Vec<f32> = (0..count).map(|at| at as f32 * 0.37 - 300.0).collect();
+        let doubles = tensor(singles.iter().map(|&one| f64::from(one)).collect());
+        let mut singles = tensor(singles);
+        for to in [DataType::U8, DataType::I32, DataType::U64, DataType::F32, DataType::F64] {
+            let bytes = |tensor: &ManagedTensor| {
+                let Rescaled::Made(made) = spread(tensor, to, -100.0, 800.0).unwrap() else {
+                    panic!("all are numbers")
+                };
+                made.require_host().unwrap();
+                let bytes = made.layout().compact_bytes(to).unwrap();
+                // SAFETY: it is row-major host memory of so many bytes, all written.
+                unsafe { std::slice::from_raw_parts(made.first_element(), bytes) }.to_vec()
+            };
+            assert_eq!(bytes(&singles), bytes(&doubles), "{to:?}");
+        }
+        singles.as_mut_slice::<f32>().unwrap()[5] = f32::NAN;
+        let missing = spread(&singles, DataType::U8, 0.0, 1.0).unwrap();
+        assert!(matches!(missing, Rescaled::Undefined { value, place: 5 } if value.is_nan()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(super) trait Real: Copy + PartialOrd + Send + Sync + 'static {
     fn of(value: f64) -> Self;
     fn wide(self) -> f64;
     fn is_finite(self) -> bool;
+    fn is_nan(self) -> bool;
     /// Zero; NaN where the number is not finite.
     fn times_zero(self) -> Self;
     fn plus(self, other: Self) -> Self;
@@ -95,6 +96,7 @@ macro_rules! reals {
                 value as $real
             }
 
+            #[inline(always)]
             fn wide(self) -> f64 {
                 f64::from(self)
             }
@@ -102,6 +104,11 @@ macro_rules! reals {
             #[inline(always)]
             fn is_finite(self) -> bool {
                 $real::is_finite(self)
+            }
+
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                $real::is_nan(self)
             }
 
             #[inline(always)]

@@ -107,19 +107,20 @@ pub(super) fn rescaled_peaks(
     let (found, from) = (tensor.describe(), tensor.data_type());
     let bytes_as = |data_type| Ok::<_, Error>(found.layout.compact_bytes(data_type)? as u64);
     let is_range = matches!(rescale, Rescale::Range { .. });
-    let computed_in = if is_range || from == DataType::F64 { DataType::F64 } else { DataType::F32 };
+    let in_double = from == DataType::F64 || is_range && from != DataType::F32;
+    let read_as = if in_double { DataType::F64 } else { DataType::F32 };
     let mut passing = Vec::new();
     let mut on_host = 0_u64;
     let is_read_in_place = if found.device.kind().is_host_accessible() {
-        bridge_host::is_read_in_place(tensor, computed_in)
+        bridge_host::is_read_in_place(tensor, read_as)
     } else {
         let runtime = registry.runtime(found.device)?;
         passing = runtime.working_memory(&found, from, Device::CPU);
         on_host = on_host.saturating_add(bytes_as(from)?);
-        from == computed_in
+        from == read_as
     };
     if !is_read_in_place {
-        on_host = on_host.saturating_add(bytes_as(computed_in)?);
+        on_host = on_host.saturating_add(bytes_as(read_as)?);
     }
     if is_range && to.is_float() {
         // The places in the range, before they are cast.

@@ -58,7 +58,15 @@ _MODULES: dict[str, tuple[str, ...]] = {
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 #: Modules that can be reached as attributes without being imported by name.
-_SUBMODULES = frozenset(_MODULES) | {"converters_registry", "dtype_conversion"}
+_SUBMODULES = frozenset(_MODULES) | {
+    "converters_registry",
+    "dtype_conversion",
+    "gpu_streams",
+    "memory",
+    "nlsq_large_dataset",
+    "nlsq_memory",
+    "training",
+}
 
 __all__ = sorted(name for name in _MODULE_OF if not name.startswith("_"))
 

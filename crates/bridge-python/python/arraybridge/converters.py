@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-import warnings
 from typing import Any
 
-from . import _native
+from . import _native, callers
 from .devices import HOST, AcceleratorDevice, Device, as_device
 from .exceptions import InvalidMemoryTypeError, MemoryConversionError
 from .libraries import ArrayLibrary, library_of
@@ -182,11 +181,9 @@ def _carried_out(data: Any, source: Any, target: Any, native: str | None, named:
             raise
         if library.accelerator_devices():
             raise  # there are devices: this error is about something else
-        warnings.warn(
+        callers.warn(
             f"{library.display_name} has no {native} here: the array goes to the host instead, as "
-            f"{_FALLBACK_VARIABLE} or set_device_fallback() asks ({error.reason})",
-            RuntimeWarning,
-            stacklevel=3,
+            f"{_FALLBACK_VARIABLE} or set_device_fallback() asks ({error.reason})"
         )
         return _convert(data, target, device="cpu")
 

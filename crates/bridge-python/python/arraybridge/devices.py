@@ -16,6 +16,8 @@ __all__ = ["HOST", "AcceleratorDevice", "Device", "HostDevice", "NamedDevice", "
 class Device(ABC):
     """Where an array lies."""
 
+    __slots__ = ()  # else each would have a dictionary, which takes longer to make than the device
+
     @property
     @abstractmethod
     def label(self) -> str:
@@ -29,7 +31,7 @@ class Device(ABC):
         return self.label
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, slots=True)
 class HostDevice(Device):
     """The memory of the host."""
 

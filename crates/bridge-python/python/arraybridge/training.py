@@ -11,11 +11,10 @@ import importlib
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from . import memory
+from . import callers, memory
 from ._native import memory as _native
 
 if TYPE_CHECKING:
@@ -213,9 +212,9 @@ class MemoryMonitor:
         try:
             from matplotlib import pyplot
         except ImportError:
-            warnings.warn(
+            callers.warn(
                 "matplotlib is not installed: pass a path for an SVG picture, or pip install matplotlib",
-                stacklevel=3,
+                UserWarning,
             )
             return recording
         pyplot.figure(figsize=(12, 6))

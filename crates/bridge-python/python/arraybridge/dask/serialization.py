@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import platform
 import threading
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,7 @@ import numpy as np
 from dask.sizeof import sizeof
 from distributed.protocol.serialize import dask_deserialize, dask_serialize
 
-from .. import converters
+from .. import callers, converters
 from ..devices import HOST, AcceleratorDevice, Device, as_device
 from ..exceptions import MemoryConversionError
 from ..libraries import ArrayLibrary
@@ -290,6 +289,6 @@ def _place(header: dict[str, Any], library: ArrayLibrary) -> Device:
         "the host with set_device_fallback(True) or ARRAYBRIDGE_DEVICE_FALLBACK=host"
     )
     if converters.falls_back() and library.has_host:
-        warnings.warn(f"the array goes to the host instead: {why}", RuntimeWarning, stacklevel=2)
+        callers.warn(f"the array goes to the host instead: {why}")
         return HOST
     raise MemoryConversionError(library.name, library.name, "device_selection", why)
