@@ -57,9 +57,10 @@ fn results_reserve_their_casts_and_their_rescaling() {
     let there =
         || registry.convert(numbers(10), "fake", Options::default().on(DEVICES[0])).unwrap();
     fits_exactly(Rescale::Refuse, DtypeConversion::Float64, &|| numbers(10), 80);
-    // Floats are read in place for `MinMax`, and as f64 for a range.
+    // Floats are read in place, integers as f64.
     fits_exactly(min_max, DtypeConversion::Uint8, &|| numbers(10), 10);
-    fits_exactly(range, DtypeConversion::Uint8, &|| numbers(10), 10 + 80);
+    fits_exactly(range, DtypeConversion::Uint8, &|| numbers(10), 10);
+    fits_exactly(range, DtypeConversion::Uint16, &|| array(&[1_i32; 10], &[10]), 80 + 20);
     fits_exactly(range, DtypeConversion::Uint16, &|| array(&[1.0_f64; 10], &[10]), 20);
     // Places from 0 to 1 in f64, and their cast.
     fits_exactly(range, DtypeConversion::Float32, &|| array(&[1_u8; 10], &[10]), 80 + 80 + 40);

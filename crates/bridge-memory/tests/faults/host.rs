@@ -211,16 +211,14 @@ fn memory_managers() {
 fn rescaling() {
     let _alone = alone();
     for count in COUNTS {
-        let make = || ManagedTensor::from_vec((0..count).map(|n| n as f32).collect(), &[count]);
+        let make = || ManagedTensor::from_vec((0..count).map(|n| n as i32).collect(), &[count]);
         let range = Rescale::Range { low: 0.0, high: 10.0 };
         let call = |tensor: ManagedTensor| {
             let made = rescaled(&registry(), &tensor, DataType::U32, range);
             made.map_err(|error| (tensor, error))
         };
         let intact = |tensor: &ManagedTensor| {
-            assert!(
-                tensor.as_slice::<f32>().unwrap().iter().zip(0..).all(|(&one, n)| one == n as f32)
-            );
+            assert!(tensor.as_slice::<i32>().unwrap().iter().zip(0..).all(|(&one, n)| one == n));
         };
         assert!(fail_each(|| make().unwrap(), call, intact, fail_at) >= 2);
     }
