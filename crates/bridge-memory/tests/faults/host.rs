@@ -211,7 +211,7 @@ fn memory_managers() {
 fn rescaling() {
     let _alone = alone();
     for count in COUNTS {
-        let make = || ManagedTensor::from_vec((0..count).map(|n| n as i32).collect(), &[count]);
+        let make = || ManagedTensor::from_vec((0_i32..).take(count).collect(), &[count]);
         let range = Rescale::Range { low: 0.0, high: 10.0 };
         let call = |tensor: ManagedTensor| {
             let made = rescaled(&registry(), &tensor, DataType::U32, range);
