@@ -462,8 +462,9 @@ def test_no_two_arrays_in_use_share_memory(steps):
 
 def test_a_profile_says_what_a_block_took():
     with profile("ones") as taken:
-        array = np.ones(50 * MIB, "u1")
-    assert 45 * MIB < taken.resident < 100 * MIB
+        # More than earlier tests may have left to glibc, which would hand it out again: 64 MiB.
+        array = np.ones(200 * MIB, "u1")
+    assert 190 * MIB < taken.resident < 260 * MIB
     assert (taken.name, taken.delta["name"], taken.delta["devices"]) == ("ones", "ones", [])
     assert str(taken).startswith("ones") and "process +" in str(taken)
     del array
