@@ -74,6 +74,50 @@ unsafe fn copy_forwards(source: *const u8, target: *mut u8, bytes: usize) {
     }
 }
 
+/// Of `copy_lines`: stores what lies across lines.
+macro_rules! store_ends {
+    () => {
+        concat!(
+            "vmovdqu64 [{target}], zmm6\n",
+            "vmovdqu64 [{target} + 64], zmm7\n",
+            "vmovdqu64 [{target} + {bytes} - 128], zmm8\n",
+            "vmovdqu64 [{target} + {bytes} - 64], zmm9\n",
+        )
+    };
+}
+
+/// Of `copy_lines`: loads the four lines of the source after that in `zmm0`.
+macro_rules! load_block {
+    () => {
+        concat!(
+            "vmovdqa64 zmm1, [{from} + 64]\n",
+            "vmovdqa64 zmm2, [{from} + 128]\n",
+            "vmovdqa64 zmm3, [{from} + 192]\n",
+            "vmovdqa64 zmm4, [{from} + 256]\n",
+        )
+    };
+}
+
+/// Of `copy_lines`: puts four lines of the target together, stores them and goes on.
+macro_rules! store_block {
+    () => {
+        concat!(
+            "vpermt2d zmm0, zmm5, zmm1\n",
+            "vpermt2d zmm1, zmm5, zmm2\n",
+            "vpermt2d zmm2, zmm5, zmm3\n",
+            "vpermt2d zmm3, zmm5, zmm4\n",
+            "vmovdqa64 [{to}], zmm0\n",
+            "vmovdqa64 [{to} + 64], zmm1\n",
+            "vmovdqa64 [{to} + 128], zmm2\n",
+            "vmovdqa64 [{to} + 192], zmm3\n",
+            "vmovdqa64 zmm0, zmm4\n",
+            "add {from}, 256\n",
+            "add {to}, 256\n",
+            "sub {lines}, 4\n",
+        )
+    };
+}
+
 /// Loads too cross no cache line: a line of the target is put together in a register from two of the
 /// source. `words` is how many words of four bytes the source's place in its line is beyond the target's, in
 /// a circle of a line.
@@ -122,50 +166,16 @@ unsafe fn copy_lines(source: *const u8, target: *mut u8, bytes: usize, words: us
             "vmovdqa64 zmm0, [{from}]",
             "test {near:e}, {near:e}",
             "jnz 6f",
-            "vmovdqu64 [{target}], zmm6",
-            "vmovdqu64 [{target} + 64], zmm7",
-            "vmovdqu64 [{target} + {bytes} - 128], zmm8",
-            "vmovdqu64 [{target} + {bytes} - 64], zmm9",
+            store_ends!(),
             "jmp 2f",
             "6:",
-            "vmovdqa64 zmm1, [{from} + 64]",
-            "vmovdqa64 zmm2, [{from} + 128]",
-            "vmovdqa64 zmm3, [{from} + 192]",
-            "vmovdqa64 zmm4, [{from} + 256]",
-            "vmovdqu64 [{target}], zmm6",
-            "vmovdqu64 [{target} + 64], zmm7",
-            "vmovdqu64 [{target} + {bytes} - 128], zmm8",
-            "vmovdqu64 [{target} + {bytes} - 64], zmm9",
-            "vpermt2d zmm0, zmm5, zmm1",
-            "vpermt2d zmm1, zmm5, zmm2",
-            "vpermt2d zmm2, zmm5, zmm3",
-            "vpermt2d zmm3, zmm5, zmm4",
-            "vmovdqa64 [{to}], zmm0",
-            "vmovdqa64 [{to} + 64], zmm1",
-            "vmovdqa64 [{to} + 128], zmm2",
-            "vmovdqa64 [{to} + 192], zmm3",
-            "vmovdqa64 zmm0, zmm4",
-            "add {from}, 256",
-            "add {to}, 256",
-            "sub {lines}, 4",
+            load_block!(),
+            store_ends!(),
+            store_block!(),
             "js 3f",
             "2:",
-            "vmovdqa64 zmm1, [{from} + 64]",
-            "vmovdqa64 zmm2, [{from} + 128]",
-            "vmovdqa64 zmm3, [{from} + 192]",
-            "vmovdqa64 zmm4, [{from} + 256]",
-            "vpermt2d zmm0, zmm5, zmm1",
-            "vpermt2d zmm1, zmm5, zmm2",
-            "vpermt2d zmm2, zmm5, zmm3",
-            "vpermt2d zmm3, zmm5, zmm4",
-            "vmovdqa64 [{to}], zmm0",
-            "vmovdqa64 [{to} + 64], zmm1",
-            "vmovdqa64 [{to} + 128], zmm2",
-            "vmovdqa64 [{to} + 192], zmm3",
-            "vmovdqa64 zmm0, zmm4",
-            "add {from}, 256",
-            "add {to}, 256",
-            "sub {lines}, 4",
+            load_block!(),
+            store_block!(),
             "jns 2b",
             "3:",
             "add {lines}, 4",
