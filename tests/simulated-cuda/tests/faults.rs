@@ -25,6 +25,41 @@ fn the_nth_allocation_fails_and_the_next_one_works() {
 }
 
 #[test]
+fn allocations_of_another_thread_neither_count_nor_fail() {
+    let cuda = simulated();
+    let context = context(0);
+    let stream = context.default_stream();
+    let device_fails = || stream.alloc_zeros::<u8>(8).is_err();
+    // SAFETY: nothing reads the memory.
+    let pinned_fails = || unsafe { context.alloc_pinned::<u8>(8) }.is_err();
+    let elsewhere = || {
+        let count = || (0..3).filter(|_| device_fails() || pinned_fails()).count();
+        std::thread::scope(|scope| scope.spawn(count).join().expect("it does not panic"))
+    };
+    cuda.inject_on_this_thread(Fault::OutOfMemory { nth: 1 });
+    cuda.inject_on_this_thread(Fault::PinnedOutOfMemory { nth: 1 });
+    assert_eq!(elsewhere(), 0, "before any of this thread");
+    assert_eq!((device_fails(), pinned_fails()), (false, false));
+    assert_eq!(elsewhere(), 0, "when the next one here is to fail");
+    assert_eq!((device_fails(), pinned_fails()), (true, true));
+    assert_eq!((device_fails(), pinned_fails()), (false, false), "each fails once");
+
+    // One that is meant for all threads counts them all.
+    cuda.inject(Fault::OutOfMemory { nth: 3 });
+    assert_eq!((elsewhere(), device_fails()), (0, true));
+    // What is taken back is taken back for every thread.
+    cuda.inject_on_this_thread(Fault::OutOfMemory { nth: 0 });
+    std::thread::scope(|scope| scope.spawn(|| cuda.clear_faults()).join().expect("no panic"));
+    assert!(!device_fails());
+}
+
+#[test]
+#[should_panic(expected = "cannot limit to a thread")]
+fn a_device_cannot_be_lost_for_one_thread() {
+    simulated().inject_on_this_thread(Fault::DeviceLost { device: 0, nth: 0, code: 214 });
+}
+
+#[test]
 fn pinned_memory_runs_out_apart_from_device_memory() {
     let cuda = simulated();
     let context = context(0);

@@ -49,7 +49,7 @@ fn fail_each<S, R: Debug>(
     for nth in 0.. {
         let source = make();
         // One that fails alone is made up for: caches are given back, and it is tried again.
-        (0..16).for_each(|more| cuda.inject(fault(nth + more)));
+        (0..16).for_each(|more| cuda.inject_on_this_thread(fault(nth + more)));
         let result = call(source);
         cuda.clear_faults();
         match result {

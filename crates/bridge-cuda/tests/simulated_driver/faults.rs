@@ -57,7 +57,7 @@ fn memory_runs_out_with_an_error_and_the_source_comes_back() {
         for nth in 0..4 {
             let source = Array::new(large(&drops));
             for again in [0, 1] {
-                cuda.inject(Fault::OutOfMemory { nth: nth + again });
+                cuda.inject_on_this_thread(Fault::OutOfMemory { nth: nth + again });
             }
             let options = Options::default().on(GPU).cast(DataType::F64);
             let converted = registry().convert(source, "cuda", options);

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::interface::config::Config;
 use crate::interface::counters::Counters;
-use crate::interface::fault::Fault;
+use crate::interface::fault::{Fault, Injection};
 use crate::interface::launch::Launch;
 use crate::interface::violation::Violation;
 
@@ -62,19 +62,33 @@ impl SimulatedCuda {
         assert_eq!(outcome, 0, "the library does not know the configuration {config:?}");
     }
 
-    /// Makes something fail.
+    /// Makes something fail, whichever thread calls it.
     ///
     /// # Panics
     /// Panics if the library is of another build.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a fault is written down where it is injected"
-    )]
     pub fn inject(&self, fault: Fault) {
-        let fault = text(&fault.to_string());
+        self.inject_for(Injection { fault, on_this_thread: false });
+    }
+
+    /// Makes something fail that this thread calls: calls of other threads neither count nor fail. So tests
+    /// that walk through every allocation can run beside others.
+    ///
+    /// # Panics
+    /// Panics for [`Fault::DeviceLost`] and [`Fault::SlowCopies`], as a device works for all threads, and if
+    /// the library is of another build.
+    pub fn inject_on_this_thread(&self, fault: Fault) {
+        self.inject_for(Injection { fault, on_this_thread: true });
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "it is written down in the call")]
+    fn inject_for(&self, injection: Injection) {
+        let fault = text(&injection.to_string());
         // SAFETY: the text lives during the call.
         let outcome = unsafe { (self.library.inject)(fault.as_ptr()) };
-        assert_eq!(outcome, 0, "the library does not know the fault {fault:?}");
+        assert_eq!(
+            outcome, 0,
+            "the library does not know, or cannot limit to a thread, {injection:?}"
+        );
     }
 
     /// Takes all faults back that have not happened. A lost device stays lost.

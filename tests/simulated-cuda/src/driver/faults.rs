@@ -1,18 +1,29 @@
 //! The failures that were injected, and when they are due.
 
-use crate::interface::fault::Fault;
+use std::thread::{self, ThreadId};
+
+use crate::interface::fault::{Fault, Injection};
 
 use super::code::{Code, Outcome};
 
 /// Those that are still to come.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    pending: Vec<Fault>,
+    pending: Vec<Pending>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    fault: Fault,
+    /// The thread whose calls count and fail; `None`: all.
+    thread: Option<ThreadId>,
 }
 
 impl Faults {
-    pub(crate) fn inject(&mut self, fault: Fault) {
-        self.pending.push(fault);
+    pub(crate) fn inject(&mut self, injection: Injection) {
+        let Injection { fault, on_this_thread } = injection;
+        let thread = on_this_thread.then(|| thread::current().id());
+        self.pending.push(Pending { fault, thread });
     }
 
     pub(crate) fn clear(&mut self) {
@@ -81,24 +92,28 @@ impl Faults {
 
     /// How often a copy is passed over.
     pub(crate) fn copy_delay(&self) -> u64 {
-        let polls = self.pending.iter().filter_map(|fault| match fault {
+        let polls = self.pending.iter().filter_map(|pending| match &pending.fault {
             Fault::SlowCopies { polls } => Some(*polls),
             _ => None,
         });
         polls.sum()
     }
 
-    /// Counts one occasion for each fault that `counts` it, and takes out one that is due.
+    /// Counts one occasion for each fault that `counts` it and is this thread's or everybody's, and takes
+    /// out one that is due.
     fn due(&mut self, counts: impl Fn(&mut Fault) -> Option<&mut u64>) -> Option<Fault> {
-        let mut due = None;
-        for (at, fault) in self.pending.iter_mut().enumerate() {
-            match counts(fault) {
+        let (mut due, here) = (None, thread::current().id());
+        for (at, pending) in self.pending.iter_mut().enumerate() {
+            if pending.thread.is_some_and(|thread| thread != here) {
+                continue;
+            }
+            match counts(&mut pending.fault) {
                 Some(0) if due.is_none() => due = Some(at),
                 Some(left) => *left = left.saturating_sub(1),
                 None => {}
             }
         }
-        due.map(|at| self.pending.remove(at))
+        due.map(|at| self.pending.remove(at).fault)
     }
 }
 
@@ -114,12 +129,16 @@ fn late_or_now(fault: Option<&Fault>) -> Outcome<Option<Code>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, Fault, Faults};
+    use super::{Code, Fault, Faults, Injection};
+
+    fn inject(faults: &mut Faults, fault: Fault, on_this_thread: bool) {
+        faults.inject(Injection { fault, on_this_thread });
+    }
 
     #[test]
     fn the_nth_allocation_fails_and_no_other() {
         let mut faults = Faults::default();
-        faults.inject(Fault::OutOfMemory { nth: 2 });
+        inject(&mut faults, Fault::OutOfMemory { nth: 2 }, false);
         let outcomes: Vec<_> = (0..4).map(|_| faults.allocation()).collect();
         assert_eq!(outcomes, [Ok(()), Ok(()), Err(Code::OUT_OF_MEMORY), Ok(())]);
     }
@@ -127,7 +146,8 @@ mod tests {
     #[test]
     fn a_function_is_meant_with_and_without_its_version() {
         let mut faults = Faults::default();
-        faults.inject(Fault::Call { name: "cuMemAlloc".to_owned(), nth: 0, code: 2 });
+        let fault = Fault::Call { name: "cuMemAlloc".to_owned(), nth: 0, code: 2 };
+        inject(&mut faults, fault, false);
         assert_eq!(faults.call("cuMemFree_v2"), None);
         assert_eq!(faults.call("cuMemAlloc_v2"), Some(Code(2)));
         assert_eq!(faults.call("cuMemAlloc_v2"), None);

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use super::fields::Fields;
 
-/// A failure to come. `nth` counts from 0, from the moment it is injected.
+/// A failure to come. `nth` counts from 0, from the moment it is injected, what all threads call, or one
+/// thread alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// An allocation of device or managed memory fails with `CUDA_ERROR_OUT_OF_MEMORY`.
@@ -59,6 +60,35 @@ pub enum Fault {
         /// With which error.
         code: i32,
     },
+}
+
+/// A fault, and whether only what the injecting thread calls counts and fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Injection {
+    pub(crate) fault: Fault,
+    pub(crate) on_this_thread: bool,
+}
+
+const ON_THIS_THREAD: &str = " thread=this";
+
+impl fmt::Display for Injection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.fault, if self.on_this_thread { ON_THIS_THREAD } else { "" })
+    }
+}
+
+impl FromStr for Injection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one_thread = text.strip_suffix(ON_THIS_THREAD);
+        let fault: Fault = one_thread.unwrap_or(text).parse()?;
+        let on_this_thread = one_thread.is_some();
+        if on_this_thread && matches!(fault, Fault::DeviceLost { .. } | Fault::SlowCopies { .. }) {
+            return Err(format!("`{fault}` is of a device, which works for all threads"));
+        }
+        Ok(Self { fault, on_this_thread })
+    }
 }
 
 impl fmt::Display for Fault {
@@ -129,7 +159,7 @@ impl FromStr for Fault {
 
 #[cfg(test)]
 mod tests {
-    use super::Fault;
+    use super::{Fault, Injection};
 
     #[test]
     fn every_fault_survives_being_written_and_read() {
@@ -146,5 +176,19 @@ mod tests {
             assert_eq!(fault.to_string().parse(), Ok(fault));
         }
         assert!("fault=fire".parse::<Fault>().is_err());
+    }
+
+    #[test]
+    fn a_call_may_fail_on_one_thread_and_a_device_only_for_all() {
+        let injected = |fault, on_this_thread| Injection { fault, on_this_thread }.to_string();
+        for on_this_thread in [false, true] {
+            let fault = Fault::OutOfMemory { nth: 1 };
+            let text = injected(fault.clone(), on_this_thread);
+            assert_eq!(text.parse(), Ok(Injection { fault, on_this_thread }));
+        }
+        let lost = injected(Fault::DeviceLost { device: 0, nth: 1, code: 214 }, true);
+        let refused = lost.parse::<Injection>().expect_err("a device is everybody's");
+        assert!(refused.ends_with("is of a device, which works for all threads"), "{refused}");
+        assert!("fault=slow-copies polls=1 thread=this".parse::<Injection>().is_err());
     }
 }

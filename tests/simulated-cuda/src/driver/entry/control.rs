@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::sync::Once;
 
 use crate::interface::config::Config;
-use crate::interface::fault::Fault;
+use crate::interface::fault::Injection;
 use crate::interface::launch::RawKernel;
 use crate::interface::violation::ViolationKind;
 
@@ -28,10 +28,11 @@ pub(crate) unsafe extern "C" fn sim_reset(config: Text<'_>) -> c_int {
     0
 }
 
-/// Injects a fault; -1 if it cannot be read.
+/// Injects a fault, of all threads, or of the calling one where its text ends with `thread=this`; -1 if it
+/// cannot be read.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn sim_inject(fault: Text<'_>) -> c_int {
-    let Some(fault) = fault.get().ok().and_then(|text| text.parse::<Fault>().ok()) else {
+    let Some(fault) = fault.get().ok().and_then(|text| text.parse::<Injection>().ok()) else {
         return -1;
     };
     with(|cuda| cuda.faults.inject(fault));
