@@ -2,10 +2,10 @@
 
 use bridge_core::{
     Accepts, Admission, DataType, Device, DeviceBytes, HostMemory, LayoutRule, ManagedTensor,
-    MemorySource, Options, Ownership, Permit, Registry, Result, SharedTensor, TensorSpec,
+    MemorySource, Options, Ownership, PIECE_BYTES, Permit, Registry, Result, SharedTensor,
+    TensorSpec, write_in_pieces,
 };
 
-use crate::pieces::{PIECE, write_in_pieces};
 use crate::plan::{Plan, Step};
 use crate::pooling::{Made, Pooling};
 
@@ -149,7 +149,7 @@ impl<'a> Copies<'a> {
                     }
                 }
             };
-            write_in_pieces(current, target, self.options.interrupt(), PIECE, &write)
+            write_in_pieces(current, target, self.options.interrupt(), PIECE_BYTES, &write)
         })
     }
 

@@ -16,7 +16,6 @@ mod by_type;
 mod chain;
 mod copies;
 mod observe;
-mod pieces;
 mod plan;
 mod pooling;
 mod report;

@@ -2,8 +2,9 @@
 
 use bridge_core::{
     Admission, Array, Backend, DataType, Description, Device, DeviceBytes, Error, HostMemory,
-    ManagedTensor, MemorySource, Options, Permit, Refused, Registry, Result, Runtime, Shape,
-    SharedTensor, TensorError, TensorSpec,
+    HostTools, Interrupt, ManagedTensor, MemorySource, Options, Overflow, PIECE_BYTES, Permit,
+    Refused, Registry, Result, Runtime, Shape, SharedTensor, TensorError, TensorSpec,
+    write_in_pieces,
 };
 
 use crate::by_name::convert_into;
@@ -15,7 +16,7 @@ use crate::plan::Peaks;
 /// The result has one axis more than the arrays: `axis` is its place, `arrays.len()` its extent.
 /// The elements are copied once, into host memory, and from there to `target`, which can be
 /// without a copy. Nothing is broadcast and no element type is changed, unless `options` ask for
-/// a cast of the result.
+/// a cast of the result. Who may interrupt by the options is asked while the arrays are copied, too.
 ///
 /// # Errors
 ///
@@ -70,6 +71,7 @@ pub fn stack(
                 let mut stacker = Stacker::new(registry, count, axis);
                 stacker.admission = options_there.admission().or(stacker.admission);
                 stacker.pool = pool;
+                stacker.interrupt = options_there.interrupt();
                 stacker.write_all(&tensors)?;
                 stacker.finish(target, options_there)
             })();
@@ -98,6 +100,34 @@ pub(crate) fn staying_on<'a>(
     }
 }
 
+/// Writes each source to its target, in pieces of about `piece` bytes, and asks `interrupt` between them.
+fn copy_in_pieces(
+    tools: &dyn HostTools,
+    parts: &mut Vec<(&ManagedTensor, ManagedTensor)>,
+    interrupt: &dyn Interrupt,
+    piece: usize,
+) -> Result<()> {
+    let bytes = parts
+        .first()
+        .map_or(Ok(0), |(source, _)| source.layout().compact_bytes(source.data_type()))?;
+    if bytes <= piece {
+        for (index, some) in parts.chunks_mut((piece / bytes.max(1)).max(1)).enumerate() {
+            if index > 0 {
+                interrupt.check()?;
+            }
+            tools.copy_parts(some)?;
+        }
+        return Ok(());
+    }
+    for (index, (source, target)) in parts.drain(..).enumerate() {
+        if index > 0 {
+            interrupt.check()?;
+        }
+        write_in_pieces(source, target, Some(interrupt), piece, |from, to| tools.copy(from, to))?;
+    }
+    Ok(())
+}
+
 /// Stacks arrays that come one after the other, so that no more than one of them and the stack are
 /// in memory.
 ///
@@ -118,6 +148,8 @@ pub struct Stacker<'a> {
     admission: Option<&'a dyn Admission>,
     /// Where it comes from, where it is not new.
     pool: Option<&'a dyn MemorySource>,
+    /// Who is asked, while many arrays are copied at once, whether that shall go on.
+    interrupt: Option<&'a dyn Interrupt>,
 }
 
 /// The stack's memory, and what every slice must be like.
@@ -134,7 +166,16 @@ impl<'a> Stacker<'a> {
     /// array comes.
     pub fn new(registry: &'a Registry, count: usize, axis: usize) -> Self {
         let admission = registry.admission().map(|one| one as _);
-        Self { registry, count, axis, written: 0, stack: None, admission, pool: None }
+        Self {
+            registry,
+            count,
+            axis,
+            written: 0,
+            stack: None,
+            admission,
+            pool: None,
+            interrupt: None,
+        }
     }
 
     /// Asks `admission`, a budget, before memory is taken: for the stack, until it is handed over,
@@ -227,7 +268,11 @@ impl<'a> Stacker<'a> {
     fn write_all(&mut self, tensors: &[ManagedTensor]) -> Result<()> {
         let on_host = |tensor: &ManagedTensor| tensor.device().kind().is_host_accessible();
         let Some(first) = tensors.first().filter(|_| tensors.iter().all(on_host)) else {
-            return tensors.iter().try_for_each(|tensor| self.write(tensor));
+            for (index, tensor) in tensors.iter().enumerate() {
+                self.interrupt.filter(|_| index > 0).map_or(Ok(()), Interrupt::check)?;
+                self.write(tensor)?;
+            }
+            return Ok(());
         };
         let slots = self.slots_for_slices_like(first)?;
         let slot = |(index, tensor)| {
@@ -236,7 +281,11 @@ impl<'a> Stacker<'a> {
             Ok((tensor, slot))
         };
         let mut parts = tensors.iter().enumerate().map(slot).collect::<Result<Vec<_>>>()?;
-        self.registry.host_tools()?.copy_parts(&mut parts)?;
+        let tools = self.registry.host_tools()?;
+        match self.interrupt {
+            None => tools.copy_parts(&mut parts)?,
+            Some(interrupt) => copy_in_pieces(tools, &mut parts, interrupt, PIECE_BYTES)?,
+        }
         drop(parts);
         self.stack = Some(slots);
         self.written = tensors.len();
@@ -248,7 +297,12 @@ impl<'a> Stacker<'a> {
         let found = tensor.describe();
         let (from, data_type) = (found.device, found.data_type);
         let bytes = found.layout.compact_bytes(data_type)? as u64;
-        let mut peaks = Peaks::from_vec(runtime.working_memory(&found, data_type, Device::CPU));
+        let mut peaks = Peaks::from_vec(runtime.working_memory(
+            &found,
+            data_type,
+            Device::CPU,
+            Overflow::Refuse,
+        ));
         let alignment = data_type.alignment();
         let reserved = self.pool.is_some_and(|pool| {
             pool.gives(Device::CPU, alignment)
@@ -384,4 +438,55 @@ pub(crate) fn no_such_axis(axis: usize, rank: usize) -> Error {
         found: axis.to_string(),
         expected: format!("it must be below {rank}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Lets so many pieces follow the first.
+    struct After(AtomicUsize);
+
+    impl Interrupt for After {
+        fn check(&self) -> Result<()> {
+            let left =
+                self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+            left.map(drop).map_err(|_| no_such_axis(0, 0))
+        }
+    }
+
+    /// Three slices of twelve elements, in pieces of so many bytes: what was stacked, zeros where nothing was.
+    fn stacked(piece: usize, pieces: usize) -> (Vec<u16>, Result<()>) {
+        let slice = |first: u16| ManagedTensor::from_vec((first..first + 12).collect(), &[6, 2]);
+        let slices = [1, 13, 25].map(|first| slice(first).unwrap());
+        let whole = ManagedTensor::from_vec(vec![0_u16; 36], &[3, 6, 2]).unwrap().into_shared();
+        // SAFETY: each index is there once, and the parts are dropped before the whole is used.
+        let part = |index| unsafe { ManagedTensor::slice_of(&whole, 0, index) }.unwrap();
+        let mut parts: Vec<_> = slices.iter().zip((0..3).map(part)).collect();
+        let interrupt = After(AtomicUsize::new(pieces));
+        let done = copy_in_pieces(&bridge_host::HostKernels, &mut parts, &interrupt, piece);
+        drop(parts);
+        (whole.try_unwrap().unwrap().into_vec::<u16>().unwrap().0, done)
+    }
+
+    #[test]
+    fn pieces_of_any_size_make_the_whole_stack() {
+        for piece in [1, 4, 8, 23, 24, 25, 48, 72, 1 << 20] {
+            let (stack, done) = stacked(piece, 99);
+            done.unwrap();
+            assert!(stack.into_iter().eq(1..37), "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_stack_is_interrupted_between_slices_and_within_one() {
+        for (piece, written) in [(48, 24), (24, 12), (8, 4)] {
+            let (stack, done) = stacked(piece, 0);
+            assert!(done.is_err());
+            assert!(stack[..written].iter().copied().eq(1..=written as u16), "{piece}: {stack:?}");
+            assert!(stack[written..].iter().all(|&one| one == 0), "{piece}: {stack:?}");
+        }
+    }
 }

@@ -13,7 +13,8 @@
 //! - **Around conversions**: [`Converter`], a shortcut between two backends; [`HostTools`], the copy
 //!   kernels; [`Admission`], who is asked before memory is taken; [`MemorySource`], where it comes from.
 //! - **The registry**: [`Registry`], [`Registration`], [`register`]; [`Absent`], a backend that could be there.
-//! - **Asking and failing**: [`Options`], [`Error`], [`Refused`]; [`Interrupt`], who may stop a long copy.
+//! - **Asking and failing**: [`Options`], [`Error`], [`Refused`]; [`Interrupt`], who may stop a long copy, and
+//!   [`write_in_pieces`], which asks.
 
 mod absent;
 mod accepts;
@@ -34,6 +35,7 @@ mod layout_rule;
 mod memory_source;
 mod native;
 mod options;
+mod pieces;
 mod registration;
 mod registry;
 mod runtime;
@@ -57,6 +59,7 @@ pub use layout_rule::LayoutRule;
 pub use memory_source::MemorySource;
 pub use native::{NativeArray, NativeType};
 pub use options::{CopyPolicy, Options, Overflow};
+pub use pieces::{PIECE_BYTES, write_in_pieces};
 pub use registration::Registration;
 pub use registry::{Disabled, Registry, register};
 pub use runtime::{Mapping, Rank, Runtime};

@@ -47,7 +47,7 @@ mod transpose;
 mod transpose_avx2;
 
 pub use host_kernels::{HostKernels, cast, copy};
-pub use new_tensor::{allocate, to_data_type, to_row_major, zeroed};
+pub use new_tensor::{allocate, to_data_type, to_data_type_unless, to_row_major, zeroed};
 pub use registration::register_all;
 pub use rescale::{Rescaled, is_read_in_place, spread, stretch};
 pub use strided_copy::copy_strided;

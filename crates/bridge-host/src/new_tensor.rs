@@ -1,6 +1,9 @@
 //! New host tensors: allocated, copied to row-major order, or cast.
 
-use bridge_core::{DataType, HostMemory, ManagedTensor, Overflow, Result, TensorSpec};
+use bridge_core::{
+    DataType, HostMemory, Interrupt, ManagedTensor, Overflow, PIECE_BYTES, Result, TensorSpec,
+    write_in_pieces,
+};
 
 use crate::host_kernels;
 use crate::strided_copy::Target;
@@ -68,12 +71,27 @@ pub fn to_data_type(
     data_type: DataType,
     overflow: Overflow,
 ) -> Result<ManagedTensor> {
+    to_data_type_unless(None, source, data_type, overflow)
+}
+
+/// As [`to_data_type`]; `interrupt` is asked after every 64 MiB or so.
+///
+/// # Errors
+///
+/// As [`to_data_type`], and what `interrupt` says.
+pub fn to_data_type_unless(
+    interrupt: Option<&dyn Interrupt>,
+    source: &ManagedTensor,
+    data_type: DataType,
+    overflow: Overflow,
+) -> Result<ManagedTensor> {
     source.require_host()?;
     let spec = TensorSpec::row_major(data_type, source.shape())?;
-    // SAFETY: the cast below writes every element, or fails and nothing is returned.
-    let mut target = unsafe { allocate(&spec, data_type.alignment()) }?;
-    host_kernels::cast(source, &mut target, overflow)?;
-    Ok(target)
+    // SAFETY: the casts below write every element, or one fails and nothing is returned.
+    let target = unsafe { allocate(&spec, data_type.alignment()) }?;
+    write_in_pieces(source, target, interrupt, PIECE_BYTES, |from, to| {
+        host_kernels::cast(from, to, overflow)
+    })
 }
 
 /// Bytes from the data pointer to the end of the elements.

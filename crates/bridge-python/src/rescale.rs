@@ -2,7 +2,7 @@
 //! what they refuse.
 
 use bridge_core::{Error, ManagedTensor, Registry, TensorError};
-use bridge_memory::call::{Rescale, rescaled as rescaled_tensor};
+use bridge_memory::call::{Rescale, rescaled_unless};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -34,7 +34,8 @@ fn rescaled(
         return Ok(None);
     };
     let made: Result<ManagedTensor, Error> = py.detach(|| {
-        let made = rescaled_tensor(Registry::global()?, &tensor, to, rescale);
+        let registry = Registry::global()?;
+        let made = rescaled_unless(Some(&errors::Signals), registry, &tensor, to, rescale);
         drop(tensor);
         made
     });

@@ -26,7 +26,8 @@ fn stacked(arrays: &Bound<'_, PyList>) -> PyResult<Option<Py<PyAny>>> {
         }
     }
     let done: Result<Object<Numpy>, Error> = py.detach(|| {
-        let made = stack(Registry::global()?, tensors, 0, "numpy", Options::default())?;
+        let options = Options::default().interrupted_by(&errors::Signals);
+        let made = stack(Registry::global()?, tensors, 0, "numpy", options)?;
         Ok(made.downcast()?)
     });
     match done {

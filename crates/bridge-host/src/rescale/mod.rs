@@ -8,13 +8,15 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use bridge_core::{DataType, Error, ManagedTensor, Overflow, Result, TensorSpec};
+use bridge_core::{
+    DataType, Error, Interrupt, ManagedTensor, Overflow, PIECE_BYTES, Result, TensorSpec,
+};
 
 use self::numbers::{Real, Span, Stretch, Whole, spread as spread_one};
 use crate::cast::map_wide;
 use crate::ends::Ends;
 use crate::first_touch::LargePages;
-use crate::new_tensor::{allocate, to_data_type};
+use crate::new_tensor::{allocate, to_data_type_unless};
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 use crate::runs::has_avx2;
 use crate::threads::{run_parts, threads_for};
@@ -55,35 +57,48 @@ macro_rules! with_whole {
 /// largest its largest, and fractions are cut off.
 ///
 /// It computes in `f64` where the tensor has these and in `f32` else. Signed types end 128 below their
-/// largest value; `i8`, `i64` and `u64` get 0 and 1.
+/// largest value; `i8`, `i64` and `u64` get 0 and 1. `interrupt` is asked after every 64 MiB or so.
 ///
 /// # Errors
 ///
-/// [`Error::NoCast`] where the tensor has no floats or `to` is no integer type, and as
-/// [`to_data_type`]. Values that are not finite, and all equal values, are answers of
+/// [`Error::NoCast`] where the tensor has no floats or `to` is no integer type, what `interrupt` says, and as
+/// [`to_data_type`](crate::to_data_type). Values that are not finite, and all equal values, are answers of
 /// their own.
-pub fn stretch(source: &ManagedTensor, to: DataType) -> Result<Rescaled> {
+pub fn stretch(
+    source: &ManagedTensor,
+    to: DataType,
+    interrupt: Option<&dyn Interrupt>,
+) -> Result<Rescaled> {
     let from = source.data_type();
     if !from.is_float() || !to.is_integer() {
         let reason = "only floats are stretched, and only over integers: cast it".to_owned();
         return Err(Error::NoCast { from, to, reason });
     }
     match from {
-        DataType::F64 => as_floats(source, DataType::F64, |read| stretched::<f64>(read, to)),
-        _ => as_floats(source, DataType::F32, |read| stretched::<f32>(read, to)),
+        DataType::F64 => {
+            as_floats(source, from, interrupt, |read| stretched::<f64>(read, to, interrupt))
+        }
+        _ => as_floats(source, DataType::F32, interrupt, |read| {
+            stretched::<f32>(read, to, interrupt)
+        }),
     }
 }
 
 /// Puts the numbers from `low` to `high` on the whole range of the integer type `to`, to the nearest, or from 0 to 1
 /// where `to` is a float; what lies outside becomes the nearer end. It computes in `f64`. NaN stays in a float.
 ///
-/// `low` and `high` are finite and `low < high`.
+/// `low` and `high` are finite and `low < high`. `interrupt` is asked after every 64 MiB or so.
 ///
 /// # Errors
 ///
-/// [`Error::NoCast`] for complex numbers and where `to` is neither an integer nor a float type, and as
-/// [`to_data_type`]. NaN for an integer is an answer of its own.
-pub fn spread(source: &ManagedTensor, to: DataType, low: f64, high: f64) -> Result<Rescaled> {
+/// [`Error::NoCast`] for complex numbers and where `to` is neither an integer nor a float type, what `interrupt` says,
+/// and as [`to_data_type`](crate::to_data_type). NaN for an integer is an answer of its own.
+pub fn spread(
+    source: &ManagedTensor,
+    to: DataType,
+    (low, high): (f64, f64),
+    interrupt: Option<&dyn Interrupt>,
+) -> Result<Rescaled> {
     let from = source.data_type();
     if !(to.is_integer() || to.is_float()) || from.is_complex() {
         let reason = "a range has real numbers at both ends: rescale real numbers".to_owned();
@@ -92,8 +107,12 @@ pub fn spread(source: &ManagedTensor, to: DataType, low: f64, high: f64) -> Resu
     let span = f64::span(low, high);
     match from {
         // They widen one by one: as a tensor they would take twice the memory.
-        DataType::F32 => as_floats(source, from, |read| spread_from::<f32>(read, to, span)),
-        _ => as_floats(source, DataType::F64, |read| spread_from::<f64>(read, to, span)),
+        DataType::F32 => {
+            as_floats(source, from, interrupt, |read| spread_from::<f32>(read, to, span, interrupt))
+        }
+        _ => as_floats(source, DataType::F64, interrupt, |read| {
+            spread_from::<f64>(read, to, span, interrupt)
+        }),
     }
 }
 
@@ -108,24 +127,29 @@ pub fn is_read_in_place(source: &ManagedTensor, data_type: DataType) -> bool {
 fn as_floats(
     source: &ManagedTensor,
     data_type: DataType,
+    interrupt: Option<&dyn Interrupt>,
     read: impl FnOnce(&ManagedTensor) -> Result<Rescaled>,
 ) -> Result<Rescaled> {
     source.require_host()?;
     if is_read_in_place(source, data_type) {
         return read(source);
     }
-    read(&to_data_type(source, data_type, Overflow::Saturate)?)
+    read(&to_data_type_unless(interrupt, source, data_type, Overflow::Saturate)?)
 }
 
-fn stretched<F: Real>(source: &ManagedTensor, to: DataType) -> Result<Rescaled> {
-    let (low, high) = match ends::<F>(source) {
+fn stretched<F: Real>(
+    source: &ManagedTensor,
+    to: DataType,
+    interrupt: Option<&dyn Interrupt>,
+) -> Result<Rescaled> {
+    let (low, high) = match ends::<F>(source, interrupt)? {
         Ok(Some((low, high))) if low < high => (low, high),
         Ok(_) => return Ok(Rescaled::Level),
         Err(undefined) => return Ok(undefined),
     };
     let made = with_whole!(to, T => {
         let stretch = Stretch::<F, T>::onto(low, high);
-        new_tensor(source, to, |run| {
+        new_tensor(source, to, interrupt, |run| {
             // A copy that no pointer leads to: the loop need not read it again after each store.
             let own = stretch;
             // SAFETY: `new_tensor` gives runs of as many numbers, of `F` and of `T`.
@@ -135,17 +159,22 @@ fn stretched<F: Real>(source: &ManagedTensor, to: DataType) -> Result<Rescaled> 
     Ok(made.map_or(Rescaled::Level, Rescaled::Made))
 }
 
-fn spread_from<F: Real>(source: &ManagedTensor, to: DataType, span: Span<f64>) -> Result<Rescaled> {
-    if let Some(made) = with_whole!(to, T => spread_over::<F, T>(source, to, span)) {
+fn spread_from<F: Real>(
+    source: &ManagedTensor,
+    to: DataType,
+    span: Span<f64>,
+    interrupt: Option<&dyn Interrupt>,
+) -> Result<Rescaled> {
+    if let Some(made) = with_whole!(to, T => spread_over::<F, T>(source, to, span, interrupt)) {
         return made;
     }
-    let places = new_tensor(source, DataType::F64, |run| {
+    let places = new_tensor(source, DataType::F64, interrupt, |run| {
         // SAFETY: `new_tensor` gives runs of as many numbers, of `F` and of `f64`.
         unsafe { run.make(move |value: F| span.place_of(value.wide())) };
     })?;
     Ok(Rescaled::Made(match to {
         DataType::F64 => places,
-        _ => to_data_type(&places, to, Overflow::Saturate)?,
+        _ => to_data_type_unless(interrupt, &places, to, Overflow::Saturate)?,
     }))
 }
 
@@ -153,9 +182,10 @@ fn spread_over<F: Real, T: Whole>(
     source: &ManagedTensor,
     to: DataType,
     span: Span<f64>,
+    interrupt: Option<&dyn Interrupt>,
 ) -> Result<Rescaled> {
     let missing = AtomicUsize::new(usize::MAX);
-    let made = new_tensor(source, to, |run| {
+    let made = new_tensor(source, to, interrupt, |run| {
         // SAFETY: `new_tensor` gives runs of as many numbers, of `F` and of `T`.
         let has_all = unsafe {
             run.make(move |value: F| spread_one::<T>(span.place_of(value.wide())));
@@ -171,19 +201,22 @@ fn spread_over<F: Real, T: Whole>(
     }
 }
 
-/// The smallest and the largest value; none where there is no value.
+/// The smallest and the largest value; none where there is no value; or the first that is not finite.
 ///
 /// # Errors
 ///
-/// The first value that is not finite.
-fn ends<F: Real>(source: &ManagedTensor) -> Result<Option<(F, F)>, Rescaled> {
+/// What `interrupt` says.
+fn ends<F: Real>(
+    source: &ManagedTensor,
+    interrupt: Option<&dyn Interrupt>,
+) -> Result<Result<Option<(F, F)>, Rescaled>> {
     let count = source.layout().element_count();
     if count == 0 {
-        return Ok(None);
+        return Ok(Ok(None));
     }
     let found = Mutex::new(None::<(F, F)>);
     let broken = AtomicUsize::new(usize::MAX);
-    in_parts(count, size_of::<F>(), |part| {
+    in_parts(count, size_of::<F>(), interrupt, |part| {
         let mut mine = None::<(F, F)>;
         for start in part.clone().step_by(BLOCK) {
             let run = Run::of(source, start..part.end.min(start + BLOCK));
@@ -199,11 +232,11 @@ fn ends<F: Real>(source: &ManagedTensor) -> Result<Option<(F, F)>, Rescaled> {
             (Some(one), Some(other)) => Some(wider(one, other)),
             (one, other) => one.or(other),
         };
-    });
-    match broken.into_inner() {
+    })?;
+    Ok(match broken.into_inner() {
         usize::MAX => Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner)),
         block => Err(first::<F>(source, block, |value| !value.is_finite())),
-    }
+    })
 }
 
 fn wider<F: Real>((low, high): (F, F), (other_low, other_high): (F, F)) -> (F, F) {
@@ -227,15 +260,16 @@ fn first<F: Real>(source: &ManagedTensor, from: usize, is: impl Fn(F) -> bool) -
 fn new_tensor(
     source: &ManagedTensor,
     to: DataType,
+    interrupt: Option<&dyn Interrupt>,
     make: impl Fn(Run) + Sync,
 ) -> Result<ManagedTensor> {
     let spec = TensorSpec::row_major(to, source.shape())?;
-    // SAFETY: every element is written below: the callers' `make` writes the whole run.
+    // SAFETY: every element is written below, or nothing is returned: the callers' `make` writes the whole run.
     let made = unsafe { allocate(&spec, to.alignment()) }?;
     let (count, item) = (source.layout().element_count(), to.size_in_bytes().unwrap_or(1));
     let first = Ends { source: source.first_element(), target: made.first_element() };
     let read = source.data_type().size_in_bytes().unwrap_or(1);
-    in_parts(count, item + read, |part| {
+    in_parts(count, item + read, interrupt, |part| {
         let ends = |at: usize| first.at((at * read).cast_signed(), (at * item).cast_signed());
         let mut pages = LargePages::under(ends(part.start).target, part.len() * item);
         for start in part.clone().step_by(BLOCK) {
@@ -244,20 +278,38 @@ fn new_tensor(
             unsafe { pages.enter(ends.target) };
             make(Run { ends, count: BLOCK.min(part.end - start), place: start });
         }
-    });
+    })?;
     Ok(made)
 }
 
-/// Runs `work` on parts of `count` elements, each of which moves so many bytes, on as many threads as pay off.
-fn in_parts(count: usize, bytes: usize, work: impl Fn(Range<usize>) + Sync) {
-    let parts = threads_for(count * bytes).min(count.div_ceil(BLOCK)).max(1);
-    run_parts(parts, |part| {
-        let border = |part: usize| match part {
-            _ if part == parts => count,
-            part => count / parts * part,
-        };
-        work(border(part)..border(part + 1));
-    });
+/// Runs `work` on parts of `count` elements, each of which moves so many bytes, on as many threads as pay off, and asks
+/// `interrupt` after every piece of about 64 MiB.
+///
+/// # Errors
+///
+/// What `interrupt` says.
+fn in_parts(
+    count: usize,
+    bytes: usize,
+    interrupt: Option<&dyn Interrupt>,
+    work: impl Fn(Range<usize>) + Sync,
+) -> Result<()> {
+    let piece = interrupt.map_or(count, |_| PIECE_BYTES / bytes).max(BLOCK);
+    for start in (0..count).step_by(piece) {
+        if start > 0 {
+            interrupt.map_or(Ok(()), Interrupt::check)?;
+        }
+        let count = piece.min(count - start);
+        let parts = threads_for(count * bytes).min(count.div_ceil(BLOCK)).max(1);
+        run_parts(parts, |part| {
+            let border = |part: usize| match part {
+                _ if part == parts => start + count,
+                part => start + count / parts * part,
+            };
+            work(border(part)..border(part + 1));
+        });
+    }
+    Ok(())
 }
 
 /// Some elements that lie side by side, and those to be made of them.
@@ -418,7 +470,7 @@ mod tests {
         for (least, most) in [(0, count - 1), (count - 1, 0), (31, 32), (count / 2, count - 2)] {
             let mut values = vec![0.25_f32; count];
             (values[least], values[most]) = (-1.0, 1.0);
-            let stretched = made::<u8>(stretch(&tensor(values), DataType::U8));
+            let stretched = made::<u8>(stretch(&tensor(values), DataType::U8, None));
             assert_eq!((stretched[least], stretched[most]), (0, 255));
             let between = stretched.iter().filter(|&&one| one == 159).count();
             assert_eq!(between, count - 2, "{least} {most}");
@@ -430,11 +482,11 @@ mod tests {
         let count = if cfg!(miri) { 300 } else { (3 << 20) + 5 };
         let values: Vec<f64> = (0..count).map(|at| ((at * 7919) % 1021) as f64).collect();
         let few: Vec<u16> =
-            made(stretch(&tensor(values[..1021.min(count)].to_vec()), DataType::U16));
-        let many: Vec<u16> = made(stretch(&tensor(values.clone()), DataType::U16));
+            made(stretch(&tensor(values[..1021.min(count)].to_vec()), DataType::U16, None));
+        let many: Vec<u16> = made(stretch(&tensor(values.clone()), DataType::U16, None));
         assert!(many.iter().enumerate().all(|(at, &one)| one == few[at % few.len()]));
         let over = |values: &[f64]| {
-            made::<i32>(spread(&tensor(values.to_vec()), DataType::I32, 0.0, 1020.0))
+            made::<i32>(spread(&tensor(values.to_vec()), DataType::I32, (0.0, 1020.0), None))
         };
         let (few, many) = (over(&values[..1021.min(count)]), over(&values));
         assert!(many.iter().enumerate().all(|(at, &one)| one == few[at % few.len()]));
@@ -453,11 +505,11 @@ mod tests {
                 (values[count - 1], values[place]) = (f64::NAN, value);
                 let values = tensor(values);
                 let undefined = (value.to_bits(), place);
-                assert_eq!(told(stretch(&values, DataType::I16)), undefined);
+                assert_eq!(told(stretch(&values, DataType::I16, None)), undefined);
                 // A range has a place for infinities.
                 let missing = if value.is_nan() { place } else { count - 1 };
                 let undefined = (f64::NAN.to_bits(), missing);
-                assert_eq!(told(spread(&values, DataType::I16, 0.0, 1.0)), undefined);
+                assert_eq!(told(spread(&values, DataType::I16, (0.0, 1.0), None)), undefined);
             }
         }
     }
@@ -471,7 +523,8 @@ mod tests {
         let mut singles = tensor(singles);
         for to in [DataType::U8, DataType::I32, DataType::U64, DataType::F32, DataType::F64] {
             let bytes = |tensor: &ManagedTensor| {
-                let Rescaled::Made(made) = spread(tensor, to, -100.0, 800.0).unwrap() else {
+                let Rescaled::Made(made) = spread(tensor, to, (-100.0, 800.0), None).unwrap()
+                else {
                     panic!("all are numbers")
                 };
                 made.require_host().unwrap();
@@ -482,18 +535,64 @@ mod tests {
             assert_eq!(bytes(&singles), bytes(&doubles), "{to:?}");
         }
         singles.as_mut_slice::<f32>().unwrap()[5] = f32::NAN;
-        let missing = spread(&singles, DataType::U8, 0.0, 1.0).unwrap();
+        let missing = spread(&singles, DataType::U8, (0.0, 1.0), None).unwrap();
         assert!(matches!(missing, Rescaled::Undefined { value, place: 5 } if value.is_nan()));
+    }
+
+    /// Counts how often it is asked, and stops at the last of so many times.
+    struct Asked {
+        times: AtomicUsize,
+        last: usize,
+    }
+
+    impl Interrupt for Asked {
+        fn check(&self) -> Result<()> {
+            match self.times.fetch_add(1, Ordering::Relaxed) + 1 {
+                time if time < self.last => Ok(()),
+                _ => Err(Error::Unsupported { what: "going on".into(), remedy: "stop".into() }),
+            }
+        }
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "100 MB are too many")]
+    fn who_may_interrupt_is_asked_after_every_piece_and_stops_what_comes_after() {
+        // Two pieces of 64 MiB and a rest, of what is read and written; bytes, halves and numbers in places.
+        let wide = tensor(vec![1.5_f32; (130 << 20) / 4]);
+        let narrow = tensor(vec![1_u8; 24 << 20]);
+        let asked = |last, work: &dyn Fn(&dyn Interrupt) -> Result<Rescaled>| {
+            let asked = Asked { times: AtomicUsize::new(0), last };
+            let stopped = work(&asked).is_err();
+            (asked.times.into_inner(), stopped)
+        };
+        let stretched = |asked: &dyn Interrupt| stretch(&wide, DataType::U8, Some(asked));
+        assert_eq!(asked(9, &stretched), (2, false), "the ends; then all are equal");
+        assert_eq!(asked(2, &stretched), (2, true));
+        let spread_wide =
+            |asked: &dyn Interrupt| spread(&wide, DataType::U8, (0.0, 2.0), Some(asked));
+        assert_eq!(asked(9, &spread_wide), (2, false), "162 MiB");
+        assert_eq!(asked(1, &spread_wide), (1, true));
+        let spread_narrow =
+            |asked: &dyn Interrupt| spread(&narrow, DataType::U8, (0.0, 2.0), Some(asked));
+        assert_eq!(
+            asked(99, &spread_narrow),
+            (2 + 3, false),
+            "192 MiB of doubles, then read again"
+        );
+        assert_eq!(asked(2, &spread_narrow), (2, true));
     }
 
     #[test]
     fn what_has_no_spread_is_level_and_what_are_no_floats_is_refused() {
         for values in [vec![], vec![2.0_f32], vec![0.5; 100]] {
-            assert!(matches!(stretch(&tensor(values), DataType::U8), Ok(Rescaled::Level)));
+            assert!(matches!(stretch(&tensor(values), DataType::U8, None), Ok(Rescaled::Level)));
         }
-        assert!(matches!(stretch(&tensor(vec![1_u8]), DataType::U8), Err(Error::NoCast { .. })));
         assert!(matches!(
-            stretch(&tensor(vec![1.0_f32]), DataType::F64),
+            stretch(&tensor(vec![1_u8]), DataType::U8, None),
+            Err(Error::NoCast { .. })
+        ));
+        assert!(matches!(
+            stretch(&tensor(vec![1.0_f32]), DataType::F64, None),
             Err(Error::NoCast { .. })
         ));
     }

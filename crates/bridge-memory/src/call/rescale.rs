@@ -1,7 +1,7 @@
 //! What becomes of values that a new element type does not hold.
 
 use bridge_core::{
-    DataType, Device, DeviceBytes, Error, ManagedTensor, Overflow, Registry, Result,
+    DataType, Device, DeviceBytes, Error, Interrupt, ManagedTensor, Overflow, Registry, Result,
 };
 use bridge_host::Rescaled;
 
@@ -82,11 +82,26 @@ pub fn rescaled(
     to: DataType,
     rescale: Rescale,
 ) -> Result<ManagedTensor> {
+    rescaled_unless(None, registry, tensor, to, rescale)
+}
+
+/// As [`rescaled`]; `interrupt` is asked, while it goes on on the host, whether it shall: after every 64 MiB or so.
+///
+/// # Errors
+///
+/// As [`rescaled`], and what `interrupt` says.
+pub fn rescaled_unless(
+    interrupt: Option<&dyn Interrupt>,
+    registry: &Registry,
+    tensor: &ManagedTensor,
+    to: DataType,
+    rescale: Rescale,
+) -> Result<ManagedTensor> {
     if tensor.device().kind().is_host_accessible() {
-        return rescaled_on_host(tensor, to, rescale);
+        return rescaled_on_host(interrupt, tensor, to, rescale);
     }
     let downloaded = registry.runtime(tensor.device())?.transfer(tensor, Device::CPU)?;
-    rescaled_on_host(&downloaded, to, rescale)
+    rescaled_on_host(interrupt, &downloaded, to, rescale)
 }
 
 /// What [`rescaled`] takes by a rule that is more than a cast.
@@ -134,24 +149,25 @@ pub(super) fn rescaled_peaks(
 }
 
 fn rescaled_on_host(
+    interrupt: Option<&dyn Interrupt>,
     tensor: &ManagedTensor,
     to: DataType,
     rescale: Rescale,
 ) -> Result<ManagedTensor> {
     let from = tensor.data_type();
     if let Some(overflow) = rescale.as_cast(from, to) {
-        return bridge_host::to_data_type(tensor, to, overflow);
+        return bridge_host::to_data_type_unless(interrupt, tensor, to, overflow);
     }
     let (made, must_be) = match rescale {
         Rescale::Range { low, high } => {
             require_range(low, high)?;
-            (bridge_host::spread(tensor, to, low, high)?, "a number")
+            (bridge_host::spread(tensor, to, (low, high), interrupt)?, "a number")
         }
-        _ => (bridge_host::stretch(tensor, to)?, "a finite number"),
+        _ => (bridge_host::stretch(tensor, to, interrupt)?, "a finite number"),
     };
     match made {
         Rescaled::Made(made) => Ok(made),
-        Rescaled::Level => bridge_host::to_data_type(tensor, to, Overflow::Wrap),
+        Rescaled::Level => bridge_host::to_data_type_unless(interrupt, tensor, to, Overflow::Wrap),
         Rescaled::Undefined { value, place } => Err(invalid(
             "a value to rescale",
             &format!("{value}, element {place} in row-major order"),

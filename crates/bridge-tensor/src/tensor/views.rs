@@ -233,6 +233,48 @@ impl ManagedTensor {
         Self::part_of(shared, layout)
     }
 
+    /// Calls `f` with the part whose indices of `axis` are in `range`, which is read-only. A range that ends before
+    /// it starts is empty.
+    ///
+    /// ```
+    /// use bridge_tensor::ManagedTensor;
+    ///
+    /// let tensor = ManagedTensor::from_vec(vec![1_u8, 2, 3, 4, 5, 6], &[3, 2])?;
+    /// let rows = tensor.with_range(0, 1..3, |rows| rows.as_slice::<u8>().map(<[u8]>::to_vec))??;
+    /// assert_eq!(rows, [3, 4, 5, 6]);
+    /// # Ok::<(), bridge_tensor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::sliced`]; `f` is not called then.
+    pub fn with_range<R>(
+        &self,
+        axis: usize,
+        range: Range<usize>,
+        f: impl FnOnce(&Self) -> R,
+    ) -> Result<R> {
+        let parts = &self.parts;
+        let mut layout = parts.layout.sliced(axis, range.start, range.len(), 1, parts.data_type)?;
+        let low = layout.span(parts.data_type)?.start;
+        let data = start_at_lowest(parts.data, &mut layout, low, parts.device);
+        // It ends with this call, before `self` does, and `f` cannot keep it.
+        let part: Self = Parts {
+            data,
+            data_type: parts.data_type,
+            device: parts.device,
+            access: Access::ReadOnly,
+            read_only_ignored: false,
+            others_may_write: parts.others_may_write,
+            stream: parts.stream,
+            layout,
+            pristine: false,
+            owner: Owner::nothing(),
+        }
+        .into();
+        Ok(f(&part))
+    }
+
     /// A tensor of some of a shared tensor's elements.
     fn part_of(shared: &SharedTensor, mut layout: Layout) -> Result<Self> {
         let low = layout.span(shared.parts.data_type)?.start;

@@ -1,19 +1,22 @@
 //! Long copies and casts on the host: done in pieces, between which they can be interrupted.
 
-use bridge_core::{Error, Interrupt, ManagedTensor, Result, SharedTensor};
+use bridge_tensor::ManagedTensor;
 
-/// About the bytes of a piece: large enough that nothing is lost by doing one after the other, and done in well
-/// below a second.
-pub(crate) const PIECE: usize = 64 << 20;
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+
+/// About the bytes of a piece between two questions to an [`Interrupt`]: large enough that nothing is lost by doing one
+/// after the other, and done in well below a second.
+pub const PIECE_BYTES: usize = 64 << 20;
 
 /// Has `write` write all elements of `source` to those of `target`, in pieces of about `piece` bytes along the first axis
-/// that can be divided, and asks `interrupt` before each but the first.
+/// that can be divided, and asks `interrupt` before each but the first. Without `interrupt` there is one piece.
 ///
 /// # Errors
 ///
 /// What `write` or `interrupt` say. The target is dropped then.
-pub(crate) fn write_in_pieces(
-    source: &SharedTensor,
+pub fn write_in_pieces(
+    source: &ManagedTensor,
     mut target: ManagedTensor,
     interrupt: Option<&dyn Interrupt>,
     piece: usize,
@@ -30,10 +33,10 @@ pub(crate) fn write_in_pieces(
             interrupt.check()?;
         }
         let range = start..extent.min(start + step);
-        let from = ManagedTensor::alias(source).sliced(axis, range.start, range.len(), 1)?;
         // SAFETY: the part before was dropped, no other has these indices, and the whole is given out when no part lives.
-        let mut to = unsafe { ManagedTensor::range_of(&target, axis, range) }?;
-        write(&from, &mut to).map_err(|error| in_the_whole(error, start * row))?;
+        let mut to = unsafe { ManagedTensor::range_of(&target, axis, range.clone()) }?;
+        let written = source.with_range(axis, range, |from| write(from, &mut to))?;
+        written.map_err(|error| in_the_whole(error, start * row))?;
     }
     Ok(target.try_unwrap().unwrap_or_else(|_| unreachable!("every part has been dropped")))
 }
@@ -73,7 +76,7 @@ fn in_the_whole(error: Error, first: usize) -> Error {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use bridge_core::{DataType, TensorError};
+    use bridge_tensor::{DataType, Error as TensorError, SharedTensor};
 
     use super::*;
 
