@@ -6,6 +6,7 @@ use bridge_core::{
     TensorSpec, write_in_pieces,
 };
 
+use crate::landing::{Landing, NewHostMemory};
 use crate::plan::{Plan, Step};
 use crate::pooling::{Made, Pooling};
 
@@ -39,14 +40,25 @@ impl<'a> Copies<'a> {
     /// not foresee is added to it.
     pub(crate) fn make(mut self, plan: &mut Plan) -> Result<ManagedTensor> {
         let _admitted = self.admit(&plan.peaks)?;
+        let mut foreseen = false;
         let mut steps = plan.steps.iter().filter(|step| step.copies()).peekable();
         while let Some(step) = steps.next() {
-            let pool = self.pool_for(step, steps.peek().is_none());
+            let is_last = steps.peek().is_none();
+            let mut pool = self.pool_for(step, is_last);
+            if is_last && pool.is_none() {
+                match self.landing(step)? {
+                    Landing::AsItComes => {}
+                    Landing::InNewMemory => pool = Some(&NewHostMemory),
+                    Landing::CopiedOnceMore => foreseen = true,
+                }
+            }
             self.current = self.take(step, pool)?.into_shared();
         }
         if self.is_not_what_the_target_takes() {
             let bytes = self.current.layout().compact_bytes(self.current.data_type())? as u64;
-            let _admitted = self.admit(&[DeviceBytes { device: Device::CPU, bytes }])?;
+            // The plan's peaks have it where a second copy was to be expected.
+            let unforeseen = [DeviceBytes { device: Device::CPU, bytes }];
+            let _admitted = if foreseen { None } else { self.admit(&unforeseen)? };
             self.current = self.copy(None)?.into_shared();
             plan.add_last_copy(bytes);
         }
@@ -64,6 +76,16 @@ impl<'a> Copies<'a> {
         let (from, is_empty) = (self.current.device(), self.current.layout().is_empty());
         let (data_type, to) = step.makes(self.current.data_type(), from);
         self.pooling?.source_for(step, Made { data_type, from, to, is_empty, is_last })
+    }
+
+    /// How what a last step downloads comes into memory that the target can take over.
+    fn landing(&self, step: &Step) -> Result<Landing> {
+        let Step::Download { from } = *step else { return Ok(Landing::AsItComes) };
+        if self.current.layout().is_empty() {
+            return Ok(Landing::AsItComes);
+        }
+        let runtime = self.registry.runtime(from)?;
+        Ok(Landing::of(self.accepts, runtime, self.current.data_type(), from))
     }
 
     fn take(&self, step: &Step, pool: Option<&dyn MemorySource>) -> Result<ManagedTensor> {

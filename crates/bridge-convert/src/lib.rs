@@ -15,6 +15,7 @@ mod by_name;
 mod by_type;
 mod chain;
 mod copies;
+mod landing;
 mod observe;
 mod plan;
 mod pooling;

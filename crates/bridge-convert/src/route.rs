@@ -10,8 +10,7 @@ use bridge_core::{
 
 use crate::copies::Copies;
 use crate::observe;
-use crate::plan::{Plan, Step, fits};
-use crate::pooling::Pooling;
+use crate::plan::{Plan, Step, Workers, fits};
 use crate::report::Report;
 
 /// The two ends of a conversion.
@@ -97,16 +96,8 @@ impl Route<'_> {
             Ok(plan) if plan.declined.is_empty() => {}
             Ok(plan) => {
                 self.cast_where_it_can_be(found, plan, options)?;
-                let registry = self.lookup.registry();
-                let working = |step: &Step, at: &Description, data_type, to| {
-                    let Some(on) = step.worker(at.device) else { return Vec::new() };
-                    match registry.as_ref().map(|registry| registry.runtime(on)) {
-                        Ok(Ok(runtime)) => runtime.working_memory(at, data_type, to),
-                        _ => Vec::new(),
-                    }
-                };
-                let known = registry.as_ref().ok().copied();
-                plan.find_peaks(found, working, Pooling::of(options, self.accepts, known))?;
+                let registry = self.lookup.registry().ok();
+                plan.find_peaks(found, &Workers::of(options, self.accepts, registry))?;
             }
             Err(error) => self.name_the_type(error),
         }

@@ -256,6 +256,7 @@ impl<'a> Stacker<'a> {
         }
         // SAFETY: the slot is dropped before the next one is made, and the whole given out after.
         let mut slot = unsafe { ManagedTensor::slice_of(whole, self.axis, self.written) }?;
+        let _buffers = self.room_for_buffers(tools, [(tensor, &slot)])?;
         tools.copy(tensor, &mut slot)?;
         drop(slot);
         self.stack = made.or_else(|| self.stack.take());
@@ -282,6 +283,8 @@ impl<'a> Stacker<'a> {
         };
         let mut parts = tensors.iter().enumerate().map(slot).collect::<Result<Vec<_>>>()?;
         let tools = self.registry.host_tools()?;
+        let _buffers =
+            self.room_for_buffers(tools, parts.iter().map(|(tensor, slot)| (*tensor, slot)))?;
         match self.interrupt {
             None => tools.copy_parts(&mut parts)?,
             Some(interrupt) => copy_in_pieces(tools, &mut parts, interrupt, PIECE_BYTES)?,
@@ -290,6 +293,23 @@ impl<'a> Stacker<'a> {
         self.stack = Some(slots);
         self.written = tensors.len();
         Ok(())
+    }
+
+    /// Room for what copies on the host, done one after the other, take beside their targets.
+    fn room_for_buffers<'t>(
+        &self,
+        tools: &dyn HostTools,
+        copies: impl IntoIterator<Item = (&'t ManagedTensor, &'t ManagedTensor)>,
+    ) -> Result<Option<Permit>> {
+        let Some(admission) = self.admission else { return Ok(None) };
+        let taken = copies.into_iter().map(|(from, to)| {
+            let [from, to] = [from, to].map(|one| (one.data_type(), one.layout()));
+            tools.working_memory(from, to)
+        });
+        match taken.max() {
+            None | Some(0) => Ok(None),
+            Some(bytes) => admission.admit(&[DeviceBytes { device: Device::CPU, bytes }]).map(Some),
+        }
     }
 
     /// What downloading a tensor takes, but for what the pool reserves itself.

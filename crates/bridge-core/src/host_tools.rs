@@ -1,6 +1,6 @@
 //! The host tools a program needs to copy and cast; the crate `bridge-host` provides them.
 
-use bridge_tensor::ManagedTensor;
+use bridge_tensor::{DataType, Layout, ManagedTensor};
 
 use crate::error::Result;
 use crate::options::Overflow;
@@ -44,5 +44,13 @@ pub unsafe trait HostTools: Send + Sync + 'static {
     /// As [`copy`](Self::copy), of one that fails; others may have been written.
     fn copy_parts(&self, parts: &mut [(&ManagedTensor, ManagedTensor)]) -> Result<()> {
         parts.iter_mut().try_for_each(|(source, target)| self.copy(source, target))
+    }
+
+    /// The bytes of host memory that [`copy`](Self::copy) and [`cast`](Self::cast) take at any time beside the target,
+    /// from elements of one type and layout to another: a budget admits them together with the target. 0 by
+    /// default.
+    fn working_memory(&self, source: (DataType, &Layout), target: (DataType, &Layout)) -> u64 {
+        let _ = (source, target);
+        0
     }
 }

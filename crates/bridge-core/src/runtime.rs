@@ -59,8 +59,8 @@ pub unsafe trait Runtime: Send + Sync + 'static {
     }
 
     /// Copies a tensor to another device, row-major without gaps. To the host it should be copied
-    /// into memory of the global allocator, which every target can take; from pinned memory a
-    /// target that only owns vectors copies once more.
+    /// into memory of the global allocator, which every target can take; see
+    /// [`downloads_vectors`](Self::downloads_vectors).
     ///
     /// The source is borrowed: it must not be read any more when the call returns.
     ///
@@ -98,17 +98,25 @@ pub unsafe trait Runtime: Send + Sync + 'static {
     }
 
     /// What [`transfer`](Self::transfer), [`copy`](Self::copy) and [`cast`](Self::cast) take, beside
-    /// the memory of their result, while they make a copy of `found` as `data_type` on device `to`:
-    /// staging memory, say. A budget admits it together with the result. Touches no device; nothing
-    /// by default.
+    /// the memory of their result, while they make a copy of `found` as `data_type` on device `to`, a cast under
+    /// `overflow`: staging memory, say, and what the host's kernels take. A budget admits it together with the
+    /// result. Touches no device; nothing by default.
     fn working_memory(
         &self,
         found: &Description,
         data_type: DataType,
         to: Device,
+        overflow: Overflow,
     ) -> Vec<DeviceBytes> {
-        let _ = (found, data_type, to);
+        let _ = (found, data_type, to, overflow);
         Vec::new()
+    }
+
+    /// Whether what [`transfer`](Self::transfer) copies to [`Device::CPU`] lies in memory of the global allocator, aligned
+    /// as the element type is. Where it does not, it is copied once more for a target that owns vectors, and
+    /// budgets reserve that copy too. By default it does.
+    fn downloads_vectors(&self) -> bool {
+        true
     }
 
     /// Whether [`write`](Self::write) takes elements of this type from the one device to the other: from or

@@ -104,8 +104,9 @@ unsafe impl Runtime for Cuda {
         found: &Description,
         data_type: DataType,
         to: Device,
+        overflow: Overflow,
     ) -> Vec<DeviceBytes> {
-        transfer::working_memory::working_memory(found, data_type, to)
+        cast::working_memory::working_memory(found, data_type, to, overflow)
     }
 
     fn writes(&self, _: DataType, from: Device, to: Device) -> bool {

@@ -1,7 +1,8 @@
 //! Copy and cast between host tensors: what a call needs, checked before memory is touched.
 
 use bridge_core::{
-    Access, DataType, Device, Error, HostTools, ManagedTensor, Overflow, Result, TensorError,
+    Access, DataType, Device, Error, HostTools, Layout, ManagedTensor, Overflow, Result,
+    TensorError,
 };
 
 use crate::booleans;
@@ -10,6 +11,7 @@ use crate::ends::Ends;
 use crate::parts::copy_parts;
 use crate::runs::copy_run;
 use crate::strided_copy::{Target, copy_layouts, side_by_side};
+use crate::working_memory::working_memory;
 
 /// The host tools of arraybridge: [`copy`] and [`cast`] behind [`HostTools`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +37,10 @@ unsafe impl HostTools for HostKernels {
 
     fn copy_parts(&self, parts: &mut [(&ManagedTensor, ManagedTensor)]) -> Result<()> {
         copy_parts(parts)
+    }
+
+    fn working_memory(&self, source: (DataType, &Layout), target: (DataType, &Layout)) -> u64 {
+        working_memory(source, target)
     }
 }
 

@@ -45,6 +45,7 @@ mod threads;
 mod transpose;
 #[cfg(target_arch = "x86_64")]
 mod transpose_avx2;
+mod working_memory;
 
 pub use host_kernels::{HostKernels, cast, copy};
 pub use new_tensor::{allocate, to_data_type, to_data_type_unless, to_row_major, zeroed};
@@ -52,3 +53,4 @@ pub use registration::register_all;
 pub use rescale::{Rescaled, is_read_in_place, spread, stretch};
 pub use strided_copy::copy_strided;
 pub use threads::{max_threads, set_max_threads};
+pub use working_memory::working_memory;

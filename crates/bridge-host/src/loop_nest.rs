@@ -101,6 +101,16 @@ impl LoopNest {
         Some((axis, parts.min(self.axes[axis].extent)))
     }
 
+    /// The sum of what `of` says of the parts that up to `threads` threads share.
+    pub(crate) fn sum_of_parts(&self, threads: usize, of: impl Fn(&Self) -> usize) -> usize {
+        match self.axis_to_share(threads) {
+            Some((axis, parts)) if parts > 1 => {
+                (0..parts).map(|part| of(&self.part(axis, part, parts))).sum()
+            }
+            _ => of(self),
+        }
+    }
+
     /// Part `part` of `parts` parts along `axis`, which has at least `parts` elements.
     pub(crate) fn part(&self, axis: usize, part: usize, parts: usize) -> Self {
         let mut nest = self.clone();

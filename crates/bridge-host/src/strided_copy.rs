@@ -31,6 +31,9 @@ impl Target {
     }
 }
 
+/// Bytes from which an element is copied as a run.
+const LONG_ITEM: usize = 64;
+
 /// Planes with fewer elements are copied element by element: a tile would cost more than it saves.
 const SMALLEST_PLANE: usize = 64;
 
@@ -104,6 +107,53 @@ pub(crate) fn side_by_side(
     (bytes < Processor::get().compact_bytes_to_share().min(STREAMED_BYTES)).then_some(bytes)
 }
 
+/// What a copy does.
+struct Work {
+    nest: LoopNest,
+    /// Bytes of an element.
+    item: usize,
+    /// How many threads pay off.
+    threads: usize,
+}
+
+impl Work {
+    /// Of at least one element.
+    fn of(source_layout: &Layout, target_layout: &Layout, data_type: DataType) -> Self {
+        let (nest, item) = match data_type.size_in_bytes() {
+            Some(item) => (LoopNest::new(source_layout, item, target_layout, item), item),
+            None => {
+                // Row-major, or `span` would have failed: one run of bytes.
+                let bytes = data_type.bytes_for(source_layout.element_count()).unwrap_or(0);
+                let run = Axis { extent: bytes, source: 1, target: 1 };
+                (LoopNest { axes: vec![run], source_start: 0, target_start: 0 }, 1)
+            }
+        };
+        let bytes = nest.count() * item;
+        let is_compact = source_layout.is_row_major() && target_layout.is_row_major();
+        let threads = match is_compact && bytes < Processor::get().compact_bytes_to_share() {
+            true => 1,
+            false => threads_for(bytes),
+        };
+        Self { nest, item, threads }
+    }
+}
+
+/// Bytes of the buffers that a copy from one layout to another takes on all its threads.
+pub(crate) fn copy_buffers(
+    source_layout: &Layout,
+    target_layout: &Layout,
+    data_type: DataType,
+) -> usize {
+    if source_layout.is_empty() || (source_layout.is_row_major() && target_layout.is_row_major()) {
+        return 0;
+    }
+    let Work { nest, item, threads } = Work::of(source_layout, target_layout, data_type);
+    nest.sum_of_parts(threads, |part| {
+        let (axes, item) = of_larger_elements(&part.axes, item);
+        transposed_plane(axes, item).map_or(0, |(plane, _)| Transposer::buffer_bytes(item, plane))
+    })
+}
+
 /// As [`copy_layouts`], of at least one element.
 ///
 /// # Safety
@@ -116,22 +166,8 @@ unsafe fn copy_loops(
     data_type: DataType,
     target: Target,
 ) {
-    let (nest, item) = match data_type.size_in_bytes() {
-        Some(item) => (LoopNest::new(source_layout, item, target_layout, item), item),
-        None => {
-            // Row-major, or `span` would have failed: one run of bytes.
-            let bytes = data_type.bytes_for(source_layout.element_count()).unwrap_or(0);
-            let run = Axis { extent: bytes, source: 1, target: 1 };
-            (LoopNest { axes: vec![run], source_start: 0, target_start: 0 }, 1)
-        }
-    };
-    let bytes = nest.count() * item;
-    let streams = target.is_streamed(bytes);
-    let is_compact = source_layout.is_row_major() && target_layout.is_row_major();
-    let threads = match is_compact && bytes < Processor::get().compact_bytes_to_share() {
-        true => 1,
-        false => threads_for(bytes),
-    };
+    let Work { nest, item, threads } = Work::of(source_layout, target_layout, data_type);
+    let streams = target.is_streamed(nest.count() * item);
     match nest.axis_to_share(threads) {
         Some((axis, parts)) if parts > 1 => run_parts(parts, |part| {
             // SAFETY: the caller's promises hold for every part, and the parts of a nest visit
@@ -154,15 +190,7 @@ unsafe fn copy_loops(
 pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams: bool) {
     let ends = ends.at(nest.source_start, nest.target_start);
     let bytes = nest.count() * item;
-    let mut axes = nest.axes.as_slice();
-    let mut item = item;
-    // Elements that lie side by side in both are one larger element.
-    if let Some((last, outer)) = axes.split_last()
-        && (last.source, last.target) == (item.cast_signed(), item.cast_signed())
-    {
-        item *= last.extent;
-        axes = outer;
-    }
+    let (axes, item) = of_larger_elements(&nest.axes, item);
     if item >= STREAMED_RUN && streams {
         for_each_offset(axes, |source, target| {
             let Ends { source, target } = ends.at(source, target);
@@ -172,7 +200,7 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams
         finish_streams();
         return;
     }
-    if item >= 64 {
+    if item >= LONG_ITEM {
         for_each_offset(axes, |source, target| {
             let Ends { source, target } = ends.at(source, target);
             // SAFETY: `item` bytes from here on are neighbouring elements that the nest visits.
@@ -182,7 +210,7 @@ pub(crate) unsafe fn copy_nest(nest: &LoopNest, item: usize, ends: Ends, streams
     }
     // Without memory for the transposer's buffer, the elements are copied in the target's order:
     // slower, but a copy has no need to fail.
-    if let Some((plane, others)) = plane_to_transpose(axes)
+    if let Some((plane, others)) = transposed_plane(axes, item)
         && let Ok(mut transposer) = Transposer::new(item, plane, bytes)
     {
         // The rows are too far apart to be in the caches anyway when they are written.
@@ -231,6 +259,23 @@ unsafe fn copy_transposed_row(row: Axis, item: usize, ends: Ends, streams: bool)
             copy_run(ends.source, ends.target, bytes);
         }
     }
+}
+
+/// The loops of the same copy and the bytes of its elements, where those that lie side by side in both are one.
+fn of_larger_elements(axes: &[Axis], item: usize) -> (&[Axis], usize) {
+    match axes.split_last() {
+        Some((last, outer))
+            if (last.source, last.target) == (item.cast_signed(), item.cast_signed()) =>
+        {
+            (outer, item * last.extent)
+        }
+        _ => (axes, item),
+    }
+}
+
+/// As [`plane_to_transpose`], where a copy transposes it.
+fn transposed_plane(axes: &[Axis], item: usize) -> Option<(Plane, Vec<Axis>)> {
+    if item < LONG_ITEM { plane_to_transpose(axes) } else { None }
 }
 
 /// The two loops to transpose and the rest, where the target's densest axis is not the source's.

@@ -73,14 +73,23 @@ impl Transposer {
     ///
     /// [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory) where there is none for the buffer.
     pub(crate) fn new(item: usize, plane: Plane, bytes: usize) -> Result<Self> {
+        let (extents, pitch) = Self::tile(item, plane);
+        let buffer = HostMemory::allocate(Self::buffer_bytes(item, plane), 64)?;
+        Ok(Self { item, plane, extents, pitch, avx2: has_avx2(), fetches: bytes >= LARGE, buffer })
+    }
+
+    /// Bytes of the buffer for planes like this one.
+    pub(crate) fn buffer_bytes(item: usize, plane: Plane) -> usize {
+        let ((width, _), pitch) = Self::tile(item, plane);
+        if plane.is_narrow() { 0 } else { width * pitch }
+    }
+
+    /// The extents of a tile, and the bytes between the buffer's rows.
+    fn tile(item: usize, plane: Plane) -> ((usize, usize), usize) {
         let width = (SOURCE_BYTES / item).clamp(1, plane.along_source.extent.max(1));
         // A whole number of the longest vectors, so that only the last tile has a remainder.
         let length = (TILE_BYTES / item / width / 32 * 32).max(32).min(plane.along_target.extent);
-        let pitch = (length * item).next_multiple_of(64) + PADDING;
-        let rows = if plane.is_narrow() { 0 } else { width };
-        let buffer = HostMemory::allocate(rows * pitch, 64)?;
-        let (extents, avx2) = ((width, length), has_avx2());
-        Ok(Self { item, plane, extents, pitch, avx2, fetches: bytes >= LARGE, buffer })
+        ((width, length), (length * item).next_multiple_of(64) + PADDING)
     }
 
     /// Calls `take` with rows that together are the elements of the plane that starts at `ends`, until

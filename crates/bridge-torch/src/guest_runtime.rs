@@ -52,6 +52,11 @@ unsafe impl Runtime for Torch {
         })
     }
 
+    /// torch keeps what it allocates.
+    fn downloads_vectors(&self) -> bool {
+        false
+    }
+
     fn casts(&self, _from: DataType, _to: DataType, _overflow: Overflow) -> bool {
         false
     }

@@ -17,7 +17,7 @@ pub use step::Step;
 
 pub(crate) use self::obstacles::fits;
 use self::obstacles::{needs_transfer, obstacles, target_device};
-use crate::pooling::Pooling;
+pub(crate) use self::peaks::Workers;
 
 /// The steps of a conversion; four fit without heap allocation.
 pub type Steps = SmallVec<[Step; 4]>;
@@ -63,8 +63,7 @@ impl Plan {
         options: &Options,
     ) -> Result<Self> {
         let mut plan = Self::without_peaks(source, target, options)?;
-        let pooling = Pooling::of(options, target.1, None);
-        plan.find_peaks(source.1, |_, _, _, _| Vec::new(), pooling)?;
+        plan.find_peaks(source.1, &Workers::of(options, target.1, None))?;
         Ok(plan)
     }
 
@@ -233,15 +232,9 @@ impl Plan {
         self.taken = Some(DeviceBytes { device: Device::CPU, bytes });
     }
 
-    /// Finds how much memory the steps take, where `working` says what each takes beside its result, and
-    /// `pooling` which results a pool gives.
-    pub(crate) fn find_peaks(
-        &mut self,
-        source: &Description,
-        working: impl Fn(&Step, &Description, DataType, Device) -> Vec<DeviceBytes>,
-        pooling: Option<Pooling<'_>>,
-    ) -> Result<()> {
-        (self.peaks, self.taken) = peaks::peaks(source, &self.steps, working, pooling)?;
+    /// Finds how much memory the steps take when `workers` take them.
+    pub(crate) fn find_peaks(&mut self, source: &Description, workers: &Workers<'_>) -> Result<()> {
+        (self.peaks, self.taken) = peaks::peaks(source, &self.steps, workers)?;
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 mod misfit;
 mod on_gpu;
+pub(crate) mod working_memory;
 
 use bridge_core::{DataType, DeviceKind, ManagedTensor, Overflow, Result};
 
@@ -25,4 +26,9 @@ pub(crate) fn cast(
             }
         }
     }
+}
+
+/// Whether a cast has to look for values that the new type cannot hold.
+fn looks_for_misfits(from: DataType, to: DataType, overflow: Overflow) -> bool {
+    overflow == Overflow::Refuse && from.narrowest_holding(&[to]) != Some(to)
 }

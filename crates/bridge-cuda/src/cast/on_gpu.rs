@@ -3,7 +3,9 @@
 use bridge_core::{DataType, Error, ManagedTensor, Overflow, Result, TensorSpec};
 use cudarc::driver::CudaStream;
 
+use super::looks_for_misfits;
 use super::misfit::out_of_range;
+use super::working_memory::MISFIT;
 use crate::gpu::Opened;
 use crate::kernels::launch::{Argument, Grid};
 use crate::kernels::loops::{Axis, Loops, Part, Way, count_of, is_dense, lines, numbers, parts};
@@ -54,8 +56,8 @@ pub(crate) fn cast(
     let bytes = spec.layout.compact_bytes(to)?;
     let stream = gpu.streams.of_this_thread()?;
     let block = DeviceBlock::allocate(gpu, &stream, bytes)?;
-    let checked = overflow == Overflow::Refuse && from.narrowest_holding(&[to]) != Some(to);
-    let misfit = checked.then(|| DeviceBlock::allocate(gpu, &stream, 8)).transpose()?;
+    let checked = looks_for_misfits(from, to, overflow);
+    let misfit = checked.then(|| DeviceBlock::allocate(gpu, &stream, MISFIT)).transpose()?;
     let widen = to_number.parts > from_number.parts;
     let packed = from.size_in_bytes().is_none();
     let how = Cast {
@@ -216,8 +218,8 @@ impl Place {
 
 /// Reads eight bytes of device memory, after what the stream has been given.
 fn read(gpu: &'static Opened, stream: &CudaStream, address: u64) -> Result<u64> {
-    let buffer = Staging::take(gpu, 8)?;
-    let received = receive(gpu, stream, address, buffer.as_ptr(), 8);
+    let buffer = Staging::take(gpu, MISFIT)?;
+    let received = receive(gpu, stream, address, buffer.as_ptr(), MISFIT);
     let waited = wait_for(gpu, stream);
     received.and(waited)?;
     // SAFETY: the device has written the eight bytes, and uses the buffer no more.

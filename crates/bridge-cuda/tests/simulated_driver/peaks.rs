@@ -27,16 +27,21 @@ fn made(source: Source) -> ManagedTensor {
 }
 
 /// Copies, or casts where the element type is another, and compares what the driver gave.
-fn takes_what_it_says(cuda: &SimulatedCuda, source: Source, to: Device, data_type: DataType) {
+fn takes_what_it_says(
+    cuda: &SimulatedCuda,
+    source: Source,
+    to: Device,
+    (data_type, overflow): (DataType, Overflow),
+) {
     let tensor = made(source);
     release_staging();
     cuda.flush();
     let before = cuda.counters();
     assert_eq!(before.pinned_bytes_alive, 0, "nothing is pinned yet");
-    let told = Cuda.working_memory(&tensor.describe(), data_type, to);
+    let told = Cuda.working_memory(&tensor.describe(), data_type, to, overflow);
     let result = match data_type == tensor.data_type() {
         true => Cuda.transfer(&tensor, to).unwrap(),
-        false => Cuda.cast(&tensor, data_type, Overflow::Saturate).unwrap(),
+        false => Cuda.cast(&tensor, data_type, overflow).unwrap(),
     };
     let (after, spec) = (cuda.counters(), TensorSpec::row_major(data_type, tensor.shape()));
     let bytes = spec.unwrap().layout.compact_bytes(data_type).unwrap() as u64;
@@ -56,13 +61,14 @@ fn takes_what_it_says(cuda: &SimulatedCuda, source: Source, to: Device, data_typ
 }
 
 macro_rules! cases {
-    ($($name:ident: $device:expr, $side:literal, $gaps:literal => $to:expr, $data_type:ident;)*) => {
+    ($($name:ident: $device:expr, $side:literal, $gaps:literal => $to:expr, $data_type:ident, $overflow:ident;)*) => {
         $(#[test]
         fn $name() {
             let config = Config::default().peer_access(false);
             alone(stringify!($name), config, |cuda| {
                 let source = Source { device: $device, side: $side, has_gaps: $gaps };
-                takes_what_it_says(cuda, source, $to, DataType::$data_type);
+                let what = (DataType::$data_type, Overflow::$overflow);
+                takes_what_it_says(cuda, source, $to, what);
             });
         })*
     };
@@ -73,15 +79,17 @@ fn pinned() -> Device {
 }
 
 cases! {
-    a_small_upload: Device::CPU, 32, false => GPU, F32;
-    a_large_upload: Device::CPU, 1024, false => GPU, F32;
-    a_large_upload_with_gaps: Device::CPU, 1024, true => GPU, F32;
-    a_small_download: GPU, 32, false => Device::CPU, F32;
-    a_large_download: GPU, 1024, false => Device::CPU, F32;
-    a_large_download_with_gaps: GPU, 1024, true => Device::CPU, F32;
-    a_download_to_pinned_memory_with_gaps: GPU, 1024, true => pinned(), F32;
-    a_copy_between_gpus: GPU, 1024, false => OTHER, F32;
-    a_copy_between_gpus_with_gaps: GPU, 1024, true => OTHER, F32;
-    a_cast_on_the_gpu: GPU, 1024, false => GPU, F64;
-    a_cast_with_gaps_on_the_gpu: GPU, 1024, true => GPU, F16;
+    a_small_upload: Device::CPU, 32, false => GPU, F32, Saturate;
+    a_large_upload: Device::CPU, 1024, false => GPU, F32, Saturate;
+    a_large_upload_with_gaps: Device::CPU, 1024, true => GPU, F32, Saturate;
+    a_small_download: GPU, 32, false => Device::CPU, F32, Saturate;
+    a_large_download: GPU, 1024, false => Device::CPU, F32, Saturate;
+    a_large_download_with_gaps: GPU, 1024, true => Device::CPU, F32, Saturate;
+    a_download_to_pinned_memory_with_gaps: GPU, 1024, true => pinned(), F32, Saturate;
+    a_copy_between_gpus: GPU, 1024, false => OTHER, F32, Saturate;
+    a_copy_between_gpus_with_gaps: GPU, 1024, true => OTHER, F32, Saturate;
+    a_cast_on_the_gpu: GPU, 1024, false => GPU, F64, Saturate;
+    a_cast_with_gaps_on_the_gpu: GPU, 1024, true => GPU, F16, Saturate;
+    a_cast_that_looks_for_misfits: GPU, 1024, false => GPU, I32, Refuse;
+    a_cast_that_holds_all_values: GPU, 1024, true => GPU, F64, Refuse;
 }

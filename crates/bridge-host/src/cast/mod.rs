@@ -34,7 +34,7 @@ use crate::transpose::Transposer;
 ///
 /// [`Error::NoCast`] where no cast leads from one type to the other,
 /// [`Error::ValueOutOfRange`] under [`Overflow::Refuse`], [`TensorError::OutOfMemory`] where there is none
-/// for packed elements to be unpacked or for what lies between the steps of the cast.
+/// for packed elements to be unpacked or for axes in another order to be turned: [`cast_buffers`] says how much.
 ///
 /// # Safety
 ///
@@ -78,6 +78,40 @@ pub(crate) unsafe fn cast_strided(
     unsafe { run(&pipeline, ends, (from, &unpacked), (to, target)) }
 }
 
+/// Bytes that a cast between two layouts takes on all its threads: for the numbers of packed elements, and to turn axes
+/// that are in another order.
+pub(crate) fn cast_buffers(
+    (from, source): (DataType, &Layout),
+    (to, target): (DataType, &Layout),
+) -> usize {
+    if source.is_empty() {
+        return 0;
+    }
+    // Packed elements are row-major.
+    let unpacked = if from.size_in_bytes().is_some() { 0 } else { source.element_count() };
+    if source.is_row_major() && target.is_row_major() {
+        return unpacked;
+    }
+    let sizes = (from.size_in_bytes().unwrap_or(1), to.size_in_bytes().unwrap_or(1));
+    let (nest, threads) = shared_work(sizes, source, target);
+    let turned = nest.sum_of_parts(threads, |part| {
+        let plane = plane_to_transpose(&part.axes);
+        plane.map_or(0, |(plane, _)| Transposer::buffer_bytes(sizes.0, plane))
+    });
+    unpacked + turned
+}
+
+/// The loops over elements of so many bytes, and how many threads pay off.
+fn shared_work(
+    (source_size, target_size): (usize, usize),
+    source: &Layout,
+    target: &Layout,
+) -> (LoopNest, usize) {
+    let nest = LoopNest::new(source, source_size, target, target_size);
+    let threads = threads_for(nest.count() * source_size.max(target_size));
+    (nest, threads)
+}
+
 /// Runs the pipeline over all elements, on several threads where that pays.
 ///
 /// # Safety
@@ -90,8 +124,7 @@ unsafe fn run(
     (to, target): (DataType, &Layout),
 ) -> Result<()> {
     let (source_size, target_size) = pipeline.sizes();
-    let nest = LoopNest::new(source, source_size, target, target_size);
-    let threads = threads_for(nest.count() * source_size.max(target_size));
+    let (nest, threads) = shared_work((source_size, target_size), source, target);
     let (axis, parts) = nest.axis_to_share(threads).unwrap_or((0, 1));
     let all_fit = if parts > 1 {
         let all_fit = AtomicBool::new(true);
@@ -116,7 +149,7 @@ unsafe fn run(
     }
     let in_order = LoopNest::in_index_order(source, source_size, target, target_size);
     // SAFETY: the loops visit the elements of the layouts.
-    let (index, value) = unsafe { first_misfit(pipeline, &in_order, ends, from) }?;
+    let (index, value) = unsafe { first_misfit(pipeline, &in_order, ends, from) };
     Err(Error::ValueOutOfRange { index, value, from, to })
 }
 
@@ -132,7 +165,7 @@ unsafe fn run(
 /// else writes or reads them meanwhile, and source and target do not overlap.
 unsafe fn cast_nest(pipeline: &Pipeline, nest: &LoopNest, ends: Ends) -> Result<bool> {
     let ends = ends.at(nest.source_start, nest.target_start);
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new();
     if let Some((plane, others)) = plane_to_transpose(&nest.axes) {
         let (item, _) = pipeline.sizes();
         let mut transposer = Transposer::new(item, plane, nest.count() * item)?;
@@ -165,10 +198,6 @@ fn innermost<'a>(axes: &'a [Axis], pipeline: &Pipeline) -> (Axis, &'a [Axis]) {
 
 /// The row-major index and the text of the first element that does not fit, of which there is one.
 ///
-/// # Errors
-///
-/// [`TensorError::OutOfMemory`].
-///
 /// # Safety
 ///
 /// As [`cast_nest`].
@@ -177,9 +206,9 @@ unsafe fn first_misfit(
     in_order: &LoopNest,
     ends: Ends,
     from: DataType,
-) -> Result<(usize, String)> {
+) -> (usize, String) {
     let (inner, outer) = innermost(&in_order.axes, pipeline);
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new();
     let mut index = 0;
     let mut value = String::new();
     while_each_offset(outer, |source, target| {
@@ -202,7 +231,7 @@ unsafe fn first_misfit(
         }
     });
     finish_streams();
-    Ok((index, value))
+    (index, value)
 }
 
 /// What numbers the two types are made of.

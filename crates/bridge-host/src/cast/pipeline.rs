@@ -1,6 +1,9 @@
 //! A cast as a short row of steps, and running them over blocks that stay in the cache.
 
-use bridge_core::{HostMemory, Overflow, Result};
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+
+use bridge_core::Overflow;
 
 use super::check::Check;
 use super::half_kernels::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
@@ -51,21 +54,20 @@ const AREA: usize = BLOCK * LARGEST;
 /// Areas of the scratch memory.
 const AREAS: usize = 4;
 
-/// Memory for what lies between two steps, of one thread: `AREAS` areas that do not overlap.
-pub(super) struct Scratch(HostMemory);
+/// Memory for what lies between two steps, of one thread: `AREAS` areas that do not overlap. It lies on the
+/// thread's stack, so that a cast allocates nothing.
+#[repr(align(64))]
+pub(super) struct Scratch(UnsafeCell<[MaybeUninit<u8>; AREAS * AREA]>);
 
 impl Scratch {
-    /// # Errors
-    ///
-    /// [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory).
-    pub(super) fn new() -> Result<Self> {
-        Ok(Self(HostMemory::allocate(AREAS * AREA, 64)?))
+    pub(super) fn new() -> Self {
+        Self(UnsafeCell::new([const { MaybeUninit::uninit() }; AREAS * AREA]))
     }
 
     /// The first byte of an area; what lies there is uninitialized until a step writes it.
     fn area(&self, area: usize) -> *mut u8 {
         assert!(area < AREAS, "there is no area {area}");
-        self.0.as_ptr().wrapping_add(area * AREA)
+        self.0.get().cast::<u8>().wrapping_add(area * AREA)
     }
 }
 
@@ -301,7 +303,7 @@ mod tests {
             let mut target = vec![-1.0_f64; COUNT + 16];
             let row = Axis { extent: count, source: 2, target: 8 };
             let (source, first) = (codes.as_ptr().cast(), target[before..].as_mut_ptr().cast());
-            let scratch = Scratch::new().unwrap();
+            let scratch = Scratch::new();
             // SAFETY: `count` codes can be read and as many numbers written.
             let misfit =
                 unsafe { pipeline.cast_row(row, Ends { source, target: first }, &scratch) };

@@ -1,7 +1,8 @@
 //! What becomes of values that a new element type does not hold.
 
 use bridge_core::{
-    DataType, Device, DeviceBytes, Error, Interrupt, ManagedTensor, Overflow, Registry, Result,
+    DataType, Device, DeviceBytes, Error, Interrupt, Layout, ManagedTensor, Overflow, Registry,
+    Result,
 };
 use bridge_host::Rescaled;
 
@@ -126,26 +127,33 @@ pub(super) fn rescaled_peaks(
     let read_as = if in_double { DataType::F64 } else { DataType::F32 };
     let mut passing = Vec::new();
     let mut on_host = 0_u64;
+    let mut read_from = found.layout.clone();
     let is_read_in_place = if found.device.kind().is_host_accessible() {
         bridge_host::is_read_in_place(tensor, read_as)
     } else {
         let runtime = registry.runtime(found.device)?;
-        passing = runtime.working_memory(&found, from, Device::CPU);
+        passing = runtime.working_memory(&found, from, Device::CPU, Overflow::Refuse);
         on_host = on_host.saturating_add(bytes_as(from)?);
+        read_from = Layout::row_major(found.layout.shape())?;
         from == read_as
     };
+    let mut buffers = 0;
     if !is_read_in_place {
         on_host = on_host.saturating_add(bytes_as(read_as)?);
+        let read = Layout::row_major(found.layout.shape())?;
+        buffers = bridge_host::working_memory((from, &read_from), (read_as, &read));
     }
-    if is_range && to.is_float() {
-        // The places in the range, before they are cast.
-        on_host = on_host.saturating_add(bytes_as(DataType::F64)?);
-    }
+    // The places in the range, before they are cast.
+    let has_places = is_range && to.is_float() && to != DataType::F64;
+    let places = if has_places { bytes_as(DataType::F64)? } else { 0 };
+    // The buffers are gone when the result is made.
+    let kept = bytes_as(to)?;
+    on_host = on_host.saturating_add(places.max(buffers.saturating_sub(kept)));
     match passing.iter_mut().find(|one| one.device == Device::CPU) {
         Some(host) => host.bytes = host.bytes.saturating_add(on_host),
         None => passing.push(DeviceBytes { device: Device::CPU, bytes: on_host }),
     }
-    Ok(Peaks { kept: DeviceBytes { device: Device::CPU, bytes: bytes_as(to)? }, passing })
+    Ok(Peaks { kept: DeviceBytes { device: Device::CPU, bytes: kept }, passing })
 }
 
 fn rescaled_on_host(

@@ -1,8 +1,8 @@
 //! What a function makes of the chunks, put together.
 
 use bridge_core::{
-    Admission, DataType, Device, DeviceBytes, Error, ManagedTensor, MemorySource, Permit, Registry,
-    Result, Shape, SharedTensor, TensorSpec,
+    Admission, DataType, Device, DeviceBytes, Error, ManagedTensor, MemorySource, Overflow, Permit,
+    Registry, Result, Runtime, Shape, SharedTensor, TensorSpec,
 };
 
 use super::plan::ChunkPlan;
@@ -69,17 +69,51 @@ impl<'a> ChunkResult<'a> {
         }
         let (device, data_type) = (part.device(), part.data_type());
         if device.kind().is_host_accessible() {
-            return self.registry.host_tools()?.copy(part, &mut place);
+            return self.copy(part, &mut place);
         }
         let runtime = self.registry.runtime(device)?;
         // Bytes that become booleans are looked at on the way.
         let is_plain = data_type != DataType::BOOL && place.layout().is_row_major();
         if is_plain && runtime.writes(data_type, device, Device::CPU) {
+            let _room = self.room_for_download(runtime, part, false)?;
             return runtime.write_to_host(part, place).map(drop);
         }
+        let _room = self.room_for_download(runtime, part, true)?;
         let pool = self.pool.map(|pool| pool as &dyn MemorySource);
         let on_host = runtime.transfer_into(pool, data_type.alignment(), part, Device::CPU)?;
-        self.registry.host_tools()?.copy(&on_host, &mut place)
+        self.copy(&on_host, &mut place)
+    }
+
+    /// Room for what a download takes: its result too, where that `is_new` memory.
+    fn room_for_download(
+        &self,
+        runtime: &dyn Runtime,
+        part: &ManagedTensor,
+        is_new: bool,
+    ) -> Result<Option<Permit>> {
+        let Some(admission) = self.admission else { return Ok(None) };
+        let (found, to) = (part.describe(), Device::CPU);
+        let mut peaks = runtime.working_memory(&found, found.data_type, to, Overflow::Refuse);
+        if is_new && !self.pool.is_some_and(Pool::is_budgeted) {
+            let bytes = found.layout.compact_bytes(found.data_type)? as u64;
+            peaks.push(DeviceBytes { device: to, bytes });
+        }
+        (!peaks.is_empty()).then(|| admission.admit(&peaks)).transpose()
+    }
+
+    /// A copy on the host, with room for the buffers that it takes.
+    fn copy(&self, part: &ManagedTensor, place: &mut ManagedTensor) -> Result<()> {
+        let tools = self.registry.host_tools()?;
+        let ends = [part, &*place].map(|one| (one.data_type(), one.layout()));
+        let room =
+            self.admission.map(|admission| (admission, tools.working_memory(ends[0], ends[1])));
+        let _room = match room {
+            Some((admission, bytes @ 1..)) => {
+                Some(admission.admit(&[DeviceBytes { device: Device::CPU, bytes }])?)
+            }
+            _ => None,
+        };
+        tools.copy(part, place)
     }
 
     /// Memory for results like this one.

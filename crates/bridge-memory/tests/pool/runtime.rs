@@ -53,7 +53,13 @@ unsafe impl Runtime for Telling {
         FakeAccelerator.synchronize(device)
     }
 
-    fn working_memory(&self, _: &Description, _: DataType, _: Device) -> Vec<DeviceBytes> {
+    fn working_memory(
+        &self,
+        _: &Description,
+        _: DataType,
+        _: Device,
+        _: Overflow,
+    ) -> Vec<DeviceBytes> {
         let staged = DeviceBytes { device: Device::CPU, bytes: self.staged };
         Some(staged).filter(|staged| staged.bytes > 0).into_iter().collect()
     }

@@ -122,9 +122,14 @@ unsafe impl Runtime for FakeAccelerator {
         DeviceBlock::filled(&cast, existing(tensor.device())?)
     }
 
+    fn downloads_vectors(&self) -> bool {
+        !faults::pins_downloads()
+    }
+
     fn writes(&self, _: DataType, from: Device, to: Device) -> bool {
         let known = |device: Device| device == Device::CPU || DEVICES.contains(&device);
-        known(from) && known(to)
+        // What it pins, it allocates.
+        known(from) && known(to) && !(to == Device::CPU && faults::pins_downloads())
     }
 
     fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
