@@ -127,6 +127,11 @@ unsafe impl Runtime for PushAndPull {
         false
     }
 
+    /// NumPy keeps what it pulls.
+    fn downloads_vectors(&self) -> bool {
+        false
+    }
+
     fn synchronize(&self, _: Device) -> Result<()> {
         Ok(())
     }
