@@ -1,9 +1,11 @@
 //! Budgets as their users see them.
 #![forbid(unsafe_code)]
 
+mod buffers;
 mod conversions;
 mod fair;
 mod floors;
+mod landing;
 mod measured;
 mod parts;
 mod pressure;
