@@ -1,10 +1,10 @@
 //! The array type: memory of a device, the queue it is worked on, and the event it is ready on.
 
 mod commands;
+mod in_use;
 mod views;
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use bridge_core::{
     Access, DataType, Device, Element, Error, Layout, ManagedTensor, Owner, Refused, Result,
@@ -23,6 +23,7 @@ use crate::queue::ClQueue;
 use crate::region::Region;
 use crate::status::Doing;
 use crate::streams::Announced;
+use in_use::InUse;
 
 /// An array in the memory of an OpenCL device: shape, strides, element type, buffer, and the queue
 /// that its commands run on.
@@ -45,11 +46,8 @@ use crate::streams::Announced;
 /// # Ok::<(), bridge_core::Error>(())
 /// ```
 pub struct ClArray {
-    /// The memory, without a stream: what it waits for is below.
-    tensor: ManagedTensor,
+    memory: InUse,
     queue: ClQueue,
-    /// The last command on the array, until it is done.
-    last: Mutex<Option<ClEvent>>,
     /// Keeps the stream number of a tensor of the array valid.
     announced: Option<Announced>,
 }
@@ -154,8 +152,8 @@ impl ClArray {
             let held = unsafe { Buffer::retain(queue.device(), buffer.get()) }?;
             let filled = Filled { memory: Memory::Drivers(held), ready: None };
             let array = Self::over(queue, Some(filled), spec)?;
-            let array = Self { tensor: shared(array.tensor)?, ..array };
-            Region::of(&array.tensor)?;
+            let array = Self::new(shared(array.into_parts().0)?, queue.clone(), None);
+            Region::of(array.tensor())?;
             array.set_last(queue.marker()?);
             Ok(array)
         });
@@ -189,7 +187,7 @@ impl ClArray {
     }
 
     pub(crate) fn new(tensor: ManagedTensor, queue: ClQueue, last: Option<ClEvent>) -> Self {
-        Self { tensor, queue, last: Mutex::new(last), announced: None }
+        Self { memory: InUse::new(tensor, last), queue, announced: None }
     }
 
     /// The array, and a stream number by which others find its last command while it lives.
@@ -205,22 +203,22 @@ impl ClArray {
 
     /// The extents of the axes.
     pub fn shape(&self) -> &[usize] {
-        self.tensor.shape()
+        self.tensor().shape()
     }
 
     /// Where the elements lie, in elements and bytes from the start of the buffer.
     pub fn layout(&self) -> &Layout {
-        self.tensor.layout()
+        self.tensor().layout()
     }
 
     /// The element type.
     pub fn data_type(&self) -> DataType {
-        self.tensor.data_type()
+        self.tensor().data_type()
     }
 
     /// Who may write.
     pub fn access(&self) -> Access {
-        self.tensor.access()
+        self.tensor().access()
     }
 
     /// The device that the memory is on.
@@ -236,12 +234,12 @@ impl ClArray {
     /// The buffer's handle, valid while the array lives; null where there is no element. The
     /// element whose indices are all zero is `layout().byte_offset()` bytes on.
     pub fn raw(&self) -> cl_mem {
-        self.tensor.data()
+        self.tensor().data()
     }
 
     /// The event of the last command on the array; `None` where it is ready.
     pub fn ready(&self) -> Option<ClEvent> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.memory.last();
         // A command that failed is kept, so that whoever reads the array gets its error.
         last.take_if(|event| event.is_done() && event.failure().is_none());
         last.clone()
@@ -255,7 +253,7 @@ impl ClArray {
     /// What either command failed with, and [`Error::Framework`] where the event is of another
     /// context. Then the array waits for what it waited for before.
     pub fn ready_after(&mut self, event: ClEvent) -> Result<()> {
-        let last = self.last.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let last = self.memory.last_mut();
         let both = match last {
             Some(pending) if !pending.is_done_well() => {
                 let events = &[pending.clone(), event];
@@ -298,11 +296,11 @@ impl ClArray {
     }
 
     /// Runs a command behind the last one on the array; its event becomes the last one.
-    fn behind<T>(
+    pub(crate) fn behind<T>(
         &self,
         command: impl FnOnce(After<'_>) -> Result<(T, Option<ClEvent>)>,
     ) -> Result<T> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.memory.last();
         let events = last.as_slice();
         let (done, event) = command(After { queue: &self.queue, events })?;
         if event.is_some() {
@@ -313,20 +311,20 @@ impl ClArray {
 
     /// Makes `event` the last command. It comes after the one that was.
     pub(crate) fn set_last(&self, event: ClEvent) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(event);
+        *self.memory.last() = Some(event);
     }
 
     pub(crate) fn region(&self) -> Option<Region<'_>> {
-        Region::of_array(&self.tensor, self.device())
+        Region::of_array(self.tensor(), self.device())
     }
 
     pub(crate) fn tensor(&self) -> &ManagedTensor {
-        &self.tensor
+        self.memory.tensor()
     }
 
     pub(crate) fn into_parts(self) -> (ManagedTensor, ClQueue, Option<ClEvent>) {
-        let last = self.last.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (self.tensor, self.queue, last)
+        let (tensor, last) = self.memory.into_parts();
+        (tensor, self.queue, last)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use bridge_core::{
-    Access, Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
+    Allocator, Availability, Backend, DataType, Description, Descriptor, Detail, Device,
     DeviceBytes, DeviceKind, DeviceMemory, Error, Holdings, ManagedTensor, Mapping, NativeArray,
-    NativeType, Overflow, Refused, Result, Runtime, TensorError, TensorSpec,
+    NativeType, Overflow, Refused, Result, Runtime, TensorSpec,
 };
 
 use opencl3::error_codes::ClError;
@@ -22,8 +22,8 @@ use crate::queue::ClQueue;
 use crate::region::Region;
 use crate::status::{NAME, is_out_of_memory};
 use crate::streams;
-use crate::transfer::{download, download_to};
 use crate::working_memory;
+use crate::writing::{self, downloaded};
 
 /// The backend for OpenCL.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,8 @@ impl Backend for OpenCl {
 }
 
 // SAFETY: `synchronize` finishes every queue of the device. `write` returns the target where the download, which
-// it waits for, has written every element.
+// it waits for, has written every element, or, on a device, where the commands that do have been given out or are
+// done: its stream leads to the last.
 unsafe impl Runtime for OpenCl {
     fn backend(&self) -> &'static dyn Backend {
         &OpenCl
@@ -126,29 +127,17 @@ unsafe impl Runtime for OpenCl {
         found: &Description,
         data_type: DataType,
         to: Device,
+        overflow: Overflow,
     ) -> Vec<DeviceBytes> {
-        working_memory::working_memory(found, data_type, to)
+        working_memory::working_memory(found, data_type, to, overflow)
     }
 
-    /// To the host. A device's own memory is its driver's.
     fn writes(&self, _: DataType, from: Device, to: Device) -> bool {
-        from.kind() == DeviceKind::OpenCl && to == Device::CPU
+        writing::writes(from, to)
     }
 
     fn write(&self, tensor: &ManagedTensor, target: ManagedTensor) -> Result<ManagedTensor> {
-        let alike = (tensor.data_type(), tensor.shape()) == (target.data_type(), target.shape());
-        let is_whole = target.layout().is_row_major() && target.access() == Access::Exclusive;
-        target.require_host()?;
-        if !alike || !is_whole {
-            let reason = format!("OpenCL cannot write {tensor:?} to {target:?}");
-            return Err(TensorError::InvalidTensor { reason }.into());
-        }
-        let Some(region) = Region::of(tensor)? else { return Ok(target) };
-        let (queue, last) = streams::ready(tensor.stream(), region.device)?;
-        let after = After { queue: &queue, events: last.as_slice() };
-        // SAFETY: the target is the host's, row-major, of the same shape and element type, and nobody else's:
-        // its access is exclusive, and it has been handed over.
-        unsafe { download_to(&region, after, target) }?.released(&region)
+        writing::write(tensor, target)
     }
 
     fn synchronize(&self, device: Device) -> Result<()> {
@@ -191,21 +180,6 @@ impl Allocator for OpenCl {
     }
 }
 
-/// The elements of a borrowed tensor on the host.
-fn downloaded(tensor: &ManagedTensor) -> Result<ManagedTensor> {
-    match Region::of(tensor)? {
-        Some(region) => {
-            let (queue, last) = streams::ready(tensor.stream(), region.device)?;
-            let after = After { queue: &queue, events: last.as_slice() };
-            download(&region, after)?.released(&region)
-        }
-        None => {
-            let spec = TensorSpec::row_major(tensor.data_type(), tensor.shape())?;
-            bridge_host::zeroed(&spec, spec.data_type.alignment())
-        }
-    }
-}
-
 /// What a command makes of a borrowed tensor, on its device. The command is waited for: the source
 /// is given back when the call returns, and may then be written or freed.
 fn made_of(
@@ -226,6 +200,6 @@ fn made_of(
     exported(array)
 }
 
-fn exported(array: ClArray) -> Result<ManagedTensor> {
+pub(crate) fn exported(array: ClArray) -> Result<ManagedTensor> {
     Ok(array.export()?)
 }

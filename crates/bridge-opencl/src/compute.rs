@@ -7,9 +7,9 @@ use crate::enqueue::{After, Bytes};
 use crate::event::ClEvent;
 use crate::kernels::{Ends, Job, Kernels, Nest};
 use crate::memory::{Filled, Memory};
-use crate::packing::packed;
+use crate::packing::{packed, packed_to};
 use crate::region::Region;
-use crate::transfer::{download, upload};
+use crate::transfer::{download, upload, upload_to};
 
 /// The elements of a region in new memory of the device, row-major without gaps.
 ///
@@ -24,6 +24,30 @@ pub(crate) fn copied(source: &Region<'_>, after: After<'_>) -> Result<Filled> {
             upload(&host, After { events: &[], ..after })
         }
     }
+}
+
+/// As [`copied`], to memory that is there; gives the event with which it is filled, `None` where it is.
+///
+/// # Errors
+///
+/// As the driver says.
+///
+/// # Safety
+///
+/// The bytes are as many as the elements take without gaps, in a live buffer of the region's device, and
+/// nobody else's.
+pub(crate) unsafe fn copied_to(
+    source: &Region<'_>,
+    bytes: Bytes,
+    after: After<'_>,
+) -> Result<Option<ClEvent>> {
+    // SAFETY: the caller promises the same.
+    if let Some(ready) = unsafe { packed_to(source, bytes, after) }? {
+        return Ok(Some(ready));
+    }
+    let host = download(source, after)?.released(source)?;
+    // SAFETY: the downloaded elements are the host's, row-major; the caller promises the bytes.
+    unsafe { upload_to(&host, bytes, After { events: &[], ..after }) }
 }
 
 /// The elements of a region as another type, in new memory of the device.

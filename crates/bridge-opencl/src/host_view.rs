@@ -89,7 +89,9 @@ impl HostView {
 impl Drop for HostView {
     fn drop(&mut self) {
         // Nobody is left to be told that a driver refused.
-        let _ = self.unmap();
+        if let (Ok(Some(unmapped)), Some(array)) = (self.unmap(), &self.array) {
+            array.set_last(unmapped);
+        }
     }
 }
 

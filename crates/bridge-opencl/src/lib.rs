@@ -40,6 +40,7 @@ mod streams;
 mod svm;
 mod transfer;
 mod working_memory;
+mod writing;
 
 pub use array::ClArray;
 pub use backend::OpenCl;

@@ -3,6 +3,7 @@
 use bridge_core::{Result, TensorSpec};
 
 use crate::enqueue::{After, Bytes};
+use crate::event::ClEvent;
 use crate::kernels::{Ends, Job, Kernels, Nest};
 use crate::memory::{Filled, Memory};
 use crate::region::Region;
@@ -14,30 +15,96 @@ use crate::region::Region;
 ///
 /// As the driver says.
 pub(crate) fn packed(source: &Region<'_>, after: After<'_>) -> Result<Option<Filled>> {
+    let Some(way) = Way::of(source) else { return Ok(None) };
     let count = source.compact_bytes()?;
     let spec = TensorSpec::row_major(source.data_type, source.layout.shape())?;
-    if source.layout.is_row_major() {
-        let memory = Memory::allocate(source.device, &spec)?;
-        let to = Bytes { mem: memory.raw(), offset: 0, count };
-        // SAFETY: the region lies in its buffer, checked when it was made, and takes `count` bytes
-        // without gaps; the new buffer has as many.
-        let ready = unsafe { after.copy(source.bytes()?, to) }?;
-        return Ok(Some(Filled { memory, ready: Some(ready) }));
-    }
-    let Some(item) = source.data_type.size_in_bytes() else {
-        return Ok(None);
-    };
-    let unit = piece(item, source.layout.byte_offset(), source.data_type.alignment());
-    let Some(nest) = Nest::new(source.layout, item, unit) else {
-        return Ok(None);
-    };
     let memory = Memory::allocate(source.device, &spec)?;
-    let target = memory.raw();
-    let ends = Ends { source: source.mem, target, nest: &nest, misfit: None, bytes: count };
-    // SAFETY: the nest leads to the elements of the region, in its live buffer; the new memory has
-    // room for all of them.
-    let ready = unsafe { Kernels::of(source.device)?.run(Job::Copy { unit }, &ends, after) }?;
+    let bytes = Bytes { mem: memory.raw(), offset: 0, count };
+    // SAFETY: the new memory has room for the elements.
+    let ready = unsafe { way.pack(source, bytes, after) }?;
     Ok(ready.map(|ready| Filled { memory, ready: Some(ready) }))
+}
+
+/// As [`packed`], to memory that is there; gives the event with which it is filled. `None` where the device has
+/// no kernel for it: nothing was done.
+///
+/// # Errors
+///
+/// As the driver says.
+///
+/// # Safety
+///
+/// The bytes are as many as the elements take without gaps, in a live buffer of the region's device, and
+/// nobody else's.
+pub(crate) unsafe fn packed_to(
+    source: &Region<'_>,
+    bytes: Bytes,
+    after: After<'_>,
+) -> Result<Option<ClEvent>> {
+    match Way::of(source) {
+        // A kernel begins at the start of a buffer.
+        Some(Way::Kernel { .. }) if bytes.offset != 0 => {
+            let Some(Filled { memory, ready }) = packed(source, after)? else { return Ok(None) };
+            let events: Vec<ClEvent> = ready.into_iter().collect();
+            let from = Bytes { mem: memory.raw(), offset: 0, ..bytes };
+            // SAFETY: the packed memory has as many bytes, and the driver keeps it until the command is
+            // done; the caller promises the others.
+            unsafe { After { events: &events, ..after }.copy(from, bytes) }.map(Some)
+        }
+        // SAFETY: the caller promises the same.
+        Some(way) => unsafe { way.pack(source, bytes, after) },
+        None => Ok(None),
+    }
+}
+
+/// How a device packs elements.
+enum Way {
+    /// They have no gaps.
+    Copy,
+    /// Piece by piece.
+    Kernel { unit: usize, nest: Nest },
+}
+
+impl Way {
+    /// `None` where no kernel takes such elements.
+    fn of(source: &Region<'_>) -> Option<Self> {
+        if source.layout.is_row_major() {
+            return Some(Self::Copy);
+        }
+        let item = source.data_type.size_in_bytes()?;
+        let unit = piece(item, source.layout.byte_offset(), source.data_type.alignment());
+        Nest::new(source.layout, item, unit).map(|nest| Self::Kernel { unit, nest })
+    }
+
+    /// Packs a region, of which this was made. `None` where the device's compiler refuses the kernel.
+    ///
+    /// # Errors
+    ///
+    /// As the driver says.
+    ///
+    /// # Safety
+    ///
+    /// As [`packed_to`]; for a kernel the bytes begin at the start of their buffer.
+    unsafe fn pack(
+        &self,
+        source: &Region<'_>,
+        bytes: Bytes,
+        after: After<'_>,
+    ) -> Result<Option<ClEvent>> {
+        match self {
+            // SAFETY: the region lies in its buffer, checked when it was made, and has no gaps; the caller
+            // promises as many bytes.
+            Self::Copy => unsafe { after.copy(source.bytes()?, bytes) }.map(Some),
+            Self::Kernel { unit, nest } => {
+                let (target, count) = (bytes.mem, bytes.count);
+                let ends = Ends { source: source.mem, target, nest, misfit: None, bytes: count };
+                let kernels = Kernels::of(source.device)?;
+                // SAFETY: the nest leads to the elements of the region, in its live buffer; the caller
+                // promises room for all of them from the start of the target on.
+                unsafe { kernels.run(Job::Copy { unit: *unit }, &ends, after) }
+            }
+        }
+    }
 }
 
 /// The largest piece, up to 16 bytes, that elements and their offset are made of and that the

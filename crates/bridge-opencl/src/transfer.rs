@@ -29,35 +29,56 @@ pub(crate) fn upload(source: &ManagedTensor, after: After<'_>) -> Result<Filled>
     let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
     let memory = Memory::allocate(device, &spec)?;
     let bytes = Bytes { mem: memory.raw(), offset: 0, count };
-    if source.layout().is_row_major() {
-        // SAFETY: the new memory has `count` bytes, and so many are the tensor's elements, which
-        // lie without gaps from the first one on.
+    // SAFETY: the new memory has `count` bytes, for as many as the row-major elements take.
+    let ready = unsafe { upload_to(source, bytes, after) }?;
+    Ok(Filled { memory, ready })
+}
+
+/// As [`upload`], to memory that is there; gives the event with which it is filled, `None` where it is.
+///
+/// # Errors
+///
+/// As the driver says, and [`TensorError::OutOfMemory`](bridge_core::TensorError::OutOfMemory) where the host
+/// has none to pack elements in.
+///
+/// # Safety
+///
+/// The source is the host's. The bytes are those of its elements, row-major, in a live buffer, and nobody
+/// else's.
+pub(crate) unsafe fn upload_to(
+    source: &ManagedTensor,
+    bytes: Bytes,
+    after: After<'_>,
+) -> Result<Option<ClEvent>> {
+    let device = after.queue.device();
+    if source.layout().is_row_major() && !pays_to_map(device, bytes.count) {
+        // SAFETY: the caller promises the bytes, and so many are the tensor's elements, which lie without
+        // gaps from the first one on.
         unsafe { after.write(bytes, source.first_element()) }?;
-        return Ok(Filled { memory, ready: None });
+        return Ok(None);
     }
-    let ready = if device.capabilities().shares_host_memory() {
+    if device.capabilities().shares_host_memory() {
+        let spec = TensorSpec::row_major(source.data_type(), source.shape())?;
         // SAFETY:
-        // - The new memory has `count` bytes, for as many as the row-major elements take; the
-        //   mapping is nobody else's and is not used after it ends.
+        // - The caller promises the bytes, as many as the row-major elements take; the mapping is nobody
+        //   else's and is not used after it ends.
         // - The source's elements are initialized and not written: a tensor's invariant.
-        unsafe {
+        return unsafe {
             let first = after.map(bytes, MapFor::Overwriting)?;
             let from = source.first_element();
             copy_strided(from, source.layout(), first, &spec.layout, source.data_type());
-            after.unmap(memory.raw(), first)?
-        }
-    } else {
-        let packed = bridge_host::to_row_major(source)?;
-        // SAFETY: as above; the packed elements are kept until the event.
-        let written = unsafe { after.write_later(bytes, packed.first_element()) }?;
-        written.keep_until_done(packed);
-        written
-    };
-    Ok(Filled { memory, ready: Some(ready) })
+            after.unmap(bytes.mem, first).map(Some)
+        };
+    }
+    let packed = bridge_host::to_row_major(source)?;
+    // SAFETY: as above; the packed elements are kept until the event.
+    let written = unsafe { after.write_later(bytes, packed.first_element()) }?;
+    written.keep_until_done(packed);
+    Ok(Some(written))
 }
 
-/// Bytes of a download from which mapping, copying with our own kernels and unmapping take less time
-/// than a processor's driver takes to read, on one thread and through the caches.
+/// Bytes from which mapping, copying with our own kernels and unmapping take less time than a processor's
+/// driver takes to read or to write, on one thread and through the caches.
 const MAPPED_BYTES: usize = 16 << 20;
 
 fn pays_to_map(device: &ClDevice, bytes: usize) -> bool {
@@ -250,6 +271,35 @@ mod tests {
             let packed = crate::packing::packed(&region, after).unwrap();
             assert_eq!(packed.is_some(), compiles);
             assert_eq!(bytes_of(&download(&region, after).unwrap().host), bytes_of(&view));
+        }
+    }
+
+    #[test]
+    fn copies_go_to_memory_that_is_there_wherever_it_begins() {
+        for compiles in [true, false] {
+            let Some(queue) = discrete(compiles) else { return };
+            let (after, device) = (After { queue: &queue, events: &[] }, queue.device());
+            let whole = ManagedTensor::from_vec((0..3000_u32).collect(), &[10, 20, 15]).unwrap();
+            let filled = upload(&whole, after).unwrap();
+            let view = strided();
+            let (mem, data_type) = (filled.memory.raw(), view.data_type());
+            let layout = whole.layout().permuted(&[2, 0, 1]).unwrap();
+            let layout = layout.sliced(0, 14, 7, -2, data_type).unwrap();
+            let source = Region { mem, data_type, layout: &layout, device };
+            let count = source.compact_bytes().unwrap();
+            for offset in [0, 64] {
+                let spec = TensorSpec::row_major(data_type, &[(offset + count) / 4]).unwrap();
+                let memory = Memory::allocate(device, &spec).unwrap();
+                let bytes = Bytes { mem: memory.raw(), offset, count };
+                // SAFETY: the new memory has the bytes, as many as the elements take.
+                let ready = unsafe { crate::compute::copied_to(&source, bytes, after) }.unwrap();
+                let events: Vec<ClEvent> = ready.into_iter().collect();
+                let layout = bridge_core::Layout::row_major(&[7, 10, 20]).unwrap();
+                let layout = layout.at_byte_offset(offset);
+                let there = Region { mem: memory.raw(), layout: &layout, ..source };
+                let down = download(&there, After { queue: &queue, events: &events }).unwrap();
+                assert_eq!(bytes_of(&down.host), bytes_of(&view));
+            }
         }
     }
 }

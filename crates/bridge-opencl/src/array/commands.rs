@@ -37,7 +37,7 @@ impl ClArray {
     /// [`Error::UnsupportedDataType`] where the elements are not `T`, and as
     /// [`download`](Self::download).
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        self.tensor.require_type::<T>()?;
+        self.tensor().require_type::<T>()?;
         if let Some(region) = self.region()
             && let Some(few) = self.behind(|after| Ok((download_few(&region, after)?, None)))?
         {
@@ -53,7 +53,7 @@ impl ClArray {
     /// [`Error::UnsupportedDataType`] where the elements are not `T`, [`TensorError::NotWritable`] where
     /// the array is read-only, [`Error::Unsupported`] where it has gaps.
     pub fn fill<T: Element>(&mut self, element: T) -> Result<()> {
-        self.tensor.require_type::<T>()?;
+        self.tensor().require_type::<T>()?;
         if self.access() == Access::ReadOnly {
             return Err(Error::Tensor(TensorError::NotWritable {
                 what: "this array",

@@ -3,6 +3,7 @@
 use bridge_core::{ManagedTensor, Refused, Result, TensorError};
 
 use super::ClArray;
+use super::in_use::InUse;
 
 impl ClArray {
     /// The same elements with the axes in another order; nothing moves.
@@ -51,8 +52,9 @@ impl ClArray {
         self,
         view: impl FnOnce(ManagedTensor) -> Result<ManagedTensor, Refused<ManagedTensor, TensorError>>,
     ) -> Result<Self, Refused<Self>> {
-        let Self { tensor, queue, last, announced } = self;
-        let array = |tensor| Self { tensor, queue, last, announced };
+        let Self { memory, queue, announced } = self;
+        let (tensor, last) = memory.into_parts();
+        let array = |tensor| Self { memory: InUse::new(tensor, last), queue, announced };
         match view(tensor) {
             Ok(tensor) => Ok(array(tensor)),
             Err(refused) => Err(refused.map(array)),
