@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::convert::{Target, convert as convert_source, plan as plan_source};
 use crate::framework::Framework;
 use crate::frameworks::{is_plain, of_numpy};
+use crate::memory::Room;
 use crate::options::Asked;
 use crate::report::PyReport;
 use crate::source::source_of;
@@ -47,7 +48,11 @@ macro_rules! asked_as_conversions {
     ($($(#[doc = $doc:literal])* $name:ident -> $gives:ty = $does:path;)*) => {$(
         $(#[doc = $doc])*
         #[pyfunction]
-        #[pyo3(signature = (data, target, /, *, device = None, dtype = None, copy = None, overflow = "refuse"))]
+        #[pyo3(signature = (
+            data, target, /, *,
+            device = None, dtype = None, copy = None, overflow = "refuse", budget = None, pool = None
+        ))]
+        #[expect(clippy::too_many_arguments, reason = "they are keywords of Python")]
         fn $name<'py>(
             data: &Bound<'py, PyAny>,
             target: &str,
@@ -55,8 +60,11 @@ macro_rules! asked_as_conversions {
             dtype: Option<&Bound<'py, PyAny>>,
             copy: Option<bool>,
             overflow: &str,
+            budget: Option<&Bound<'py, PyAny>>,
+            pool: Option<&Bound<'py, PyAny>>,
         ) -> PyResult<$gives> {
-            $does(data, Target::named(target), &Asked { device, dtype, copy, overflow })
+            let asked = Asked { device, dtype, copy, overflow, budget, pool };
+            $does(data, Target::named(target), &asked)
         }
     )*};
 }
@@ -67,14 +75,16 @@ asked_as_conversions! {
     /// `target` is "numpy", "torch", "jax", "tensorflow", "cupy", "pyclesperanto", "tensor", or a backend of
     /// Rust. `device` ("cpu", "cuda:0") and `dtype` ("float32") are those of the array unless they
     /// are given; `copy` is None (where needed), True (always) or False (never); `overflow` says what a
-    /// cast does with values that do not fit: "refuse", "saturate" or "wrap".
+    /// cast does with values that do not fit: "refuse", "saturate" or "wrap". `budget` reserves what the
+    /// conversion takes, until it is done, and `pool` gives the memory of its result; left out, they are
+    /// those of the `with` blocks that the call is in.
     ///
-    /// Raises MemoryConversionError, which says what was asked, what was found and what to do; the array is
-    /// as it was.
+    /// Raises MemoryConversionError, which says what was asked, what was found and what to do, and NotNow or
+    /// Never where the budget has no room; the array is as it was.
     convert -> Py<PyAny> = converted;
     /// As convert, and the Report of what was done.
     convert_reported -> (Py<PyAny>, PyReport) = reported;
-    /// What convert would do; nothing moves.
+    /// What convert would do; nothing moves. A budget is asked whether there is room.
     plan -> PyReport = planned;
     /// What convert would do, step by step, and why every cheaper way cannot be taken; where nothing can be done, why
     /// not. Nothing moves and nothing is raised for what convert would refuse.
@@ -87,6 +97,7 @@ fn converted(
     asked: &Asked<'_, '_>,
 ) -> PyResult<Py<PyAny>> {
     let py = data.py();
+    let room = asked.room()?;
     let framework = classes::framework_of(data);
     if let (Target::Framework(target), Some(framework)) = (target, framework)
         && target == framework
@@ -97,9 +108,10 @@ fn converted(
         return Ok(data.clone().unbind());
     }
     if asked.device.is_none() && asked.dtype.is_none() && asked.copy.is_none() {
-        return plainly(py, data, framework, target);
+        return plainly(py, data, framework, target, room);
     }
-    let options = asked.options()?;
+    let room = room.here(py)?;
+    let options = room.of(asked.options()?);
     let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
     convert_source(py, source, target, options, false).map(|(array, _)| array)
 }
@@ -110,7 +122,8 @@ fn reported(
     asked: &Asked<'_, '_>,
 ) -> PyResult<(Py<PyAny>, PyReport)> {
     let py = data.py();
-    let options = asked.options()?;
+    let room = asked.room()?.here(py)?;
+    let options = room.of(asked.options()?);
     let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
     let from = source.name();
     let (array, report) = convert_source(py, source, target, options, true)?;
@@ -127,9 +140,16 @@ fn planned(
     asked: &Asked<'_, '_>,
 ) -> PyResult<PyReport> {
     let py = data.py();
-    let options = asked.options()?;
+    let room = asked.room()?.here(py)?;
+    let options = room.of(asked.options()?);
     let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
     let plan = plan_source(py, &source, target, &options)?;
+    if let Some(admission) = options.admission()
+        && !plan.peaks.is_empty()
+    {
+        let admitted = py.detach(|| admission.admit(&plan.peaks).map(drop));
+        admitted.map_err(|error| errors::raised(py, source.name(), target.name(), &error))?;
+    }
     Ok(PyReport::of_plan(&plan, source.name(), target.name()))
 }
 
@@ -154,11 +174,12 @@ fn explained(
 }
 
 /// A conversion of which nothing is asked but its target.
-fn plainly(
-    py: Python<'_>,
-    data: &Bound<'_, PyAny>,
+fn plainly<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyAny>,
     found: Option<Framework>,
     target: Target<'_>,
+    room: Room<'py>,
 ) -> PyResult<Py<PyAny>> {
     if let (Some(Framework::Numpy), Target::Framework(Framework::Torch)) = (found, target)
         && is_plain(data)
@@ -166,16 +187,21 @@ fn plainly(
     {
         return Ok(tensor);
     }
+    let room = room.here(py)?;
     let source = source_of(data).map_err(|error| refused(py, data, target, &error))?;
-    convert_source(py, source, target, Options::default(), false).map(|(array, _)| array)
+    convert_source(py, source, target, room.of(Options::default()), false).map(|(array, _)| array)
 }
 
 /// `data`, an array of `source_type`, as an array of `target_type`: see arraybridge.converters.
 #[pyfunction]
 #[pyo3(
-    signature = (data, source_type, target_type, gpu_id = Given::LeftOut, device = Given::LeftOut),
-    text_signature = "(data, source_type, target_type, gpu_id=<left out>, device=<left out>)"
+    signature = (
+        data, source_type, target_type, gpu_id = Given::LeftOut, device = Given::LeftOut, *,
+        budget = None, pool = None
+    ),
+    text_signature = "(data, source_type, target_type, gpu_id=<left out>, device=<left out>, *, budget=None, pool=None)"
 )]
+#[expect(clippy::too_many_arguments, reason = "they are arguments of Python")]
 fn convert_memory<'py>(
     py: Python<'py>,
     data: &Bound<'py, PyAny>,
@@ -183,7 +209,10 @@ fn convert_memory<'py>(
     target_type: &Bound<'py, PyAny>,
     gpu_id: Given<'py>,
     device: Given<'py>,
+    budget: Option<&Bound<'py, PyAny>>,
+    pool: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Py<PyAny>> {
+    let room = Room::named(budget, pool)?;
     let source = Framework::told(source_type);
     let target = Framework::told(target_type);
     if let (Some(source), Some(target)) = (source, target)
@@ -195,13 +224,18 @@ fn convert_memory<'py>(
         if source == target {
             return Ok(data.clone().unbind());
         }
-        return plainly(py, data, Some(source), Target::Framework(target));
+        return plainly(py, data, Some(source), Target::Framework(target), room);
     }
     static WHOLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let whole = WHOLE.import(py, "arraybridge.converters", "_convert_memory")?;
     let given = PyDict::new(py);
     for (name, value) in [("gpu_id", gpu_id), ("device", device)] {
         if let Given::As(value) = value {
+            given.set_item(name, value)?;
+        }
+    }
+    for (name, value) in [("budget", budget), ("pool", pool)] {
+        if let Some(value) = value {
             given.set_item(name, value)?;
         }
     }

@@ -51,7 +51,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// From this size on, other threads of Python run while elements are copied.
+/// From this size on, other threads of Python run while elements are copied. They always do where a budget or a pool is
+/// asked, since those may ask functions of Python for memory, on whichever thread.
 const WORTH_DETACHING: usize = 64 << 10;
 
 /// Converts a tensor; the report too, where it is asked for.
@@ -120,8 +121,9 @@ pub(crate) fn to<F: PythonFramework>(
             tensor.convert_to::<Object<F>>(options).map(|array| (array, None))
         }
     };
-    let large = bytes >= WORTH_DETACHING;
-    if large && options.copy_policy() == CopyPolicy::IfNeeded {
+    let asks = options.admission().is_some() || options.memory_source().is_some();
+    let detaches = asks || bytes >= WORTH_DETACHING;
+    if detaches && options.copy_policy() == CopyPolicy::IfNeeded {
         match run(tensor, options.copy(CopyPolicy::Never)) {
             Ok((array, report)) => return Ok((array.into_inner(), report)),
             Err(refused) if matches!(refused.error(), Error::WouldCopy { .. }) => {
@@ -130,7 +132,7 @@ pub(crate) fn to<F: PythonFramework>(
             Err(refused) => return Err(refused.into_error()),
         }
     }
-    let done = if large && options.copy_policy() != CopyPolicy::Never {
+    let done = if detaches && options.copy_policy() != CopyPolicy::Never {
         py.detach(|| run(tensor, options.interrupted_by(&Signals)))
     } else {
         run(tensor, options)

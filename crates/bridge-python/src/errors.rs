@@ -3,10 +3,13 @@
 use std::cell::RefCell;
 
 use bridge_core::{Error, Interrupt, Result};
+use bridge_memory::budget::Shortage;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
+
+use crate::memory;
 
 /// The exception of a framework, by the message that it was told as.
 struct Cause {
@@ -64,6 +67,14 @@ pub(crate) fn raised(py: Python<'_>, source: &str, target: &str, error: &Error) 
         && (interrupted || !cause.is_instance_of::<PyException>(py))
     {
         return cause.clone_ref(py); // an interruption, which is nobody's failure
+    }
+    if let Some(shortage) = Shortage::of(error) {
+        let raised = memory::short(py, shortage);
+        let note =
+            format!("the array was to be converted from {source} to {target}, and is as it was");
+        // A note that cannot be made is no reason to tell less.
+        let _ = raised.value(py).call_method1("add_note", (note,));
+        return raised;
     }
     let raised = match error.out_of_memory() {
         Some(_) => PyMemoryError::new_err(error.to_string()),

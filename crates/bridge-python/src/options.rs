@@ -5,16 +5,33 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyString};
 
+use crate::memory::Room;
+
 /// What is asked of a conversion, beside its target.
 pub(crate) struct Asked<'a, 'py> {
     pub(crate) device: Option<&'a Bound<'py, PyAny>>,
     pub(crate) dtype: Option<&'a Bound<'py, PyAny>>,
     pub(crate) copy: Option<bool>,
     pub(crate) overflow: &'a str,
+    pub(crate) budget: Option<&'a Bound<'py, PyAny>>,
+    pub(crate) pool: Option<&'a Bound<'py, PyAny>>,
 }
 
-impl Asked<'_, '_> {
-    /// The same as options.
+impl Default for Asked<'_, '_> {
+    fn default() -> Self {
+        let (device, dtype, copy) = (None, None, None);
+        Self { device, dtype, copy, overflow: "refuse", budget: None, pool: None }
+    }
+}
+
+impl<'py> Asked<'_, 'py> {
+    /// The budget and the pool that are named.
+    #[inline]
+    pub(crate) fn room(&self) -> PyResult<Room<'py>> {
+        Room::named(self.budget, self.pool)
+    }
+
+    /// The rest as options.
     pub(crate) fn options(&self) -> PyResult<Options<'static>> {
         let mut options = Options::default().copy(match self.copy {
             None => CopyPolicy::IfNeeded,

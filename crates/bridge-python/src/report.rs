@@ -1,5 +1,6 @@
 //! Plans and reports, as Python sees them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bridge_convert::{Plan, Report, Step};
@@ -26,6 +27,9 @@ pub(crate) struct PyReport {
     zero_copy: bool,
     /// Every way without a copy that was not taken, and why.
     declined: Vec<String>,
+    /// Of a plan: the most bytes that the conversion takes at any time, by device, which is what a budget is asked
+    /// for; without what a pool reserves itself. None where it says what was done.
+    peaks: Option<BTreeMap<String, u64>>,
 }
 
 impl PyReport {
@@ -38,11 +42,14 @@ impl PyReport {
             bytes_copied: bytes,
             zero_copy: !steps.iter().any(Step::copies),
             declined: declined.iter().map(ToString::to_string).collect(),
+            peaks: None,
         }
     }
 
     pub(crate) fn of_plan(plan: &Plan, source: &str, target: &str) -> Self {
-        Self::new(source, target, &plan.steps, plan.bytes_copied, &plan.declined)
+        let peaks = plan.peaks.iter().map(|peak| (peak.device.to_string(), peak.bytes)).collect();
+        let report = Self::new(source, target, &plan.steps, plan.bytes_copied, &plan.declined);
+        Self { peaks: Some(peaks), ..report }
     }
 
     pub(crate) fn of_report(report: &Report, source: &str, target: &str) -> Self {
@@ -50,7 +57,7 @@ impl PyReport {
     }
 
     pub(crate) fn stay(source: &str, target: &str) -> Self {
-        Self::of_plan(&Plan::stay("object"), source, target)
+        Self { peaks: None, ..Self::of_plan(&Plan::stay("object"), source, target) }
     }
 }
 

@@ -8,10 +8,12 @@ use pyo3::types::PyList;
 
 use crate::errors;
 use crate::frameworks::Numpy;
+use crate::memory::Room;
 use crate::object::{Object, PythonFramework};
 
-/// The arrays, which are of one shape and element type, as one array of NumPy with a new first axis. None where one of
-/// them is no array of this package's kinds: NumPy stacks it.
+/// The arrays, which are of one shape and element type, as one array of NumPy with a new first axis, in the budget and
+/// the pool of the `with` blocks that the call is in. None where one of them is no array of this package's kinds: NumPy
+/// stacks it.
 #[pyfunction]
 #[pyo3(signature = (arrays, /))]
 fn stacked(arrays: &Bound<'_, PyList>) -> PyResult<Option<Py<PyAny>>> {
@@ -25,8 +27,9 @@ fn stacked(arrays: &Bound<'_, PyList>) -> PyResult<Option<Py<PyAny>>> {
             _ => return Ok(None),
         }
     }
+    let room = Room::default().here(py)?;
+    let options = room.of(Options::default()).interrupted_by(&errors::Signals);
     let done: Result<Object<Numpy>, Error> = py.detach(|| {
-        let options = Options::default().interrupted_by(&errors::Signals);
         let made = stack(Registry::global()?, tensors, 0, "numpy", options)?;
         Ok(made.downcast()?)
     });

@@ -12,6 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::memory::Room;
 use crate::options::Asked;
 use crate::{buffer_view, capsule, convert, errors, exchange_table, frameworks, streams};
 
@@ -58,7 +59,9 @@ impl Tensor {
 
     fn copied(&self, py: Python<'_>) -> PyResult<ManagedTensor> {
         let view = self.view();
-        let options = Options::default().copy(CopyPolicy::Always).interrupted_by(&errors::Signals);
+        let room = Room::default().here(py)?;
+        let options = room.of(Options::default()).copy(CopyPolicy::Always);
+        let options = options.interrupted_by(&errors::Signals);
         let copied = py.detach(|| view.convert_to::<ManagedTensor>(options));
         copied.map_err(|refused| errors::raised(py, "tensor", "tensor", refused.error()))
     }
@@ -175,7 +178,9 @@ impl Tensor {
         dtype: Option<&Bound<'_, PyAny>>,
         copy: Option<bool>,
     ) -> PyResult<Py<PyAny>> {
-        let options = Asked { device: None, dtype, copy, overflow: "refuse" }.options()?;
+        let asked = Asked { dtype, copy, ..Asked::default() };
+        let room = Room::default().here(py)?;
+        let options = room.of(asked.options()?);
         match convert::to::<frameworks::Numpy>(py, self.view(), options, false) {
             Ok((array, _)) => Ok(array),
             // What NumPy's protocol has for it.

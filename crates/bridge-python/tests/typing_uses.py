@@ -102,6 +102,11 @@ def memory() -> None:
     except NotNow as shortage:
         assert_type(shortage.holders, list[tuple[str, int]])
     assert_type(Pool(1 << 20, within=budget).zeros((3, 4), np.float32), NDArray[Any])
+    with budget.consumer("loader"), budget as same, Pool() as pool:
+        assert_type(same, Budget)
+        assert_type(plan(np.ones(3), "torch", budget=budget, pool=pool).peaks, dict[str, int] | None)
+        convert_memory(np.ones(3), "numpy", "torch", budget=budget.consumer("loader"))
+        stack_slices([np.ones((2, 2))], "numpy", budget=budget, pool=pool)
     Monitor(0.5).start()
     assert_type(cleanup_all_gpu_frameworks(), Released)
     get_memory_manager().get_available_memory()

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
+from .memory import Budget, Consumer, Pool
+
 __all__ = [
     "Report",
     "Tensor",
@@ -37,6 +39,8 @@ def convert(
     dtype: object = None,
     copy: bool | None = None,
     overflow: str = "refuse",
+    budget: Budget | Consumer | None = None,
+    pool: Pool | None = None,
 ) -> Any: ...
 def convert_reported(
     data: object,
@@ -47,6 +51,8 @@ def convert_reported(
     dtype: object = None,
     copy: bool | None = None,
     overflow: str = "refuse",
+    budget: Budget | Consumer | None = None,
+    pool: Pool | None = None,
 ) -> tuple[Any, Report]: ...
 def plan(
     data: object,
@@ -57,6 +63,8 @@ def plan(
     dtype: object = None,
     copy: bool | None = None,
     overflow: str = "refuse",
+    budget: Budget | Consumer | None = None,
+    pool: Pool | None = None,
 ) -> Report: ...
 def explain(
     data: object,
@@ -67,6 +75,8 @@ def explain(
     dtype: object = None,
     copy: bool | None = None,
     overflow: str = "refuse",
+    budget: Budget | Consumer | None = None,
+    pool: Pool | None = None,
 ) -> str: ...
 def convert_memory(
     data: object,
@@ -74,6 +84,9 @@ def convert_memory(
     target_type: object,
     gpu_id: object = ...,
     device: object = ...,
+    *,
+    budget: Budget | Consumer | None = None,
+    pool: Pool | None = None,
 ) -> Any: ...
 def rescaled(
     data: object, dtype: object, rule: str, low: float, high: float, /
@@ -99,6 +112,8 @@ class Report:
     def zero_copy(self) -> bool: ...
     @property
     def declined(self) -> list[str]: ...
+    @property
+    def peaks(self) -> dict[str, int] | None: ...
     def _repr_html_(self) -> str: ...
 
 @final

@@ -97,6 +97,9 @@ def _convert_memory(
     target_type: str | MemoryType,
     gpu_id: Any = LEFT_OUT,
     device: Any = LEFT_OUT,
+    *,
+    budget: Any = None,
+    pool: Any = None,
 ) -> Any:
     """`data`, an array of `source_type`, as an array of `target_type`.
 
@@ -106,9 +109,11 @@ def _convert_memory(
     an accelerator stays there; otherwise it lies on the host. NumPy's arrays are always on the
     host, pyclesperanto's always on a device of its own.
 
-    The elements are shared where both ends allow it and copied otherwise. A failure is a
-    `MemoryConversionError`; a wrong name, or an array of another framework than `source_type`, is
-    a `ValueError` as well.
+    The elements are shared where both ends allow it and copied otherwise. What is copied is reserved
+    in `budget` until it is done, and lies in memory of `pool`: those of `arraybridge.memory`, or of
+    the `with` blocks that the call is in. A failure is a `MemoryConversionError`, no room in the
+    budget a `Shortage`; a wrong name, or an array of another framework than `source_type`, is a
+    `ValueError` as well.
     """
     source = name_of(source_type)
     target = name_of(target_type)
@@ -133,8 +138,8 @@ def _convert_memory(
         named = where is not None and where is not HOST
     native = where.native_name(target) if where is not None else None  # type: ignore[arg-type]
     if observer() is not None:
-        return _observed(data, source, target, native, named)
-    return _carried_out(data, source, target, native, named)
+        return _observed(data, source, target, native, named, budget, pool)
+    return _carried_out(data, source, target, native, named, budget, pool)
 
 
 def _place(source: Any, target: Any, gpu_id: Any, device: Any) -> Device | None:
@@ -162,11 +167,13 @@ def _default_place(data: Any, source: Any, target: Any) -> Device | None:
     return library.default_device()
 
 
-def _carried_out(data: Any, source: Any, target: Any, native: str | None, named: bool) -> Any:
+def _carried_out(
+    data: Any, source: Any, target: Any, native: str | None, named: bool, budget: Any, pool: Any
+) -> Any:
     if not named:
-        return _convert(data, target, device=native)
+        return _convert(data, target, device=native, budget=budget, pool=pool)
     try:
-        return _convert(data, target, device=native)
+        return _convert(data, target, device=native, budget=budget, pool=pool)
     except MemoryConversionError as error:
         library = ArrayLibrary.named(target)
         if "CUDA" not in error.reason and not library.is_installed():
@@ -185,7 +192,7 @@ def _carried_out(data: Any, source: Any, target: Any, native: str | None, named:
             f"{library.display_name} has no {native} here: the array goes to the host instead, as "
             f"{_FALLBACK_VARIABLE} or set_device_fallback() asks ({error.reason})"
         )
-        return _convert(data, target, device="cpu")
+        return _convert(data, target, device="cpu", budget=budget, pool=pool)
 
 
 _observer_of_context: Any = None
@@ -203,10 +210,12 @@ def watch_with(current: Any) -> None:
     _native.set_observed(current is not None)
 
 
-def _observed(data: Any, source: Any, target: Any, native: str | None, named: bool) -> Any:
+def _observed(
+    data: Any, source: Any, target: Any, native: str | None, named: bool, budget: Any, pool: Any
+) -> Any:
     from .conversion import record_conversion
 
     started = time.perf_counter()
-    result = _carried_out(data, source, target, native, named)
+    result = _carried_out(data, source, target, native, named, budget, pool)
     record_conversion(data, source, result, target, time.perf_counter() - started)
     return result

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ._native import memory as _memory
 from .converters import convert_memory
 from .devices import HOST, AcceleratorDevice, Device
 from .dtype_conversion import DtypeConversion, DtypeConversionRequest, DtypeConversionRunner
@@ -32,7 +33,10 @@ class Terms:
         conversion: DtypeConversion = DtypeConversion.NATIVE_OUTPUT,
         rescale: str = "minmax",
         runtime: bool = True,
+        budget: Any = None,
+        pool: Any = None,
     ) -> None:
+        _memory.within(budget, pool)  # says what is wrong with them now
         self.execution = execution
         self.output = output
         self.place = place
@@ -43,6 +47,8 @@ class Terms:
         self.slice_default = slice_default
         self.conversion = conversion
         self.rescale = rescale
+        #: What conversions are told about memory.
+        self.room = {"budget": budget, "pool": pool}
         #: Whether calls take the keywords for slices and element types.
         self.runtime = runtime
         self.library = ArrayLibrary.named(execution)
@@ -81,8 +87,8 @@ class Terms:
                     self.right_types.add(type(array))
                     return array
             if place is None:
-                return convert_memory(array, name, self.execution)
-            return convert_memory(array, name, self.execution, device=place)
+                return convert_memory(array, name, self.execution, **self.room)
+            return convert_memory(array, name, self.execution, device=place, **self.room)
 
         made = tuple([map_arrays(value, change) for value in args])
         return made, {key: map_arrays(value, change) for key, value in kwargs.items()}
@@ -131,8 +137,8 @@ class Terms:
         if name == self.output:
             return array
         if self.place is None:
-            return convert_memory(array, name, self.output)
-        return convert_memory(array, name, self.output, device=self.place)
+            return convert_memory(array, name, self.output, **self.room)
+        return convert_memory(array, name, self.output, device=self.place, **self.room)
 
     def _of_dtype(self, result: Any, first: Any, conversion: DtypeConversion) -> Any:
         """Only the first element of a tuple is an image; the others are left alone."""

@@ -85,6 +85,8 @@ def _decorator(
     max_retries: int,
     dtype_conversion: Any,
     rescale: str,
+    budget: Any,
+    pool: Any,
 ) -> Any:
     ends = {"source": input_type, "target": output_type}
     entry = library_of(input_type, role="input_type", **ends).name
@@ -112,6 +114,8 @@ def _decorator(
         slice_default=bool(slice_by_slice_default),
         conversion=conversion,
         rescale=rescale,
+        budget=budget,
+        pool=pool,
     )
 
     def decorate(function: Any) -> Any:
@@ -131,10 +135,12 @@ _TEXT = """Runs a function with arrays of {display}.
       accelerator that one of them is on.
     - `oom_recovery`, `max_retries`: after a lack of memory, the function runs again, at most so often;
       `clear_cuda_cache=False` collects garbage in between and leaves the framework's cache alone.
-    - `contract`: is called with the result; a false answer is a `ValueError`.
+    - `contract`: is called with the result; a false answer is a `ValueError`, and what it raises is raised.
     - `slice_by_slice_default`, `dtype_config_default`, `dtype_conversion`: what holds where a call
       says nothing by the keywords `slice_by_slice`, `dtype_config` and `dtype_conversion`.
     - `rescale`: the rule of `dtype_scaling` by which results get their element type.
+    - `budget`, `pool`: where the conversions of arguments and results reserve what they take, and
+      whose memory they write to, as in `convert_memory`; not what the function itself converts.
     """
 
 
@@ -157,6 +163,8 @@ def _create_memory_decorator(library: ArrayLibrary) -> Any:
         max_retries: int = 2,
         dtype_conversion: Any = None,
         rescale: str = "minmax",
+        budget: Any = None,
+        pool: Any = None,
     ) -> Any:
         return _decorator(
             own,
@@ -173,6 +181,8 @@ def _create_memory_decorator(library: ArrayLibrary) -> Any:
             max_retries=max_retries,
             dtype_conversion=dtype_conversion,
             rescale=rescale,
+            budget=budget,
+            pool=pool,
         )
 
     decorator.__name__ = decorator.__qualname__ = own
@@ -187,23 +197,38 @@ tensorflow = _create_memory_decorator(ArrayLibrary.named("tensorflow"))
 jax = _create_memory_decorator(ArrayLibrary.named("jax"))
 pyclesperanto = _create_memory_decorator(ArrayLibrary.named("pyclesperanto"))
 
+#: A name that earlier releases had by accident: the last decorator that they made.
+decorator_func = pyclesperanto
+
+
+def getter_func() -> Any:
+    """The module pyclesperanto, or a falsy placeholder: another such name, for the last module."""
+    from .utils import optional_import
+
+    return optional_import("pyclesperanto")
+
 
 def memory_types(
     input_type: str | MemoryType,
     output_type: str | MemoryType,
     contract: Callable[[Any], Any] | None = None,
+    *,
+    budget: Any = None,
+    pool: Any = None,
 ) -> Callable[[Any], Any]:
     """Hands array arguments over as `input_type` and results back as `output_type`.
 
-    Nothing is done about devices, element types or memory. `contract` is called with the result; a
-    false answer is a `ValueError`.
+    Nothing is done about devices, element types or lack of memory. `contract` is called with the
+    result; a false answer is a `ValueError`. `budget` and `pool` are those of `convert_memory`.
     """
     ends = {"source": input_type, "target": output_type}
     entry = library_of(input_type, role="input_type", **ends).name
     output = library_of(output_type, role="output_type", **ends).name
     if contract is not None and not callable(contract):
         raise TypeError(f"a contract is called with the result; {contract!r} cannot be")
-    terms = Terms(entry, output, None, contract=contract, runtime=False)
+    terms = Terms(
+        entry, output, None, contract=contract, runtime=False, budget=budget, pool=pool
+    )
 
     def decorate(function: Any) -> Any:
         return decorated(function, terms, entry)

@@ -6,6 +6,16 @@
     with budget.reserve(16 << 20, name="loader") as room:
         room.grow(8 << 20)
 
+Conversions take both: `convert(array, "torch", copy=True, budget=budget, pool=pool)`, or all those of a
+block, also where a library calls them:
+
+    with budget, pool:
+        tensors = [convert(image, "torch", dtype="float32") for image in images]
+
+What a conversion takes is reserved before it begins and until it is done; what it gives lies in memory of
+the pool, and goes back when it is dropped. A block holds for its context (`contextvars`): for the tasks
+that are started in it as long as it lasts, and not for threads.
+
 A budget that has no room raises `Never` (more than there will ever be) or `NotNow` (more than is left;
 `holders` says who has it). Both are `Shortage`, which is a `MemoryError`.
 """
@@ -71,7 +81,8 @@ class Pool:
     nobody else gets it. What is kept is at most `max_bytes` in at most `max_buffers`; what came back
     first is freed first. With a budget, `within`, all that the pool has counts there, under `name`, and
     what is in no use is freed before the budget refuses anybody. Sizes are rounded up by at most a
-    quarter, unless `exact`.
+    quarter, unless `exact`. Conversions inside `with` take the memory that they write to from it, where
+    that is the host's; `pool=` names it for one conversion.
     """
 
     __slots__ = ("__weakref__", "_pool")
@@ -121,6 +132,14 @@ class Pool:
     def stats(self) -> dict:
         """What the pool has, and how often it could help."""
         return self._pool.stats()
+
+    def __enter__(self) -> Pool:
+        """Conversions of this context take their memory here until the block ends."""
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._pool.__exit__()
 
     def _array(self, shape, dtype, zero):
         dtype = np.dtype(dtype)

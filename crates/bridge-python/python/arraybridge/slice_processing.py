@@ -20,12 +20,16 @@ def process_slices(
     kwargs: Mapping[str, Any] | None = None,
     gpu_id: Any = None,
     device: Any = LEFT_OUT,
+    *,
+    budget: Any = None,
+    pool: Any = None,
 ) -> Any:
     """`func(slice, *args, **kwargs)` for each slice along the first axis, stacked again.
 
     The result is of the framework of `image`, and lies where it lies unless `gpu_id` or `device`
     says otherwise. If `func` gives tuples, their first elements are stacked and the others come as
     a list for each place. All slices must give the same: as many elements, one shape, one type.
+    `budget` and `pool` are those of `stack_slices`; what `func` converts is its own.
     """
     name = detect_memory_type(image)
     if gpu_id is None:
@@ -36,7 +40,7 @@ def process_slices(
         raise ValueError("give gpu_id or device, not both")
     if where is None:
         where = ArrayLibrary.named(name).device_of(image)
-    slices = unstack_slices(image, name, device=where)
+    slices = unstack_slices(image, name, device=where, budget=budget, pool=pool)
     if not slices:
         raise ValueError("the array has no slices: there is no result to make a stack of")
     keywords = dict(kwargs or {})
@@ -56,7 +60,7 @@ def process_slices(
         if isinstance(result, tuple):
             for place, value in enumerate(result[1:]):
                 others[place].append(value)
-    stacked = stack_slices(mains, name, device=where)
+    stacked = stack_slices(mains, name, device=where, budget=budget, pool=pool)
     return stacked if arity is None else (stacked, *others)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._native import memory as _memory
 from .converters import chosen_device, convert_memory, detect_memory_type
 from .devices import AcceleratorDevice, Device
 from .libraries import ArrayLibrary
@@ -43,15 +44,26 @@ def stack_slices(
     memory_type: str | MemoryType,
     gpu_id: Any = LEFT_OUT,
     device: Any = LEFT_OUT,
+    *,
+    budget: Any = None,
+    pool: Any = None,
 ) -> Any:
     """The slices, in order, as one array of `memory_type` with a new first axis.
 
     Slices may be of several frameworks; those of one are stacked there and converted at once.
-    `gpu_id` and `device` are those of `convert_memory`.
+    `gpu_id`, `device`, `budget` and `pool` are those of `convert_memory`. A stack that a framework
+    makes of its own arrays is counted in the budget, and lies in the framework's memory.
     """
     name = require_name(memory_type)
     place = chosen_device(gpu_id, device)
     found = list(slices)
+    if budget is None and pool is None:
+        return _stack_of(found, name, place)
+    with _memory.within(budget, pool):
+        return _stack_of(found, name, place)
+
+
+def _stack_of(found: list[Any], name: str, place: Device | None) -> Any:
     if not found:
         raise ValueError("Cannot stack empty list of slices: there is no shape to give the result")
     for index, one in enumerate(found):
@@ -62,13 +74,22 @@ def stack_slices(
     sources = _sources(found)
     _require_alike(found, sources)
     if len(set(sources)) == 1 and sources[0] != "pyclesperanto":
-        made = ArrayLibrary.named(sources[0]).stack_arrays(found)
+        made = _stacked_by(sources[0], found)
         return _converted(made, sources[0], name, place)
     converted = [
         _converted(one, source, name, place)
         for one, source in zip(found, sources, strict=True)
     ]
-    return ArrayLibrary.named(name).stack_arrays(converted)
+    return _stacked_by(name, converted)
+
+
+def _stacked_by(name: str, arrays: list[Any]) -> Any:
+    """The stack, as the framework makes it."""
+    library = ArrayLibrary.named(name)
+    if name == "numpy":  # which is stacked here, in the budget and the pool
+        return library.stack_arrays(arrays)
+    with _memory.admitted(arrays[0], len(arrays)):
+        return library.stack_arrays(arrays)
 
 
 def _sources(found: list[Any]) -> list[str]:
@@ -110,10 +131,16 @@ def _described(value: Any) -> str:
     return kind if shape is None else f"{kind} of the shape {tuple(shape)}"
 
 
-def _converted(data: Any, source: str, target: str, place: Device | None) -> Any:
-    if place is None:
-        return convert_memory(data, source, target)
-    return convert_memory(data, source, target, device=place)
+def _converted(
+    data: Any,
+    source: str,
+    target: str,
+    place: Device | None,
+    budget: Any = None,
+    pool: Any = None,
+) -> Any:
+    where = LEFT_OUT if place is None else place
+    return convert_memory(data, source, target, device=where, budget=budget, pool=pool)
 
 
 def unstack_slices(
@@ -122,17 +149,21 @@ def unstack_slices(
     gpu_id: Any = LEFT_OUT,
     validate_slices: bool = True,
     device: Any = LEFT_OUT,
+    *,
+    budget: Any = None,
+    pool: Any = None,
 ) -> list[Any]:
     """The parts of an array of three axes along its first, as arrays of `memory_type`.
 
-    They are views where the framework has views. `validate_slices` looks at each once more.
+    They are views where the framework has views. `validate_slices` looks at each once more; the other
+    arguments are those of `convert_memory`.
     """
     name = require_name(memory_type)
     place = chosen_device(gpu_id, device)
     source = detect_memory_type(array)
     if not _is_3d(array):
         raise ValueError(f"Array must be 3D, got shape {tuple(array.shape)}")
-    converted = _converted(array, source, name, place)
+    converted = _converted(array, source, name, place, budget, pool)
     slices = [converted[index] for index in range(int(converted.shape[0]))]
     if validate_slices:
         for index, one in enumerate(slices):

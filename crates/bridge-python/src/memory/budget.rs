@@ -14,6 +14,7 @@ use pyo3::types::PyTuple;
 use super::errors::{raised, short};
 use super::plain::plain;
 use super::reservation::PyReservation;
+use super::room::{Named, enter, leave};
 use super::size::{Size, duration};
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -27,13 +28,14 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 ///
 /// A budget counts, and allocates nothing: whoever wants memory reserves it first, and gives the room
 /// back when the reservation ends. With `fair=True`, each consumer has at most an equal share. With
-/// `device`, it counts that device's memory only.
+/// `device`, it counts that device's memory only. Conversions inside `with` reserve in it what they take
+/// while they run; `budget=` names it for one conversion.
 #[pyclass(name = "Budget", module = "arraybridge.memory", frozen)]
 pub(super) struct PyBudget(pub(super) Budget);
 
-/// Somebody who reserves of a budget, by name.
+/// Somebody who reserves of a budget, by name: conversions too, inside `with` or as their `budget=`.
 #[pyclass(name = "Consumer", module = "arraybridge.memory", frozen)]
-pub(super) struct PyConsumer(Consumer);
+pub(super) struct PyConsumer(pub(super) Consumer);
 
 #[pymethods]
 impl PyBudget {
@@ -174,6 +176,16 @@ impl PyBudget {
         PyHook(Mutex::new(Some(hook)))
     }
 
+    /// Conversions of this context reserve here until the block ends.
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        enter(slf.py(), Named::Budget(slf.clone().unbind())).map(|()| slf)
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(slf: &Bound<'_, Self>, _raised: &Bound<'_, PyTuple>) -> PyResult<()> {
+        leave(slf)
+    }
+
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
         other.cast::<Self>().is_ok_and(|other| self.0.is_same(&other.get().0))
     }
@@ -220,6 +232,16 @@ impl PyConsumer {
         timeout: Option<f64>,
     ) -> PyResult<PyReservation> {
         reserve(py, self.0.clone(), bytes.0, timeout)
+    }
+
+    /// Conversions of this context reserve under its name until the block ends.
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        enter(slf.py(), Named::Consumer(slf.clone().unbind())).map(|()| slf)
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(slf: &Bound<'_, Self>, _raised: &Bound<'_, PyTuple>) -> PyResult<()> {
+        leave(slf)
     }
 
     fn __repr__(&self) -> String {

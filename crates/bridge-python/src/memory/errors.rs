@@ -47,7 +47,7 @@ pub(super) fn raised(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 /// The exception for a shortage, with its fields.
-pub(super) fn short(py: Python<'_>, shortage: &BridgeShortage) -> PyErr {
+pub(crate) fn short(py: Python<'_>, shortage: &BridgeShortage) -> PyErr {
     with_fields(py, shortage).unwrap_or_else(|error| error)
 }
 

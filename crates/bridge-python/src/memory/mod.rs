@@ -11,10 +11,14 @@ mod monitor;
 mod plain;
 mod pool;
 mod reservation;
+mod room;
 mod size;
 mod training;
 
 use pyo3::prelude::*;
+
+pub(crate) use self::errors::short;
+pub(crate) use self::room::Room;
 
 /// Adds the submodule `memory`.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -22,6 +26,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(&memory)?;
     budget::register(&memory)?;
     pool::register(&memory)?;
+    room::register(&memory)?;
     monitor::register(&memory)?;
     measure::register(&memory)?;
     fits::register(&memory)?;

@@ -9,10 +9,12 @@ use bridge_memory::pool::{Exact, Pool, PoolOptions, PooledBuffer};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use super::budget::PyBudget;
 use super::errors::raised;
 use super::plain::plain;
+use super::room::{Named, enter, leave};
 use super::size::Size;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -22,7 +24,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// Host memory that is used again.
 #[pyclass(name = "Pool", module = "arraybridge._native.memory", frozen)]
-struct PyPool(Pool);
+pub(super) struct PyPool(pub(super) Pool);
 
 /// Memory of a pool in use. It goes back when nothing refers to it any more, no view of an array that
 /// lies in it included.
@@ -84,6 +86,15 @@ impl PyPool {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         plain(py, &self.0.stats())
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        enter(slf.py(), Named::Pool(slf.clone().unbind())).map(|()| slf)
+    }
+
+    #[pyo3(signature = (*_raised))]
+    fn __exit__(slf: &Bound<'_, Self>, _raised: &Bound<'_, PyTuple>) -> PyResult<()> {
+        leave(slf)
     }
 }
 
