@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from ._native import convert_memory
+
 if TYPE_CHECKING:
     from .converters_registry import ConverterBase
 
@@ -41,6 +43,9 @@ class _LeftOut:
 LEFT_OUT: Any = _LeftOut()
 
 
+_get_converter: Any = None
+
+
 class MemoryType(Enum):
     """A framework whose arrays can be converted."""
 
@@ -54,38 +59,34 @@ class MemoryType(Enum):
     @property
     def converter(self) -> ConverterBase:
         """The converter from this framework."""
-        from .converters_registry import get_converter
-
-        return get_converter(self.value)
+        global _get_converter
+        if _get_converter is None:  # it needs this module
+            from .converters_registry import get_converter as _get_converter
+        return _get_converter(self._value_)
 
     def to_numpy(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
         """`data`, an array of this framework, as an array of NumPy."""
-        return self._convert(data, "numpy", gpu_id)
+        return convert_memory(data, self, "numpy", gpu_id)
 
     def to_cupy(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
         """`data`, an array of this framework, as an array of CuPy."""
-        return self._convert(data, "cupy", gpu_id)
+        return convert_memory(data, self, "cupy", gpu_id)
 
     def to_torch(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
         """`data`, an array of this framework, as a tensor of PyTorch."""
-        return self._convert(data, "torch", gpu_id)
+        return convert_memory(data, self, "torch", gpu_id)
 
     def to_tensorflow(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
         """`data`, an array of this framework, as a tensor of TensorFlow."""
-        return self._convert(data, "tensorflow", gpu_id)
+        return convert_memory(data, self, "tensorflow", gpu_id)
 
     def to_jax(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
         """`data`, an array of this framework, as an array of JAX."""
-        return self._convert(data, "jax", gpu_id)
+        return convert_memory(data, self, "jax", gpu_id)
 
     def to_pyclesperanto(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
         """`data`, an array of this framework, as an array of pyclesperanto."""
-        return self._convert(data, "pyclesperanto", gpu_id)
-
-    def _convert(self, data: Any, target: str, gpu_id: Any) -> Any:
-        from .converters import convert_memory
-
-        return convert_memory(data, self.value, target, gpu_id)
+        return convert_memory(data, self, "pyclesperanto", gpu_id)
 
 
 class MemoryContractAttribute(Enum):
