@@ -124,6 +124,9 @@ def cleanup_pyclesperanto_gpu(device_id: int | None = None) -> int:
     return cleanup(("pyclesperanto",), device_id)
 
 
+#: A name that earlier releases had by accident: the last function that they made.
+cleanup_func = cleanup_pyclesperanto_gpu
+
 MEMORY_TYPE_CLEANUP_REGISTRY: dict[str, Callable[..., Any]] = {
     "numpy": cleanup_numpy_gpu,
     "cupy": cleanup_cupy_gpu,

@@ -31,6 +31,10 @@ class ThreadGPUContext:
             streams[key] = create()
         return streams[key]
 
+    def stream_of(self, name: str) -> Any:
+        """The stream of this thread on the framework's current device, or `None` without a GPU."""
+        return self.get_cupy_stream() if name == "cupy" else self.get_torch_stream()
+
     def get_cupy_stream(self) -> Any:
         """CuPy's stream of this thread on its current device, or `None` without a GPU."""
         return self._stream(

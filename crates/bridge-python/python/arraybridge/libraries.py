@@ -10,19 +10,50 @@ import ctypes
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
 from types import ModuleType
 from typing import Any, ClassVar
 
 from . import _native
+from .array_operations import (
+    ArrayMath,
+    ArrayOperations,
+    InPlaceAssignment,
+    MutableArrays,
+    NumpyArrayApi,
+    TensorflowOperations,
+    TorchOperations,
+)
 from .devices import HOST, AcceleratorDevice, Device
 from .exceptions import InvalidMemoryTypeError, MemoryConversionError
+from .library_roles import (
+    AcceleratorDevices,
+    CudaLibrary,
+    DLPackImport,
+    DLPackPayload,
+    DLPackProtocolExport,
+    HostDevices,
+    NumpyBufferSharing,
+)
 from .types import LEFT_OUT, name_of
 
 __all__ = [
+    "AcceleratorDevices",
     "ArrayLibrary",
+    "ArrayMath",
+    "CudaLibrary",
     "CupyLibrary",
+    "DLPackImport",
+    "DLPackPayload",
+    "DLPackProtocolExport",
+    "HostDevices",
+    "InPlaceAssignment",
     "JaxLibrary",
+    "MutableArrays",
+    "NumpyArrayApi",
+    "NumpyBufferSharing",
     "NumpyLibrary",
     "PyclesperantoLibrary",
     "TensorflowLibrary",
@@ -30,7 +61,7 @@ __all__ = [
 ]
 
 
-class ArrayLibrary:
+class ArrayLibrary(ArrayOperations):
     """A framework: its module, its devices, its memory."""
 
     name: ClassVar[str]
@@ -197,11 +228,40 @@ class ArrayLibrary:
         """Makes the device the current one of this thread, where the framework has such."""
         self.require_device(device)
 
+    def device_scope(self, device: Device) -> AbstractContextManager[object]:
+        """The device is the current one inside `with`."""
+        self.require_device(device)
+        return nullcontext()
+
     def move_to_device(self, data: Any, device: Device) -> Any:
         """The array on that device: itself where it is there."""
         if self.device_of(data) == device:
             return data
         return _native.convert(data, self.name, device=device.native_name(self.name))
+
+    # What some have: the roles of `library_roles`.
+
+    def imports_dlpack_from(self, device: Device) -> bool:
+        """Whether arrays on that device are taken over by DLPack."""
+        return False
+
+    def exports_dlpack_from(self, device: Device) -> bool:
+        """Whether arrays on that device are handed over by DLPack."""
+        return False
+
+    def exports_dlpack_data(self, data: Any) -> bool:
+        """Whether this array is handed over by DLPack."""
+        return False
+
+    def export_dlpack(self, data: Any) -> DLPackPayload | None:
+        return None
+
+    def shares_numpy_buffer_on(self, device: Device) -> bool:
+        """Whether arrays on that device share memory with NumPy's."""
+        return False
+
+    def host_address_of(self, data: Any) -> int | None:
+        return None
 
     # Its arrays.
 
@@ -224,6 +284,9 @@ class ArrayLibrary:
     def from_numpy(self, data: Any, device: Device | None = None) -> Any:
         name = device.native_name(self.name) if device is not None else None
         return _native.convert(data, self.name, device=name)
+
+    unrecorded_to_numpy = to_numpy
+    unrecorded_from_numpy = from_numpy
 
     def convert_to(self, data: Any, target: Any, device: Any = LEFT_OUT) -> Any:
         """The array as one of `target`, on `device`."""
@@ -263,18 +326,51 @@ class ArrayLibrary:
         index = device.index if isinstance(device, AcceleratorDevice) else device
         return _execute_with_oom_recovery(func, self.name, max_retries, device_id=index)
 
+    def execution_wrapper(self, func: Callable[..., Any], oom_recovery: bool) -> Callable[..., Any]:
+        """The function; with `oom_recovery`, it runs again after a lack of memory."""
+        if not oom_recovery:
+            return func
+
+        @wraps(func)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return self.run_with_oom_recovery(lambda: func(*args, **kwargs))
+
+        return wrapper
+
+    @staticmethod
+    def cleanup_all_loaded(device: Any = None) -> int:
+        """As `cleanup_loaded`, of all frameworks that are loaded."""
+        from .gpu_cleanup import cleanup_all_gpu_frameworks
+
+        return cleanup_all_gpu_frameworks(
+            device.index if isinstance(device, AcceleratorDevice) else device
+        )
+
 
 def _index_in(text: str) -> int:
     digits = text.rpartition(":")[2]
     return int(digits) if digits.isdigit() else 0
 
 
-class NumpyLibrary(ArrayLibrary):
+class NumpyLibrary(
+    HostDevices,
+    NumpyArrayApi,
+    MutableArrays,
+    NumpyBufferSharing,
+    DLPackProtocolExport,
+    DLPackImport,
+    ArrayLibrary,
+):
     name = "numpy"
     display_name = "NumPy"
     package = "numpy"
     module_names = ("numpy",)
     has_accelerators = False
+
+    @classmethod
+    def registered(cls) -> ArrayLibrary:
+        """The one there is."""
+        return _BY_NAME[cls.name]
 
     def address_of(self, data: Any) -> int | None:
         return int(data.__array_interface__["data"][0])
@@ -285,7 +381,9 @@ class NumpyLibrary(ArrayLibrary):
         return self.module.stack(found) if made is None else made
 
 
-class CupyLibrary(ArrayLibrary):
+class CupyLibrary(
+    CudaLibrary, NumpyArrayApi, MutableArrays, DLPackProtocolExport, DLPackImport, ArrayLibrary
+):
     name = "cupy"
     display_name = "CuPy"
     package = "cupy-cuda12x"
@@ -302,6 +400,16 @@ class CupyLibrary(ArrayLibrary):
         self.require_device(device)
         if isinstance(device, AcceleratorDevice):
             self.module.cuda.Device(device.index).use()
+
+    def device_scope(self, device: Device) -> AbstractContextManager[object]:
+        self.require_device(device)
+        return self.module.cuda.Device(getattr(device, "index", 0))
+
+    def stream_scope(self, stream: Any) -> AbstractContextManager[object]:
+        return stream
+
+    def _current_index(self) -> int:
+        return int(self.module.cuda.Device().id)
 
     def address_of(self, data: Any) -> int | None:
         return int(data.data.ptr)
@@ -351,7 +459,15 @@ def _is_in_use(index: int) -> bool:
     return bool(failed or active.value)
 
 
-class TorchLibrary(ArrayLibrary):
+class TorchLibrary(
+    HostDevices,
+    CudaLibrary,
+    TorchOperations,
+    NumpyBufferSharing,
+    DLPackProtocolExport,
+    DLPackImport,
+    ArrayLibrary,
+):
     name = "torch"
     display_name = "PyTorch"
     package = "torch"
@@ -381,6 +497,16 @@ class TorchLibrary(ArrayLibrary):
         if isinstance(device, AcceleratorDevice):
             self.module.cuda.set_device(device.index)
 
+    def device_scope(self, device: Device) -> AbstractContextManager[object]:
+        self.require_device(device)
+        return self.module.device("cpu" if device == HOST else f"cuda:{getattr(device, 'index', 0)}")
+
+    def stream_scope(self, stream: Any) -> AbstractContextManager[object]:
+        return self.module.cuda.stream(stream)
+
+    def _current_index(self) -> int:
+        return int(self.module.cuda.current_device())
+
     def address_of(self, data: Any) -> int | None:
         return int(data.data_ptr())
 
@@ -407,7 +533,15 @@ class TorchLibrary(ArrayLibrary):
                 cuda.empty_cache()
 
 
-class TensorflowLibrary(ArrayLibrary):
+class TensorflowLibrary(
+    HostDevices,
+    AcceleratorDevices,
+    TensorflowOperations,
+    NumpyBufferSharing,
+    DLPackProtocolExport,
+    DLPackImport,
+    ArrayLibrary,
+):
     name = "tensorflow"
     display_name = "TensorFlow"
     package = "tensorflow"
@@ -421,6 +555,16 @@ class TensorflowLibrary(ArrayLibrary):
         if "GPU" not in name.upper():
             return HOST
         return AcceleratorDevice(_index_in(name))
+
+    def device_scope(self, device: Device) -> AbstractContextManager[object]:
+        self.require_device(device)
+        return self.module.device("/CPU:0" if device == HOST else f"/GPU:{getattr(device, 'index', 0)}")
+
+    def address_of(self, data: Any) -> int | None:
+        try:
+            return int(data.__array_interface__["data"][0])
+        except Exception:  # on a device, or of a type that NumPy lacks
+            return None
 
     def nbytes_of(self, data: Any) -> int:
         size = 1
@@ -439,11 +583,32 @@ class TensorflowLibrary(ArrayLibrary):
         return held or None
 
 
-class JaxLibrary(ArrayLibrary):
+class JaxLibrary(
+    HostDevices,
+    AcceleratorDevices,
+    NumpyArrayApi,
+    NumpyBufferSharing,
+    DLPackProtocolExport,
+    DLPackImport,
+    ArrayLibrary,
+):
     name = "jax"
     display_name = "JAX"
     package = "jax"
     module_names = ("jax", "jaxlib")
+
+    @property
+    def array_module(self) -> Any:
+        return self.module.numpy
+
+    def assign(self, data: Any, index: Any, values: Any) -> Any:
+        return data.at[index].set(values)
+
+    def device_scope(self, device: Device) -> AbstractContextManager[object]:
+        self.require_device(device)
+        if isinstance(device, AcceleratorDevice):
+            return self.module.default_device(self._accelerators()[device.index])
+        return self.module.default_device(self.module.devices("cpu")[0])
 
     def _accelerators(self) -> list[Any]:
         return [one for one in self.module.devices() if one.platform in ("gpu", "cuda", "rocm")]
@@ -486,7 +651,7 @@ class JaxLibrary(ArrayLibrary):
         return self.module.numpy.stack(list(arrays))
 
 
-class PyclesperantoLibrary(ArrayLibrary):
+class PyclesperantoLibrary(AcceleratorDevices, ArrayLibrary):
     name = "pyclesperanto"
     display_name = "pyclesperanto"
     package = "pyclesperanto"
@@ -512,6 +677,15 @@ class PyclesperantoLibrary(ArrayLibrary):
         self.require_device(device)
         if isinstance(device, AcceleratorDevice):
             self.module.select_device(device.index)
+
+    @contextmanager
+    def device_scope(self, device: Device) -> Iterator[object]:
+        before = self.module.get_device()
+        self.activate_device(device)
+        try:
+            yield device
+        finally:
+            self.module.select_device(before.name)
 
     def nbytes_of(self, data: Any) -> int:
         size = int(data.dtype.itemsize)
