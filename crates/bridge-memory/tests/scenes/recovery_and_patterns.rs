@@ -5,10 +5,11 @@
 //! `patterns/pipelines.rs` and the pool of processes in `patterns/environments.rs`.
 
 use std::collections::HashMap;
-use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
-use bridge_convert::{ConvertByName as _, stack};
+use bridge_convert::{ConvertByName as _, Counters, observe, stack};
 use bridge_core::{Array, CopyPolicy, DataType, ManagedTensor, Options, Registry};
 use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
@@ -153,6 +154,34 @@ fn debugging_conversions() {
     let told = report.to_string();
     assert!(told.starts_with("host to fake-accelerator: float32 [6]"), "{told}");
     assert!(told.ends_with("(24 bytes copied)"), "{told}");
+}
+
+/// Timing conversions: until the device is done, and printed in milliseconds.
+#[test]
+fn timing_conversions() {
+    let registry = registry();
+    let time_conversion = |data: Array, target: &str, options| {
+        let counters = Arc::new(Counters::default());
+        let watching = observe(counters.clone());
+        let started = Instant::now();
+        let converted = registry.convert(data, target, options).unwrap();
+        let device = converted.describe().unwrap().device;
+        if !device.kind().is_host_accessible() {
+            registry.runtime(device).unwrap().synchronize(device).unwrap();
+        }
+        let waited = started.elapsed();
+        drop(watching);
+        let [row] = &counters.rows()[..] else { panic!("one conversion") };
+        // The observer has what the conversion took, the clock around it the waiting too.
+        assert!(row.count.conversions == 1 && row.count.elapsed <= waited, "{row:?}");
+        let milliseconds = row.count.elapsed.as_secs_f64() * 1e3;
+        (converted, format!("{} to {}: {milliseconds:.2} ms", row.source, row.target))
+    };
+    let (there, told) = time_conversion(numbers(1000), FAKE, on_the_gpu());
+    assert!(told.starts_with("host to fake-accelerator: ") && told.ends_with(" ms"), "{told}");
+    let (back, told) = time_conversion(there, "host", Options::default());
+    assert!(told.starts_with("fake-accelerator to host: "), "{told}");
+    assert_eq!(elements(back).len(), 1000);
 }
 
 /// Memory profiling of a device, and nothing leaks.
