@@ -2,7 +2,7 @@
 
 `install()` puts it into `sys.modules`. What CuPy does where arraybridge looks is done here: exchange by
 DLPack with streams and versions, devices and which one is current, memory pools for each device, errors.
-It computes nothing.
+What it computes, it computes on the host.
 
 The memory of its arrays is the host's. With `install(driver=PATH)` it is that of a CUDA driver, which is
 called for memory, copies, streams and events: the simulated one of `tests/simulated-cuda` is meant.
@@ -276,6 +276,9 @@ class Stream:
         pass
 
 
+Stream.null = Stream(null=True)
+
+
 class ExternalStream(Stream):
     def __init__(self, ptr: int, device_id: int = -1) -> None:
         self.device_id = _current if device_id < 0 else device_id
@@ -332,8 +335,18 @@ class ndarray:
     def __getitem__(self, index: Any) -> ndarray:
         return self._view(self._seen[index])
 
+    def __setitem__(self, places: tuple[int, ...], value: Any) -> None:
+        """Writes one element."""
+        at = self.data.ptr + sum(place * step for place, step in zip(places, self.strides, strict=True))
+        stream = get_current_stream(self.data.device_id).ptr
+        _blocks.write(self.data.device_id, at, np.array(value, self.dtype), stream)
+
     def __len__(self) -> int:
         return len(self._seen)
+
+    def __matmul__(self, other: ndarray) -> ndarray:
+        with self.device:
+            return array(self.get() @ other.get())
 
     def get(self) -> np.ndarray:
         """The elements, on the host, in the order of the current stream."""
@@ -419,6 +432,10 @@ def empty(shape: Any, dtype: Any = float) -> ndarray:
     return ndarray(np.ndarray(shape, dtype, block), memory.device_id, memory)
 
 
+def rand(*shape: int) -> ndarray:
+    return array(np.random.default_rng(1).random(shape))
+
+
 def asnumpy(values: ndarray) -> np.ndarray:
     return values.get()
 
@@ -433,8 +450,9 @@ def install(devices: int | Exception = 2, driver: str | None = None) -> ModuleTy
     _devices = devices
     if driver is not None:
         _blocks = DriverBlocks(driver)
-    module, cuda, runtime, memory = (
-        ModuleType(name) for name in ("cupy", "cupy.cuda", "cupy.cuda.runtime", "cupy.cuda.memory")
+    module, cuda, runtime, memory, random = (
+        ModuleType(name)
+        for name in ("cupy", "cupy.cuda", "cupy.cuda.runtime", "cupy.cuda.memory", "cupy.random")
     )
     module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     runtime.getDeviceCount = _device_count  # type: ignore[attr-defined]
@@ -449,7 +467,8 @@ def install(devices: int | Exception = 2, driver: str | None = None) -> ModuleTy
     for one in (ndarray, from_dlpack, array, empty, asnumpy, stack):
         setattr(module, one.__name__, one)
     module.asarray = array  # type: ignore[attr-defined]
+    random.rand, module.random = rand, random  # type: ignore[attr-defined]
     module.get_default_memory_pool = lambda: _pool  # type: ignore[attr-defined]
     module.get_default_pinned_memory_pool = lambda: _pinned_pool  # type: ignore[attr-defined]
-    sys.modules.update({one.__name__: one for one in (module, cuda, runtime, memory)})
+    sys.modules.update({one.__name__: one for one in (module, cuda, runtime, memory, random)})
     return module

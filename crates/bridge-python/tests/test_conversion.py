@@ -87,6 +87,22 @@ class TestObserving:
             thread.join()
         assert kept.records == []
 
+    def test_what_an_observer_raises_is_the_callers_and_the_array_is_as_it_was(self, torch):
+        class Broken(ConversionObserver):
+            def record(self, record):
+                raise LookupError(record.mechanism)
+
+        broken, array = Broken(), np.arange(4.0)[::-1]
+        with broken.installed():
+            for _ in range(2):
+                with pytest.raises(LookupError, match="host copy") as caught:
+                    convert_memory(array, "numpy", "torch", gpu_id=None)
+                assert caught.value.__cause__ is None and caught.value.__context__ is None
+            assert ConversionObserver.current is broken
+            assert convert_memory(array, "numpy", "numpy") is array, "there is nothing to record"
+        assert array.tolist() == [3, 2, 1, 0]
+        assert convert_memory(array, "numpy", "torch", gpu_id=None).tolist() == [3, 2, 1, 0]
+
     def test_an_error_ends_the_block(self):
         with pytest.raises(KeyError), Kept().installed():
             raise KeyError

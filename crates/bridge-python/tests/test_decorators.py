@@ -4,6 +4,7 @@ import asyncio
 import collections
 import inspect
 import time
+from functools import partial
 
 import pytest
 
@@ -406,6 +407,21 @@ class TestDescription:
 
         f(ARRAY, slice_by_slice="mine")
         assert seen == ["mine"]
+
+    @pytest.mark.parametrize("decorate", [arraybridge.numpy, partial(memory_types, "numpy", "numpy")])
+    def test_what_a_contract_raises_is_the_callers(self, decorate):
+        class Broken(Exception):
+            pass
+
+        def contract(result):
+            raise Broken(result.shape)
+
+        calls = []
+        function = decorate(contract=contract)(lambda x: calls.append(1) or x)
+        with pytest.raises(Broken) as caught:
+            function(ARRAY)
+        assert caught.value.args == (ARRAY.shape,) and caught.value.__cause__ is None
+        assert calls == [1], "the function runs once"
 
     def test_contracts(self):
         refused = arraybridge.numpy(contract=lambda result: result.ndim == 3)(lambda x: x)

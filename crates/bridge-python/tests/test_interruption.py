@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from arraybridge import convert, convert_reported
+from arraybridge import convert, convert_reported, rescale, stack_slices
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers of POSIX")
 
@@ -43,8 +43,16 @@ def ways():
             lambda array: convert(array, "numpy", dtype="int32"),
             lambda array: convert(array, "tensor").__array__(copy=True),
             lambda array: np.from_dlpack(convert(array, "tensor"), copy=True),
+            lambda array: stack_slices(list(array.reshape(25, 1024, -1)), "numpy"),
+            lambda array: stack_slices([array.reshape(1024, -1)], "numpy"),
+            lambda array: rescale(array, "uint8", "saturate"),
+            lambda array: rescale(array, "uint8", "minmax"),
+            lambda array: rescale(array, "uint8", "range", low=0, high=255),
         ],
-        ids=["numpy", "tensor", "backend", "reported", "cast", "__array__", "__dlpack__"],
+        ids=[
+            *["numpy", "tensor", "backend", "reported", "cast", "__array__", "__dlpack__"],
+            *["stack", "stack of one", "saturate", "minmax", "range"],
+        ],
     )
 
 
@@ -60,7 +68,7 @@ def test_a_handler_runs_between_the_pieces(work):
     with Alarm(action):
         made = work(array)
     assert handled
-    assert np.asarray(made)[-1] == 7, "the handler ran only when all was copied"
+    assert np.asarray(made).flat[-1] != 0, "the handler ran only when all was copied"
 
 
 @ways()
@@ -75,7 +83,7 @@ def test_what_a_handler_raises_is_raised(work):
     with pytest.raises(Stop) as caught, Alarm(action):
         work(array)
     assert caught.value.__cause__ is None
-    assert not array.any() and np.asarray(work(array)).shape == array.shape
+    assert not array.any() and np.asarray(work(array)).size == array.size
 
 
 def test_ctrl_c(run_python):
