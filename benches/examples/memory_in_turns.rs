@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use arraybridge::{
-    Allocator, Array, Convert, DataType, Device, Error, ManagedTensor, NativeArray, Options,
-    Registration, Registry, Result, Runtime, TensorError,
+    Allocator, Array, Convert, CopyPolicy, DataType, Device, Error, ManagedTensor, NativeArray,
+    Options, Registration, Registry, Result, Runtime, SharedTensor, TensorError,
 };
 use bridge_memory::budget::Budget;
 use bridge_memory::chunk::{ChunkMap, ChunkPlan};
@@ -19,13 +19,17 @@ use bridge_memory::probe::{Cached, HostProbe, MemoryProbe};
 use bridge_memory::profile::{CountingAllocator, PeakScope};
 use bridge_memory::recovery::{RecoveryPolicy, with_oom_recovery};
 use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator, FakeArray, REGISTRATIONS};
+use candle_core::Tensor;
 use in_turns::{Job, Took, is_chosen, job, on_threads, print_line};
+use ndarray::ArrayD;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::new();
 
 const CAPACITY: usize = 1 << 30;
 const BYTES: usize = 4096;
+/// Elements of so many bytes.
+const COUNT: usize = BYTES / size_of::<f32>();
 /// The device of memory of its own.
 const DEVICE: Device = DEVICES[0];
 
@@ -106,6 +110,49 @@ fn conversions() -> Result<()> {
         }
         print_line(&name, Took::of(pooled), "", [("new memory", Took::of(new))]);
     }
+    Ok(())
+}
+
+/// Without a copy to candle and back.
+fn forth_and_back(options: Options<'_>) -> Job<'_> {
+    let mut kept = Some(ArrayD::<f32>::zeros(vec![COUNT]));
+    job(move || {
+        kept = kept.take().map(|array| {
+            let there: Tensor = array.convert_to(options).expect("candle has float32");
+            there.convert_to(options).expect("ndarray has float32")
+        });
+    })
+}
+
+/// A copy in new memory.
+fn copy<'a>(source: &'a SharedTensor, options: Options<'a>) -> Job<'a> {
+    let options = options.copy(CopyPolicy::Always);
+    job(move || {
+        drop(black_box(ManagedTensor::alias(source).convert_to::<ManagedTensor>(options)));
+    })
+}
+
+/// What it costs to name a budget, and that it costs nothing where none is named: forth and back without a copy, and
+/// a copy.
+fn budgets_of_conversions() -> Result<()> {
+    let budget = Budget::new("bench", CAPACITY as u64)?;
+    let within = Options::default().within(&budget);
+    let elements = vec![1.0_f32; COUNT];
+    let source = ManagedTensor::from_vec(elements.clone(), &[COUNT])?.into_shared();
+    let none = Options::default();
+    compare(
+        "ndarray to candle and back, no budget",
+        vec![("ours", forth_and_back(none)), ("within a budget", forth_and_back(within))],
+    );
+    let by_hand = job(|| drop(black_box(elements.to_vec())));
+    compare(
+        "a copy of 4 KiB, no budget",
+        vec![
+            ("ours", copy(&source, none)),
+            ("within a budget", copy(&source, within)),
+            ("Vec", by_hand),
+        ],
+    );
     Ok(())
 }
 
@@ -270,6 +317,7 @@ fn main() -> Result<()> {
     reservations()?;
     pools();
     conversions()?;
+    budgets_of_conversions()?;
     recovery();
     probes();
     chunks()?;
