@@ -44,6 +44,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "framework_ops": ("_FRAMEWORK_OPS",),
     "gpu_cleanup": ("cleanup_all_gpu_frameworks",),
     "libraries": ("ArrayLibrary",),
+    "matrix": ("ConversionMatrix", "conversion_matrix"),
     "oom_recovery": ("_execute_with_oom_recovery", "split_on_oom", "with_oom_recovery"),
     "slice_processing": ("process_slices",),
     "stack_utils": ("stack_slices", "unstack_slices"),

@@ -40,6 +40,8 @@ from .framework_config import _FRAMEWORK_CONFIG as _FRAMEWORK_CONFIG
 from .framework_ops import _FRAMEWORK_OPS as _FRAMEWORK_OPS
 from .gpu_cleanup import cleanup_all_gpu_frameworks as cleanup_all_gpu_frameworks
 from .libraries import ArrayLibrary as ArrayLibrary
+from .matrix import ConversionMatrix as ConversionMatrix
+from .matrix import conversion_matrix as conversion_matrix
 from .oom_recovery import _execute_with_oom_recovery as _execute_with_oom_recovery
 from .oom_recovery import split_on_oom as split_on_oom
 from .oom_recovery import with_oom_recovery as with_oom_recovery
@@ -63,6 +65,7 @@ __all__ = [
     "ArrayPayload",
     "CPU_MEMORY_TYPES",
     "ConversionCounters",
+    "ConversionMatrix",
     "ConversionObserver",
     "ConversionRecord",
     "ConversionRoute",
@@ -83,6 +86,7 @@ __all__ = [
     "Tensor",
     "backends",
     "cleanup_all_gpu_frameworks",
+    "conversion_matrix",
     "convert",
     "convert_memory",
     "convert_reported",

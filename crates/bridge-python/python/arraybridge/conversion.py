@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from . import _native, converters
 from .devices import HOST, Device, HostDevice
+from .html_tables import table
 from .libraries import ArrayLibrary
 
 __all__ = [
@@ -94,7 +95,10 @@ class ConversionObserver(ABC):
 
     @abstractmethod
     def record(self, record: ConversionRecord) -> None:
-        """Takes notice of one conversion."""
+        """Takes notice of one conversion that has succeeded.
+
+        What it raises is raised by that conversion, whose result is lost then; the array is as it was.
+        """
 
     @contextmanager
     def installed(self) -> Iterator[ConversionObserver]:
@@ -190,9 +194,8 @@ class ConversionCounters(ConversionObserver):
             counters._add(key, ConversionTotal(row["count"], row["nbytes"], row["seconds"]))
         return counters
 
-    def format_table(self) -> str:
-        """The rows as a table of text."""
-        lines = [("from", "to", "how", "times", "MB", "seconds", "declined")]
+    def _lines(self) -> list[tuple[str, ...]]:
+        lines: list[tuple[str, ...]] = [("from", "to", "how", "times", "MB", "seconds", "declined")]
         for row in self.rows():
             lines.append(
                 (
@@ -205,6 +208,15 @@ class ConversionCounters(ConversionObserver):
                     ", ".join(row["declined_mechanisms"]),
                 )
             )
+        return lines
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._lines()
+        return table(head, rows)
+
+    def format_table(self) -> str:
+        """The rows as a table of text."""
+        lines = self._lines()
         widths = [max(len(line[column]) for line in lines) for column in range(7)]
         text = []
         for line in lines:
