@@ -30,10 +30,27 @@ mod stacking;
 mod streams;
 mod tensor;
 
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
+
+/// Refuses every interpreter but the main one, to which the classes and modules belong that are kept in statics. CPython
+/// itself refuses only those that have a lock of their own.
+fn require_main_interpreter() -> PyResult<()> {
+    // SAFETY: both functions may be called where a thread is attached to an interpreter, as one is that imports.
+    if unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() } {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "arraybridge does not support subinterpreters: what it knows of classes and frameworks belongs to the main \
+         interpreter, and objects must not get from one into another. Import it there, or run other processes, as \
+         multiprocessing does",
+    ))
+}
 
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    require_main_interpreter()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     memory::register(module)?;
     rescale::register(module)?;
