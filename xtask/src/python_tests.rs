@@ -124,6 +124,8 @@ fn pytest(workspace: &Workspace, python: &PythonEnvironment<'_>, paths: &[String
     let examples = scratch(workspace).join("hypothesis").display().to_string();
     Tool::new(python.program("python3"), &workspace.root.join(FOLDER))
         .env("HYPOTHESIS_STORAGE_DIRECTORY", examples)
+        // Dozens of tests start interpreters: what they import is compiled once, whatever the environment says.
+        .without_env("PYTHONDONTWRITEBYTECODE")
         .args(["-m", "pytest", "-c", "pyproject.toml", "-p", PLUGIN_NAME])
         .args(["-p", "no:cacheprovider", "-ra"])
         .args(["--continue-on-collection-errors"])

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,8 @@ da = pytest.importorskip("dask.array", reason="dask.array is not installed")
 import cloudpickle  # noqa: E402
 import dask  # noqa: E402
 
+from clusters import SECONDS, Watch, limited, local_cluster  # noqa: E402
+
 import arraybridge  # noqa: E402
 from arraybridge import MemoryConversionError  # noqa: E402
 from arraybridge.dask import NoRoom, map_blocks, map_overlap, prepare, status  # noqa: E402
@@ -30,69 +31,30 @@ from arraybridge.dask.blocks import Block  # noqa: E402
 # Workers cannot import this file: what is defined here travels with the tasks.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-# Minutes on two cores, and once in a while a cluster did not start: `pytest -m cluster` runs them.
-pytestmark = pytest.mark.cluster
-
 LIMIT = 1_500_000_000
+#: Of the results of a worker, so many bytes stay in memory; the others are spilled.
+KEPT = 12e6
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    settings = {
-        "distributed.scheduler.allowed-failures": 20,
-        "distributed.comm.timeouts.connect": "60s",
-        # 30 MB of results stay in memory; the others are spilled.
-        "distributed.worker.memory.target": 30e6 / LIMIT,
-    }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=2,
-            threads_per_worker=2,
-            processes=True,
-            memory_limit=LIMIT,
-            dashboard_address=None,
-        ) as made,
-    ):
+    settings = {"distributed.worker.memory.target": KEPT / LIMIT}
+    with local_cluster(settings, threads_per_worker=2, memory_limit=LIMIT) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    with limited(SECONDS, request.node.name):
+        yield
 
 
 @pytest.fixture
 def client(cluster: Any) -> Iterator[Any]:
     with distributed.Client(cluster) as made:
-        made.wait_for_workers(2, timeout=60)
+        made.wait_for_workers(2, timeout=SECONDS)
         prepare(made)
         yield made
-
-
-class Watch:
-    """Looks at the workers again and again, and notes how long each was paused at a stretch."""
-
-    def __init__(self, cluster: Any) -> None:
-        self.longest = 0.0
-        self.looks = 0
-        self._cluster = cluster
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def _look(self) -> None:
-        since: dict[str, float] = {}
-        while not self._stop.wait(0.05):
-            now = time.monotonic()
-            self.looks += 1
-            for address, worker in list(self._cluster.scheduler.workers.items()):
-                if worker.status == distributed.Status.paused:
-                    self.longest = max(self.longest, now - since.setdefault(address, now))
-                else:
-                    since.pop(address, None)
-
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 @arraybridge.torch
@@ -133,7 +95,9 @@ def test_input_type_declares_a_function(client: Any, torch: Any) -> None:
 def test_results_stay_with_the_framework_when_asked_and_are_spilled(
     cluster: Any, client: Any, torch: Any
 ) -> None:
-    whole, lazy = numbers(40_000_000, 500_000)
+    count = 16_000_000
+    lazy = da.arange(-count // 2, count // 2, dtype="float32", chunks=500_000)
+    whole = np.arange(-count // 2, count // 2, dtype="float32")
     with Watch(cluster) as watch:
         kept = map_blocks(doubled, lazy, output_type="torch").persist()
         distributed.wait(kept)
@@ -144,7 +108,7 @@ def test_results_stay_with_the_framework_when_asked_and_are_spilled(
         ends = map_blocks(lambda tensor: tensor + 1, kept, input_type="torch", dtype="float32")
         result = ends.compute()
     assert names == "Tensor"
-    assert sum(spilled.values()) >= whole.nbytes - 2 * 40_000_000, spilled
+    assert sum(spilled.values()) >= whole.nbytes - 2 * (KEPT + 8e6), spilled
     np.testing.assert_array_equal(result, np.maximum(whole, 0) * 2 + 1)
     assert watch.looks and watch.longest < 60
 
@@ -330,25 +294,38 @@ def test_workers_killed_in_the_middle_change_nothing(cluster: Any, client: Any) 
         np.testing.assert_array_equal(result.compute(), whole * whole + 1)
     assert killed and unfinished, f"seed {seed}"
     assert watch.looks and watch.longest < 60
-    client.wait_for_workers(2, timeout=60)
+    client.wait_for_workers(2, timeout=SECONDS)
     reports = status(client).values()
     assert not {report["pid"] for report in reports} & killed
     assert {report["budget"] for report in reports} == {100_000_000}, "new workers are told again"
 
 
+def test_a_worker_that_does_not_answer_is_no_hang(cluster: Any, client: Any) -> None:
+    pid = cluster.workers[0].pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(TimeoutError, match="not all have answered within 1 s"):
+            prepare(client, budget="7 MB", reply_timeout=1)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    reports = prepare(client, budget="8 MB").values()
+    assert {report["budget"] for report in reports} == {8_000_000}
+
+
 def test_the_example_is_larger_than_all_limits_together() -> None:
     example = Path(__file__).parents[1] / "examples" / "dask_larger_than_memory.py"
-    terms = ["--gigabytes", "0.6", "--memory-limit", "280 MB", "--framework", "numpy", "--json"]
+    terms = ["--gigabytes", "0.32", "--memory-limit", "280 MB", "--framework", "numpy", "--json"]
+    terms += ["--workers", "1"]
     done = subprocess.run(
         [sys.executable, str(example), *terms],
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=SECONDS,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["exact"]
-    assert found["array_bytes"] > found["limits_bytes"] == 560_000_000
+    assert found["array_bytes"] > found["limits_bytes"] == 280_000_000
     assert found["spilled_bytes"] > 100_000_000
     assert found["longest_pause"] < 60

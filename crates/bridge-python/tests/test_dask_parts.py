@@ -283,9 +283,47 @@ def test_a_declared_function_keeps_its_word() -> None:
         ({"devices": "cuda:0"}, "a list or a dict of devices"),
         ({"budget": 0}, "a number of bytes from 1 on"),
         ({"budget": "much"}, "much"),
-        ({"timeout": -1}, "a number of seconds from 0 on"),
+        ({"timeout": -1}, "timeout is a number of seconds from 0 on"),
+        ({"reply_timeout": -1}, "reply_timeout is a number of seconds from 0 on"),
     ],
 )
 def test_prepare_refuses_what_makes_no_sense(terms: Any, said: str) -> None:
     with pytest.raises((TypeError, ValueError), match=said):
         prepare(None, **terms)
+
+
+class SilentCluster:
+    """A client of workers of which one does not answer."""
+
+    def __init__(self) -> None:
+        self.told = threading.Event()
+
+    def register_plugin(self, plugin: Any, name: str) -> None:
+        self.told.wait(30)
+
+    def scheduler_info(self) -> Any:
+        ages = {"tcp://there:1": 90, "tcp://here:2": 0}
+        return {"workers": {at: {"last_seen": time.time() - age} for at, age in ages.items()}}
+
+    def run(self, function: Any) -> dict[str, Any]:
+        return {"tcp://here:2": {}}
+
+
+def test_workers_that_do_not_answer_are_named() -> None:
+    client = SilentCluster()
+    with pytest.raises(TimeoutError, match="within 0.05 s: tcp://there:1 was last heard of 90 s ago.") as caught:
+        prepare(client, reply_timeout=0.05)
+    assert "tcp://here:2" not in str(caught.value)
+    client.told.set()
+    assert prepare(client) == {"tcp://here:2": {}}
+
+
+def test_what_fails_on_a_worker_is_raised_as_it_is() -> None:
+    client = SilentCluster()
+
+    def register_plugin(plugin: Any, name: str) -> None:
+        raise OSError("the worker has gone")
+
+    client.register_plugin = register_plugin  # type: ignore[method-assign]
+    with pytest.raises(OSError, match="the worker has gone"):
+        prepare(client)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import dask.array as da
@@ -13,7 +14,7 @@ from dask.tokenize import normalize_token
 
 from .. import converters
 from ..converters import convert_memory
-from ..devices import HOST, Device, as_device
+from ..devices import HOST, AcceleratorDevice, Device, as_device
 from ..libraries import ArrayLibrary
 from ..oom_recovery import check_retries, is_out_of_memory
 from ..types import LEFT_OUT, MemoryContractAttribute, require_name
@@ -124,9 +125,10 @@ class Block:
                 value = _copied(value, name)
             return convert_memory(value, name, self.input_type, device=device)
 
-        result = self.func(
-            *[taken(block) for block in blocks], **{key: taken(one) for key, one in kwargs.items()}
-        )
+        arrays = [taken(block) for block in blocks]
+        named = {key: taken(one) for key, one in kwargs.items()}
+        with _current(ArrayLibrary.named(self.input_type), device):
+            result = self.func(*arrays, **named)
         name = converters._detect(result)
         if name is None:
             return result
@@ -159,6 +161,17 @@ def _declared(func: Any, input_type: Any) -> str:
             f"is {name!r}: leave input_type out"
         )
     return name
+
+
+def _current(library: ArrayLibrary, device: Device) -> AbstractContextManager[object]:
+    """The device as the current one of the frameworks whose kernels run there alone."""
+    if not isinstance(device, AcceleratorDevice):
+        return nullcontext()
+    if library.name == "torch":
+        # Not `torch.device`, which would have a function's own new tensors there too.
+        scope: AbstractContextManager[object] = library.module.cuda.device(device.index)
+        return scope
+    return library.device_scope(device) if library.name == "cupy" else nullcontext()
 
 
 def _copied(array: Any, name: str) -> Any:

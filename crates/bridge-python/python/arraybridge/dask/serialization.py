@@ -14,6 +14,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ class _Registration:
             if self.done:
                 return
             for register in self.before:  # what Dask has for other types of the framework stays
-                register()
+                with suppress(Exception):  # as of CuPy where numba is not installed
+                    register()
             kinds = self.types(self.library.module)
             for dispatch, function in zip(_DISPATCHES, (_dump, _load, _size), strict=True):
                 # What was found for derived types before is found anew.

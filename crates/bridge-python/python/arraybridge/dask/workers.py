@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import queue
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -238,6 +240,7 @@ def prepare(
     budget: int | str | None = None,
     timeout: float = 300.0,
     device_fallback: bool | None = None,
+    reply_timeout: float = 300.0,
 ) -> dict[str, Any]:
     """Tells the workers of a cluster their devices and budgets, now and when they start again.
 
@@ -248,6 +251,9 @@ def prepare(
       "2 GiB". Left out, half the memory limit of the worker.
     - `timeout`: how many seconds a call waits for its part of the budget.
     - `device_fallback`: as `set_device_fallback`, on the workers.
+    - `reply_timeout`: how many seconds the workers have to answer. They import this package first,
+      which can take minutes on a busy machine. Afterwards it is a `TimeoutError` that names those
+      that were not heard of lately; all the same, each is told once it answers again.
 
     Returns what `status` does. Tell it again to change it; counts begin anew.
     """
@@ -264,11 +270,57 @@ def prepare(
         budget = parse_bytes(budget)
         if budget < 1:
             raise ValueError(f"a budget is a number of bytes from 1 on, not {given!r}")
-    if not timeout >= 0:
-        raise ValueError(f"timeout is a number of seconds from 0 on, not {timeout!r}")
+    for name, seconds in (("timeout", timeout), ("reply_timeout", reply_timeout)):
+        if not seconds >= 0:
+            raise ValueError(f"{name} is a number of seconds from 0 on, not {seconds!r}")
     terms = _Terms(devices, budget, float(timeout), device_fallback)
-    client.register_plugin(WorkerSetup(terms), name=WorkerSetup.name)
-    return status(client)
+
+    def told() -> dict[str, Any]:
+        client.register_plugin(WorkerSetup(terms), name=WorkerSetup.name)
+        return status(client)
+
+    return _within(reply_timeout, told, client)
+
+
+def _within(seconds: float, call: Callable[[], dict[str, Any]], client: Any) -> dict[str, Any]:
+    """What the call gives, which waits for workers; a `TimeoutError` where they are silent.
+
+    Dask itself waits without end: a worker that is stopped keeps its connections.
+    """
+    given: queue.SimpleQueue[tuple[dict[str, Any] | None, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            given.put((call(), None))
+        except BaseException as error:
+            given.put((None, error))
+
+    threading.Thread(target=run, name="arraybridge-prepare", daemon=True).start()
+    try:
+        result, error = given.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(
+            f"the workers were told budget and devices, and not all have answered within {seconds:g} s: "
+            f"{_silent(client)}. They are stopped, or too busy to import this package. Look at "
+            "them, or give prepare() a longer reply_timeout; each is told once it answers again"
+        ) from None
+    if error is not None:
+        raise error
+    assert result is not None
+    return result
+
+
+#: Longer than a worker's heartbeats are apart, in seconds: half of one on a small cluster, two among 200 workers.
+_LATELY = 5.0
+
+
+def _silent(client: Any) -> str:
+    workers = client.scheduler_info()["workers"]
+    ages = {address: time.time() - worker["last_seen"] for address, worker in workers.items()}
+    silent = [
+        f"{address} was last heard of {age:.0f} s ago" for address, age in ages.items() if age > _LATELY
+    ]
+    return ", ".join(silent) or "all were heard of lately"
 
 
 def _report(dask_worker: Any) -> dict[str, Any]:
