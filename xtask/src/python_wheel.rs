@@ -38,15 +38,23 @@ const FOR_TESTS: [&str; 5] = ["hypothesis", "numpy", "psutil", "pytest", "pytest
 /// The rows of frameworks that the other interpreters are not tested with.
 const LEFT_OUT: [&str; 6] = ["torch", "jax", "tensorflow", "pyclesperanto", "cupy", DOCTESTS];
 
+/// How the native module is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    Release,
+    /// As for users, and without symbols: it is to be small.
+    Stripped,
+}
+
 /// Builds the package, installs it, and says how it is used.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    Provider::new(workspace, true)
-        .provide(&[&PYTHON_TOOLS])
-        .map_err(|lack| Failure::new("build the Python package", lack.reason, lack.remedy))?;
+    provide(workspace)?;
+    let profile = if options.release { Profile::Release } else { Profile::Dev };
     if options.interpreters {
-        return under_each_interpreter(workspace, options.release);
+        return under_each_interpreter(workspace, profile);
     }
-    let wheel = into_venv(workspace, options.release)?;
+    let wheel = into_venv(workspace, profile)?;
     let python = PythonEnvironment::of_workspace(workspace).program("python3");
     println!(
         "Installed {}\n\n    {python} -c 'import arraybridge; print(arraybridge.__file__)'\n    \
@@ -57,11 +65,31 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 }
 
 /// Builds the package for the Python of `.venv` and installs it there.
-pub(crate) fn into_venv(workspace: &Workspace, release: bool) -> Result<PathBuf> {
+pub(crate) fn into_venv(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     let python = PythonEnvironment::of_workspace(workspace);
-    let wheel = build(workspace, &python.program("python3"), release)?;
+    let wheel = build(workspace, &python.program("python3"), profile)?;
     python.install_with(installing(&wheel))?;
     Ok(wheel)
+}
+
+/// Builds the package for users of one version of Python, "3.12", without symbols, and gives the wheel.
+pub(crate) fn stripped(workspace: &Workspace, version: &str) -> Result<PathBuf> {
+    provide(workspace)?;
+    let interpreter = interpreter_of(workspace, version).ok_or_else(|| {
+        Failure::new(
+            format!("build the Python package for {version}"),
+            format!("no python{version} on PATH or in pyenv"),
+            format!("install it, for instance with `pyenv install {version}`"),
+        )
+    })?;
+    build(workspace, &interpreter, Profile::Stripped)
+}
+
+fn provide(workspace: &Workspace) -> Result<()> {
+    Provider::new(workspace, true)
+        .provide(&[&PYTHON_TOOLS])
+        .map_err(|lack| Failure::new("build the Python package", lack.reason, lack.remedy))?;
+    Ok(())
 }
 
 /// Its version stays while it changes, so that it replaces the one that is there.
@@ -70,19 +98,23 @@ fn installing(wheel: &Path) -> [String; 3] {
 }
 
 /// Builds the wheel for an interpreter, where every other chore builds.
-fn build(workspace: &Workspace, interpreter: &str, release: bool) -> Result<PathBuf> {
+fn build(workspace: &Workspace, interpreter: &str, profile: Profile) -> Result<PathBuf> {
     let folder = scratch(workspace).join("wheels");
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|error| {
             Failure::new("remove the last wheel", error.to_string(), "see what is in its way")
         })?;
     }
-    maturin(workspace, interpreter, &folder, release).run()?;
+    maturin(workspace, interpreter, &folder, profile).run()?;
     wheel_in(&folder)
 }
 
-fn maturin(workspace: &Workspace, interpreter: &str, out: &Path, release: bool) -> Tool {
-    let profile: &[&str] = if release { &["--release"] } else { &["--profile", "dev"] };
+fn maturin(workspace: &Workspace, interpreter: &str, out: &Path, profile: Profile) -> Tool {
+    let profile: &[&str] = match profile {
+        Profile::Dev => &["--profile", "dev"],
+        Profile::Release => &["--release"],
+        Profile::Stripped => &["--release", "--strip"],
+    };
     let manifest = format!("{FOLDER}/Cargo.toml");
     PythonEnvironment::of_workspace(workspace)
         .tool("maturin")
@@ -110,7 +142,7 @@ fn is_abi3(wheel: &Path) -> bool {
     wheel.to_string_lossy().contains("-abi3-")
 }
 
-fn under_each_interpreter(workspace: &Workspace, release: bool) -> Result<ExitCode> {
+fn under_each_interpreter(workspace: &Workspace, profile: Profile) -> Result<ExitCode> {
     let mut reports = Vec::new();
     let mut last: Option<PathBuf> = None;
     for version in INTERPRETERS {
@@ -128,7 +160,7 @@ fn under_each_interpreter(workspace: &Workspace, release: bool) -> Result<ExitCo
         };
         let wheel = match last.take().filter(|wheel| is_abi3(wheel)) {
             Some(wheel) => Ok(wheel),
-            None => build(workspace, &interpreter, release),
+            None => build(workspace, &interpreter, profile),
         };
         let report = wheel.and_then(|wheel| {
             let report = under(workspace, version, &interpreter, &wheel);
@@ -166,18 +198,21 @@ fn under(
 
 #[cfg(test)]
 mod tests {
-    use super::{is_abi3, maturin, wheel_in};
+    use super::{Profile, is_abi3, maturin, wheel_in};
     use crate::workspace::tests::example;
     use std::path::Path;
 
     #[test]
     fn the_profile_is_dev_unless_release_is_asked_for() {
-        let line = |release| {
-            maturin(&example(), "/w/.venv/bin/python3", Path::new("/out"), release).line()
+        let line = |profile| {
+            maturin(&example(), "/w/.venv/bin/python3", Path::new("/out"), profile).line()
         };
-        assert!(line(false).contains("--profile dev") && !line(false).contains("--release"));
-        assert!(line(true).contains("--release") && !line(true).contains("--profile"));
-        assert!(line(true).contains("--interpreter /w/.venv/bin/python3"), "{}", line(true));
+        let (dev, release, stripped) =
+            (line(Profile::Dev), line(Profile::Release), line(Profile::Stripped));
+        assert!(dev.contains("--profile dev") && !dev.contains("--release"), "{dev}");
+        assert!(release.contains("--release") && !release.contains("--profile"), "{release}");
+        assert!(release.contains("--interpreter /w/.venv/bin/python3"), "{release}");
+        assert!(stripped.contains("--release --strip") && !release.contains("--strip"));
     }
 
     #[test]

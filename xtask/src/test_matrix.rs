@@ -150,7 +150,7 @@ impl<'a> Matrix<'a> {
                 _ => {}
             }
         }
-        if let Err(failure) = python_wheel::into_venv(self.workspace, false) {
+        if let Err(failure) = python_wheel::into_venv(self.workspace, python_wheel::Profile::Dev) {
             eprintln!("\n{failure}");
             return Ok(TestRun::default());
         }

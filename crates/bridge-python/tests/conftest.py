@@ -28,9 +28,12 @@ for _early in ("pyclesperanto", "triton"):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test with the frameworks whose fixtures it asks for."""
+    """Marks each test with the frameworks whose fixtures it asks for, or that it asks for on a GPU (`on_gpu.py`)."""
     for item in items:
-        for name in set(getattr(item, "fixturenames", ())) & set(FRAMEWORKS):
+        on_gpu = getattr(getattr(item, "function", None), "frameworks", ())
+        if on_gpu:
+            item.add_marker(pytest.mark.gpu)
+        for name in {*getattr(item, "fixturenames", ()), *on_gpu} & set(FRAMEWORKS):
             item.add_marker(getattr(pytest.mark, f"framework_{name}"))
 
 

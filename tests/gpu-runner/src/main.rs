@@ -1,7 +1,7 @@
 //! Runs what `cargo xtask gpu-bundle` has put into a folder, and writes `report.json` and `report.md`.
 //!
 //! It needs an NVIDIA driver and nothing else. Where there is a Python with torch, the benchmarks
-//! measure that beside ours.
+//! measure that beside ours; where it is CPython 3.12, the tests of the Python package run too.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 mod machine;
@@ -96,6 +96,10 @@ fn run_all(asked: &Asked) -> Result<Report, String> {
     for name in chosen(&bundle.tests) {
         report.tests.push(run::test(&here, &name, left()));
         report.write(out)?; // what is known so far, should the machine go
+    }
+    if let Some(script) = bundle.python.filter(|_| "python".contains(&asked.only)) {
+        report.tests.push(run::python_tests(&here, &script, left()));
+        report.write(out)?;
     }
     for name in benchmarks {
         // A benchmark may take what is left of all the time.

@@ -43,6 +43,11 @@ fn outcomes(text: &mut String, title: &str, outcomes: &[Outcome]) {
         let failed = failed.len();
         let _ = writeln!(text, "| {name} | {passed} | {failed} | {ignored} | {seconds:.1} |");
     }
+    for Outcome { name, reasons, .. } in outcomes {
+        for (reason, count) in reasons {
+            let _ = writeln!(text, "\n{name}, not run, {count}: {reason}");
+        }
+    }
     for outcome in outcomes.iter().filter(|outcome| !outcome.is_good()) {
         let _ = writeln!(text, "\n{} failed: {}", outcome.name, outcome.failed.join(", "));
         if let Some(trouble) = &outcome.trouble {
@@ -91,13 +96,15 @@ mod tests {
 
     #[test]
     fn a_report_names_what_failed_and_what_is_not_known() {
-        let bundle = Bundle { commit: "abc".into(), tests: vec![], benchmarks: vec![] };
+        let bundle =
+            Bundle { commit: "abc".into(), tests: vec![], benchmarks: vec![], python: None };
         let mut report = Report::of(&bundle, Machine::default());
         report.tests.push(Outcome {
             name: "streams".into(),
             passed: 3,
             failed: vec!["late".into()],
-            ignored: 0,
+            ignored: 2,
+            reasons: [("no GPU: no driver; install it".to_owned(), 2)].into(),
             seconds: 1.25,
             trouble: Some("it ended with signal 11".into()),
             output: Some("late: wrong".into()),
@@ -112,7 +119,8 @@ mod tests {
         for part in [
             "- commit: abc",
             "GPU: none",
-            "| streams | 3 | 1 | 0 | 1.2 |",
+            "| streams | 3 | 1 | 2 | 1.2 |",
+            "streams, not run, 2: no GPU: no driver; install it",
             "streams failed: late",
             "signal 11",
             "late: wrong",

@@ -1,5 +1,6 @@
 //! What a bundle holds, and what came of running it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,6 +18,9 @@ pub(crate) struct Bundle {
     pub(crate) commit: String,
     pub(crate) tests: Vec<String>,
     pub(crate) benchmarks: Vec<String>,
+    /// The script that runs the tests of the Python package, where they are packed.
+    #[serde(default)]
+    pub(crate) python: Option<String>,
 }
 
 impl Bundle {
@@ -47,12 +51,14 @@ pub(crate) struct Report {
 }
 
 /// What came of one program.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Outcome {
     pub(crate) name: String,
     pub(crate) passed: u32,
     pub(crate) failed: Vec<String>,
     pub(crate) ignored: u32,
+    /// Why tests were ignored, and how many for each reason.
+    pub(crate) reasons: BTreeMap<String, u32>,
     pub(crate) seconds: f64,
     /// Why it counts as failed beside failed tests: it crashed, ran too long, did not start.
     pub(crate) trouble: Option<String>,
@@ -70,6 +76,10 @@ pub(crate) struct Measured {
 }
 
 impl Outcome {
+    pub(crate) fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
     pub(crate) fn is_good(&self) -> bool {
         self.failed.is_empty() && self.trouble.is_none()
     }

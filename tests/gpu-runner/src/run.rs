@@ -22,6 +22,23 @@ pub(crate) fn test(folder: &Path, name: &str, limit: Duration) -> Outcome {
     outcome(folder, name, command, limit)
 }
 
+/// Runs the tests of the Python package, which say themselves what cannot run in this Python.
+pub(crate) fn python_tests(folder: &Path, script: &str, limit: Duration) -> Outcome {
+    let python = python();
+    let mut command = Command::new(&python);
+    if let Err(error) = Command::new(&python).arg("--version").output() {
+        let reason = format!(
+            "{python} cannot be run ({error}): install CPython 3.12 with NumPy, or name one by \
+             ARRAYBRIDGE_PYTHON"
+        );
+        let mut outcome = Outcome::of("python");
+        outcome.count(&format!("test {script} ... ignored, {reason}"));
+        return outcome;
+    }
+    command.arg(script);
+    outcome(folder, "python", command, limit)
+}
+
 /// Runs a benchmark program, and says what has been measured so far.
 pub(crate) fn benchmark(
     folder: &Path,
@@ -51,15 +68,8 @@ fn outcome(folder: &Path, name: &str, mut command: Command, limit: Duration) -> 
         Ok((ended, printed)) => (Ok(ended), printed),
         Err(error) => (Err(error), String::new()),
     };
-    let mut outcome = Outcome {
-        name: name.to_owned(),
-        passed: 0,
-        failed: Vec::new(),
-        ignored: 0,
-        seconds: started.elapsed().as_secs_f64(),
-        trouble: None,
-        output: None,
-    };
+    let mut outcome = Outcome::of(name);
+    outcome.seconds = started.elapsed().as_secs_f64();
     printed.lines().for_each(|line| outcome.count(line));
     outcome.trouble = match ended {
         Err(error) => Some(format!("it could not be run: {error}")),
@@ -91,14 +101,19 @@ impl Outcome {
     /// Reads a line of the test harness, as in `test a::b ... ok`.
     fn count(&mut self, line: &str) {
         let Some((name, verdict)) =
-            line.strip_prefix("test ").and_then(|line| line.rsplit_once(" ... "))
+            line.strip_prefix("test ").and_then(|line| line.split_once(" ... "))
         else {
             return;
         };
         match verdict.split([' ', ',']).next() {
             Some("ok") => self.passed += 1,
             Some("FAILED") => self.failed.push(name.to_owned()),
-            Some("ignored") => self.ignored += 1,
+            Some("ignored") => {
+                self.ignored += 1;
+                if let Some((_, reason)) = verdict.split_once(", ") {
+                    *self.reasons.entry(reason.to_owned()).or_default() += 1;
+                }
+            }
             _ => {}
         }
     }

@@ -22,7 +22,12 @@ fn bundle(tests: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn run(folder: &Path, args: &[&str]) -> (i32, serde_json::Value, String) {
-    let output = Command::new(folder.join("gpu-runner")).args(args).output().unwrap();
+    run_with_python(folder, args, "/no/python") // importing torch in one takes long
+}
+
+fn run_with_python(folder: &Path, args: &[&str], python: &str) -> (i32, serde_json::Value, String) {
+    let mut command = Command::new(folder.join("gpu-runner"));
+    let output = command.args(args).env("ARRAYBRIDGE_PYTHON", python).output().unwrap();
     let report = fs::read_to_string(folder.join("report.json")).unwrap_or_default();
     let report = serde_json::from_str(&report).unwrap_or_default();
     (output.status.code().unwrap(), report, String::from_utf8_lossy(&output.stderr).into_owned())
@@ -82,4 +87,42 @@ fn a_folder_that_is_no_bundle_is_told_apart() {
     let (code, _, said) = run(folder.path(), &[]);
     assert_eq!(code, 2);
     assert!(said.contains("cargo xtask gpu-bundle"), "{said}");
+}
+
+/// A bundle whose Python is this shell script.
+fn bundle_with_python(script: &str) -> tempfile::TempDir {
+    let folder = bundle(&[("python", script)]);
+    let json = r#"{"commit":"abc","tests":[],"benchmarks":[],"python":"python/run.py"}"#;
+    fs::write(folder.path().join("bundle.json"), json).unwrap();
+    folder
+}
+
+#[test]
+fn tests_in_python_are_counted_and_what_cannot_run_says_why() {
+    let said = "echo 'test a.py::one ... ok'; \
+        for name in two three; do echo \"test a.py::$name ... ignored, no GPU: get one ... soon\"; done";
+    let folder = bundle_with_python(&format!("[ \"$1\" = python/run.py ] && {said}"));
+    let python = folder.path().join("python").display().to_string();
+    // It is asked for its version first, which this one does not know.
+    let (code, report, _) = run_with_python(folder.path(), &[], &python);
+    let tests = &report["tests"][0];
+    assert_eq!((code, &tests["name"], &tests["passed"]), (0, &"python".into(), &1.into()));
+    assert_eq!(tests["reasons"]["no GPU: get one ... soon"], 2);
+    let shown = fs::read_to_string(folder.path().join("report.md")).unwrap();
+    assert!(shown.contains("python, not run, 2: no GPU: get one"), "{shown}");
+
+    let folder = bundle_with_python("echo 'test a.py::one ... FAILED'; exit 1");
+    let python = folder.path().join("python").display().to_string();
+    let (code, report, _) = run_with_python(folder.path(), &["--only", "python"], &python);
+    assert_eq!((code, &report["tests"][0]["failed"][0]), (1, &"a.py::one".into()));
+}
+
+#[test]
+fn a_machine_without_a_python_is_told_and_has_not_failed() {
+    let folder = bundle_with_python("");
+    let (code, report, _) = run_with_python(folder.path(), &[], "/no/python");
+    let tests = &report["tests"][0];
+    assert_eq!((code, &tests["ignored"]), (0, &1.into()));
+    let reasons = tests["reasons"].to_string();
+    assert!(reasons.contains("/no/python cannot be run") && reasons.contains("3.12"), "{reasons}");
 }
