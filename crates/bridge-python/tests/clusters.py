@@ -6,6 +6,7 @@ import faulthandler
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -37,11 +38,15 @@ _started: list[Any] = []
 def local_cluster(
     settings: dict[str, Any] | None = None, environment: dict[str, str] | None = None, **terms: Any
 ) -> Iterator[Any]:
-    """A cluster of two processes with nannies, whose environment has these additions."""
+    """A cluster of two processes with nannies, whose environment has these additions.
+
+    Workers number themselves in their folder of temporary files: each cluster has one of its own, as two run at once.
+    """
     with (
+        tempfile.TemporaryDirectory(prefix="cluster-") as folder,
         dask.config.set({**SETTINGS, **(settings or {})}),
         # Workers take it over, also those that start again.
-        mock.patch.dict(os.environ, {**ENVIRONMENT, **(environment or {})}),
+        mock.patch.dict(os.environ, {**ENVIRONMENT, "TMPDIR": folder, **(environment or {})}),
     ):
         with limited(SECONDS, "the start of a cluster"):
             cluster = distributed.LocalCluster(
