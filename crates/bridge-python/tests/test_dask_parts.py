@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from dask.sizeof import sizeof  # noqa: E402
 from distributed.protocol import deserialize, serialize  # noqa: E402
 
 from arraybridge import MemoryConversionError, set_device_fallback  # noqa: E402
-from arraybridge.dask import map_blocks, prepare  # noqa: E402
+from arraybridge.dask import map_blocks, prepare, workers  # noqa: E402
 from arraybridge.dask.blocks import Block  # noqa: E402
 from arraybridge.dask.budget import NoRoom, Room  # noqa: E402
 
@@ -290,6 +292,29 @@ def test_a_declared_function_keeps_its_word() -> None:
 def test_prepare_refuses_what_makes_no_sense(terms: Any, said: str) -> None:
     with pytest.raises((TypeError, ValueError), match=said):
         prepare(None, **terms)
+
+
+class FakeWorker:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_a_worker_keeps_its_number_when_it_is_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    pair = [FakeWorker("first"), FakeWorker("second")]
+
+    def told() -> list[Any]:
+        for worker in pair:
+            workers.WorkerSetup(workers._Terms()).setup(worker)
+        return [workers._workers[worker] for worker in pair]
+
+    calls_that_run = told()
+    assert [one.slot.number for one in calls_that_run] == [0, 1]
+    again = told()
+    assert [one.slot.number for one in reversed(again)] == [1, 0]
+    assert [one.report()["slot"] for one in again] == [0, 1]
 
 
 class SilentCluster:

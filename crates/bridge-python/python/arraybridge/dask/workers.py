@@ -39,10 +39,29 @@ class _Terms:
     fallback: bool | None = None
 
 
+class _Slot:
+    """The number of a worker among those on its machine, which is taken when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: tuple[int, IO[bytes] | None] | None = None
+
+    @property
+    def number(self) -> int:
+        with self._lock:
+            if self._taken is None:
+                self._taken = _free_slot()
+            return self._taken[0]
+
+    @property
+    def number_if_taken(self) -> int | None:
+        return None if self._taken is None else self._taken[0]
+
+
 class _Worker:
     """One worker's own; a process without a worker, as the client's, has one too."""
 
-    def __init__(self, worker: Any, terms: _Terms) -> None:
+    def __init__(self, worker: Any, terms: _Terms, slot: _Slot | None = None) -> None:
         self._worker = None if worker is None else weakref.ref(worker)
         self.name = f"process {os.getpid()}" if worker is None else str(worker.name)
         self.terms = terms
@@ -51,7 +70,7 @@ class _Worker:
         self.recovered = 0
         #: The device of each framework that was asked for.
         self.devices: dict[str, Device] = {}
-        self._slot: tuple[int, IO[bytes] | None] | None = None
+        self.slot = _Slot() if slot is None else slot
         self.room = Room(f"worker {self.name}", self._capacity())
 
     def _capacity(self) -> int | None:
@@ -60,14 +79,6 @@ class _Worker:
         worker = self._worker() if self._worker is not None else None
         limit = getattr(getattr(worker, "memory_manager", None), "memory_limit", None)
         return int(limit * _SHARE) if limit else None
-
-    @property
-    def slot(self) -> int:
-        """The number of this worker among those on its machine."""
-        with self.lock:
-            if self._slot is None:
-                self._slot = _free_slot()
-            return self._slot[0]
 
     def device(self, library: ArrayLibrary) -> Device:
         """Where this worker's arrays of the framework lie."""
@@ -92,9 +103,9 @@ class _Worker:
             devices = library.accelerator_devices()
             if not devices:
                 return HOST
-            device = devices[0 if self._is_cuda_worker() else self.slot % len(devices)]
+            device = devices[0 if self._is_cuda_worker() else self.slot.number % len(devices)]
         else:
-            device = devices[self.slot % len(devices)]
+            device = devices[self.slot.number % len(devices)]
         if device is not HOST and library.has_accelerators:
             library.require_device(device)
         return device
@@ -147,7 +158,7 @@ class _Worker:
             "name": self.name,
             "machine": platform.node(),
             "pid": os.getpid(),
-            "slot": None if self._slot is None else self._slot[0],
+            "slot": self.slot.number_if_taken,
             "devices": {name: device.label for name, device in self.devices.items()},
             "budget": self.room.capacity,
             "reserved": self.room.reserved,
@@ -230,7 +241,10 @@ class WorkerSetup(distributed.WorkerPlugin):
         if self.terms.fallback is not None:
             set_device_fallback(self.terms.fallback)
         with _lock:
-            _workers[worker] = _Worker(worker, self.terms)
+            before = _workers.get(worker)
+            # The number stays: calls that run may still hold it.
+            slot = None if before is None else before.slot
+            _workers[worker] = _Worker(worker, self.terms, slot)
 
 
 def prepare(
