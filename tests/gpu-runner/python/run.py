@@ -19,6 +19,8 @@ import time
 import traceback
 import unittest
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ class Lines:
     def __init__(self) -> None:
         self.failed = 0
         # pytest takes the number 1 for itself while a test runs.
-        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
+        self.out = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace")
         self._begun: str | None = None
 
     def begin(self, name: str) -> None:
@@ -56,8 +58,8 @@ class Lines:
             self._say(why.rstrip())
 
     def _say(self, text: str, end: str = "\n") -> None:
-        self._out.write(text + end)
-        self._out.flush()
+        self.out.write(text + end)
+        self.out.flush()
 
     # What pytest calls.
 
@@ -136,17 +138,37 @@ def _loaded(path: Path) -> Any:
 
 def _run(name: str, test: Any, lines: Lines) -> None:
     lines.begin(name)
-    faulthandler.dump_traceback_later(SECONDS, exit=True)
-    try:
-        test()
-    except unittest.SkipTest as skip:
-        lines.end(name, "ignored", str(skip))
-    except Exception:
-        lines.end(name, "FAILED", traceback.format_exc())
-    else:
-        lines.end(name, "ok")
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    faulthandler.dump_traceback_later(SECONDS, exit=True, file=lines.out)
+    verdict, why = "ok", ""
+    with _captured() as printed:
+        try:
+            test()
+        except unittest.SkipTest as skip:
+            verdict, why = "ignored", str(skip)
+        except Exception:
+            verdict, why = "FAILED", traceback.format_exc()
+    faulthandler.cancel_dump_traceback_later()
+    lines.end(name, verdict, why + "".join(printed) if verdict == "FAILED" else why)
+
+
+@contextmanager
+def _captured() -> Iterator[list[str]]:
+    """Gives what is printed inside `with`, also by libraries in C; it would stand before the test's verdict."""
+    printed: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        before = os.dup(1), os.dup(2)
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+        try:
+            yield printed
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, kept in zip((1, 2), before, strict=True):
+                os.dup2(kept, number)
+                os.close(kept)
+            file.seek(0)
+            printed.append(file.read().decode(errors="replace"))
 
 
 def prepare(wheel: Path, site: str) -> None:
