@@ -130,10 +130,10 @@ def test_arrays_on_a_device_are_sent_by_the_registry_to_the_readers_device(clien
         return header["sub-header"]
 
     header = client.submit(header_of, there, workers=[first]).result()
-    module, device, elements = client.submit(seen, there, workers=[first]).result()
+    module, device, elements = client.submit(seen, there, workers=[first], pure=False).result()
     assert (header["framework"], header["device"]) == ("cupy", f"accelerator:{device}")
     assert (module, elements) == ("cupy", (values * 2).tolist())
-    moved = client.submit(seen, there, workers=[second]).result()
+    moved = client.submit(seen, there, workers=[second], pure=False).result()
     assert moved == ("cupy", 1 - device, (values * 2).tolist())
 
 
