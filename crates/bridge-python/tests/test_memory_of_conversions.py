@@ -356,6 +356,14 @@ def test_a_stack_is_counted_whoever_makes_it(name):
         stack_slices(slices, name, None, budget=budget)
 
 
+def test_a_stack_that_is_derived_from_is_counted_too(torch):
+    budget = Budget("stacks", 1 << 20)
+    parts = [torch.ones(2, 3, requires_grad=True) for _ in range(2)]
+    with budget:
+        made = stack_slices(parts, "torch")
+    assert made.requires_grad and budget.peak == 48
+
+
 def test_the_function_of_process_slices_is_in_no_block(torch):
     budget = Budget("images", 1 << 20)
     seen = []

@@ -88,7 +88,8 @@ def _stacked_by(name: str, arrays: list[Any]) -> Any:
     library = ArrayLibrary.named(name)
     if name == "numpy":  # which is stacked here, in the budget and the pool
         return library.stack_arrays(arrays)
-    with _memory.admitted(arrays[0], len(arrays)):
+    like = arrays[0].detach() if name == "torch" else arrays[0]
+    with _memory.admitted(like, len(arrays)):
         return library.stack_arrays(arrays)
 
 
