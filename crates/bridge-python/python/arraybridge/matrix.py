@@ -8,7 +8,7 @@ from typing import Any
 
 from . import _native
 from .exceptions import MemoryConversionError
-from .html_tables import table
+from .html_tables import Cell, table
 from .types import MemoryType, require_name
 
 __all__ = ["ConversionMatrix", "conversion_matrix"]
@@ -38,7 +38,7 @@ class ConversionMatrix:
         return "\n".join("  ".join(line).rstrip() for line in padded)
 
     def _repr_html_(self) -> str:
-        rows = []
+        rows: list[list[Cell]] = []
         for source in self.frameworks:
             cells = [self.cells[source, target] for target in self.frameworks]
             rows.append([source, *((_short(cell), str(cell)) for cell in cells)])
