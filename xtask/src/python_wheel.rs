@@ -64,10 +64,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the package for the Python of `.venv` and installs it there.
+/// Builds the package for the Python of `.venv` by pip, as those do who install it from a clone, and installs it there.
 pub(crate) fn into_venv(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
     let python = PythonEnvironment::of_workspace(workspace);
-    let wheel = build(workspace, &python.program("python3"), profile)?;
+    let wheel = build(workspace, |folder| pip(workspace, folder, profile))?;
     python.install_with(installing(&wheel))?;
     Ok(wheel)
 }
@@ -82,7 +82,7 @@ pub(crate) fn stripped(workspace: &Workspace, version: &str) -> Result<PathBuf> 
             format!("install it, for instance with `pyenv install {version}`"),
         )
     })?;
-    build(workspace, &interpreter, Profile::Stripped)
+    build(workspace, |folder| maturin(workspace, &interpreter, folder, Profile::Stripped))
 }
 
 fn provide(workspace: &Workspace) -> Result<()> {
@@ -97,31 +97,53 @@ fn installing(wheel: &Path) -> [String; 3] {
     ["--no-deps".to_owned(), "--reinstall".to_owned(), wheel.display().to_string()]
 }
 
-/// Builds the wheel for an interpreter, where every other chore builds.
-fn build(workspace: &Workspace, interpreter: &str, profile: Profile) -> Result<PathBuf> {
+/// Has a wheel built into a folder that is empty.
+fn build(workspace: &Workspace, builder: impl FnOnce(&Path) -> Tool) -> Result<PathBuf> {
     let folder = scratch(workspace).join("wheels");
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(|error| {
             Failure::new("remove the last wheel", error.to_string(), "see what is in its way")
         })?;
     }
-    maturin(workspace, interpreter, &folder, profile).run()?;
+    builder(&folder).run()?;
     wheel_in(&folder)
 }
 
-fn maturin(workspace: &Workspace, interpreter: &str, out: &Path, profile: Profile) -> Tool {
-    let profile: &[&str] = match profile {
+/// What maturin is told of a profile.
+fn arguments(profile: Profile) -> &'static [&'static str] {
+    match profile {
         Profile::Dev => &["--profile", "dev"],
         Profile::Release => &["--release"],
         Profile::Stripped => &["--release", "--strip"],
-    };
+    }
+}
+
+/// What `pip install ./crates/bridge-python` does to get a wheel, but that the maturin of `.venv` is not installed once
+/// more, and that it builds where every other chore builds.
+fn pip(workspace: &Workspace, out: &Path, profile: Profile) -> Tool {
+    let python = PythonEnvironment::of_workspace(workspace);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(python.programs()).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).unwrap_or_default();
+    python
+        .tool("python3")
+        .args(["-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"])
+        .args(["--no-deps", "--no-build-isolation", "--wheel-dir", &out.display().to_string()])
+        .args([format!("./{FOLDER}")])
+        .env("PATH", path.to_string_lossy())
+        .env("MATURIN_PEP517_ARGS", arguments(profile).join(" "))
+        .env("CARGO_TARGET_DIR", workspace.target.display().to_string())
+}
+
+/// Builds the wheel for an interpreter, where every other chore builds.
+fn maturin(workspace: &Workspace, interpreter: &str, out: &Path, profile: Profile) -> Tool {
     let manifest = format!("{FOLDER}/Cargo.toml");
     PythonEnvironment::of_workspace(workspace)
         .tool("maturin")
         .args(["build", "--manifest-path", &manifest, "--interpreter", interpreter])
         // For this machine: what a published wheel may link to is checked where it is published.
         .args(["--compatibility", "linux", "--out", &out.display().to_string()])
-        .args(profile.iter().copied())
+        .args(arguments(profile).iter().copied())
         .env("CARGO_TARGET_DIR", workspace.target.display().to_string())
 }
 
@@ -160,7 +182,7 @@ fn under_each_interpreter(workspace: &Workspace, profile: Profile) -> Result<Exi
         };
         let wheel = match last.take().filter(|wheel| is_abi3(wheel)) {
             Some(wheel) => Ok(wheel),
-            None => build(workspace, &interpreter, profile),
+            None => build(workspace, |folder| maturin(workspace, &interpreter, folder, profile)),
         };
         let report = wheel.and_then(|wheel| {
             let report = under(workspace, version, &interpreter, &wheel);
@@ -198,7 +220,7 @@ fn under(
 
 #[cfg(test)]
 mod tests {
-    use super::{Profile, is_abi3, maturin, wheel_in};
+    use super::{Profile, is_abi3, maturin, pip, wheel_in};
     use crate::workspace::tests::example;
     use std::path::Path;
 
@@ -213,6 +235,13 @@ mod tests {
         assert!(release.contains("--release") && !release.contains("--profile"), "{release}");
         assert!(release.contains("--interpreter /w/.venv/bin/python3"), "{release}");
         assert!(stripped.contains("--release --strip") && !release.contains("--strip"));
+    }
+
+    #[test]
+    fn pip_builds_for_the_environment_that_it_belongs_to() {
+        let line = pip(&example(), Path::new("/out"), Profile::Dev).line();
+        assert!(line.contains("python3 -m pip wheel"), "{line}");
+        assert!(line.contains("--wheel-dir /out ./crates/bridge-python"), "{line}");
     }
 
     #[test]
