@@ -18,6 +18,8 @@
 //! - [`is_required`]: whether a test may pass without the devices it is for.
 //! - [`growth`]: whether memory leaks.
 //! - [`DropCounter`] and [`foreign::ForeignTensor`]: counting what must happen once.
+//! - [`fail_each`] and [`failing_allocator`]: whether a call survives each of its allocations failing.
+//! - [`vectors`]: a backend of the host whose arrays own vectors.
 //! - [`fake_accelerator`]: a device without hardware, which fails on demand.
 //!
 //! The suite brings the host tools of `bridge-host` along, so a crate needs `bridge-core` and this
@@ -28,6 +30,8 @@
 pub mod conformance;
 mod counting;
 mod effort;
+mod fail_each;
+pub mod failing_allocator;
 pub mod fake_accelerator;
 pub mod foreign;
 pub mod forged;
@@ -37,8 +41,10 @@ mod required;
 mod resident;
 pub mod samples;
 mod values;
+pub mod vectors;
 
 pub use counting::{DropCounter, DropToken};
+pub use fail_each::{Failures, fail_each};
 pub use oracle::{assert_same_elements, bytes_of};
 pub use required::is_required;
 #[cfg(target_os = "linux")]

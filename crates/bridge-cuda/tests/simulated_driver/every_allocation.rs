@@ -17,10 +17,10 @@ use simulated_cuda::{Config, Fault, SimulatedCuda};
 
 use crate::support::{GPU, OTHER, alone, counted};
 
-const PINNED: Device = Device::new(DeviceKind::CudaHost, 0);
-const MANAGED: Device = Device::new(DeviceKind::CudaManaged, 0);
+pub(crate) const PINNED: Device = Device::new(DeviceKind::CudaHost, 0);
+pub(crate) const MANAGED: Device = Device::new(DeviceKind::CudaManaged, 0);
 
-fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     let tools = [
         Registration::host_tools(&bridge_host::HostKernels),
         Registration::backend(&bridge_core::Dlpack),
@@ -28,8 +28,8 @@ fn registry() -> Registry {
     Registry::new(REGISTRATIONS.into_iter().chain(tools))
 }
 
-/// Calls made with what `make` gives, with all allocations from the first on failing, from the second on,
-/// and so on, until a call succeeds. Returns how many failed.
+/// As [`bridge_testkit::fail_each`], with all allocations that this thread makes of the driver failing from one
+/// on. Returns how many calls failed.
 fn fail_each<S, R: Debug>(
     cuda: &SimulatedCuda,
     fault: fn(u64) -> Fault,
@@ -37,36 +37,37 @@ fn fail_each<S, R: Debug>(
     call: impl Fn(S) -> Result<R, (S, Error)>,
     intact: impl Fn(&S),
 ) -> u64 {
-    // What is made once, at the first call, is no leak.
-    drop(call(make()).map_err(|(_, error)| error).unwrap());
-    let alive = || {
-        cuda.flush();
-        Cuda.trim(PINNED).unwrap();
-        let counters = cuda.counters();
-        (counters.device_allocations_alive, counters.pinned_bytes_alive)
+    let here = |nth| cuda.inject_on_this_thread(fault(nth));
+    fail_each_of(cuda, here, make, call, intact)
+}
+
+/// As [`fail_each`], with what `inject` lets fail.
+fn fail_each_of<S, R: Debug>(
+    cuda: &SimulatedCuda,
+    inject: impl Fn(u64),
+    make: impl Fn() -> S,
+    call: impl Fn(S) -> Result<R, (S, Error)>,
+    intact: impl Fn(&S),
+) -> u64 {
+    // One that fails alone is made up for: caches are given back, and it is tried again.
+    let arm = |nth| {
+        (0..16).for_each(|more| inject(nth + more));
+        let disarm: Box<dyn FnOnce() -> bool + '_> = Box::new(|| {
+            cuda.clear_faults();
+            false
+        });
+        disarm
     };
-    let before = alive();
-    for nth in 0.. {
-        let source = make();
-        // One that fails alone is made up for: caches are given back, and it is tried again.
-        (0..16).for_each(|more| cuda.inject_on_this_thread(fault(nth + more)));
-        let result = call(source);
-        cuda.clear_faults();
-        match result {
-            Ok(made) => {
-                drop(made);
-                assert_eq!(alive(), before);
-                return nth;
-            }
-            Err((source, error)) => {
-                assert!(error.out_of_memory().is_some(), "{nth}: {error}");
-                intact(&source);
-                drop(call(source).map_err(|(_, error)| error).unwrap());
-            }
-        }
-        assert_eq!(alive(), before, "{nth}");
-    }
-    unreachable!("there are fewer allocations")
+    bridge_testkit::fail_each(make, call, intact, arm, || held(cuda)).errors
+}
+
+/// Allocations of device memory and bytes of pinned memory that somebody has, when what is kept for the next
+/// copies has been given back.
+pub(crate) fn held(cuda: &SimulatedCuda) -> (u64, u64) {
+    cuda.flush();
+    Cuda.trim(PINNED).unwrap();
+    let counters = cuda.counters();
+    (counters.device_allocations_alive, counters.pinned_bytes_alive)
 }
 
 fn device_memory(nth: u64) -> Fault {
@@ -78,12 +79,12 @@ fn pinned_memory(nth: u64) -> Fault {
 }
 
 /// The numbers from 0 on, on the device.
-fn there(shape: &[usize]) -> Array {
+pub(crate) fn there(shape: &[usize]) -> Array {
     Array::new(CudaArray::from_host(&counted(shape), GPU).unwrap())
 }
 
 /// The numbers from 0 on, wherever the array is.
-fn intact(array: &Array) {
+pub(crate) fn intact(array: &Array) {
     let there = array.downcast_ref::<CudaArray>().map(|there| there.to_host().unwrap());
     let here = there.as_ref().or_else(|| array.downcast_ref::<ManagedTensor>());
     let here = here.expect("a tensor of the host");
@@ -98,14 +99,14 @@ fn copied(registry: &Registry, array: Array) -> Result<Array, Error> {
 
 /// The numbers from 0 on, which lie one after the other along the columns: those of a row have gaps between them.
 fn with_gaps(place: impl FnOnce(ManagedTensor) -> ManagedTensor) -> ManagedTensor {
-    let columns = (0..1000).map(|at| (at % 50 * 20 + at / 50) as f32).collect();
-    let columns = ManagedTensor::from_vec(columns, &[20, 50]).unwrap();
+    let columns = (0..3000).map(|at| (at % 50 * 60 + at / 50) as f32).collect();
+    let columns = ManagedTensor::from_vec(columns, &[60, 50]).unwrap();
     place(columns).permuted(&[1, 0]).unwrap()
 }
 
 /// The numbers from 0 on, allocated by the driver in memory that the host reads too.
 fn by_the_driver(device: Device) -> Array {
-    Array::new(CudaArray::from_host(&counted(&[50, 20]), device).unwrap())
+    Array::new(CudaArray::from_host(&counted(&[50, 60]), device).unwrap())
 }
 
 /// A conversion: what it is called, its array, its target, and without how many allocations of device memory
@@ -127,33 +128,33 @@ fn check(cuda: &SimulatedCuda, cases: &[Case<'_>]) {
     }
 }
 
-fn on(device: Device) -> Options<'static> {
+pub(crate) fn on(device: Device) -> Options<'static> {
     Options::default().on(device)
 }
 
-fn copy(device: Device) -> Options<'static> {
+pub(crate) fn copy(device: Device) -> Options<'static> {
     on(device).copy(CopyPolicy::Always)
 }
 
 /// A type that holds every float32, so that a cast need not look for one that does not fit.
-const WIDE: DataType = DataType::F64;
+pub(crate) const WIDE: DataType = DataType::F64;
 /// A type that does not.
-const NARROW: DataType = DataType::F16;
+pub(crate) const NARROW: DataType = DataType::F16;
 
-fn here() -> Array {
-    Array::new(counted(&[50, 20]))
+pub(crate) fn here() -> Array {
+    Array::new(counted(&[50, 60]))
 }
 
 /// Copied in several pieces.
-fn much() -> Array {
+pub(crate) fn much() -> Array {
     Array::new(counted(&[300, 1000]))
 }
 
-fn gaps_here() -> Array {
+pub(crate) fn gaps_here() -> Array {
     Array::new(with_gaps(|columns| columns))
 }
 
-fn gaps_there() -> Array {
+pub(crate) fn gaps_there() -> Array {
     let upload = |columns| CudaArray::from_host(&columns, GPU).unwrap().into_tensor();
     Array::new(CudaArray::from_tensor(with_gaps(upload)).unwrap())
 }
@@ -161,7 +162,7 @@ fn gaps_there() -> Array {
 #[test]
 fn conversions() {
     alone("conversions", Config::default(), |cuda| {
-        let there = || there(&[50, 20]);
+        let there = || there(&[50, 60]);
         let host = "dlpack";
         check(
             cuda,
@@ -188,7 +189,7 @@ fn conversions() {
 #[test]
 fn conversions_to_another_device() {
     alone("conversions_to_another_device", Config::default(), |cuda| {
-        let there = || there(&[50, 20]);
+        let there = || there(&[50, 60]);
         check(
             cuda,
             &[
@@ -204,7 +205,7 @@ fn conversions_to_another_device() {
 fn conversions_to_a_device_that_is_reached_through_the_host() {
     let name = "conversions_to_a_device_that_is_reached_through_the_host";
     alone(name, Config::default().peer_access(false), |cuda| {
-        let there = || there(&[50, 20]);
+        let there = || there(&[50, 60]);
         check(
             cuda,
             &[
@@ -218,7 +219,7 @@ fn conversions_to_a_device_that_is_reached_through_the_host() {
 #[test]
 fn conversions_to_pinned_and_managed_memory() {
     alone("conversions_to_pinned_and_managed_memory", Config::default(), |cuda| {
-        let there = || there(&[50, 20]);
+        let there = || there(&[50, 60]);
         let (pinned, managed) = (|| by_the_driver(PINNED), || by_the_driver(MANAGED));
         check(
             cuda,
@@ -245,7 +246,7 @@ fn stacks() {
         let registry = registry();
         let on = Options::default().on(GPU);
         let call = |arrays| stack(&registry, arrays, 0, "cuda", on).map_err(Refused::into_parts);
-        let three = || vec![there(&[50, 20]), there(&[50, 20]), there(&[50, 20])];
+        let three = || vec![there(&[50, 60]), there(&[50, 60]), there(&[50, 60])];
         let all_intact = |arrays: &Vec<Array>| {
             assert_eq!(arrays.len(), 3);
             arrays.iter().for_each(intact);
@@ -292,7 +293,9 @@ fn chunk_maps() {
                 map().run(array, |chunk| copied(&registry, chunk)).map_err(Refused::into_parts)
             };
             let host = || Array::new(counted(&[90]));
-            let count = fail_each(cuda, device_memory, host, call, intact);
+            // Chunks are uploaded on one thread and copied on another.
+            let inject = |nth| cuda.inject(device_memory(nth));
+            let count = fail_each_of(cuda, inject, host, call, intact);
             assert_eq!(count, 6, "three chunks and three copies");
         }
     });

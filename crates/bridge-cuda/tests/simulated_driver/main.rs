@@ -5,6 +5,7 @@ mod availability;
 mod every_allocation;
 mod faults;
 mod holdings;
+mod host_allocations;
 mod kernels;
 mod peaks;
 mod pools;
@@ -13,3 +14,8 @@ mod staging;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
+
+/// Of all tests here; it fails where `host_allocations` tells it to.
+#[global_allocator]
+static ALLOCATOR: bridge_testkit::failing_allocator::FailingAllocator =
+    bridge_testkit::failing_allocator::FailingAllocator;

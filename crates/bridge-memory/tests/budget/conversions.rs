@@ -10,7 +10,7 @@ use bridge_core::{
 use bridge_memory::budget::{Budget, ConvertHeld, ConvertHeldByName, Shortage};
 use bridge_testkit::fake_accelerator::{self, DEVICES, FakeArray, Faults};
 
-use crate::vectors::Vectors;
+use bridge_testkit::vectors::Vectors;
 
 fn registry() -> Registry {
     let tools = [

@@ -12,6 +12,4 @@ mod pressure;
 mod refusals;
 mod reservations;
 mod threads;
-#[path = "../pool/vectors.rs"]
-mod vectors;
 mod waiting;

@@ -9,8 +9,8 @@ use bridge_memory::manager::MemoryManager;
 use bridge_memory::pool::{Exact, Pool, PoolOptions};
 use bridge_memory::probe::FixedProbe;
 use bridge_testkit::bytes_of;
+use bridge_testkit::failing_allocator::{SMALL_ARRAY as HALF, fail_at, live_bytes};
 
-use crate::failing_allocator::{HALF, fail_at, live_bytes};
 use crate::support::{HostArray, numbers, registry};
 use crate::{alone, budget, fail_each};
 

@@ -3,7 +3,6 @@
 
 mod child;
 mod device;
-mod failing_allocator;
 mod group;
 mod group_child;
 mod host;
@@ -16,44 +15,31 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bridge_core::{Allocator as _, Error};
 use bridge_memory::budget::Budget;
+use bridge_testkit::Failures;
+use bridge_testkit::failing_allocator::{FailingAllocator, live_bytes};
 use bridge_testkit::fake_accelerator::{DEVICES, FakeAccelerator};
 
-use crate::failing_allocator::live_bytes;
+#[global_allocator]
+static ALLOCATOR: FailingAllocator = FailingAllocator;
 
-/// Calls made with what `make` gives, with the first allocation failing, the second, and so on, until
-/// a call succeeds. Returns how many failed.
+/// As [`bridge_testkit::fail_each`], where none that fails is made up for. Returns how many failed.
+#[track_caller]
 fn fail_each<S, R: Debug>(
     make: impl Fn() -> S,
     call: impl Fn(S) -> Result<R, (S, Error)>,
     intact: impl Fn(&S),
     arm: impl Fn(u64) -> Box<dyn FnOnce() -> bool>,
 ) -> u64 {
-    // What is made once, at the first call, is no leak.
-    drop(call(make()).map_err(|(_, error)| error).unwrap());
-    for nth in 0.. {
-        let before = live_bytes();
-        let source = make();
-        let disarm = arm(nth);
-        let result = call(source);
-        let failed = disarm();
-        match result {
-            Ok(_) => {
-                assert!(!failed, "allocation {nth} failed, and nobody said so");
-                return nth;
-            }
-            Err((source, error)) => {
-                assert!(error.out_of_memory().is_some(), "{nth}: {error}");
-                intact(&source);
-                drop(call(source).map_err(|(_, error)| error).unwrap());
-            }
-        }
-        assert_eq!(live_bytes(), before, "{nth}");
-        for &device in DEVICES {
+    let held = || {
+        let held = DEVICES.iter().map(|&device| {
             let memory = FakeAccelerator.usage(device).unwrap();
-            assert_eq!(memory.free, memory.total, "{nth}");
-        }
-    }
-    unreachable!("there are fewer allocations")
+            memory.total - memory.free
+        });
+        (live_bytes(), held.sum::<u64>())
+    };
+    let Failures { errors, made_up_for } = bridge_testkit::fail_each(make, call, intact, arm, held);
+    assert_eq!(made_up_for, 0, "an allocation failed, and nobody said so");
+    errors
 }
 
 /// Bytes of the fake devices are counted for all threads: one test at a time.

@@ -13,7 +13,7 @@ use bridge_memory::pool::{DevicePool, Exact, Pool, PoolOptions, PoolStats};
 use bridge_testkit::fake_accelerator::{DEVICES, FakeArray, REGISTRATIONS, transfers};
 use ndarray::ArrayD;
 
-use crate::vectors::Vectors;
+use bridge_testkit::vectors::Vectors;
 
 const THERE: Device = DEVICES[0];
 const FAKE: &str = "fake-accelerator";

@@ -7,6 +7,6 @@ mod device;
 mod every_way;
 mod host;
 mod marked;
+mod pages;
 mod runtime;
 mod threads;
-mod vectors;

@@ -1,4 +1,5 @@
-//! A backend whose array owns a vector.
+//! A backend of the host whose arrays own vectors, as ndarray's and candle's do: it takes memory that a `Vec`
+//! can own, and no other.
 
 use std::borrow::Cow;
 
@@ -7,10 +8,13 @@ use bridge_core::{
     ManagedTensor, NativeArray, NativeType, Ownership, Refused, Result, TensorError,
 };
 
-pub(crate) struct Vectors;
+/// The backend "vectors".
+#[derive(Debug, Clone, Copy)]
+pub struct Vectors;
 
 /// A tensor of memory that a vector can own.
-pub(crate) struct VectorArray(ManagedTensor);
+#[derive(Debug)]
+pub struct VectorArray(pub ManagedTensor);
 
 static DESCRIPTOR: Descriptor =
     Descriptor { name: "vectors", aliases: &[], framework: "a test", priority: 0 };
