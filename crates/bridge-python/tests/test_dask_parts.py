@@ -334,11 +334,15 @@ class SilentCluster:
         return {"tcp://here:2": {}}
 
 
-def test_workers_that_do_not_answer_are_named() -> None:
+def test_workers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     client = SilentCluster()
     with pytest.raises(TimeoutError, match="within 0.05 s: tcp://there:1 was last heard of 90 s ago.") as caught:
         prepare(client, reply_timeout=0.05)
     assert "tcp://here:2" not in str(caught.value)
+    monkeypatch.setattr(workers, "_LATELY", 0.05)
+    with monkeypatch.context() as stopped, pytest.raises(TimeoutError, match="nor does the scheduler"):
+        stopped.setattr(client, "scheduler_info", client.told.wait)
+        prepare(client, reply_timeout=0.05)
     client.told.set()
     assert prepare(client) == {"tcp://here:2": {}}
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import distributed
 from dask.utils import parse_bytes
@@ -293,15 +293,30 @@ def prepare(
         client.register_plugin(WorkerSetup(terms), name=WorkerSetup.name)
         return status(client)
 
-    return _within(reply_timeout, told, client)
+    try:
+        return _within(reply_timeout, told)
+    except queue.Empty:
+        pass
+    try:
+        who = _within(_LATELY, lambda: _silent(client))
+    except queue.Empty:
+        who = "nor does the scheduler answer"
+    raise TimeoutError(
+        f"the workers were told budget and devices, and not all have answered within {reply_timeout:g} s: "
+        f"{who}. They are stopped, or too busy to import this package. Look at them, or give "
+        "prepare() a longer reply_timeout; each is told once it answers again"
+    )
 
 
-def _within(seconds: float, call: Callable[[], dict[str, Any]], client: Any) -> dict[str, Any]:
-    """What the call gives, which waits for workers; a `TimeoutError` where they are silent.
+_T = TypeVar("_T")
+
+
+def _within(seconds: float, call: Callable[[], _T]) -> _T:
+    """What the call gives, or `queue.Empty` after so many seconds.
 
     Dask itself waits without end: a worker that is stopped keeps its connections.
     """
-    given: queue.SimpleQueue[tuple[dict[str, Any] | None, BaseException | None]] = queue.SimpleQueue()
+    given: queue.SimpleQueue[tuple[_T, None] | tuple[None, BaseException]] = queue.SimpleQueue()
 
     def run() -> None:
         try:
@@ -310,18 +325,10 @@ def _within(seconds: float, call: Callable[[], dict[str, Any]], client: Any) -> 
             given.put((None, error))
 
     threading.Thread(target=run, name="arraybridge-prepare", daemon=True).start()
-    try:
-        result, error = given.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(
-            f"the workers were told budget and devices, and not all have answered within {seconds:g} s: "
-            f"{_silent(client)}. They are stopped, or too busy to import this package. Look at "
-            "them, or give prepare() a longer reply_timeout; each is told once it answers again"
-        ) from None
+    result, error = given.get(timeout=seconds)
     if error is not None:
         raise error
-    assert result is not None
-    return result
+    return result  # type: ignore[return-value]
 
 
 #: Longer than a worker's heartbeats are apart, in seconds: half of one on a small cluster, two among 200 workers.
