@@ -97,8 +97,10 @@ def usual_calls(array, host_device, types):
 
 
 def passing_jobs():
-    """Arrays into a compiled function that does nothing with them."""
-    nothing, ours = tvm_ffi.get_global_func("testing.nop"), _native.take_in
+    """Arrays into a compiled function that does nothing with them: borrowed for the call, then its own, which is what
+    apache-tvm-ffi hands over in both cases."""
+    nothing, ours, owned = (
+        tvm_ffi.get_global_func("testing.nop"), _native.look_at, _native.take_in)
     one, two, three = (torch.arange(6.0) for _ in range(3))
     array = np.arange(6.0)
     name = f"apache-tvm-ffi {tvm_ffi.__version__}"
@@ -106,6 +108,10 @@ def passing_jobs():
     yield ("3 tensors into Rust", lambda: ours(one, two, three), name,
            lambda: nothing(one, two, three), 50_000)
     yield ("1 NumPy array into Rust", lambda: ours(array), name, lambda: nothing(array), 20_000)
+    yield ("1 tensor into Rust, to keep", lambda: owned(one), name, lambda: nothing(one), 50_000)
+    yield ("3 tensors into Rust, to keep", lambda: owned(one, two, three), name,
+           lambda: nothing(one, two, three), 50_000)
+    yield ("1 NumPy array into Rust, to keep", lambda: owned(array), name, lambda: nothing(array), 20_000)
 
 
 def large_jobs():

@@ -69,8 +69,8 @@ pub use bridge_tensor::Error as TensorError;
 pub use bridge_tensor::{
     Access, ConsumerStream, DataType, DataTypeError, Description, Device, DeviceError, DeviceKind,
     Element, Facts, HostMemory, Layout, MAX_RANK, ManagedTensor, Owner, Ownership, Shape,
-    SharedTensor, Stream, Strides, TensorSpec, TypeCode, alignment_of, dlpack, float8, half,
-    num_complex, vec_with_room, with_element_type,
+    SharedTensor, Stream, Strides, TensorSpec, TensorView, TypeCode, alignment_of, dlpack, float8,
+    half, num_complex, vec_with_room, with_element_type,
 };
 
 /// What a crate submits its [`Registration`] with.

@@ -7,7 +7,7 @@ use pyo3::Borrowed;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::convert::{Target, convert as convert_source, plan as plan_source};
 use crate::framework::Framework;
@@ -284,18 +284,6 @@ fn on_the_host(gpu_id: &Given<'_>, device: &Given<'_>, target: Framework) -> boo
         }
 }
 
-/// Takes each array into Rust, as a checked tensor of its memory, and lets go of it: what a function that is written in
-/// Rust pays for its arguments.
-#[pyfunction]
-#[pyo3(signature = (*arrays))]
-fn take_in(arrays: &Bound<'_, PyTuple>) -> PyResult<()> {
-    for array in arrays.iter_borrowed() {
-        let taken = source_of(&array);
-        taken.map_err(|error| refused(array.py(), &array, Target::Tensor, &error))?;
-    }
-    Ok(())
-}
-
 /// Whether conversions are watched, which the package then does itself.
 static OBSERVED: AtomicBool = AtomicBool::new(false);
 
@@ -348,7 +336,7 @@ fn run_program(py: Python<'_>, arguments: Vec<String>) -> u8 {
 
 /// The exception for an object that gives no tensor.
 #[cold]
-fn refused(
+pub(crate) fn refused(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
     target: Target<'_>,
@@ -372,7 +360,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(convert_reported, module)?)?;
     module.add_function(wrap_pyfunction!(convert_memory, module)?)?;
     module.add_function(wrap_pyfunction!(set_observed, module)?)?;
-    module.add_function(wrap_pyfunction!(take_in, module)?)?;
     module.add_function(wrap_pyfunction!(plan, module)?)?;
     module.add_function(wrap_pyfunction!(explain, module)?)?;
     module.add_function(wrap_pyfunction!(run_program, module)?)?;

@@ -4,7 +4,8 @@
 //! the class, and the class is kept alive with it, so that the address means no other.
 
 use std::cell::RefCell;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -17,13 +18,40 @@ pub(crate) fn framework_of(object: &Bound<'_, PyAny>) -> Option<Framework> {
     // SAFETY: the object is alive, and so is its class.
     let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
     let address = NonNull::new(class)?;
+    if let Some(own) = own_class(address) {
+        return Some(own);
+    }
     if let Some(known) = KNOWN.with_borrow(|known| known.find(address)) {
         return known;
     }
     let class = object.get_type();
     let found = of_class(&class).unwrap_or(None);
+    if let Some(framework) = found {
+        remember(&class, framework);
+    }
     KNOWN.with_borrow_mut(|known| known.add(address, class.unbind(), found));
     found
+}
+
+/// The first class of each framework that was seen, which is most often the only one: found without a look at what
+/// belongs to this thread.
+static FIRST: [AtomicPtr<ffi::PyTypeObject>; Framework::ALL.len()] =
+    [const { AtomicPtr::new(null_mut()) }; Framework::ALL.len()];
+
+/// The framework whose first class this is.
+#[inline]
+fn own_class(class: NonNull<ffi::PyTypeObject>) -> Option<Framework> {
+    let is_it = |first: &AtomicPtr<_>| first.load(Ordering::Relaxed) == class.as_ptr();
+    FIRST.iter().position(is_it).map(|place| Framework::ALL[place])
+}
+
+/// Keeps the first class of a framework as long as the program runs, so that its address means no other.
+fn remember(class: &Bound<'_, PyType>, framework: Framework) {
+    let (first, class) = (&FIRST[framework as usize], class.clone());
+    let kept = class.as_type_ptr();
+    if first.compare_exchange(null_mut(), kept, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        std::mem::forget(class);
+    }
 }
 
 thread_local! {

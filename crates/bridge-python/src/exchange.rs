@@ -7,7 +7,7 @@ use std::ptr::{NonNull, null_mut};
 use bridge_core::dlpack::{
     DLDeviceType, DLManagedTensorVersioned, DLPackExchangeAPI, DLPackExchangeAPIHeader, DLTensor,
 };
-use bridge_core::{Access, Device, ManagedTensor, Owner, Stream};
+use bridge_core::{Access, Device, Error, ManagedTensor, Stream, TensorView};
 use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -60,29 +60,39 @@ impl Exchange {
         unsafe { self.0.as_ref() }
     }
 
-    /// The tensor of an array, without copying; `owner` keeps the array alive.
+    /// Reads the tensor of an array, for as long as the array is borrowed, without copying; false where the library has
+    /// no function for it.
+    ///
+    /// # Errors
+    ///
+    /// What `told` makes of the library's own; the tensor's.
     ///
     /// # Safety
     ///
-    /// `object` is of the class that the functions were found at, and `owner` keeps its memory.
-    pub(crate) unsafe fn view(
+    /// `object` is of the class that the functions were found at, keeps its memory as long as the view lives, and
+    /// lets it be used as `access` says.
+    #[inline]
+    pub(crate) unsafe fn view<'a>(
         &self,
-        object: &Bound<'_, PyAny>,
+        object: &'a Bound<'_, PyAny>,
         access: Access,
-        owner: Owner,
-    ) -> PyResult<Option<Result<ManagedTensor, bridge_core::TensorError>>> {
-        let Some(view) = self.table().dltensor_from_py_object_no_sync else { return Ok(None) };
+        view: &mut TensorView<'a>,
+        told: impl FnOnce(PyErr) -> Error,
+    ) -> Result<bool, Error> {
+        let Some(export) = self.table().dltensor_from_py_object_no_sync else { return Ok(false) };
         let mut header = MaybeUninit::<DLTensor>::uninit();
         // SAFETY: the class offers the function for its objects, and the interpreter is attached.
-        let done = unsafe { view(object.as_ptr().cast(), header.as_mut_ptr()) };
+        let done = unsafe { export(object.as_ptr().cast(), header.as_mut_ptr()) };
         if done != 0 {
-            return Err(PyErr::fetch(object.py()));
+            return Err(told(PyErr::fetch(object.py())));
         }
-        // SAFETY: the function has written the header where it returns 0; what it leads to lives as long as
-        // the object, which the caller's owner keeps and nothing here changes.
-        let tensor =
-            unsafe { ManagedTensor::from_dlpack_header(header.assume_init_ref(), access, owner) };
-        Ok(Some(tensor))
+        // SAFETY:
+        // - The function has written the header where it returns 0.
+        // - Shape and strides are those of the library's own tensor, which the object keeps; they are read here and
+        //   not needed afterwards, and nobody else runs meanwhile who could change them.
+        // - The object keeps the elements, as the caller promises.
+        unsafe { view.read_dlpack_header(header.assume_init_ref(), access) }?;
+        Ok(true)
     }
 
     /// The stream that the library submits work on at a device now; CUDA's null stream is the legacy one.

@@ -21,6 +21,7 @@ mod memory;
 mod object;
 mod offer;
 mod options;
+mod passing;
 mod python_module;
 mod release;
 mod report;
@@ -55,5 +56,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     memory::register(module)?;
     rescale::register(module)?;
     stacking::register(module)?;
+    passing::register(module)?;
     api::register(module)
 }

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use bridge_core::{
     Accepts, Availability, Backend, Description, Descriptor, Device, DeviceKind, Error,
-    ManagedTensor, NativeArray, NativeType, Owner, Refused, Result, SharedTensor, Unavailable,
+    ManagedTensor, NativeArray, NativeType, Owner, Refused, Result, SharedTensor, TensorView,
+    Unavailable,
 };
 use pyo3::prelude::*;
 
@@ -31,6 +32,16 @@ pub(crate) trait PythonFramework: Send + Sync + 'static {
     /// The tensor of an array, without copying; its owner is an [`Object`] of this framework, or was
     /// made with [`Owner::keep_for`] it.
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor>;
+
+    /// Reads the tensor of an array for a function that only looks at it, without copying; where the array gives no such
+    /// view, a tensor of its own.
+    #[inline]
+    fn view<'a>(
+        object: &'a Bound<'_, PyAny>,
+        _view: &mut TensorView<'a>,
+    ) -> Result<Option<ManagedTensor>> {
+        Self::export(object).map(Some)
+    }
 
     /// An array of a tensor, without copying. The object that a tensor was exported from has been
     /// found before.

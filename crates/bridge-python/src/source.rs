@@ -1,6 +1,6 @@
 //! Where arrays come from: the frameworks, and whatever offers its memory.
 
-use bridge_core::{Error, ManagedTensor, Result};
+use bridge_core::{Error, ManagedTensor, Result, TensorView};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -48,6 +48,20 @@ pub(crate) fn source_of(object: &Bound<'_, PyAny>) -> Result<Source> {
     }
     let tensor = foreign(object)?;
     Ok(Source { tensor, framework: None })
+}
+
+/// As [`source_of`], for a function that only looks at the tensor while its caller holds the object: most are views then,
+/// and only the others' tensors are returned.
+#[inline]
+pub(crate) fn view_of<'a>(
+    object: &'a Bound<'_, PyAny>,
+    view: &mut TensorView<'a>,
+) -> Result<Option<ManagedTensor>> {
+    match classes::framework_of(object) {
+        Some(Framework::Torch) => Torch::view(object, view),
+        Some(Framework::Numpy) => Numpy::view(object, view),
+        _ => source_of(object).map(|source| Some(source.tensor)),
+    }
 }
 
 /// Our own tensor; else Arrow's interfaces, whose arrays say there that nobody may write to them, DLPack, the CUDA array

@@ -163,6 +163,7 @@ impl Device {
     ///
     /// [`DeviceError::Invalid`] for a device type DLPack 1.3 does not have and for a negative
     /// ordinal.
+    #[inline]
     pub fn from_dlpack(device_type: u32, device_id: i32) -> Result<Self, DeviceError> {
         let kind = DeviceKind::from_dlpack(device_type).ok_or_else(|| DeviceError::Invalid {
             reason: format!("device type {device_type} is not one of DLPack 1.3"),

@@ -18,8 +18,8 @@ pub use dlpark::ffi::{
 use crate::data_type::DataType;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::layout::{Layout, MAX_RANK, Shape, Strides};
-use crate::tensor::{Access, ManagedTensor, Owner, TensorSpec};
+use crate::layout::MAX_RANK;
+use crate::tensor::{Access, ManagedTensor, Owner, TensorView};
 
 /// The DLPack version that tensors are handed out in.
 pub const VERSION: DLPackVersion = DLPackVersion::CURRENT;
@@ -177,6 +177,29 @@ impl ManagedTensor {
     }
 }
 
+impl TensorView<'_> {
+    /// Reads the tensor that a DLPack header without an owner describes, as a framework's C exchange interface
+    /// writes it. The header is not needed any more then.
+    ///
+    /// # Errors
+    ///
+    /// As [`ManagedTensor::from_dlpack`]; null strides mean row-major ones. The view has no elements then.
+    ///
+    /// # Safety
+    ///
+    /// - `header.shape` and `header.strides`, where not null, lead to `ndim` values.
+    /// - The data, where the tensor is valid, is memory that may be used as `access` says as long as the view lives.
+    #[inline]
+    pub unsafe fn read_dlpack_header(&mut self, header: &DLTensor, access: Access) -> Result<()> {
+        // SAFETY: as the caller promises.
+        let done = unsafe { read(header, true, access, self) };
+        if done.is_err() {
+            *self = Self::nothing();
+        }
+        done
+    }
+}
+
 /// What the header's deleter drops. A panic in an owner's `drop` must not cross into C.
 struct Context(Option<Owner>);
 
@@ -209,65 +232,69 @@ unsafe fn take_over<M: ManagedTensorBase + 'static>(
 /// # Safety
 ///
 /// As [`ManagedTensor::from_dlpack_header`].
+#[inline]
 unsafe fn checked(
     tensor: &DLTensor,
     strides_optional: bool,
     access: Access,
     owner: Owner,
 ) -> Result<ManagedTensor> {
+    let mut view = TensorView::nothing();
+    // SAFETY: the caller promises valid, initialized memory until the deleter runs, and the flags that `access`
+    // was read from.
+    unsafe { read(tensor, strides_optional, access, &mut view) }?;
+    // SAFETY: the owner keeps that memory, and may be dropped on any thread, as the caller promises.
+    Ok(unsafe { view.kept_by(owner) })
+}
+
+/// Checks every field. Where one is wrong, nobody may look at the view.
+///
+/// # Safety
+///
+/// As [`TensorView::read_dlpack_header`].
+#[inline]
+unsafe fn read(
+    tensor: &DLTensor,
+    strides_optional: bool,
+    access: Access,
+    view: &mut TensorView<'_>,
+) -> Result<()> {
     let data_type =
         DataType::from_dlpack(tensor.dtype.code.0, tensor.dtype.bits, tensor.dtype.lanes)?;
     let device = Device::from_dlpack(tensor.device.device_type.0, tensor.device.device_id)?;
-    // SAFETY: the caller promises `ndim` values behind the shape and strides pointers.
-    let layout = unsafe { read_layout(tensor, strides_optional) }?;
-    let data = tensor.data;
-    let spec = TensorSpec { data_type, layout };
-    // SAFETY: the caller promises valid, initialized memory until the deleter runs, a deleter that
-    // may run on any thread, and the flags that `access` was read from.
-    unsafe { ManagedTensor::from_parts(data, spec, device, access, owner) }.map_err(Error::from)
-}
-
-/// # Safety
-///
-/// `tensor.shape` and `tensor.strides`, where not null, lead to `tensor.ndim` values.
-unsafe fn read_layout(tensor: &DLTensor, strides_optional: bool) -> Result<Layout> {
-    let rank = usize::try_from(tensor.ndim)
-        .ok()
-        .filter(|&rank| rank <= MAX_RANK)
-        .ok_or_else(|| invalid(format!("its rank is {}, not 0 to {MAX_RANK}", tensor.ndim)))?;
-    let read = |values: *const i64| -> &[i64] {
-        // SAFETY: not null where this is called, aligned as a C array of `int64_t` is, and the
-        // caller promises `ndim` values; they live as long as the tensor that `tensor` is part of.
-        unsafe { std::slice::from_raw_parts(values, rank) }
+    let rank = match usize::try_from(tensor.ndim) {
+        Ok(rank) if rank <= MAX_RANK => rank,
+        _ => return Err(invalid(format!("its rank is {}, not 0 to {MAX_RANK}", tensor.ndim))),
     };
-    if rank > 0 && tensor.shape.is_null() {
-        return Err(invalid(format!("its shape is null, but its rank is {rank}")));
-    }
-    let mut shape = Shape::new();
-    if rank > 0 {
-        for (axis, &extent) in read(tensor.shape).iter().enumerate() {
-            let extent = usize::try_from(extent)
-                .map_err(|_| invalid(format!("the extent of axis {axis} is {extent}")))?;
-            shape.push(extent);
+    let Ok(byte_offset) = usize::try_from(tensor.byte_offset) else {
+        return Err(Error::TooLarge { what: format!("the byte offset {}", tensor.byte_offset) });
+    };
+    let values = |values: *const i64| -> Option<&[i64]> {
+        if rank == 0 {
+            return Some(&[]);
         }
-    }
-    let byte_offset = usize::try_from(tensor.byte_offset)
-        .map_err(|_| Error::TooLarge { what: format!("the byte offset {}", tensor.byte_offset) })?;
-    if rank > 0 && !tensor.strides.is_null() {
-        let strides: std::result::Result<Strides, _> =
-            read(tensor.strides).iter().map(|&stride| isize::try_from(stride)).collect();
-        let strides =
-            strides.map_err(|_| Error::TooLarge { what: "a stride of the tensor".to_owned() })?;
-        return Layout::new(&shape, &strides, byte_offset);
-    }
-    if rank > 0 && !strides_optional {
+        // SAFETY: null or aligned as a C array of `int64_t` is, and the caller promises `ndim` values; they live as
+        // long as the tensor that `tensor` is part of.
+        (!values.is_null()).then(|| unsafe { std::slice::from_raw_parts(values, rank) })
+    };
+    let Some(shape) = values(tensor.shape) else {
+        return Err(invalid(format!("its shape is null, but its rank is {rank}")));
+    };
+    let strides = values(tensor.strides);
+    if strides.is_none() && !strides_optional {
         return Err(invalid(
             "its strides are null, which DLPack allows up to version 1.1 only".to_owned(),
         ));
     }
-    Ok(Layout::row_major(&shape)?.at_byte_offset(byte_offset))
+    // SAFETY: the caller promises the memory that the header describes.
+    unsafe {
+        view.read(tensor.data, data_type, device, access, |layout| {
+            layout.read(shape, strides, byte_offset)
+        })
+    }
 }
 
+#[cold]
 fn invalid(reason: String) -> Error {
     Error::InvalidTensor { reason }
 }

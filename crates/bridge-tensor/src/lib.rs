@@ -6,7 +6,7 @@
 //!
 //! - **Words**: [`DataType`], [`Device`], [`Layout`], [`TensorSpec`], [`Access`], [`Stream`].
 //! - **The tensor**: [`ManagedTensor`], owned and checked; [`SharedTensor`] where several hold it;
-//!   [`Description`] of what it is.
+//!   [`TensorView`] of what somebody else keeps; [`Description`] of what it is.
 //! - **Host memory**: [`HostMemory`], an allocation that a `Vec` can own and that never aborts.
 //! - **The C interface**: [`dlpack`], with [`ManagedTensor::from_dlpack`] and
 //!   [`ManagedTensor::into_dlpack`].
@@ -53,7 +53,7 @@ pub use layout::{Layout, MAX_RANK, Shape, Strides};
 pub use refused::Refused;
 pub use tensor::{
     Access, ConsumerStream, Description, Facts, ManagedTensor, Owner, Ownership, SharedTensor,
-    Stream, TensorSpec, alignment_of, vec_with_room,
+    Stream, TensorSpec, TensorView, alignment_of, vec_with_room,
 };
 
 /// The crates of the [`Element`] types that are not Rust's own, in the versions that are meant.

@@ -70,8 +70,8 @@ pub use bridge_core::{
     Dlpack, Element, Error, Facts, Holdings, HostMemory, HostTools, Interrupt, Layout, LayoutRule,
     MAX_RANK, ManagedTensor, Mapping, MemorySource, NativeArray, NativeType, Options, Overflow,
     Owner, Ownership, Permit, Rank, Reason, Refused, Registration, Registry, Result, Runtime,
-    Shape, SharedTensor, Stream, Strides, TensorError, TensorSpec, TypeCode, Unavailable,
-    alignment_of, dlpack, float8, half, inventory, num_complex, register,
+    Shape, SharedTensor, Stream, Strides, TensorError, TensorSpec, TensorView, TypeCode,
+    Unavailable, alignment_of, dlpack, float8, half, inventory, num_complex, register,
 };
 
 #[cfg(feature = "ndarray")]

@@ -8,6 +8,7 @@ mod numpy_dtypes;
 mod pyclesperanto;
 mod tensorflow;
 mod torch;
+mod torch_flags;
 
 pub(crate) use capsules::{capsule_of, on_the_default_stream};
 pub(crate) use cupy::Cupy;

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use bridge_core::{
     Accepts, Access, Descriptor, Device, Error, Layout, ManagedTensor, Refused, Result, Strides,
-    TensorSpec, Unavailable,
+    TensorSpec, TensorView, Unavailable,
 };
 use numpy::npyffi::{
     NPY_ARRAY_ALIGNED, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_WRITEABLE, NpyTypes, PY_ARRAY_API,
@@ -29,41 +29,17 @@ impl PythonFramework for Numpy {
     const ACCEPTS: Accepts = Accepts::host(&numpy_dtypes::ALL);
 
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
-        let Ok(array) = object.cast::<PyUntypedArray>() else {
-            let what = "an object whose class only claims to be NumPy's".to_owned();
-            return Err(Error::Unsupported {
-                what,
-                remedy: "make an array of it first".to_owned(),
-            });
-        };
-        let class = object.get_type();
-        let is_own = class.is(PyUntypedArray::type_object(object.py()));
-        if !is_own && classes::is_made_of(&class, "MaskedArray") {
-            return Err(Error::Unsupported {
-                what: "a masked array".to_owned(),
-                remedy: "fill it first: `array.filled(0)`, and hand the mask over on its own"
-                    .to_owned(),
-            });
-        }
-        let dtype = array.dtype();
-        let data_type = numpy_dtypes::data_type(&dtype)?;
-        let layout = layout_of(array, dtype.itemsize())?;
-        // SAFETY: the array is alive, and its fields may be read while the interpreter is attached.
-        let (data, writeable) = unsafe {
-            let array = &(*array.as_array_ptr()).fields;
-            (array.data.cast::<c_void>(), array.flags & NPY_ARRAY_WRITEABLE != 0)
-        };
-        let access = if writeable { Access::Shared } else { Access::ReadOnly };
-        let spec = TensorSpec { data_type, layout };
-        let owner = Object::<Self>::owner(object);
-        // SAFETY:
-        // - NumPy keeps the memory that shape and strides reach as long as the array lives, which the
-        //   owner holds; `resize` refuses while there are references.
-        // - The elements are initialized, as NumPy has no uninitialized ones that it would not read itself.
-        // - An array that is not writeable may share memory with one that is: nothing in this crate makes a Rust
-        //   reference to elements, which are copied through raw pointers only (docs/soundness.md).
-        let tensor = unsafe { ManagedTensor::from_parts(data, spec, Device::CPU, access, owner) };
-        Ok(tensor?)
+        let view = view_of(object)?;
+        // SAFETY: the array keeps the memory, and the owner the array; `resize` refuses while there are references.
+        Ok(unsafe { view.kept_by(Object::<Self>::owner(object)) })
+    }
+
+    fn view<'a>(
+        object: &'a Bound<'_, PyAny>,
+        view: &mut TensorView<'a>,
+    ) -> Result<Option<ManagedTensor>> {
+        *view = view_of(object)?;
+        Ok(None)
     }
 
     fn import(py: Python<'_>, tensor: ManagedTensor) -> Result<Py<PyAny>, Refused<ManagedTensor>> {
@@ -75,6 +51,42 @@ impl PythonFramework for Numpy {
     }
 
     kept!();
+}
+
+/// The tensor of an array as long as the array is borrowed.
+#[inline]
+fn view_of<'a>(object: &'a Bound<'_, PyAny>) -> Result<TensorView<'a>> {
+    let Ok(array) = object.cast::<PyUntypedArray>() else {
+        let what = "an object whose class only claims to be NumPy's".to_owned();
+        return Err(Error::Unsupported { what, remedy: "make an array of it first".to_owned() });
+    };
+    let class = object.get_type();
+    let is_own = class.is(PyUntypedArray::type_object(object.py()));
+    if !is_own && classes::is_made_of(&class, "MaskedArray") {
+        return Err(Error::Unsupported {
+            what: "a masked array".to_owned(),
+            remedy: "fill it first: `array.filled(0)`, and hand the mask over on its own"
+                .to_owned(),
+        });
+    }
+    let dtype = array.dtype();
+    let data_type = numpy_dtypes::data_type(&dtype)?;
+    let layout = layout_of(array, dtype.itemsize())?;
+    // SAFETY: the array is alive, and its fields may be read while the interpreter is attached.
+    let (data, writeable) = unsafe {
+        let array = &(*array.as_array_ptr()).fields;
+        (array.data.cast::<c_void>(), array.flags & NPY_ARRAY_WRITEABLE != 0)
+    };
+    let access = if writeable { Access::Shared } else { Access::ReadOnly };
+    let spec = TensorSpec { data_type, layout };
+    // SAFETY:
+    // - NumPy keeps the memory that shape and strides reach as long as the array lives, which is borrowed;
+    //   `resize` refuses while there are references, of which the caller's is one.
+    // - The elements are initialized, as NumPy has no uninitialized ones that it would not read itself.
+    // - An array that is not writeable may share memory with one that is: nothing in this crate makes a Rust
+    //   reference to elements, which are copied through raw pointers only (docs/soundness.md).
+    let view = unsafe { TensorView::from_parts(data, spec, Device::CPU, access) };
+    Ok(view?)
 }
 
 /// Whether an array is row-major and may be written: then every framework of the host takes it as it lies, if it

@@ -2,13 +2,14 @@
 
 use bridge_core::{
     Accepts, Access, DataType, Descriptor, Device, DeviceKind, Error, LayoutRule, ManagedTensor,
-    Refused, Result, TypeCode, Unavailable,
+    Refused, Result, TensorView, TypeCode, Unavailable,
 };
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
+use pyo3::{ffi, intern};
 
+use super::torch_flags::Flag;
 use super::{capsules, host_and, kept, numpy_dtypes};
 use crate::exchange::Exchange;
 use crate::framework::Framework;
@@ -40,28 +41,39 @@ impl PythonFramework for Torch {
         Accepts::on(KINDS, DATA_TYPES).layout(LayoutRule::Forward).ignores_read_only();
 
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
+        let mut view = TensorView::nothing();
+        match Self::view(object, &mut view)? {
+            Some(tensor) => Ok(tensor),
+            // SAFETY: the object keeps its memory, as said below, and the owner the object.
+            None => Ok(unsafe { view.kept_by(Object::<Self>::owner(object)) }),
+        }
+    }
+
+    #[inline]
+    fn view<'a>(
+        object: &'a Bound<'_, PyAny>,
+        view: &mut TensorView<'a>,
+    ) -> Result<Option<ManagedTensor>> {
         let py = object.py();
         let torch = Known::get(py).map_err(unavailable)?;
-        torch.check(object)?;
-        let told = |error| {
-            let error = failed(Framework::Torch, "hand a tensor over", py, error);
-            without_memory(object).unwrap_or(error)
-        };
-        if let Some(exchange) = torch.exchange {
-            let owner = Object::<Self>::owner(object);
+        torch.check_class(object)?;
+        if let Some(exchange) = &torch.exchange {
+            let told = |error| {
+                let error = failed(Framework::Torch, "hand a tensor over", py, error);
+                without_memory(object).unwrap_or(error)
+            };
             // SAFETY: the object is a tensor of PyTorch, as has been checked, whose class has the functions; it keeps
             // its memory as long as nobody gives it another storage or resizes that, which docs/python.md
             // asks of whoever shares a tensor, as PyTorch's own `Tensor.numpy` and DLPack do.
-            let viewed = unsafe { exchange.view(object, Access::Shared, owner) }.map_err(told)?;
-            if let Some(tensor) = viewed {
-                let tensor = tensor?;
-                torch.check_elements(object, tensor.data_type())?;
-                return on_its_stream(py, exchange, tensor);
+            if unsafe { exchange.view(object, Access::Shared, view, told) }? {
+                torch.check(object, view.data_type())?;
+                on_its_stream(py, exchange, view)?;
+                return Ok(None);
             }
         }
         let tensor = capsules::from_object(Framework::Torch, object)?;
-        torch.check_elements(object, tensor.data_type())?;
-        Object::<Self>::keeping(object, tensor)
+        torch.check(object, tensor.data_type())?;
+        Object::<Self>::keeping(object, tensor).map(Some)
     }
 
     fn import(py: Python<'_>, tensor: ManagedTensor) -> Result<Py<PyAny>, Refused<ManagedTensor>> {
@@ -110,8 +122,9 @@ struct Known {
     class: Py<PyType>,
     exchange: Option<Exchange>,
     from_numpy: Py<PyAny>,
-    is_neg: Py<PyAny>,
-    is_conj: Py<PyAny>,
+    requires_grad: Flag,
+    is_neg: Flag,
+    is_conj: Flag,
 }
 
 impl Known {
@@ -125,10 +138,11 @@ impl Known {
             let class = module.getattr("Tensor")?.cast_into::<PyType>()?;
             // SAFETY: PyTorch's table is DLPack's.
             let exchange = unsafe { Exchange::of(&class) };
-            let (is_neg, is_conj) =
-                (class.getattr("is_neg")?.unbind(), class.getattr("is_conj")?.unbind());
             let from_numpy = module.getattr("from_numpy")?.unbind();
-            Ok(Self { class: class.unbind(), exchange, from_numpy, is_neg, is_conj })
+            let requires_grad = Flag::of(&class, "requires_grad")?;
+            let (is_neg, is_conj) = (Flag::of(&class, "is_neg")?, Flag::of(&class, "is_conj")?);
+            let class = class.unbind();
+            Ok(Self { class, exchange, from_numpy, requires_grad, is_neg, is_conj })
         });
         known.map_err(|error| {
             Unavailable::new(
@@ -142,55 +156,58 @@ impl Known {
         py.import(intern!(py, "torch"))
     }
 
-    /// Checks that the elements in memory are those of the tensor: PyTorch may still have to negate or to
-    /// conjugate them.
-    fn check_elements(&self, object: &Bound<'_, PyAny>, data_type: DataType) -> Result<()> {
-        let py = object.py();
-        let asked = |method: &Py<PyAny>| {
-            let told = |error| failed(Framework::Torch, "look at a tensor", py, error);
-            method.bind(py).call1((object,)).and_then(|answer| answer.is_truthy()).map_err(told)
+    /// Checks that the object is a tensor.
+    #[inline]
+    fn check_class(&self, object: &Bound<'_, PyAny>) -> Result<()> {
+        let class = self.class.bind(object.py());
+        // SAFETY: the object is alive.
+        let is_own = unsafe { ffi::Py_TYPE(object.as_ptr()) } == class.as_type_ptr();
+        if is_own || object.is_instance(class).unwrap_or(false) {
+            return Ok(());
+        }
+        Err(unsupported(
+            "an object whose class only claims to be PyTorch's",
+            "make a tensor of it first",
+        ))
+    }
+
+    /// Checks that a tensor needs no gradient, and that the elements in memory are its own: PyTorch may still have to
+    /// negate or to conjugate them.
+    #[inline]
+    fn check(&self, object: &Bound<'_, PyAny>, data_type: DataType) -> Result<()> {
+        let asked = |flag: &Flag| {
+            let told = |error| failed(Framework::Torch, "look at a tensor", object.py(), error);
+            // SAFETY: the object is a tensor of PyTorch.
+            unsafe { flag.is_set(object) }.map_err(told)
         };
+        if asked(&self.requires_grad)? {
+            return Err(unsupported(
+                "a tensor that requires grad",
+                "hand over `tensor.detach()`, whose memory is the same; gradients do not cross frameworks",
+            ));
+        }
         let is_complex = data_type.code() == TypeCode::Complex;
         if is_complex && asked(&self.is_conj)? {
-            return Err(Error::Unsupported {
-                what: "a tensor whose conjugation is pending".to_owned(),
-                remedy: "resolve it: `tensor.resolve_conj()`".to_owned(),
-            });
+            return Err(unsupported(
+                "a tensor whose conjugation is pending",
+                "resolve it: `tensor.resolve_conj()`",
+            ));
         }
         // The imaginary part of a conjugated tensor is the usual way to one.
         let may_be_negated = !matches!(data_type.code(), TypeCode::Bool | TypeCode::UInt);
         if may_be_negated && asked(&self.is_neg)? {
-            return Err(Error::Unsupported {
-                what: "a tensor whose negation is pending".to_owned(),
-                remedy: "resolve it: `tensor.resolve_neg()`".to_owned(),
-            });
+            return Err(unsupported(
+                "a tensor whose negation is pending",
+                "resolve it: `tensor.resolve_neg()`",
+            ));
         }
         Ok(())
     }
+}
 
-    /// Checks that the object is a tensor whose elements lie in memory as they are read.
-    fn check(&self, object: &Bound<'_, PyAny>) -> Result<()> {
-        let py = object.py();
-        let refused = |what: &str, remedy: &str| {
-            Err(Error::Unsupported { what: what.to_owned(), remedy: remedy.to_owned() })
-        };
-        let class = self.class.bind(py);
-        if !object.get_type().is(class) && !object.is_instance(class).unwrap_or(false) {
-            return refused(
-                "an object whose class only claims to be PyTorch's",
-                "make a tensor of it first",
-            );
-        }
-        let told = |error| failed(Framework::Torch, "look at a tensor", py, error);
-        let asked = |name| object.getattr(name).and_then(|answer| answer.is_truthy()).map_err(told);
-        if asked(intern!(py, "requires_grad"))? {
-            return refused(
-                "a tensor that requires grad",
-                "hand over `tensor.detach()`, whose memory is the same; gradients do not cross frameworks",
-            );
-        }
-        Ok(())
-    }
+#[cold]
+fn unsupported(what: &str, remedy: &str) -> Error {
+    Error::Unsupported { what: what.to_owned(), remedy: remedy.to_owned() }
 }
 
 /// What PyTorch's own error does not say of a tensor that has no memory to show.
@@ -228,18 +245,15 @@ pub(crate) fn of_numpy(array: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
 
 /// On a GPU the tensor is ready on PyTorch's current stream there.
 #[inline]
-fn on_its_stream(
-    py: Python<'_>,
-    exchange: Exchange,
-    tensor: ManagedTensor,
-) -> Result<ManagedTensor> {
-    if tensor.device().kind() != DeviceKind::Cuda {
-        return Ok(tensor);
+fn on_its_stream(py: Python<'_>, exchange: &Exchange, view: &mut TensorView<'_>) -> Result<()> {
+    if view.device().kind() != DeviceKind::Cuda {
+        return Ok(());
     }
     let told = |error| failed(Framework::Torch, "find the current stream", py, error);
-    let stream = exchange.current_stream(py, tensor.device()).map_err(told)?;
+    let stream = exchange.current_stream(py, view.device()).map_err(told)?;
     // SAFETY: PyTorch submits its work on that stream.
-    Ok(unsafe { tensor.ready_on(Some(stream)) })
+    unsafe { view.set_stream(Some(stream)) };
+    Ok(())
 }
 
 /// Makes PyTorch's current stream wait for the one that a tensor on a GPU becomes ready on.

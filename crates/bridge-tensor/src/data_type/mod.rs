@@ -139,19 +139,15 @@ impl DataType {
     ///
     /// [`DataTypeError::Invalid`] where `bits` or `lanes` is zero, or where DLPack gives the code
     /// another width (a 32-bit bool, say).
+    #[inline]
     pub fn new(code: TypeCode, bits: u8, lanes: u16) -> Result<Self, DataTypeError> {
-        let reason = match code.fixed_bits() {
-            _ if bits == 0 => Some("an element of zero bits holds nothing".to_owned()),
-            _ if lanes == 0 => Some("an element needs at least one lane".to_owned()),
-            Some(fixed) if fixed != bits => Some(format!("{} has {fixed} bits", code.stem())),
-            None if code == TypeCode::Complex && !bits.is_multiple_of(2) => {
-                Some("a complex number has two parts of equal width".to_owned())
-            }
-            _ => None,
+        let fits = match code.fixed_bits() {
+            Some(fixed) => fixed == bits,
+            None => bits != 0 && (code != TypeCode::Complex || bits.is_multiple_of(2)),
         };
-        match reason {
-            None => Ok(Self { code, bits, lanes }),
-            Some(reason) => Err(DataTypeError::Invalid { code: code as u8, bits, lanes, reason }),
+        match fits && lanes != 0 {
+            true => Ok(Self { code, bits, lanes }),
+            false => Err(impossible(code, bits, lanes)),
         }
     }
 
@@ -160,6 +156,7 @@ impl DataType {
     /// # Errors
     ///
     /// [`DataTypeError::Invalid`] as [`new`](Self::new), and for a code DLPack 1.3 does not have.
+    #[inline]
     pub fn from_dlpack(code: u8, bits: u8, lanes: u16) -> Result<Self, DataTypeError> {
         match TypeCode::from_dlpack(code) {
             Some(known) => Self::new(known, bits, lanes),
@@ -257,6 +254,18 @@ impl DataType {
     pub const fn is_complex(self) -> bool {
         matches!(self.code, TypeCode::Complex)
     }
+}
+
+/// Why DLPack has no such type.
+#[cold]
+fn impossible(code: TypeCode, bits: u8, lanes: u16) -> DataTypeError {
+    let reason = match code.fixed_bits() {
+        _ if bits == 0 => "an element of zero bits holds nothing".to_owned(),
+        _ if lanes == 0 => "an element needs at least one lane".to_owned(),
+        Some(fixed) => format!("{} has {fixed} bits", code.stem()),
+        None => "a complex number has two parts of equal width".to_owned(),
+    };
+    DataTypeError::Invalid { code: code as u8, bits, lanes, reason }
 }
 
 #[cfg(test)]

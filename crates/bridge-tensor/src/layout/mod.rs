@@ -82,6 +82,51 @@ impl Layout {
         Ok(Self { shape, strides, byte_offset, count, row_major })
     }
 
+    /// No elements: what a layout is before it is read.
+    #[inline]
+    pub(crate) fn nothing() -> Self {
+        let (shape, strides) = (Shape::from_slice(&[0]), Strides::from_slice(&[1]));
+        Self { shape, strides, byte_offset: 0, count: 0, row_major: true }
+    }
+
+    /// Reads the integers of a C interface, row-major where there are no strides: in place, as a layout is large to
+    /// move.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); [`Error::InvalidTensor`] for a negative extent, [`Error::TooLarge`] for a stride that
+    /// does not fit an `isize`. The layout has no elements then.
+    #[inline]
+    pub(crate) fn read(
+        &mut self,
+        extents: &[i64],
+        strides: Option<&[i64]>,
+        byte_offset: usize,
+    ) -> Result<()> {
+        let read = self.try_read(extents, strides, byte_offset);
+        if read.is_err() {
+            *self = Self::nothing();
+        }
+        read
+    }
+
+    #[inline]
+    fn try_read(
+        &mut self,
+        extents: &[i64],
+        strides: Option<&[i64]>,
+        byte_offset: usize,
+    ) -> Result<()> {
+        read_into(&mut self.shape, extents).map_err(|axis| uncountable(axis, extents))?;
+        match strides {
+            Some(strides) => read_into(&mut self.strides, strides).map_err(too_far)?,
+            None => self.strides = Self::row_major(&self.shape)?.strides,
+        }
+        (self.count, self.row_major) = survey(&self.shape, &self.strides)?;
+        self.byte_offset = byte_offset;
+        Ok(())
+    }
+
     /// The compact layout of `shape` with the last axis densest (C order).
     ///
     /// # Errors
@@ -331,6 +376,33 @@ impl fmt::Debug for Layout {
 
 fn invalid(reason: String) -> Error {
     Error::InvalidLayout { reason }
+}
+
+/// Reads values of another type, or tells the place of the first that does not fit.
+#[inline]
+fn read_into<T>(to: &mut SmallVec<[T; INLINE]>, values: &[i64]) -> Result<(), usize>
+where
+    T: TryFrom<i64> + Copy + Default,
+{
+    let rank = values.len();
+    *to = match rank <= INLINE {
+        true => SmallVec::from_buf_and_len([T::default(); INLINE], rank),
+        false => SmallVec::from_elem(T::default(), rank),
+    };
+    for (place, (to, &value)) in to.iter_mut().zip(values).enumerate() {
+        *to = T::try_from(value).map_err(|_| place)?;
+    }
+    Ok(())
+}
+
+#[cold]
+fn uncountable(axis: usize, extents: &[i64]) -> Error {
+    Error::InvalidTensor { reason: format!("the extent of axis {axis} is {}", extents[axis]) }
+}
+
+#[cold]
+fn too_far(_axis: usize) -> Error {
+    Error::TooLarge { what: "a stride of the tensor".to_owned() }
 }
 
 /// Counts the elements, and tells whether they lie without gaps in row-major order. Those of the

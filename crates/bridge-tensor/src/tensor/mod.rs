@@ -7,6 +7,7 @@ mod shared;
 mod slices;
 mod spec;
 mod vectors;
+mod view;
 mod views;
 
 use std::ffi::c_void;
@@ -19,12 +20,13 @@ pub use description::{Description, Facts, Ownership};
 pub use owner::Owner;
 pub use shared::SharedTensor;
 pub use spec::{Access, Stream, TensorSpec};
+pub use view::TensorView;
 pub use views::vec_with_room;
 
 use self::owner::Kept;
 use crate::data_type::DataType;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout::Layout;
 use crate::refused::Refused;
 
@@ -102,38 +104,12 @@ impl ManagedTensor {
         access: Access,
         owner: Owner,
     ) -> Result<Self, Refused<Owner>> {
-        let TensorSpec { data_type, mut layout } = spec;
-        let checked = layout.span(data_type).and_then(|span| {
-            if data.is_null() && !layout.is_empty() {
-                return Err(Error::InvalidTensor {
-                    reason: format!("the data pointer is null, but {layout:?} has elements"),
-                });
-            }
-            if i32::try_from(device.ordinal()).is_err() {
-                return Err(Error::InvalidTensor {
-                    reason: format!("DLPack has no ordinals above {}, here: {device}", i32::MAX),
-                });
-            }
-            Ok(span)
-        });
-        let span = match checked {
-            Ok(span) => span,
-            Err(error) => return Err(Refused::new(owner, error)),
-        };
-        let data = start_at_lowest(data, &mut layout, span.start, device);
-        let parts = Parts {
-            data,
-            data_type,
-            device,
-            access,
-            read_only_ignored: false,
-            others_may_write: access == Access::Shared,
-            stream: None,
-            layout,
-            pristine: true,
-            owner,
-        };
-        Ok(parts.into())
+        // SAFETY: the caller promises the memory, which the owner keeps.
+        match unsafe { TensorView::from_parts(data, spec, device, access) } {
+            // SAFETY: as above; the owner may be dropped on any thread, as the caller promises.
+            Ok(view) => Ok(unsafe { view.kept_by(owner) }),
+            Err(error) => Err(Refused::new(owner, error)),
+        }
     }
 
     /// The element type.
