@@ -19,17 +19,38 @@ const BORDER: usize = 64 << 10;
 /// only. What lies in the block stays.
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) fn ask_for(first: NonNull<u8>, size: usize) {
+    // SAFETY: it changes neither contents nor protection, whatever else lies on the same pages.
+    unsafe { advise(first, size, libc::MADV_HUGEPAGE) };
+}
+
+/// Has the system put large pages under a block of the caller's at once. What lies in the block stays.
+#[cfg(all(target_os = "linux", not(miri)))]
+pub(crate) fn make(first: NonNull<u8>, size: usize) {
+    // SAFETY: it moves contents to other pages of the same addresses, whatever else lies there.
+    unsafe { advise(first, size, libc::MADV_COLLAPSE) };
+}
+
+/// Gives the system advice about all of a block but its ends. It may be declined.
+///
+/// # Safety
+///
+/// The block is the caller's, and the advice changes neither contents nor protection.
+#[cfg(all(target_os = "linux", not(miri)))]
+unsafe fn advise(first: NonNull<u8>, size: usize, advice: libc::c_int) {
     if size < SMALLEST {
         return;
     }
     let before = first.as_ptr().align_offset(BORDER);
     let within = (size - before) / BORDER * BORDER;
-    // SAFETY: the range lies in the block, as `before` is below `BORDER`, which is below `size`.
-    // The advice changes neither contents nor protection, whatever else lies on the same pages, and
-    // may be declined.
-    unsafe { libc::madvise(first.as_ptr().add(before).cast(), within, libc::MADV_HUGEPAGE) };
+    // SAFETY: the range lies in the block, as `before` is below `BORDER`, which is below `size`; the rest is the
+    // caller's promise.
+    unsafe { libc::madvise(first.as_ptr().add(before).cast(), within, advice) };
 }
 
 /// Nothing is asked of other systems.
 #[cfg(not(all(target_os = "linux", not(miri))))]
 pub(crate) fn ask_for(_: NonNull<u8>, _: usize) {}
+
+/// Nothing is asked of other systems.
+#[cfg(not(all(target_os = "linux", not(miri))))]
+pub(crate) fn make(_: NonNull<u8>, _: usize) {}

@@ -57,7 +57,14 @@ impl Keeper for Home {
 pub(super) struct HostBlock {
     block: Block<HostMemory>,
     home: Arc<Home>,
+    /// How often it came back, as far as that matters.
+    returns: u8,
 }
+
+/// Bytes of a block from which its pages matter.
+const LARGE: usize = 4 << 20;
+/// How often a large block comes back until it is one that is used again and again.
+const OFTEN: u8 = 4;
 
 impl HostBlock {
     #[inline]
@@ -67,11 +74,24 @@ impl HostBlock {
 
     /// Lets the pool keep it, or frees it.
     #[inline]
-    pub(super) fn give_back(self: Box<Self>) {
+    pub(super) fn give_back(mut self: Box<Self>) {
         let size = self.memory().size();
+        if size >= LARGE && self.returns < OFTEN {
+            self.came_back();
+        }
         let (number, tick) = (self.home.number, self.home.store.tick());
         if let Err(block) = own_caches::put(number, size, self, tick) {
             give_back_to_all(size, block);
+        }
+    }
+
+    /// Puts large pages under a block that is used again and again: one that is cut from memory that smaller blocks
+    /// have left has small ones, whatever was asked when it was allocated.
+    #[cold]
+    fn came_back(&mut self) {
+        self.returns += 1;
+        if self.returns == OFTEN {
+            self.memory().make_pages_large();
         }
     }
 }
@@ -279,7 +299,7 @@ impl Home {
         memory.prefer_large_pages();
         self.store.took_fresh(size, bytes);
         let (block, home) = (Block::new(memory, room), Arc::clone(self));
-        Ok(Box::new(HostBlock { block, home }))
+        Ok(Box::new(HostBlock { block, home, returns: 0 }))
     }
 }
 
