@@ -111,7 +111,8 @@ def passing_jobs():
     yield ("1 tensor into Rust, to keep", lambda: owned(one), name, lambda: nothing(one), 50_000)
     yield ("3 tensors into Rust, to keep", lambda: owned(one, two, three), name,
            lambda: nothing(one, two, three), 50_000)
-    yield ("1 NumPy array into Rust, to keep", lambda: owned(array), name, lambda: nothing(array), 20_000)
+    yield ("1 NumPy array into Rust, to keep", lambda: owned(array), name,
+           lambda: nothing(array), 20_000)
 
 
 def large_jobs():

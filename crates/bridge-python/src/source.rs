@@ -50,8 +50,8 @@ pub(crate) fn source_of(object: &Bound<'_, PyAny>) -> Result<Source> {
     Ok(Source { tensor, framework: None })
 }
 
-/// As [`source_of`], for a function that only looks at the tensor while its caller holds the object: most are views then,
-/// and only the others' tensors are returned.
+/// As [`source_of`], for a function that only looks at the tensor while its caller holds the object: most are views
+/// then, and only the others' tensors are returned.
 #[inline]
 pub(crate) fn view_of<'a>(
     object: &'a Bound<'_, PyAny>,

@@ -25,7 +25,10 @@ REFUSED = {
     "conjugated": (lambda: torch.ones(3, dtype=torch.complex64).conj(), r"resolve_conj\(\)"),
     "negated": (pending_negation, r"resolve_neg\(\)"),
     "negated, and compact": (lambda: torch._neg_view(torch.ones(3)), r"resolve_neg\(\)"),
-    "negated integers": (lambda: torch._neg_view(torch.ones(3, dtype=torch.int32)), r"resolve_neg\(\)"),
+    "negated integers": (
+        lambda: torch._neg_view(torch.ones(3, dtype=torch.int32)),
+        r"resolve_neg\(\)",
+    ),
     "sparse": (lambda: torch.ones(2, 2).to_sparse(), r"to_dense\(\)"),
     "compressed rows": (lambda: torch.ones(2, 2).to_sparse_csr(), r"to_dense\(\)"),
     "meta": (lambda: torch.ones(2, device="meta"), "meta"),
