@@ -133,13 +133,13 @@ fn downloads() {
 fn downloads_of_arrays() {
     alone(|| {
         on_every_device(|queue| {
-            let make = || Box::new(ClArray::upload(queue, &here()).unwrap());
-            let intact =
-                |array: &Box<ClArray>| assert!(bytes_of(&array.download().unwrap()) == here_bytes());
-            let call = |array: Box<ClArray>| array.download().map_err(|error| (array, error));
+            let make = || Array::new(ClArray::upload(queue, &here()).unwrap());
+            let of = |array: &Array| array.downcast_ref::<ClArray>().unwrap().download();
+            let call = |array| of(&array).map_err(|error| (array, error));
             let failures = fail_each(make, call, intact, fail_at, settled);
             assert_eq!(failures, Failures { errors: 1, made_up_for: 0 });
-            let call = |array: Box<ClArray>| array.to_vec::<f32>().map_err(|error| (array, error));
+            let of = |array: &Array| array.downcast_ref::<ClArray>().unwrap().to_vec::<f32>();
+            let call = |array| of(&array).map_err(|error| (array, error));
             let failures = fail_each(make, call, intact, fail_at, settled);
             assert_eq!(failures, Failures { errors: 1, made_up_for: 0 });
         });
