@@ -1,14 +1,19 @@
 //! Upload, download and both beside the driver's own calls, in turns: what one leaves in the caches and
-//! the allocator, the other finds too. Prints the median of each in microseconds.
+//! the allocator, the other finds too. Prints the median of each in microseconds. Then uploads and copies on the
+//! device with a pool beside those to new memory.
 
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use arraybridge::ManagedTensor;
-use arraybridge::backends::opencl::{ClArray, ClDevice};
+use arraybridge::backends::opencl::{ClArray, ClDevice, ClQueue};
+use arraybridge::{
+    Convert, CopyPolicy, ManagedTensor, NativeArray, Options, Registry, SharedTensor,
+};
 use bridge_benches::opencl_calls::RawBuffer;
+use bridge_memory::pool::DevicePool;
+use in_turns::{Job, job};
 
 const TURNS: usize = 500;
 
@@ -66,5 +71,35 @@ fn main() {
             raw_down / down,
             raw_both / both
         );
+    }
+    pools(&queue);
+}
+
+/// Copies of a tensor to the device, under these options.
+fn copies<'a>(source: &'a SharedTensor, options: Options<'a>) -> Job<'a> {
+    job(move || {
+        let copy = ManagedTensor::alias(source).convert_to::<ClArray>(options);
+        black_box(copy.expect("the device has room")).wait().expect("copies");
+    })
+}
+
+fn pools(queue: &ClQueue) {
+    const SIZES: [(&str, usize); 4] =
+        [("4 KiB", 1 << 10), ("1 MiB", 1 << 18), ("16 MiB", 1 << 22), ("64 MiB", 1 << 24)];
+    let device = queue.device().device();
+    let registry = Registry::global().expect("no two backends have one name");
+    let pool = DevicePool::new(registry, device).expect("the device has memory");
+    let new = Options::default().on(device).copy(CopyPolicy::Always);
+    for (size, count) in SIZES {
+        let host = ManagedTensor::from_vec(vec![1.5_f32; count], &[count]).expect("a row");
+        let there = ClArray::upload(queue, &host).expect("uploads").export().expect("a tensor");
+        let sources = [("upload", host.into_shared()), ("copy on the device", there.into_shared())];
+        for (what, source) in &sources {
+            let jobs = vec![
+                ("with a pool", copies(source, new.pool(&pool))),
+                ("new memory", copies(source, new)),
+            ];
+            in_turns::compare(&format!("{what} of {size}"), jobs, in_turns::turns(51));
+        }
     }
 }
