@@ -44,6 +44,11 @@ fn advise(first: *mut u8, advice: libc::c_int) {
     assert_eq!(done, 0);
 }
 
+#[expect(clippy::print_stderr, reason = "the log of a test run says what was left out")]
+fn say(what: &str) {
+    eprintln!("{what}");
+}
+
 /// As memory that smaller blocks have left, the pool's has small pages at first.
 #[test]
 fn a_large_buffer_that_is_used_again_and_again_has_large_pages() {
@@ -64,7 +69,7 @@ fn a_large_buffer_that_is_used_again_and_again_has_large_pages() {
     // SAFETY: no memory is given; 6.1 is the first Linux that knows this advice.
     let knows = unsafe { libc::madvise(std::ptr::null_mut(), 0, libc::MADV_COLLAPSE) } == 0;
     if !knows {
-        println!("this system makes no large pages on request: nothing more to see");
+        say("this system makes no large pages on request: nothing more was tried");
         return;
     }
     assert!(before < 4 << 20 && after >= 20 << 20, "{before} bytes in large pages, then {after}");
