@@ -84,8 +84,8 @@ impl ManagedTensor {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] or [`Error::InvalidLayout`] as [`Layout::span`],
-    /// [`Error::InvalidTensor`] where `data` is null although there are elements, or the device's
+    /// [`Error::TooLarge`](crate::Error::TooLarge) or [`Error::InvalidLayout`](crate::Error::InvalidLayout) as [`Layout::span`],
+    /// [`Error::InvalidTensor`](crate::Error::InvalidTensor) where `data` is null although there are elements, or the device's
     /// ordinal is beyond DLPack's. The owner comes back.
     ///
     /// # Safety
