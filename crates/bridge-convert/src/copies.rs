@@ -7,8 +7,7 @@ use bridge_core::{
 };
 
 use crate::landing::{Landing, NewHostMemory};
-use crate::plan::{Plan, Step};
-use crate::pooling::{Made, Pooling};
+use crate::plan::{Made, Plan, Pooling, Step};
 
 /// The copies that one conversion makes.
 pub(crate) struct Copies<'a> {

@@ -18,7 +18,6 @@ mod copies;
 mod landing;
 mod observe;
 mod plan;
-mod pooling;
 mod report;
 mod route;
 mod slices;

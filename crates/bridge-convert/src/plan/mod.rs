@@ -2,6 +2,7 @@
 
 mod obstacles;
 mod peaks;
+mod pooling;
 mod step;
 
 use std::fmt;
@@ -18,6 +19,7 @@ pub use step::Step;
 pub(crate) use self::obstacles::fits;
 use self::obstacles::{needs_transfer, obstacles, target_device};
 pub(crate) use self::peaks::Workers;
+pub(crate) use self::pooling::{Made, Pooling};
 
 /// The steps of a conversion; four fit without heap allocation.
 pub type Steps = SmallVec<[Step; 4]>;

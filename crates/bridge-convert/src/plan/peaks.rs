@@ -6,9 +6,9 @@ use bridge_core::{
 };
 use smallvec::SmallVec;
 
-use super::Step;
+use super::pooling::{Made, Pooling};
+use super::step::Step;
 use crate::landing::Landing;
-use crate::pooling::{Made, Pooling};
 
 /// The most memory that a conversion takes at any time, on each device that it takes any on.
 pub type Peaks = SmallVec<[DeviceBytes; 2]>;

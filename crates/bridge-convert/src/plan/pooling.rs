@@ -2,7 +2,7 @@
 
 use bridge_core::{Accepts, DataType, Device, MemorySource, Options, Registry};
 
-use crate::plan::Step;
+use super::step::Step;
 
 /// The pool that a conversion takes memory from, and what decides where it does.
 #[derive(Clone, Copy)]
