@@ -18,7 +18,7 @@ use crate::strided_copy::copy_buffers;
 /// let (rows, columns) = (Layout::row_major(&[500, 500])?, Layout::column_major(&[500, 500])?);
 /// let f32 = |layout| (DataType::F32, layout);
 /// assert_eq!(bridge_host::working_memory(f32(&rows), f32(&rows)), 0);
-/// assert_eq!(bridge_host::working_memory(f32(&columns), f32(&rows)), 132_096);
+/// assert_eq!(bridge_host::working_memory(f32(&columns), f32(&rows)), 135_168);
 ///
 /// let packed = (DataType::F4E2M1FN, &rows);
 /// assert_eq!(bridge_host::working_memory(packed, f32(&rows)), 250_000);
