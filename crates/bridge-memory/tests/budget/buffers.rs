@@ -12,7 +12,7 @@ fn registry() -> Registry {
     ])
 }
 
-const SIDE: usize = 200;
+const SIDE: usize = 100;
 const BYTES: u64 = (SIDE * SIDE) as u64;
 
 /// Bytes whose axes are in another order.
