@@ -121,6 +121,18 @@ pub(crate) fn of(workspace: &Workspace, packages: &[String]) -> Vec<Cell> {
     cells
 }
 
+/// The backend crates that packages of these names are built with, beside those that are named themselves: what they need is
+/// needed too.
+pub(crate) fn built_in(
+    packages: &[String],
+) -> impl Iterator<Item = (&'static str, &'static [&'static Requirement])> + '_ {
+    let has_backends = packages.iter().any(|name| BUILT_ON_BACKENDS.contains(&name.as_str()));
+    let others = BACKENDS.iter().filter(move |backend| {
+        has_backends && !packages.iter().any(|name| name == backend.package)
+    });
+    others.map(|backend| (backend.package, backend.requirements))
+}
+
 fn all(workspace: &Workspace) -> Vec<Cell> {
     let mut cells = vec![
         together("tensor", "bridge-tensor"),
@@ -273,6 +285,17 @@ mod tests {
         assert_eq!(names, ["candle+ndarray", "none, each alone"]);
         assert!(matches!(cells[0].how, How::Together { .. }));
         assert!(matches!(cells[1].how, How::Linted { .. }));
+    }
+
+    #[test]
+    fn what_is_built_on_backends_needs_what_they_need() {
+        let needed = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            super::built_in(&names).map(|(package, _)| package).collect::<Vec<_>>()
+        };
+        assert_eq!(needed(&["bridge-host"]), [""; 0]);
+        let others = ["bridge-cpu", "bridge-opencl", "bridge-cuda"];
+        assert_eq!(needed(&["bridge-cli", "bridge-torch"]), others);
     }
 
     #[test]

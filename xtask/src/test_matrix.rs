@@ -87,6 +87,8 @@ struct Matrix<'a> {
     packages: &'a [String],
     runner: Runner,
     cells: Vec<(Cell, std::result::Result<Environment, Lack>)>,
+    /// The backend crates without a cell here that others are built with.
+    built_in: Vec<(&'static str, std::result::Result<Environment, Lack>)>,
 }
 
 impl<'a> Matrix<'a> {
@@ -96,10 +98,14 @@ impl<'a> Matrix<'a> {
             let environment = provider.provide(cell.requirements);
             (cell, environment)
         });
+        let cells = cells.collect();
+        let built_in = cells::built_in(&options.packages)
+            .map(|(package, requirements)| (package, provider.provide(requirements)));
         Self {
             workspace,
             packages: &options.packages,
-            cells: cells.collect(),
+            cells,
+            built_in: built_in.collect(),
             runner: Runner::detect(workspace),
         }
     }
@@ -184,6 +190,12 @@ impl<'a> Matrix<'a> {
                 (How::Together { .. }, Ok(variables)) => env.extend(variables.iter().cloned()),
                 (How::Together { package }, Err(_)) => left_out.push(*package),
                 _ => {}
+            }
+        }
+        for (package, environment) in &self.built_in {
+            match environment {
+                Ok(variables) => env.extend(variables.iter().cloned()),
+                Err(_) => left_out.push(*package),
             }
         }
         (env, left_out)
