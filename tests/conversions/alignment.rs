@@ -1,6 +1,7 @@
 //! A target that needs more alignment than its elements gets it, wherever the memory comes from.
 
 use arraybridge::backends::ndarray::SharedArray;
+use arraybridge::memory::budget::Budget;
 use arraybridge::{
     Array, Convert, ConvertByName, ManagedTensor, Options, Registration, Registry, Step,
 };
@@ -74,14 +75,19 @@ fn what_a_device_downloads_lies_right_in_the_end() {
         let there = Options::default().on(DEVICES[0]);
         let array = registry.convert(array, "fake-accelerator", there).unwrap();
         let _pinned = pins.then(|| Faults::pinned_downloads().install());
-        let (array, report) =
-            registry.convert_reported(array, "page-aligned", Options::default()).unwrap();
+        let plan = registry.plan(&array, "page-aligned", &Options::default()).unwrap();
+        let told: u64 = plan.peaks.iter().map(|peak| peak.bytes).sum();
+        let budget = Budget::new("test", told).unwrap();
+        let within = Options::default().within(&budget);
+        let (array, report) = registry.convert_reported(array, "page-aligned", within).unwrap();
         let (download, share) = (Step::Download { from: DEVICES[0] }, Step::Share);
         let (steps, bytes) = match pins {
             false => (vec![download, share], 12),
             true => (vec![download, Step::Copy, share], 24),
         };
         assert_eq!((report.steps.to_vec(), report.bytes_copied), (steps, bytes));
+        // Room for both is had before anything is taken.
+        assert_eq!((told, budget.status().peak, budget.reserved()), (bytes, bytes, 0));
         let Ok(Aligned(tensor)) = array.downcast::<Aligned>() else { panic!("another type") };
         let values: SharedArray<f32> = tensor.convert().unwrap();
         assert_eq!(values.view().as_slice(), Some(&[1.0, 2.0, 3.0][..]));

@@ -1,6 +1,6 @@
 //! Long copies and casts on the host: done in pieces, between which they can be interrupted.
 
-use bridge_tensor::ManagedTensor;
+use bridge_tensor::{Error as TensorError, ManagedTensor};
 
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
@@ -14,7 +14,8 @@ pub const PIECE_BYTES: usize = 64 << 20;
 ///
 /// # Errors
 ///
-/// What `write` or `interrupt` say. The target is dropped then.
+/// What `write` or `interrupt` say, and [`TensorError::InvalidTensor`] where `write` has kept a part of the target. The target
+/// is dropped then.
 pub fn write_in_pieces(
     source: &ManagedTensor,
     mut target: ManagedTensor,
@@ -33,12 +34,14 @@ pub fn write_in_pieces(
             interrupt.check()?;
         }
         let range = start..extent.min(start + step);
-        // SAFETY: the part before was dropped, no other has these indices, and the whole is given out when no part lives.
+        // SAFETY: no other part has these indices, also where `write` has kept one, and the whole is given out only where no
+        // part lives.
         let mut to = unsafe { ManagedTensor::range_of(&target, axis, range.clone()) }?;
         let written = source.with_range(axis, range, |from| write(from, &mut to))?;
         written.map_err(|error| in_the_whole(error, start * row))?;
     }
-    Ok(target.try_unwrap().unwrap_or_else(|_| unreachable!("every part has been dropped")))
+    let kept = || "a part of it is kept by the function that was to write it".to_owned();
+    Ok(target.try_unwrap().map_err(|_| TensorError::InvalidTensor { reason: kept() })?)
 }
 
 /// How a tensor is divided.
@@ -76,7 +79,7 @@ fn in_the_whole(error: Error, first: usize) -> Error {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use bridge_tensor::{DataType, Error as TensorError, SharedTensor};
+    use bridge_tensor::{DataType, SharedTensor};
 
     use super::*;
 
@@ -138,6 +141,20 @@ mod tests {
         assert!(stopped.unwrap_err().to_string().contains("going on"));
         assert_eq!(written.load(Ordering::Relaxed), 6, "two pieces of three indices");
         assert!(source.is_unique(), "no piece is kept");
+    }
+
+    #[test]
+    fn a_part_that_is_kept_is_an_error_and_the_keepers_alone() {
+        let kept = std::cell::RefCell::new(Vec::new());
+        let keep = |_: &ManagedTensor, to: &mut ManagedTensor| {
+            kept.borrow_mut().push(std::mem::replace(to, target(&[1])));
+            Ok(())
+        };
+        let done = write_in_pieces(&source(&[4]), target(&[4]), Some(&after(9)), 4, keep);
+        assert!(done.unwrap_err().to_string().contains("is kept by the function"));
+        for part in kept.take().iter_mut() {
+            part.as_mut_slice::<u16>().unwrap().fill(7);
+        }
     }
 
     #[test]

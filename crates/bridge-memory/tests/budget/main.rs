@@ -5,7 +5,6 @@ mod buffers;
 mod conversions;
 mod fair;
 mod floors;
-mod landing;
 mod measured;
 mod parts;
 mod pressure;
