@@ -91,6 +91,65 @@ def test_an_error_of_a_subclass_is_told():
         look_at(torch.ones(3).as_subclass(Raises))
 
 
+class Seen(torch.overrides.TorchFunctionMode):
+    """What of PyTorch's Python is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.functions = []
+
+    def __torch_function__(self, function, types, arguments=(), named=None):
+        self.functions.append(function)
+        return function(*arguments, **(named or {}))
+
+
+@pytest.mark.parametrize("handed", [look_at, take_in])
+def test_a_plain_tensor_is_asked_nothing_by_way_of_python(handed):
+    tensors = torch.ones(3), torch.ones(2, 2, dtype=torch.complex64), torch.ones(2, dtype=torch.int8)
+    handed(*tensors)
+    with Seen() as seen:
+        handed(*tensors)
+    assert seen.functions == []
+    with Seen() as seen, pytest.raises(MemoryConversionError, match=r"resolve_neg\(\)"):
+        handed(pending_negation())
+    assert seen.functions, "the reason is PyTorch's own answer"
+
+
+FIRST_USE = """
+import torch
+import torch._subclasses
+from arraybridge import MemoryConversionError
+from arraybridge._native import look_at
+
+tensor = torch.ones(3)
+bad = [torch.ones(3, requires_grad=True), torch._neg_view(tensor), torch.ones(3, dtype=torch.complex64).conj()]
+torch.set_default_device("meta")
+torch.set_default_dtype(torch.float64)
+with {mode}:
+    look_at(tensor)
+    for one in bad:
+        try:
+            look_at(one)
+        except MemoryConversionError:
+            continue
+        raise SystemExit("it was taken")
+    assert torch.is_inference_mode_enabled() == {inference} and torch.ones(1).is_inference() == {inference}
+look_at(tensor)
+assert not torch.is_inference_mode_enabled()
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "inference"),
+    [
+        ("torch.inference_mode()", True),
+        ("torch._subclasses.FakeTensorMode()", False),
+    ],
+)
+def test_the_first_tensor_may_be_seen_in_any_mode_of_pytorch(run_python, mode, inference):
+    run_python(FIRST_USE.format(mode=mode, inference=inference))
+
+
 @pytest.mark.parametrize("handed", [look_at, take_in])
 @pytest.mark.parametrize("make", [lambda: torch.ones(3), lambda: np.ones(3)])
 def test_no_reference_is_kept(handed, make):

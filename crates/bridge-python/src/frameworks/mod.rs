@@ -9,6 +9,7 @@ mod pyclesperanto;
 mod tensorflow;
 mod torch;
 mod torch_flags;
+mod torch_native;
 
 pub(crate) use capsules::{capsule_of, on_the_default_stream};
 pub(crate) use cupy::Cupy;

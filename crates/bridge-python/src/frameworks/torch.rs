@@ -10,6 +10,7 @@ use pyo3::types::PyType;
 use pyo3::{ffi, intern};
 
 use super::torch_flags::Flag;
+use super::torch_native::Questions;
 use super::{capsules, host_and, kept, numpy_dtypes};
 use crate::exchange::Exchange;
 use crate::framework::Framework;
@@ -125,6 +126,8 @@ struct Known {
     requires_grad: Flag,
     is_neg: Flag,
     is_conj: Flag,
+    /// The same three, where PyTorch's C++ can be asked.
+    questions: Option<Questions>,
 }
 
 impl Known {
@@ -141,8 +144,9 @@ impl Known {
             let from_numpy = module.getattr("from_numpy")?.unbind();
             let requires_grad = Flag::of(&class, "requires_grad")?;
             let (is_neg, is_conj) = (Flag::of(&class, "is_neg")?, Flag::of(&class, "is_conj")?);
+            let questions = Questions::of(&module, &class);
             let class = class.unbind();
-            Ok(Self { class, exchange, from_numpy, requires_grad, is_neg, is_conj })
+            Ok(Self { class, exchange, from_numpy, requires_grad, is_neg, is_conj, questions })
         });
         known.map_err(|error| {
             Unavailable::new(
@@ -156,13 +160,19 @@ impl Known {
         py.import(intern!(py, "torch"))
     }
 
+    /// Whether the object is a tensor of PyTorch's own class, not of one that derives from it.
+    #[inline]
+    fn is_of_class(&self, object: &Bound<'_, PyAny>) -> bool {
+        // SAFETY: the object is alive.
+        unsafe { ffi::Py_TYPE(object.as_ptr()) == self.class.as_ptr().cast() }
+    }
+
     /// Checks that the object is a tensor.
     #[inline]
     fn check_class(&self, object: &Bound<'_, PyAny>) -> Result<()> {
-        let class = self.class.bind(object.py());
-        // SAFETY: the object is alive.
-        let is_own = unsafe { ffi::Py_TYPE(object.as_ptr()) } == class.as_type_ptr();
-        if is_own || object.is_instance(class).unwrap_or(false) {
+        if self.is_of_class(object)
+            || object.is_instance(self.class.bind(object.py())).unwrap_or(false)
+        {
             return Ok(());
         }
         Err(unsupported(
@@ -175,6 +185,18 @@ impl Known {
     /// negate or to conjugate them.
     #[inline]
     fn check(&self, object: &Bound<'_, PyAny>, data_type: DataType) -> Result<()> {
+        if let Some(questions) = &self.questions
+            && self.is_of_class(object)
+            // SAFETY: the object is of that class, and its memory has been shown.
+            && unsafe { questions.are_all_denied(object) }
+        {
+            return Ok(());
+        }
+        self.check_in_turn(object, data_type)
+    }
+
+    /// As `check`, by the questions of Python, which a class that derives from PyTorch's may answer itself.
+    fn check_in_turn(&self, object: &Bound<'_, PyAny>, data_type: DataType) -> Result<()> {
         let asked = |flag: &Flag| {
             let told = |error| failed(Framework::Torch, "look at a tensor", object.py(), error);
             // SAFETY: the object is a tensor of PyTorch.
