@@ -56,6 +56,19 @@ pub trait ConvertByName {
     ///
     /// As [`convert`](Self::convert), but for what only carrying it out shows.
     fn plan(&self, array: &Array, target: &str, options: &Options) -> Result<Plan>;
+
+    /// As [`plan`](Self::plan), of an array of type `source` that is `found` so: for those who only look at a tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan`](Self::plan).
+    fn plan_for(
+        &self,
+        source: &'static NativeType,
+        found: &Description,
+        target: &str,
+        options: &Options,
+    ) -> Result<Plan>;
 }
 
 impl ConvertByName for Registry {
@@ -79,7 +92,7 @@ impl ConvertByName for Registry {
     ) -> Result<(Array, Report), Refused<Array>> {
         let met = self.backend(target).and_then(|backend| {
             let found = array.describe()?;
-            Ok((backend, ends(&array, &found, backend, &options)?, found))
+            Ok((backend, ends(array.native_type(), &found, backend, &options)?, found))
         });
         match met {
             Ok((_, Some(ends), _)) => ends.route(self, &options).run_reported(&ends, array),
@@ -93,9 +106,19 @@ impl ConvertByName for Registry {
     }
 
     fn plan(&self, array: &Array, target: &str, options: &Options) -> Result<Plan> {
-        let (backend, found) = (self.backend(target)?, array.describe()?);
-        match ends(array, &found, backend, options)? {
-            Some(ends) => ends.route(self, options).plan(&found),
+        self.plan_for(array.native_type(), &array.describe()?, target, options)
+    }
+
+    fn plan_for(
+        &self,
+        source: &'static NativeType,
+        found: &Description,
+        target: &str,
+        options: &Options,
+    ) -> Result<Plan> {
+        let backend = self.backend(target)?;
+        match ends(source, found, backend, options)? {
+            Some(ends) => ends.route(self, options).plan(found),
             None => Ok(Plan::stay(backend.name())),
         }
     }
@@ -110,7 +133,7 @@ pub(crate) fn convert_into(
 ) -> Result<Array, Refused<Array>> {
     let source = array.native_type();
     if source.descriptor().name == target.name() {
-        return match array.describe().and_then(|found| ends(&array, &found, target, &options)) {
+        return match array.describe().and_then(|found| ends(source, &found, target, &options)) {
             Ok(Some(ends)) => ends.route(registry, &options).run(&ends, array),
             Ok(None) => Ok(array),
             Err(error) => Err(Refused::new(array, error)),
@@ -131,16 +154,15 @@ pub(crate) fn convert_into(
     }
 }
 
-/// The ends of the way that brings an array of this description to a backend; `None` where the array
+/// The ends of the way that brings an array of this type and description to a backend; `None` where the array
 /// is there already, as it is asked for.
 fn ends(
-    array: &Array,
+    source: &'static NativeType,
     found: &Description,
     backend: &'static dyn Backend,
     options: &Options,
 ) -> Result<Option<ByName>> {
     check_device(backend, options)?;
-    let source = array.native_type();
     if source.descriptor().name == backend.name() && stays(found, options) {
         return Ok(None);
     }

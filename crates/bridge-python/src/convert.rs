@@ -2,7 +2,8 @@
 
 use bridge_convert::{Convert, ConvertByName, Plan, Report};
 use bridge_core::{
-    Array, CopyPolicy, Device, DeviceKind, Error, ManagedTensor, Options, Refused, Registry, Result,
+    Array, CopyPolicy, Device, DeviceKind, Dlpack, Error, ManagedTensor, NativeType, Options,
+    Refused, Registry, Result,
 };
 use pyo3::prelude::*;
 
@@ -236,9 +237,9 @@ pub(crate) fn plan(
         Target::Framework(Framework::Pyclesperanto) => of::<Pyclesperanto>(tensor, options),
         Target::Tensor => tensor.plan_to::<ManagedTensor>(options),
         Target::Backend(name) => Registry::global().and_then(|registry| {
-            let backend = registry.backend(name).map_err(|error| unknown(registry, name, error))?;
-            let native = backend.native_type_for(tensor.data_type(), tensor.shape())?;
-            Plan::new(("object", &tensor.describe()), (backend.name(), native.accepts()), options)
+            const SOURCE: &NativeType = &NativeType::of::<ManagedTensor, Dlpack>();
+            let planned = registry.plan_for(SOURCE, &tensor.describe(), name, options);
+            planned.map_err(|error| unknown(registry, name, error))
         }),
     };
     planned.map_err(|error| errors::raised(py, source.name(), target.name(), &error))

@@ -108,6 +108,18 @@ def test_a_plan_says_how_much_and_an_explanation_whether(budget, full):
     assert budget.reserved == 0
 
 
+@pytest.mark.parametrize("target", ["numpy", "ndarray", "tensor"])
+def test_a_plan_counts_what_the_kernels_work_in(target):
+    # Whose axes change: the host's kernels take buffers for that.
+    array = np.arange(3_000_000.0).reshape(100, 300, 100).transpose(2, 0, 1)
+    planned = plan(array, target, copy=True).peaks["cpu"]
+    enough = Budget("enough", planned)
+    assert np.asarray(convert(array, target, copy=True, budget=enough)).shape == array.shape
+    with pytest.raises(Never):
+        convert(array, target, copy=True, budget=Budget("a byte less", planned - 1))
+    assert planned > array.nbytes
+
+
 def test_a_consumer_reserves_under_its_name(budget):
     loader = budget.consumer("loader")
     held = []
