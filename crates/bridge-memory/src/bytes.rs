@@ -18,6 +18,16 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// Two amounts that are compared: as people read them, or byte for byte where both would read the same.
+pub(crate) fn apart(one: u64, other: u64) -> [String; 2] {
+    let read = [one, other].map(|bytes| Bytes(bytes).to_string());
+    if one == other || read[0] != read[1] {
+        read
+    } else {
+        [one, other].map(|bytes| format!("{bytes} B"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +44,12 @@ mod tests {
         ] {
             assert_eq!(Bytes(bytes).to_string(), text);
         }
+    }
+
+    #[test]
+    fn amounts_that_differ_read_differently() {
+        assert_eq!(apart(1 << 20, 3 << 20), ["1.0 MiB", "3.0 MiB"]);
+        assert_eq!(apart(1 << 20, (1 << 20) - 1), ["1048576 B", "1048575 B"]);
+        assert_eq!(apart(1 << 20, 1 << 20), ["1.0 MiB", "1.0 MiB"]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bridge_core::{Device, Error};
 
-use crate::bytes::Bytes;
+use crate::bytes::{Bytes, apart};
 
 /// Why a budget has no room for a reservation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum Shortage {
     #[error(
         "{} can never be had of {}, which has {} in all: work in smaller parts, or give it a larger \
          capacity",
-        Bytes(*need), named(budget, *device), Bytes(*capacity)
+        apart(*need, *capacity)[0], named(budget, *device), apart(*need, *capacity)[1]
     )]
     Never {
         /// The budget.
@@ -32,7 +32,7 @@ pub enum Shortage {
     /// More than there is now.
     #[error(
         "{} has {} left, and {} are needed{}{}: wait, or let a holder give something back",
-        named(budget, *device), Bytes(*have), Bytes(*need), after(*waited), held(holders)
+        named(budget, *device), apart(*have, *need)[0], apart(*have, *need)[1], after(*waited), held(holders)
     )]
     NotNow {
         /// The budget.
