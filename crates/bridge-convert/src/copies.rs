@@ -123,7 +123,12 @@ impl<'a> Copies<'a> {
     /// A copy on the host.
     fn copy(&self, pool: Option<&dyn MemorySource>) -> Result<ManagedTensor> {
         let tools = self.registry.host_tools()?;
-        self.on_host(pool, self.current.data_type(), |from, to| tools.copy(from, to))
+        let bytes = self.current.layout().compact_bytes(self.current.data_type())?;
+        let is_new = pool.is_none() && HostMemory::has_new_pages(bytes);
+        self.on_host(pool, self.current.data_type(), |from, to| match is_new {
+            true => tools.copy_to_new_pages(from, to),
+            false => tools.copy(from, to),
+        })
     }
 
     /// A cast on the host.

@@ -10,7 +10,7 @@ use crate::options::Overflow;
 ///
 /// # Safety
 ///
-/// Where `copy`, `cast` or `copy_parts` returns `Ok`, every element of `target` has been written: the planner hands
+/// Where `copy`, `copy_to_new_pages`, `cast` or `copy_parts` returns `Ok`, every element of `target` has been written: the planner hands
 /// in memory that is not initialized. What is written is a valid value of the element type: for
 /// `bool` the bytes 0 and 1, as the target may be the memory of a Rust value.
 pub unsafe trait HostTools: Send + Sync + 'static {
@@ -21,6 +21,16 @@ pub unsafe trait HostTools: Send + Sync + 'static {
     /// Where shapes or element types differ, a tensor is not in host memory, or `target` cannot be
     /// written exclusively or repeats elements.
     fn copy(&self, source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()>;
+
+    /// As [`copy`](Self::copy), to memory whose pages the system has mapped for it just now, or will at their first
+    /// touch: that may be faster another way.
+    ///
+    /// # Errors
+    ///
+    /// As [`copy`](Self::copy).
+    fn copy_to_new_pages(&self, source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
+        self.copy(source, target)
+    }
 
     /// Writes the elements of `source` to those of `target`, converted to its element type.
     ///

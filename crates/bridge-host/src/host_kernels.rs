@@ -26,6 +26,10 @@ unsafe impl HostTools for HostKernels {
         copy(source, target)
     }
 
+    fn copy_to_new_pages(&self, source: &ManagedTensor, target: &mut ManagedTensor) -> Result<()> {
+        copy_to(source, target, Target::New)
+    }
+
     fn cast(
         &self,
         source: &ManagedTensor,

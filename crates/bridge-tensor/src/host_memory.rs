@@ -43,6 +43,12 @@ impl HostMemory {
         Self::allocate_with(size, alignment, alloc::alloc_zeroed)
     }
 
+    /// Whether a block of `size` bytes that is allocated gets pages of its own from the system, which clears each at its
+    /// first touch, rather than those of one that was freed; as the C library of Linux does from 64 MiB on.
+    pub fn has_new_pages(size: usize) -> bool {
+        size >= 2 * large_pages::ALWAYS_FROM
+    }
+
     /// Asks the system to put large pages under the block, where it does so on request only, as Linux mostly
     /// does: for a block of 4 MiB and more that is kept and used again. Its bytes stay.
     pub fn prefer_large_pages(&self) {

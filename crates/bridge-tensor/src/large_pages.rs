@@ -11,10 +11,6 @@ pub(crate) const ALWAYS_FROM: usize = 32 << 20;
 #[cfg(all(target_os = "linux", not(miri)))]
 const SMALLEST: usize = 4 << 20;
 
-/// A multiple of every page size that is not itself a large one.
-#[cfg(all(target_os = "linux", not(miri)))]
-const BORDER: usize = 64 << 10;
-
 /// Asks the system to put large pages under a block of the caller's, where it does so on request
 /// only. What lies in the block stays.
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -30,21 +26,26 @@ pub(crate) fn make(first: NonNull<u8>, size: usize) {
     unsafe { advise(first, size, libc::MADV_COLLAPSE) };
 }
 
-/// Gives the system advice about all of a block but its ends. It may be declined.
+/// Gives the system advice about every page that the block has a part of. It may be declined.
+///
+/// Nearly all is not enough: large blocks often end where a large page does, or a few bytes before, and the advice must
+/// reach that far for the last one to be large.
 ///
 /// # Safety
 ///
 /// The block is the caller's, and the advice changes neither contents nor protection.
 #[cfg(all(target_os = "linux", not(miri)))]
 unsafe fn advise(first: NonNull<u8>, size: usize, advice: libc::c_int) {
-    if size < SMALLEST {
+    // SAFETY: the function may be called at any time.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) });
+    let Some(page) = page.ok().filter(|page| size >= SMALLEST && page.is_power_of_two()) else {
         return;
-    }
-    let before = first.as_ptr().align_offset(BORDER);
-    let within = (size - before) / BORDER * BORDER;
-    // SAFETY: the range lies in the block, as `before` is below `BORDER`, which is below `size`; the rest is the
-    // caller's promise.
-    unsafe { libc::madvise(first.as_ptr().add(before).cast(), within, advice) };
+    };
+    let before = first.addr().get() % page;
+    let pages = (before + size).next_multiple_of(page);
+    // SAFETY: the pages are there, as the block has a part of each; the rest is the caller's promise, and true of what
+    // else lies on the first and on the last of them.
+    unsafe { libc::madvise(first.as_ptr().wrapping_sub(before).cast(), pages, advice) };
 }
 
 /// Nothing is asked of other systems.
