@@ -5,6 +5,7 @@ use crate::features::{named, of_package};
 use crate::libtorch::TORCH;
 use crate::opencl::OPENCL;
 use crate::package_files::PACKAGE_FILES;
+use crate::python_interpreters::INTERPRETERS;
 use crate::python_packages::{
     CUPY, JAX, NVIDIA_GPU, PYCLESPERANTO, PYTHON_TOOLS, TENSORFLOW, TORCH_IN_PYTHON,
 };
@@ -34,6 +35,8 @@ pub(crate) enum How {
     Linted { package: &'static str },
     /// With pytest: all of them in one run, from which this one counts the tests of its row.
     Python { row: &'static str },
+    /// The Python package again, under another interpreter.
+    UnderPython { version: &'static str },
 }
 
 /// Which tests of a package run.
@@ -51,7 +54,7 @@ impl Cell {
             How::Together { package } | How::Alone { package, .. } | How::Linted { package } => {
                 Some(package)
             }
-            How::Python { .. } => Some(PYTHON_PACKAGE),
+            How::Python { .. } | How::UnderPython { .. } => Some(PYTHON_PACKAGE),
             How::Elsewhere { .. } => None,
         }
     }
@@ -168,6 +171,14 @@ fn all(workspace: &Workspace) -> Vec<Cell> {
     cells.extend(PYTHON_CELLS.iter().map(|&(row, requirements)| Cell {
         requirements,
         ..cell("python", row, How::Python { row })
+    }));
+    cells.extend(INTERPRETERS.iter().filter(|one| one.in_matrix).map(|one| Cell {
+        requirements: one.requirements,
+        ..cell(
+            "python",
+            &format!("NumPy under {}", one.version),
+            How::UnderPython { version: one.version },
+        )
     }));
     cells.extend([
         together("xtask", "xtask"),

@@ -40,6 +40,7 @@ mod packages;
 mod ptx;
 mod ptx_assembly;
 mod python;
+mod python_interpreters;
 mod python_packages;
 mod python_peers;
 mod python_tests;

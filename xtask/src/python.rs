@@ -99,8 +99,14 @@ impl<'a> PythonEnvironment<'a> {
 /// The path of the interpreter of a version such as "3.13", where this machine has one.
 pub(crate) fn interpreter_of(workspace: &Workspace, version: &str) -> Option<String> {
     let ask = ["-c", "import sys; print(sys.executable)"];
-    let path = call(workspace, &format!("python{version}")).args(ask).capture().ok()?;
+    let known = all_called(workspace, &format!("python{version}"));
+    let path = known.into_iter().find_map(|python| python.args(ask).capture().ok())?;
     Some(path.trim().to_owned())
+}
+
+/// The interpreters of that name: first the one on the path.
+fn all_called(workspace: &Workspace, name: &str) -> Vec<Tool> {
+    [vec![call(workspace, name)], of_pyenv(workspace, name)].concat()
 }
 
 fn call(workspace: &Workspace, name: &str) -> Tool {
@@ -132,9 +138,7 @@ fn of_pyenv(workspace: &Workspace, name: &str) -> Vec<Tool> {
 
 fn interpreter(workspace: &Workspace) -> Result<Tool> {
     let runs = |tool: &Tool| tool.clone().args(["--version"]).capture().is_ok();
-    let known = |name: &'static str| {
-        std::iter::once(call(workspace, name)).chain(of_pyenv(workspace, name))
-    };
+    let known = |name| all_called(workspace, name);
     INTERPRETERS.into_iter().flat_map(known).find(runs).ok_or_else(|| {
         Failure::new(
             "make a Python environment",

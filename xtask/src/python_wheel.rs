@@ -1,5 +1,4 @@
-//! `cargo xtask python`: builds the Python package and installs it, into `.venv` or, to test it under other
-//! interpreters, into environments of their own.
+//! `cargo xtask python`: builds the Python package and installs it into `.venv`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,14 +6,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::command::{Environment, Tool};
+use crate::command::Tool;
 use crate::failure::{Failure, Result};
-use crate::outcome::{CellReport, Counts, Status, exit_code};
 use crate::python::{PythonEnvironment, interpreter_of};
-use crate::python_packages::{LOCK, PYTHON_TOOLS};
-use crate::python_tests::{self, DOCTESTS, FOLDER, scratch};
+use crate::python_interpreters;
+use crate::python_packages::PYTHON_TOOLS;
+use crate::python_tests::{FOLDER, scratch};
 use crate::requirement::Provider;
-use crate::test_matrix;
 use crate::workspace::Workspace;
 
 /// Options of `python`.
@@ -27,16 +25,6 @@ pub(crate) struct Options {
     #[arg(long)]
     interpreters: bool,
 }
-
-/// The interpreters that the package is for, beside the one of `.venv`; "d" is a debug build, which checks its own
-/// counts and memory.
-const INTERPRETERS: [&str; 5] = ["3.11", "3.11d", "3.12", "3.13", "3.14"];
-
-/// What the tests need that no framework needs.
-const FOR_TESTS: [&str; 5] = ["hypothesis", "numpy", "psutil", "pytest", "pytest-xdist"];
-
-/// The rows of frameworks that the other interpreters are not tested with.
-const LEFT_OUT: [&str; 6] = ["torch", "jax", "tensorflow", "pyclesperanto", "cupy", DOCTESTS];
 
 /// How the native module is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +40,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     provide(workspace)?;
     let profile = if options.release { Profile::Release } else { Profile::Dev };
     if options.interpreters {
-        return under_each_interpreter(workspace, profile);
+        return python_interpreters::test_each(workspace, profile);
     }
     let wheel = into_venv(workspace, profile)?;
     let python = PythonEnvironment::of_workspace(workspace).program("python3");
@@ -75,14 +63,27 @@ pub(crate) fn into_venv(workspace: &Workspace, profile: Profile) -> Result<PathB
 /// Builds the package for users of one version of Python, "3.12", without symbols, and gives the wheel.
 pub(crate) fn stripped(workspace: &Workspace, version: &str) -> Result<PathBuf> {
     provide(workspace)?;
-    let interpreter = interpreter_of(workspace, version).ok_or_else(|| {
+    for_interpreter(workspace, &interpreter(workspace, version)?, Profile::Stripped)
+}
+
+/// The interpreter of a version.
+pub(crate) fn interpreter(workspace: &Workspace, version: &str) -> Result<String> {
+    interpreter_of(workspace, version).ok_or_else(|| {
         Failure::new(
             format!("build the Python package for {version}"),
             format!("no python{version} on PATH or in pyenv"),
             format!("install it, for instance with `pyenv install {version}`"),
         )
-    })?;
-    build(workspace, |folder| maturin(workspace, &interpreter, folder, Profile::Stripped))
+    })
+}
+
+/// Builds the package for an interpreter, and gives the wheel.
+pub(crate) fn for_interpreter(
+    workspace: &Workspace,
+    interpreter: &str,
+    profile: Profile,
+) -> Result<PathBuf> {
+    build(workspace, |folder| maturin(workspace, interpreter, folder, profile))
 }
 
 fn provide(workspace: &Workspace) -> Result<()> {
@@ -93,7 +94,7 @@ fn provide(workspace: &Workspace) -> Result<()> {
 }
 
 /// Its version stays while it changes, so that it replaces the one that is there.
-fn installing(wheel: &Path) -> [String; 3] {
+pub(crate) fn installing(wheel: &Path) -> [String; 3] {
     ["--no-deps".to_owned(), "--reinstall".to_owned(), wheel.display().to_string()]
 }
 
@@ -159,68 +160,9 @@ fn wheel_in(folder: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Whether one wheel serves every interpreter from some release on.
-fn is_abi3(wheel: &Path) -> bool {
-    wheel.to_string_lossy().contains("-abi3-")
-}
-
-fn under_each_interpreter(workspace: &Workspace, profile: Profile) -> Result<ExitCode> {
-    let mut reports = Vec::new();
-    let mut last: Option<PathBuf> = None;
-    for version in INTERPRETERS {
-        let Some(interpreter) = interpreter_of(workspace, version) else {
-            let status = Status::Unavailable {
-                reason: format!("no python{version} on PATH or in pyenv"),
-                remedy: match version.strip_suffix('d') {
-                    Some(plain) => format!("install it, for instance Debian's python{plain}-dbg"),
-                    None => format!("install it, for instance with `pyenv install {version}`"),
-                },
-                installable: false,
-            };
-            reports.push(CellReport::without_tests("python", version, status));
-            continue;
-        };
-        let wheel = match last.take().filter(|wheel| is_abi3(wheel)) {
-            Some(wheel) => Ok(wheel),
-            None => build(workspace, |folder| maturin(workspace, &interpreter, folder, profile)),
-        };
-        let report = wheel.and_then(|wheel| {
-            let report = under(workspace, version, &interpreter, &wheel);
-            last = Some(wheel);
-            report
-        });
-        reports.push(report.unwrap_or_else(|failure| {
-            eprintln!("\n{failure}");
-            CellReport::of_tests("python", version, Counts::default(), false)
-        }));
-    }
-    test_matrix::print(&reports);
-    Ok(exit_code(&reports, false))
-}
-
-/// Tests the wheel in an environment that is made anew.
-fn under(
-    workspace: &Workspace,
-    version: &str,
-    interpreter: &str,
-    wheel: &Path,
-) -> Result<CellReport> {
-    let folder = scratch(workspace).join(version);
-    let python = PythonEnvironment::at(workspace, folder.clone());
-    let uv = PythonEnvironment::of_workspace(workspace).uv()?;
-    let place = folder.display().to_string();
-    uv.clone().args(["venv", "--quiet", "--clear", "--python", interpreter, &place]).run()?;
-    let into = python.program("python3");
-    let install = uv.args(["pip", "install", "--quiet", "--python", &into]);
-    install.clone().args(["--constraint", LOCK]).args(FOR_TESTS).run()?;
-    install.args(installing(wheel)).run()?;
-    let run = python_tests::run(workspace, &python, &LEFT_OUT, &Environment::new())?;
-    Ok(CellReport::of_tests("python", version, run.tally.total(), run.ended_well))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Profile, is_abi3, maturin, pip, wheel_in};
+    use super::{Profile, maturin, pip, wheel_in};
     use crate::workspace::tests::example;
     use std::path::Path;
 
@@ -242,12 +184,6 @@ mod tests {
         let line = pip(&example(), Path::new("/out"), Profile::Dev).line();
         assert!(line.contains("python3 -m pip wheel"), "{line}");
         assert!(line.contains("--wheel-dir /out ./crates/bridge-python"), "{line}");
-    }
-
-    #[test]
-    fn only_a_wheel_of_the_stable_interface_serves_the_next_interpreter() {
-        assert!(is_abi3(Path::new("w/arraybridge-0.1.0-cp311-abi3-linux_x86_64.whl")));
-        assert!(!is_abi3(Path::new("w/arraybridge-0.1.0-cp312-cp312-linux_x86_64.whl")));
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::failure::{Failure, Result};
 use crate::features;
 use crate::outcome::{CellReport, Counts, Status, Totals, exit_code};
 use crate::python::PythonEnvironment;
+use crate::python_interpreters;
 use crate::python_tests::{self, STUBS};
-use crate::python_wheel;
+use crate::python_wheel::{self, Profile};
 use crate::requirement::{Lack, Provider};
 use crate::run_tests::{Runner, TestRun, alone, doc_tests};
 use crate::table::{self, Header, Row, Tone};
@@ -156,7 +157,7 @@ impl<'a> Matrix<'a> {
                 _ => {}
             }
         }
-        if let Err(failure) = python_wheel::into_venv(self.workspace, python_wheel::Profile::Dev) {
+        if let Err(failure) = python_wheel::into_venv(self.workspace, Profile::Dev) {
             eprintln!("\n{failure}");
             return Ok(TestRun::default());
         }
@@ -256,7 +257,11 @@ impl<'a> Matrix<'a> {
                 let run = self.runner.run(self.workspace, &select, &env)?;
                 report(run.tally.total(), run.ended_well)
             }
-            How::Python { .. } => {
+            How::UnderPython { version } if self.workspace.package(PYTHON_PACKAGE).is_some() => {
+                let run = python_interpreters::test(self.workspace, version, Profile::Dev);
+                report(run.tally.total(), run.ended_well)
+            }
+            How::Python { .. } | How::UnderPython { .. } => {
                 absent(cell, format!("the workspace has no package `{PYTHON_PACKAGE}`"))
             }
             How::Linted { package } => {

@@ -225,7 +225,7 @@ def test_also_those_of_the_compatible_api(full, torch):
     assert full.reserved == 4000
 
 
-def test_also_while_an_observer_looks_on(full):
+def test_also_while_an_observer_looks_on(full, torch):
     counters = ConversionCounters()
     with counters.installed():
         with full, pytest.raises(Shortage):
