@@ -74,6 +74,32 @@ def test_methods_of_libraries():
         assert [name for name in OF_LIBRARIES.split() if not hasattr(type(library), name)] == []
 
 
+def test_a_memory_type_leads_to_its_library():
+    from arraybridge.libraries import ArrayLibrary
+    from arraybridge.types import MemoryType
+
+    for member in MemoryType:
+        assert member.library is ArrayLibrary.named(member.value)
+
+
+def test_what_a_function_says_of_itself_is_read_and_written():
+    from arraybridge.decorators import numpy
+    from arraybridge.types import MemoryContractAttribute
+
+    declared, plain, named = numpy(lambda image: image), lambda image: image, {}
+    attribute = MemoryContractAttribute.INPUT
+    assert attribute == "input_memory_type"
+    assert attribute.read(declared) == "numpy"
+    assert attribute.read(plain) is None and attribute.read(plain, "jax") == "jax"
+    attribute.write(plain, "torch")
+    attribute.write(named, "cupy")
+    assert attribute.read(plain) == plain.input_memory_type == "torch"
+    assert attribute.read(named) == named["input_memory_type"] == "cupy"
+    plain.input_memory_type = 3
+    with pytest.raises(TypeError, match=r"not 3"):
+        attribute.read(plain)
+
+
 def test_names_by_accident_are_the_last_of_their_kind():
     from arraybridge import decorators, gpu_cleanup
 

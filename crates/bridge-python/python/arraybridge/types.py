@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from ._native import convert_memory
 
 if TYPE_CHECKING:
     from .converters_registry import ConverterBase
+    from .libraries import ArrayLibrary
 
 __all__ = [
     "CPU_MEMORY_TYPES",
@@ -64,6 +66,13 @@ class MemoryType(Enum):
             from .converters_registry import get_converter as _get_converter
         return _get_converter(self._value_)
 
+    @property
+    def library(self) -> ArrayLibrary:
+        """What this package can ask the framework."""
+        from .libraries import ArrayLibrary  # it needs this module
+
+        return ArrayLibrary.named(self._value_)
+
     def to_numpy(self, data: Any, gpu_id: Any = LEFT_OUT) -> Any:
         """`data`, an array of this framework, as an array of NumPy."""
         return convert_memory(data, self, "numpy", gpu_id)
@@ -89,7 +98,7 @@ class MemoryType(Enum):
         return convert_memory(data, self, "pyclesperanto", gpu_id)
 
 
-class MemoryContractAttribute(Enum):
+class MemoryContractAttribute(str, Enum):
     """What a decorated function says of itself, as the names of its attributes."""
 
     INPUT = "input_memory_type"
@@ -99,6 +108,29 @@ class MemoryContractAttribute(Enum):
     def of(self, function: Any) -> str | None:
         """The attribute of `function`, where it has it."""
         return getattr(function, self.value, None)
+
+    def read(self, namespace: Any, default: str | None = None) -> str | None:
+        """The framework that an object names under this attribute, or a mapping under this key.
+
+        A `TypeError` where what is there is no name.
+        """
+        if isinstance(namespace, Mapping):
+            found = namespace.get(self.value, default)
+        else:
+            found = getattr(namespace, self.value, default)
+        if found is not None and not isinstance(found, str):
+            raise TypeError(
+                f"{self.value} is the name of a framework, such as 'numpy', not {found!r}, which it is "
+                f"for {namespace!r}"
+            )
+        return found
+
+    def write(self, namespace: Any, value: str) -> None:
+        """Names a framework under this attribute of an object, or under this key of a mapping."""
+        if isinstance(namespace, MutableMapping):
+            namespace[self.value] = value
+        else:
+            setattr(namespace, self.value, value)
 
 
 MEMORY_TYPE_NUMPY = MemoryType.NUMPY.value
