@@ -6,7 +6,7 @@ use bridge_core::{
 };
 
 use crate::booleans;
-use crate::cast::cast_strided;
+use crate::cast::{Rule, cast_strided};
 use crate::ends::Ends;
 use crate::parts::copy_parts;
 use crate::runs::copy_run;
@@ -135,6 +135,19 @@ fn other_data_type(expected: DataType, found: DataType) -> Error {
 /// element in row-major order that does not fit, and some elements of the target may have been
 /// written.
 pub fn cast(source: &ManagedTensor, target: &mut ManagedTensor, overflow: Overflow) -> Result<()> {
+    cast_by(source, target, overflow.into())
+}
+
+/// As [`cast`], by a rule that it may not know.
+///
+/// # Errors
+///
+/// As [`cast`].
+pub(crate) fn cast_by(
+    source: &ManagedTensor,
+    target: &mut ManagedTensor,
+    rule: Rule,
+) -> Result<()> {
     if source.data_type() == target.data_type() {
         return copy(source, target);
     }
@@ -146,7 +159,7 @@ pub fn cast(source: &ManagedTensor, target: &mut ManagedTensor, overflow: Overfl
             ends,
             (source.data_type(), source.layout()),
             (target.data_type(), target.layout()),
-            overflow,
+            rule,
         )
     }
 }

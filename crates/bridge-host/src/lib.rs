@@ -2,7 +2,7 @@
 //! allocates them.
 //!
 //! [`copy`], [`cast`], [`to_row_major`] and [`to_data_type`] work on tensors, as do [`stretch`] and [`spread`], which put
-//! floats on the range of another type. [`HostKernels`] offers
+//! floats on the range of another type, and [`saturate`]. [`HostKernels`] offers
 //! copy and cast to `bridge-core` as its [`HostTools`](bridge_core::HostTools). [`copy_strided`]
 //! works on pointers and layouts, for device backends.
 //!
@@ -48,7 +48,7 @@ mod transpose_avx2;
 mod working_memory;
 
 pub use host_kernels::{HostKernels, cast, copy};
-pub use new_tensor::{allocate, to_data_type, to_data_type_unless, to_row_major, zeroed};
+pub use new_tensor::{allocate, saturate, to_data_type, to_data_type_with, to_row_major, zeroed};
 pub use registration::register_all;
 pub use rescale::{Rescaled, is_read_in_place, spread, stretch};
 pub use strided_copy::copy_strided;

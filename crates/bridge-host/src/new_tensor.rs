@@ -1,10 +1,11 @@
 //! New host tensors: allocated, copied to row-major order, or cast.
 
 use bridge_core::{
-    DataType, HostMemory, Interrupt, ManagedTensor, Overflow, PIECE_BYTES, Result, TensorSpec,
-    write_in_pieces,
+    DataType, Device, HostMemory, ManagedTensor, MemorySource, Options, Overflow, PIECE_BYTES,
+    Result, TensorSpec, write_in_pieces,
 };
 
+use crate::cast::Rule;
 use crate::host_kernels;
 use crate::strided_copy::Target;
 
@@ -71,27 +72,85 @@ pub fn to_data_type(
     data_type: DataType,
     overflow: Overflow,
 ) -> Result<ManagedTensor> {
-    to_data_type_unless(None, source, data_type, overflow)
+    to_data_type_with(source, data_type, overflow, &Options::default())
 }
 
-/// As [`to_data_type`]; `interrupt` is asked after every 64 MiB or so.
+/// As [`to_data_type`], with the pool and the interrupt of `options`: the tensor lies in the pool's memory, where it
+/// [gives](MemorySource::gives) any of the host, and the interrupt is asked after every 64 MiB or so. Nothing else of
+/// the options counts.
 ///
 /// # Errors
 ///
-/// As [`to_data_type`], and what `interrupt` says.
-pub fn to_data_type_unless(
-    interrupt: Option<&dyn Interrupt>,
+/// As [`to_data_type`], as the pool's [`take`](MemorySource::take), and what the interrupt says.
+pub fn to_data_type_with(
     source: &ManagedTensor,
     data_type: DataType,
     overflow: Overflow,
+    options: &Options<'_>,
+) -> Result<ManagedTensor> {
+    to_data_type_by(source, data_type, overflow.into(), options)
+}
+
+/// As [`to_data_type_with`] under [`Overflow::Saturate`], but in a float finite numbers stay finite: what is too large
+/// becomes the largest finite value. Infinities stay infinite, and become NaN where the type has none, and NaN stays.
+///
+/// ```
+/// use bridge_core::{DataType, ManagedTensor, Options};
+///
+/// let wide = ManagedTensor::from_vec(vec![1e300, f64::INFINITY], &[2])?;
+/// let single = bridge_host::saturate(&wide, DataType::F32, &Options::default())?;
+/// assert_eq!(single.as_slice::<f32>()?, [f32::MAX, f32::INFINITY]);
+/// # Ok::<(), bridge_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`to_data_type_with`].
+pub fn saturate(
+    source: &ManagedTensor,
+    data_type: DataType,
+    options: &Options<'_>,
+) -> Result<ManagedTensor> {
+    to_data_type_by(source, data_type, Rule::KeepFinite, options)
+}
+
+fn to_data_type_by(
+    source: &ManagedTensor,
+    data_type: DataType,
+    rule: Rule,
+    options: &Options<'_>,
 ) -> Result<ManagedTensor> {
     source.require_host()?;
     let spec = TensorSpec::row_major(data_type, source.shape())?;
     // SAFETY: the casts below write every element, or one fails and nothing is returned.
-    let target = unsafe { allocate(&spec, data_type.alignment()) }?;
-    write_in_pieces(source, target, interrupt, PIECE_BYTES, |from, to| {
-        host_kernels::cast(from, to, overflow)
+    let target = unsafe { allocate_in(options.memory_source(), &spec) }?;
+    write_in_pieces(source, target, options.interrupt(), PIECE_BYTES, |from, to| {
+        host_kernels::cast_by(from, to, rule)
     })
+}
+
+/// As [`allocate`], aligned as elements are, from `pool` where it gives such memory.
+///
+/// # Errors
+///
+/// As [`allocate`], and as [`MemorySource::take`].
+///
+/// # Safety
+///
+/// As [`allocate`].
+pub(crate) unsafe fn allocate_in(
+    pool: Option<&dyn MemorySource>,
+    spec: &TensorSpec,
+) -> Result<ManagedTensor> {
+    let alignment = spec.data_type.alignment();
+    let gives = |pool: &&dyn MemorySource| pool.gives(Device::CPU, alignment);
+    // SAFETY: the caller promises the same.
+    unsafe {
+        match pool.filter(gives).filter(|_| !spec.layout.is_empty()) {
+            Some(pool) => pool.take_checked(spec, Device::CPU, alignment),
+            None => allocate(spec, alignment),
+        }
+    }
 }
 
 /// Bytes from the data pointer to the end of the elements.

@@ -1,8 +1,8 @@
 //! Casts equal an oracle that computes with exact numbers, and golden values.
 
 use bridge_core::TensorSpec;
-use bridge_core::{DataType, Error, ManagedTensor, Overflow, Result};
-use bridge_host::{cast, set_max_threads, to_data_type, to_row_major, zeroed};
+use bridge_core::{DataType, Error, ManagedTensor, Options, Overflow, Result};
+use bridge_host::{cast, saturate, set_max_threads, to_data_type, to_row_major, zeroed};
 use half::{bf16, f16};
 use num_complex::Complex;
 
@@ -233,8 +233,12 @@ fn real_numbers_to_small_floats_round_once() {
         let smallest = format.values[0].0;
         let check = |source: &ManagedTensor, exact: &[f64]| {
             let expected: Vec<_> = exact.iter().map(|&value| nearest(&format, value)).collect();
-            for overflow in [Saturate, Wrap] {
-                let cast = to_data_type(source, data_type, overflow).unwrap();
+            // None: finite numbers stay finite.
+            for overflow in [Some(Saturate), Some(Wrap), None] {
+                let cast = match overflow {
+                    Some(overflow) => to_data_type(source, data_type, overflow).unwrap(),
+                    None => saturate(source, data_type, &Options::default()).unwrap(),
+                };
                 let size = data_type.size_in_bytes().unwrap();
                 for (place, code) in bytes_of(&cast).chunks(size).enumerate() {
                     let mut wide = [0; 4];
@@ -242,8 +246,11 @@ fn real_numbers_to_small_floats_round_once() {
                     let found = decode(data_type, u32::from_le_bytes(wide));
                     let wanted = match expected[place] {
                         Ok(value) => value,
-                        Err(()) if format.infinity => f64::INFINITY.copysign(exact[place]),
-                        Err(()) if overflow == Wrap => f64::NAN,
+                        Err(()) if overflow.is_none() && !exact[place].is_finite() => f64::NAN,
+                        Err(()) if overflow.is_some() && format.infinity => {
+                            f64::INFINITY.copysign(exact[place])
+                        }
+                        Err(()) if overflow == Some(Wrap) => f64::NAN,
                         Err(()) if exact[place] > largest => largest,
                         Err(()) => smallest,
                     };
@@ -287,6 +294,46 @@ fn real_numbers_to_small_floats_round_once() {
             }
         }
     }
+}
+
+/// To a wide float; integers become what they become under `Saturate`. A few and many, side by side and not.
+#[test]
+fn finite_numbers_stay_finite_and_the_others_what_they_are() {
+    let largest = f64::from(f32::MAX);
+    let tie = largest + (largest - f64::from(f32::MAX.next_down())) / 2.0;
+    let values = [
+        (1.5, 1.5),
+        (-0.0, -0.0),
+        (5e-324, 0.0),
+        (tie.next_down(), f32::MAX),
+        (tie, f32::MAX),
+        (-tie, f32::MIN),
+        (f64::MAX, f32::MAX),
+        (f64::MIN, f32::MIN),
+        (f64::INFINITY, f32::INFINITY),
+        (f64::NEG_INFINITY, f32::NEG_INFINITY),
+        (f64::NAN, f32::NAN),
+    ];
+    let count = if cfg!(miri) { 40 } else { (1 << 20) + 3 };
+    for count in [1, values.len(), count] {
+        let wide = list(&(0..count).map(|at| values[at % values.len()].0).collect::<Vec<_>>());
+        let made = saturate(&wide, DataType::F32, &Options::default()).unwrap();
+        let same = |(at, one): (usize, &f32)| {
+            let expected = values[at % values.len()].1;
+            one.to_bits() == expected.to_bits() || one.is_nan() && expected.is_nan()
+        };
+        assert!(made.as_slice::<f32>().unwrap().iter().enumerate().all(same));
+        let every_third = wide.sliced(0, 0, count.div_ceil(3), 3).unwrap();
+        let made = saturate(&every_third, DataType::F32, &Options::default()).unwrap();
+        let mut places = made.as_slice::<f32>().unwrap().iter().enumerate();
+        assert!(places.all(|(at, one)| same((3 * at, one))));
+    }
+    let integers = list(&[i64::MIN, -1, 300, i64::MAX]);
+    let bytes = saturate(&integers, DataType::U8, &Options::default()).unwrap();
+    assert_eq!(bytes.as_slice::<u8>().unwrap(), [0, 0, 255, 255]);
+    let floats = list(&[-1e30, 0.9, 1e30, f64::INFINITY, f64::NAN]);
+    let bytes = saturate(&floats, DataType::I8, &Options::default()).unwrap();
+    assert_eq!(bytes.as_slice::<i8>().unwrap(), [-128, 0, 127, 127, 0]);
 }
 
 /// Every pattern of every small float, to every native type, under every rule.

@@ -73,6 +73,17 @@ impl Check {
         Some(Self { native, bounds })
     }
 
+    /// The smallest and the largest float that fit, of those that are finite.
+    pub(super) fn finite_ends(&self) -> Option<(f64, f64)> {
+        match self.bounds {
+            Bounds::Integers { .. } => None,
+            Bounds::Floats { lowest, highest } | Bounds::FloatsAndNan { lowest, highest } => {
+                Some((lowest, highest))
+            }
+            Bounds::FloatsAndSpecials { highest } => Some((-highest, highest)),
+        }
+    }
+
     /// The first of `count` numbers that does not fit.
     ///
     /// # Safety

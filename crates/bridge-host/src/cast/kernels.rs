@@ -111,6 +111,37 @@ pub(super) unsafe fn encode_small(
     };
 }
 
+/// Holds finite floats between two, of which the first is the smaller; the others stay as they are.
+///
+/// # Safety
+///
+/// As [`Kernel`], of floats of `native`.
+pub(super) unsafe fn hold_between(
+    source: *const u8,
+    target: *mut u8,
+    count: usize,
+    native: Native,
+    (lowest, highest): (f64, f64),
+) {
+    macro_rules! held {
+        ($float:ident) => {{
+            let (low, high) = (lowest as $float, highest as $float);
+            let held = move |number: $float| {
+                let within = if number > high { high } else { number };
+                let within = if within < low { low } else { within };
+                if number.abs() < $float::INFINITY { within } else { number }
+            };
+            // SAFETY: the caller promises the same.
+            unsafe { map_wide::<$float, $float>(source, target, count, held) }
+        }};
+    }
+    match native {
+        Native::F32 => held!(f32),
+        Native::F64 => held!(f64),
+        _ => unreachable!("only floats have ends that are floats"),
+    }
+}
+
 /// Rounds `f64` to odd.
 ///
 /// # Safety

@@ -10,16 +10,18 @@ mod native_avx2;
 mod number;
 mod part;
 mod pipeline;
+mod rule;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bridge_core::{DataType, Device, Error, Layout, Overflow, Result, TensorError, TypeCode};
+use bridge_core::{DataType, Device, Error, Layout, Result, TensorError, TypeCode};
 
 use self::describe::describe;
 pub(crate) use self::kernels::map_wide;
 use self::part::Numbers;
 use self::pipeline::{Pipeline, Scratch};
+pub(crate) use self::rule::Rule;
 use crate::ends::Ends;
 use crate::loop_nest::{Axis, LoopNest, while_each_offset};
 use crate::runs::finish_streams;
@@ -33,7 +35,7 @@ use crate::transpose::Transposer;
 /// # Errors
 ///
 /// [`Error::NoCast`] where no cast leads from one type to the other,
-/// [`Error::ValueOutOfRange`] under [`Overflow::Refuse`], [`TensorError::OutOfMemory`] where there is none
+/// [`Error::ValueOutOfRange`] under [`Overflow::Refuse`](bridge_core::Overflow::Refuse), [`TensorError::OutOfMemory`] where there is none
 /// for packed elements to be unpacked or for axes in another order to be turned: [`cast_buffers`] says how much.
 ///
 /// # Safety
@@ -46,14 +48,14 @@ pub(crate) unsafe fn cast_strided(
     ends: Ends,
     (from, source): (DataType, &Layout),
     (to, target): (DataType, &Layout),
-    overflow: Overflow,
+    rule: Rule,
 ) -> Result<()> {
     let (source_numbers, target_numbers) = numbers(from, to)?;
     if source.is_empty() {
         return Ok(());
     }
     let pipeline =
-        Pipeline::new(source_numbers, target_numbers, overflow).for_count(source.element_count());
+        Pipeline::new(source_numbers, target_numbers, rule).for_count(source.element_count());
     if from.size_in_bytes().is_some() {
         // SAFETY: the caller promises the same.
         return unsafe { run(&pipeline, ends, (from, source), (to, target)) };

@@ -8,10 +8,11 @@ use bridge_core::Overflow;
 use super::check::Check;
 use super::half_kernels::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use super::kernels::{
-    Kernel, converting, encode_scales, encode_small, look_up, low_bits, make_complex,
+    Kernel, converting, encode_scales, encode_small, hold_between, look_up, low_bits, make_complex,
     round_f64_to_odd, round_to_odd, truth, with_native,
 };
 use super::part::{Native, Numbers, Part};
+use super::rule::Rule;
 use crate::ends::Ends;
 use crate::first_touch::LargePages;
 use crate::loop_nest::Axis;
@@ -31,6 +32,8 @@ enum Step {
     LookUp(&'static Table),
     Encode(Encoder),
     EncodeScale(Overflow),
+    /// Finite floats beyond these ends become the nearer one.
+    Hold(Native, (f64, f64)),
     /// Moves nothing: fails where a number does not fit.
     Check(Check),
 }
@@ -78,7 +81,8 @@ const TO_UNPACK: usize = 3;
 
 impl Pipeline {
     /// The steps from `source` to `target`, which is complex where the source is.
-    pub(super) fn new(source: Numbers, target: Numbers, overflow: Overflow) -> Self {
+    pub(super) fn new(source: Numbers, target: Numbers, rule: Rule) -> Self {
+        let overflow = rule.overflow(target.part);
         let mut steps = Vec::new();
         match source.part {
             Part::Native(_) => {}
@@ -90,7 +94,7 @@ impl Pipeline {
         let native = source.part.native();
         match target.part {
             Part::Bool => steps.push(Step::Map(with_native!(native, T => truth::<T>))),
-            Part::Native(to) => steps.extend(between_natives(native, to, overflow)),
+            Part::Native(to) => steps.extend(between_natives(native, to, rule)),
             Part::F16 | Part::BF16 | Part::Small(..) | Part::Scale(_) => {
                 if native != Native::F32 {
                     steps.push(Step::Map(match native {
@@ -101,7 +105,7 @@ impl Pipeline {
                 // Integers of a byte fit all but the smallest formats.
                 let fits = native.size() == 1 && matches!(target.part, Part::F16 | Part::BF16);
                 if !fits {
-                    steps.extend(check(Native::F32, target.part, overflow));
+                    steps.extend(misfits(Native::F32, target.part, rule));
                 }
                 steps.push(match target.part {
                     Part::F16 => Step::Map(f32_to_f16),
@@ -244,6 +248,9 @@ impl Pipeline {
                     Step::LookUp(table) => look_up(current, next, numbers, table),
                     Step::Encode(encoder) => encode_small(current, next, numbers, encoder),
                     Step::EncodeScale(overflow) => encode_scales(current, next, numbers, *overflow),
+                    Step::Hold(native, ends) => {
+                        hold_between(current, next, numbers, *native, *ends)
+                    }
                     Step::Check(_) => {}
                 }
             }
@@ -254,12 +261,13 @@ impl Pipeline {
 }
 
 /// The steps between two numbers that the processor computes with.
-fn between_natives(from: Native, to: Native, overflow: Overflow) -> Vec<Step> {
+fn between_natives(from: Native, to: Native, rule: Rule) -> Vec<Step> {
+    let overflow = rule.overflow(Part::Native(to));
     let mut steps = Vec::new();
     if from == to {
         return steps;
     }
-    steps.extend(check(from, Part::Native(to), overflow));
+    steps.extend(misfits(from, Part::Native(to), rule));
     let wraps = overflow == Overflow::Wrap && from.is_float() && !to.is_float();
     if wraps {
         steps.push(Step::Map(match from {
@@ -276,10 +284,17 @@ fn between_natives(from: Native, to: Native, overflow: Overflow) -> Vec<Step> {
     steps
 }
 
-fn check(from: Native, to: Part, overflow: Overflow) -> Option<Step> {
-    match overflow {
-        Overflow::Refuse => Check::of(from, to).map(Step::Check),
-        Overflow::Saturate | Overflow::Wrap => None,
+/// What is done about numbers that do not fit, before they are converted.
+fn misfits(from: Native, to: Part, rule: Rule) -> Option<Step> {
+    match rule {
+        Rule::Of(Overflow::Refuse) => Check::of(from, to).map(Step::Check),
+        Rule::Of(Overflow::Saturate | Overflow::Wrap) => None,
+        Rule::KeepFinite if from.is_float() => {
+            let ends = Check::of(from, to)?.finite_ends()?;
+            let is_float = !matches!(to, Part::Native(native) if !native.is_float());
+            is_float.then_some(Step::Hold(from, ends))
+        }
+        Rule::KeepFinite => None,
     }
 }
 
@@ -298,8 +313,11 @@ mod tests {
         // No NaN, whose other bits may be any.
         let codes: Vec<u16> = (0..COUNT as u16).map(|at| at % 1000 * 31).collect();
         let cast = |streams, count, before: usize| {
-            let pipeline =
-                Pipeline::new(numbers(DataType::BF16), numbers(DataType::F64), Overflow::Refuse);
+            let pipeline = Pipeline::new(
+                numbers(DataType::BF16),
+                numbers(DataType::F64),
+                Overflow::Refuse.into(),
+            );
             let pipeline = Pipeline { streams, ..pipeline };
             let mut target = vec![-1.0_f64; COUNT + 16];
             let row = Axis { extent: count, source: 2, target: 8 };

@@ -6,7 +6,7 @@
 //!   [`call_by_slice_async`], for those that are awaited.
 //! - [`Call`], step by step, for functions on a framework's own types; its [`Slices`].
 //! - [`CallOptions`]: backend and device, a budget, [`OomRecovery`], [`DtypeConversion`] and [`Rescale`].
-//! - [`rescaled`]: a change of element type by one of the rules, by itself; [`rescaled_unless`] somebody interrupts it.
+//! - [`rescaled`]: a change of element type by one of the rules, by itself; [`rescaled_with`] a budget and a pool.
 //! - [`declared`]: the functions of the program that the attribute wraps.
 //! - [`check_contract`]: whether a result is what it should be.
 
@@ -16,6 +16,7 @@ mod options;
 mod parts;
 mod recovery;
 mod rescale;
+mod rescale_peaks;
 mod run;
 mod run_async;
 mod session;
@@ -30,7 +31,7 @@ pub use dtype::DtypeConversion;
 pub use options::CallOptions;
 pub use parts::{AnyArray, Arrays, FromArray, IntoArray, Look, Many, One, Plain, Untouched};
 pub use recovery::OomRecovery;
-pub use rescale::{Rescale, rescaled, rescaled_unless};
+pub use rescale::{Rescale, rescaled, rescaled_with};
 pub use run::{call, call_by_slice};
 pub use run_async::{call_async, call_by_slice_async};
 pub use session::{Call, ContractAnswer, check_contract};

@@ -122,9 +122,8 @@ impl<'a> CallOptions<'a> {
     }
 
     /// The pool that conversions of arguments and results take their memory from, as
-    /// [`Options::pool`](bridge_core::Options::pool) says, also where slices are stacked. What is new is, as
-    /// there, what goes to a type that owns vectors only; and what is rescaled by a range or between
-    /// smallest and largest value. By default, all is new.
+    /// [`Options::pool`](bridge_core::Options::pool) says, also where slices are stacked and results rescaled. What
+    /// goes to a type that owns vectors only is new, as there. By default, all is new.
     #[must_use]
     pub const fn pool(mut self, source: &'a dyn MemorySource) -> Self {
         self.pool = Some(source);

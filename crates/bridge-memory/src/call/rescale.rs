@@ -1,11 +1,11 @@
 //! What becomes of values that a new element type does not hold.
 
 use bridge_core::{
-    DataType, Device, DeviceBytes, Error, Interrupt, Layout, ManagedTensor, Overflow, Registry,
-    Result,
+    Admission, DataType, Device, Error, ManagedTensor, Options, Overflow, Permit, Registry, Result,
 };
 use bridge_host::Rescaled;
 
+use super::rescale_peaks::Peaks;
 use crate::arguments::invalid;
 
 /// What becomes of values when the element type of an array changes.
@@ -14,7 +14,9 @@ pub enum Rescale {
     /// Values keep their size; one that the type does not hold is refused, and named.
     #[default]
     Refuse,
-    /// Values keep their size; what is out of range becomes the nearest end, and NaN zero in an integer.
+    /// Values keep their size; what is out of range becomes the nearest end, and NaN zero in an integer. In a
+    /// float that end is the largest finite value, where a cast under [`Overflow::Saturate`] makes an infinity;
+    /// infinities stay, or become NaN where the type has none. What may be too large is rescaled on the host.
     Saturate,
     /// Values keep their size; integers keep their low bits, as in C and NumPy.
     Wrap,
@@ -41,17 +43,43 @@ pub enum Rescale {
     },
 }
 
+/// What has to be done for a rule between two types.
+#[derive(Clone, Copy)]
+pub(super) enum Work {
+    /// A cast, which every device can do.
+    Cast(Overflow),
+    /// A cast to floats, of which finite ones stay finite.
+    Saturate,
+    /// From the smallest to the largest value.
+    Stretch,
+    /// From `low` to `high`.
+    Spread { low: f64, high: f64 },
+}
+
 impl Rescale {
-    /// The cast that this is between two types, where it is no more than one.
-    pub(super) fn as_cast(self, from: DataType, to: DataType) -> Option<Overflow> {
+    /// What has to be done between two types.
+    pub(super) fn work(self, from: DataType, to: DataType) -> Work {
         match self {
-            Self::Refuse => Some(Overflow::Refuse),
-            Self::Saturate => Some(Overflow::Saturate),
-            Self::Wrap => Some(Overflow::Wrap),
-            Self::MinMax if from.is_float() && to.is_integer() => None,
-            Self::MinMax => Some(Overflow::Wrap),
-            Self::Range { .. } => None,
+            Self::Refuse => Work::Cast(Overflow::Refuse),
+            Self::Saturate if to.is_float() && !holds_all(from, to) => Work::Saturate,
+            Self::Saturate => Work::Cast(Overflow::Saturate),
+            Self::Wrap => Work::Cast(Overflow::Wrap),
+            Self::MinMax if from.is_float() && to.is_integer() => Work::Stretch,
+            Self::MinMax => Work::Cast(Overflow::Wrap),
+            Self::Range { low, high } => Work::Spread { low, high },
         }
+    }
+}
+
+/// Whether no finite number of `from` is too large for the float type `to`, where that is known at once.
+fn holds_all(from: DataType, to: DataType) -> bool {
+    let is_whole = from.is_integer() || from == DataType::BOOL;
+    match to {
+        DataType::F64 => true,
+        DataType::F32 => is_whole || from.bits() <= 32,
+        DataType::BF16 => is_whole || from.bits() <= 16,
+        DataType::F16 => is_whole && from.bits() <= 8,
+        _ => from == to,
     }
 }
 
@@ -76,106 +104,118 @@ impl Rescale {
 ///
 /// [`Error::ValueOutOfRange`] under [`Rescale::Refuse`], an invalid argument for values that the rule does
 /// not define (each rule says which) and for a range that is none, [`Error::NoCast`] where no cast leads
-/// from one type to the other, out of memory.
+/// from one type to the other, out of memory, and where a budget that is registered for the program has no room.
 pub fn rescaled(
     registry: &Registry,
     tensor: &ManagedTensor,
     to: DataType,
     rescale: Rescale,
 ) -> Result<ManagedTensor> {
-    rescaled_unless(None, registry, tensor, to, rescale)
+    rescaled_with(registry, tensor, to, rescale, Options::default())
 }
 
-/// As [`rescaled`]; `interrupt` is asked, while it goes on on the host, whether it shall: after every 64 MiB or so.
+/// As [`rescaled`], with the budget, the pool and the interrupt of `options`, of which nothing else counts.
+///
+/// The budget, or where none is named the one that is registered for the program, is asked before anything is
+/// computed, for the most that is taken at any time, until it is done. The result, and what lies between two steps, is
+/// in memory of the pool, which has it back as after a [conversion](Options::pool). The interrupt is asked, while it
+/// goes on on the host, after every 64 MiB or so.
+///
+/// ```
+/// # use bridge_host as _;
+/// use bridge_core::{DataType, ManagedTensor, Options, Registry};
+/// use bridge_memory::budget::Budget;
+/// use bridge_memory::call::{Rescale, rescaled_with};
+///
+/// let (registry, budget) = (Registry::global()?, Budget::new("images", 3)?);
+/// let options = Options::default().within(&budget);
+/// let image = ManagedTensor::from_vec(vec![-1.0_f32, 0.5, 300.0], &[3])?;
+/// let bytes = rescaled_with(registry, &image, DataType::U8, Rescale::Saturate, options)?;
+/// assert_eq!(bytes.as_slice::<u8>()?, [0, 0, 255]);
+/// assert!(rescaled_with(registry, &image, DataType::U16, Rescale::Saturate, options).is_err());
+/// # Ok::<(), bridge_core::Error>(())
+/// ```
 ///
 /// # Errors
 ///
-/// As [`rescaled`], and what `interrupt` says.
-pub fn rescaled_unless(
-    interrupt: Option<&dyn Interrupt>,
+/// As [`rescaled`], what the interrupt says, and where the budget has no room.
+pub fn rescaled_with(
     registry: &Registry,
     tensor: &ManagedTensor,
     to: DataType,
     rescale: Rescale,
+    options: Options<'_>,
+) -> Result<ManagedTensor> {
+    rescaled_held(registry, tensor, to, rescale, &options).map(|(made, _)| made)
+}
+
+/// As [`rescaled_with`]; also the room for the result, where anybody counts it.
+pub(super) fn rescaled_held(
+    registry: &Registry,
+    tensor: &ManagedTensor,
+    to: DataType,
+    rescale: Rescale,
+    options: &Options<'_>,
+) -> Result<(ManagedTensor, Option<Permit>)> {
+    let admission = options.admission().or(registry.admission().map(|one| one as _));
+    let permits = match admission {
+        Some(admission) => {
+            let peaks = Peaks::of(registry, tensor, to, rescale, options)?;
+            Some(admission.admit_apart(&[peaks.kept], &peaks.passing)?)
+        }
+        None => None,
+    };
+    let mut attempt = 1;
+    let made = loop {
+        match (attempted(registry, tensor, to, rescale, options), admission) {
+            (Err(error), Some(admission)) if makes_room(admission, &error, attempt) => attempt += 1,
+            (done, _) => break done?,
+        }
+    };
+    // From here on there is only the result.
+    Ok((made, permits.map(|[kept, _]| kept)))
+}
+
+fn makes_room(admission: &dyn Admission, error: &Error, attempt: u32) -> bool {
+    error.out_of_memory().is_some() && admission.recover(Device::CPU, error, attempt)
+}
+
+fn attempted(
+    registry: &Registry,
+    tensor: &ManagedTensor,
+    to: DataType,
+    rescale: Rescale,
+    options: &Options<'_>,
 ) -> Result<ManagedTensor> {
     if tensor.device().kind().is_host_accessible() {
-        return rescaled_on_host(interrupt, tensor, to, rescale);
+        return rescaled_on_host(tensor, to, rescale, options);
     }
-    let downloaded = registry.runtime(tensor.device())?.transfer(tensor, Device::CPU)?;
-    rescaled_on_host(interrupt, &downloaded, to, rescale)
-}
-
-/// What [`rescaled`] takes by a rule that is more than a cast.
-pub(super) struct Peaks {
-    /// For its result.
-    pub(super) kept: DeviceBytes,
-    /// At most at any time beside that, on each device that it takes any on.
-    pub(super) passing: Vec<DeviceBytes>,
-}
-
-/// The most memory that [`rescaled`] takes at any time, by a rule that is more than a cast.
-pub(super) fn rescaled_peaks(
-    registry: &Registry,
-    tensor: &ManagedTensor,
-    to: DataType,
-    rescale: Rescale,
-) -> Result<Peaks> {
-    let (found, from) = (tensor.describe(), tensor.data_type());
-    let bytes_as = |data_type| Ok::<_, Error>(found.layout.compact_bytes(data_type)? as u64);
-    let is_range = matches!(rescale, Rescale::Range { .. });
-    let in_double = from == DataType::F64 || is_range && from != DataType::F32;
-    let read_as = if in_double { DataType::F64 } else { DataType::F32 };
-    let mut passing = Vec::new();
-    let mut on_host = 0_u64;
-    let mut read_from = found.layout.clone();
-    let is_read_in_place = if found.device.kind().is_host_accessible() {
-        bridge_host::is_read_in_place(tensor, read_as)
-    } else {
-        let runtime = registry.runtime(found.device)?;
-        passing = runtime.working_memory(&found, from, Device::CPU, Overflow::Refuse);
-        on_host = on_host.saturating_add(bytes_as(from)?);
-        read_from = Layout::row_major(found.layout.shape())?;
-        from == read_as
-    };
-    let mut buffers = 0;
-    if !is_read_in_place {
-        on_host = on_host.saturating_add(bytes_as(read_as)?);
-        let read = Layout::row_major(found.layout.shape())?;
-        buffers = bridge_host::working_memory((from, &read_from), (read_as, &read));
-    }
-    // The places in the range, before they are cast.
-    let has_places = is_range && to.is_float() && to != DataType::F64;
-    let places = if has_places { bytes_as(DataType::F64)? } else { 0 };
-    // The buffers are gone when the result is made.
-    let kept = bytes_as(to)?;
-    on_host = on_host.saturating_add(places.max(buffers.saturating_sub(kept)));
-    match passing.iter_mut().find(|one| one.device == Device::CPU) {
-        Some(host) => host.bytes = host.bytes.saturating_add(on_host),
-        None => passing.push(DeviceBytes { device: Device::CPU, bytes: on_host }),
-    }
-    Ok(Peaks { kept: DeviceBytes { device: Device::CPU, bytes: kept }, passing })
+    let runtime = registry.runtime(tensor.device())?;
+    let (pool, alignment) = (options.memory_source(), tensor.data_type().alignment());
+    let downloaded = runtime.transfer_into(pool, alignment, tensor, Device::CPU)?;
+    rescaled_on_host(&downloaded, to, rescale, options)
 }
 
 fn rescaled_on_host(
-    interrupt: Option<&dyn Interrupt>,
     tensor: &ManagedTensor,
     to: DataType,
     rescale: Rescale,
+    options: &Options<'_>,
 ) -> Result<ManagedTensor> {
-    let from = tensor.data_type();
-    if let Some(overflow) = rescale.as_cast(from, to) {
-        return bridge_host::to_data_type_unless(interrupt, tensor, to, overflow);
-    }
-    let (made, must_be) = match rescale {
-        Rescale::Range { low, high } => {
-            require_range(low, high)?;
-            (bridge_host::spread(tensor, to, (low, high), interrupt)?, "a number")
+    let (made, must_be) = match rescale.work(tensor.data_type(), to) {
+        Work::Cast(overflow) => {
+            return bridge_host::to_data_type_with(tensor, to, overflow, options);
         }
-        _ => (bridge_host::stretch(tensor, to, interrupt)?, "a finite number"),
+        Work::Saturate => return bridge_host::saturate(tensor, to, options),
+        Work::Spread { low, high } => {
+            require_range(low, high)?;
+            (bridge_host::spread(tensor, to, (low, high), options)?, "a number")
+        }
+        Work::Stretch => (bridge_host::stretch(tensor, to, options)?, "a finite number"),
     };
     match made {
         Rescaled::Made(made) => Ok(made),
-        Rescaled::Level => bridge_host::to_data_type_unless(interrupt, tensor, to, Overflow::Wrap),
+        Rescaled::Level => bridge_host::to_data_type_with(tensor, to, Overflow::Wrap, options),
         Rescaled::Undefined { value, place } => Err(invalid(
             "a value to rescale",
             &format!("{value}, element {place} in row-major order"),

@@ -10,7 +10,7 @@ use bridge_core::{
 };
 
 use super::recovery::{OomRecovery, recovering};
-use super::rescale::{Rescale, rescaled, rescaled_peaks};
+use super::rescale::{Rescale, Work, rescaled_held};
 use crate::arguments::invalid;
 
 /// How each array of a call is converted, in one direction.
@@ -60,7 +60,8 @@ impl Way<'_> {
             return Err(Refused::new(array, error));
         }
         let is_on = |device: Device| T::accepts().is_on(device.kind());
-        self.carried_out(array, is_on, Convert::convert_to::<T>)
+        let owns_vectors = |_, _: &[usize]| T::accepts().takes_only_vectors();
+        self.carried_out(array, is_on, owns_vectors, Convert::convert_to::<T>)
     }
 
     /// Converts to the backend that was asked for.
@@ -78,7 +79,7 @@ impl Way<'_> {
             let convert = |array: Array, options: Options<'_>| {
                 array.convert_to::<ManagedTensor>(options).map(Array::new)
             };
-            return self.carried_out(array, |_| true, convert);
+            return self.carried_out(array, |_| true, |_, _| false, convert);
         }
         let backend = match self.registry.backend(backend) {
             Ok(backend) => backend,
@@ -87,17 +88,23 @@ impl Way<'_> {
         let is_on = |device: Device| {
             backend.native_types().iter().any(|native| native.accepts().is_on(device.kind()))
         };
-        self.carried_out(array, is_on, |array, options| {
+        let owns_vectors = |data_type, shape: &[usize]| {
+            let native = backend.native_type_for(data_type, shape);
+            native.is_ok_and(|native| native.accepts().takes_only_vectors())
+        };
+        self.carried_out(array, is_on, owns_vectors, |array, options| {
             self.registry.convert(array, backend.name(), options)
         })
     }
 
     /// Rescales where that is more than a cast, then converts, as often as recovery says. `is_on`: whether
-    /// the target can be on a device. Where it fails, the array comes back, rescaled where it was that far.
+    /// the target can be on a device; `owns_vectors`: whether it owns vectors only, where it has elements of a type and
+    /// a shape. Where it fails, the array comes back, rescaled where it was that far.
     fn carried_out<T>(
         &self,
         array: Array,
         is_on: impl Fn(Device) -> bool,
+        owns_vectors: impl Fn(DataType, &[usize]) -> bool,
         convert: impl Fn(Array, Options<'_>) -> Result<T, Refused<Array>>,
     ) -> Result<T, Refused<Array>> {
         let found = match array.describe() {
@@ -114,8 +121,14 @@ impl Way<'_> {
         if let Some(admission) = self.within {
             options = options.within(admission);
         }
+        let mut making = options;
         if let Some(source) = self.pool {
             options = options.pool(source);
+            // To a type that owns vectors, what lies in a pool's memory would be copied.
+            let is_copied = |to| owns_vectors(to, found.layout.shape());
+            if !self.data_type.is_some_and(is_copied) {
+                making = options;
+            }
         }
         let devices: Vec<_> = self.device.into_iter().chain([found.device]).collect();
         let mut waiting = Some(array);
@@ -124,7 +137,7 @@ impl Way<'_> {
             let Some(array) = waiting.take() else {
                 unreachable!("a failed conversion gives it back")
             };
-            let done = self.rescaled(array, options);
+            let done = self.rescaled(array, options, &making);
             let done = done.and_then(|ready| {
                 let Ready { array, options, _permit } = ready;
                 convert(array, options)
@@ -141,11 +154,12 @@ impl Way<'_> {
         })
     }
 
-    /// The array, and the options that cast it; or the array cast already.
+    /// The array, and the options that cast it; or the array rescaled already, as `making` says.
     fn rescaled<'o>(
         &self,
         array: Array,
         options: Options<'o>,
+        making: &Options<'_>,
     ) -> Result<Ready<'o>, Refused<Array>> {
         let from = match array.describe() {
             Ok(found) => found.data_type,
@@ -154,26 +168,13 @@ impl Way<'_> {
         let Some(to) = self.data_type.filter(|&to| to != from) else {
             return Ok(Ready { array, options, _permit: None });
         };
-        if let Some(overflow) = self.rescale.as_cast(from, to) {
+        if let Work::Cast(overflow) = self.rescale.work(from, to) {
             let options = options.cast(to).overflow(overflow);
             return Ok(Ready { array, options, _permit: None });
         }
         let native = array.native_type();
         let tensor = array.export()?;
-        let made: Result<_> = (|| {
-            let admission = options.admission().or(self.registry.admission().map(|one| one as _));
-            let permits = match admission {
-                Some(admission) => {
-                    let peaks = rescaled_peaks(self.registry, &tensor, to, self.rescale)?;
-                    Some(admission.admit_apart(&[peaks.kept], &peaks.passing)?)
-                }
-                None => None,
-            };
-            let made = rescaled(self.registry, &tensor, to, self.rescale)?;
-            // From here on there is only the result.
-            Ok((made, permits.map(|[kept, _]| kept)))
-        })();
-        match made {
+        match rescaled_held(self.registry, &tensor, to, self.rescale, making) {
             Ok((rescaled, _permit)) => Ok(Ready { array: Array::new(rescaled), options, _permit }),
             Err(error) => Err(Refused::new(Array::restored(tensor, native), error)),
         }

@@ -1,0 +1,33 @@
+//! What becomes of numbers that the target's type does not hold.
+
+use bridge_core::Overflow;
+
+use super::part::{Native, Part};
+
+/// What becomes of numbers that the target's type does not hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rule {
+    /// What the caller of a cast says.
+    Of(Overflow),
+    /// As [`Overflow::Saturate`], but in a float finite numbers stay finite: what is too large becomes the largest
+    /// finite value. Infinities stay, and become NaN where the type has none.
+    KeepFinite,
+}
+
+impl Rule {
+    /// What a cast does about such numbers, where those that are too large have been held back before.
+    pub(super) fn overflow(self, target: Part) -> Overflow {
+        match (self, target) {
+            (Self::Of(overflow), _) => overflow,
+            (Self::KeepFinite, Part::Native(Native::F32 | Native::F64)) => Overflow::Wrap,
+            (Self::KeepFinite, Part::Native(_) | Part::Bool) => Overflow::Saturate,
+            (Self::KeepFinite, _) => Overflow::Wrap,
+        }
+    }
+}
+
+impl From<Overflow> for Rule {
+    fn from(overflow: Overflow) -> Self {
+        Self::Of(overflow)
+    }
+}
