@@ -1,7 +1,7 @@
 //! What callers ask of a conversion, in Python's words.
 
 use bridge_core::{CopyPolicy, DataType, Device, Options, Overflow};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyComplex, PyFloat, PyInt, PyString};
 
@@ -133,8 +133,12 @@ fn text_of(named: &Bound<'_, PyAny>) -> PyResult<String> {
     }
     // Classes such as numpy.float32 and jax.numpy.float32 have their name; dtypes print it.
     for attribute in ["name", "__name__"] {
-        if let Ok(name) = named.getattr(attribute).and_then(|name| name.extract::<String>()) {
-            return Ok(name);
+        match named.getattr(attribute).map(|name| name.extract::<String>()) {
+            Ok(Ok(name)) => return Ok(name),
+            Err(error) if !error.is_instance_of::<PyAttributeError>(named.py()) => {
+                return Err(error);
+            }
+            _ => {}
         }
     }
     let text = named.str()?.to_string();

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 import numpy as np
 
-from arraybridge import SCALING_FUNCTIONS, rescale
-from arraybridge.dtype_scaling import _computed, _scale_generic
+from arraybridge import SCALING_FUNCTIONS, dtype_scaling, rescale
+from arraybridge.dtype_scaling import _computed, _scale_generic, numpy_dtype
 from arraybridge.types import MemoryType
 
 GOLDEN = {
@@ -21,6 +21,9 @@ GOLDEN = {
     "uint64": [0, 0, 1],
 }
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+FLOATS = ["float16", "float32", "float64"]
+#: Of ml_dtypes, with one of each kind: with infinities, without them, and without negative zero.
+SHORT_FLOATS = ["bfloat16", "float8_e5m2", "float8_e4m3fn", "float8_e4m3b11fnuz"]
 
 
 class TestMinMax:
@@ -321,6 +324,156 @@ class TestKernels:
         for view in (values, values.T, values[::-2, 1:]):
             ours, theirs = self.both(view, name, rule, -1.0, 1.0)
             np.testing.assert_array_equal(ours, theirs)
+
+    @staticmethod
+    def values(dtype):
+        """Every value of a short type, and of the others what lies at the ends of all types and of their steps."""
+        if dtype.itemsize <= 2:
+            return np.arange(2 ** (8 * dtype.itemsize)).astype(f"u{dtype.itemsize}").view(dtype)
+        steps = [2.0**power for power in range(-160, 140)] + [65_504, 448, 240, 57_344, 30]
+        near = [one * (1 + sign * 2.0**-bits) for one in steps for bits in (4, 9, 12, 24, 40) for sign in (1, -1)]
+        ends = [end for name in INTEGERS for end in (np.iinfo(name).min, np.iinfo(name).max)]
+        whole = [end + more for end in ends for more in (-1, 0, 1)]
+        largest = [float(np.finfo(name).max) for name in FLOATS]
+        all_of_them = [*steps, *near, *whole, *largest, 0.0, 0.5, 255.9, -0.9, 65_519.99, 65_520, 464, 465]
+        if dtype.kind in "iu":
+            info = np.iinfo(dtype)
+            kept = {int(sign * one) for one in all_of_them for sign in (1, -1)}
+            return np.array(sorted(one for one in kept if info.min <= one <= info.max), dtype)
+        with np.errstate(over="ignore"):
+            made = np.array(all_of_them, float).astype(dtype)
+            made = np.concatenate([made, np.nextafter(made, dtype.type(np.inf)), np.nextafter(made, dtype.type(0))])
+        return np.concatenate([made, -made, np.array([np.nan, np.inf, -np.inf], dtype)])
+
+    @staticmethod
+    def same(ours, theirs):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        if ours.dtype.kind in "iu":
+            np.testing.assert_array_equal(ours, theirs)
+            return
+        bits = f"u{ours.dtype.itemsize}"
+        # The bits of a NaN say nothing; else zeros have their signs.
+        missing = np.isnan(ours.astype("f8"))
+        np.testing.assert_array_equal(missing, np.isnan(theirs.astype("f8")))
+        np.testing.assert_array_equal(ours.view(bits)[~missing], theirs.view(bits)[~missing])
+
+    @pytest.mark.parametrize("rule", ["refuse", "saturate", "wrap", "minmax"])
+    @pytest.mark.parametrize("source", [*FLOATS, *INTEGERS, *SHORT_FLOATS])
+    def test_of_every_two_types(self, source, rule):
+        if source in SHORT_FLOATS:
+            pytest.importorskip("ml_dtypes")
+        values = self.values(numpy_dtype(source))
+        if rule == "minmax":
+            with np.errstate(invalid="ignore"):
+                values = values[np.isfinite(values.astype("f8"))]
+        elif rule == "refuse":  # which is asked of each of them
+            values = values[:: 1 + values.size // 1500]
+        for name in [*FLOATS, *INTEGERS, *SHORT_FLOATS]:
+            if name == source or (name in SHORT_FLOATS and not self.has_short_floats()):
+                continue
+            target = numpy_dtype(name)
+            with np.errstate(all="ignore"):
+                if rule != "refuse":
+                    self.same(rescale(values, target, rule), _computed(np, values, target, rule, 0.0, 0.0))
+                    continue
+                fits = self.fits(values, target)
+                held = values[fits]
+                self.same(rescale(held, target, rule), _computed(np, held, target, rule, 0.0, 0.0))
+            for one in values[~fits][:: max(1, (~fits).sum() // 10)]:
+                # Among others, of which the second is no reason.
+                self.refused_alike(np.array([*held[:3], one, *values[~fits][-1:]], values.dtype), target)
+
+    @staticmethod
+    def has_short_floats():
+        try:
+            import ml_dtypes  # noqa: F401
+        except ImportError:
+            return False
+        return True
+
+    @staticmethod
+    def fits(values, target):
+        """Which of them the rule "refuse" lets pass, one by one."""
+        fits = []
+        for place in range(values.size):
+            try:
+                _computed(np, values[place : place + 1], target, "refuse", 0.0, 0.0)
+            except ValueError:
+                fits.append(False)
+            else:
+                fits.append(True)
+        return np.array(fits)
+
+    @staticmethod
+    def refused_alike(values, target):
+        texts = []
+        for work in (rescale, lambda *asked: _computed(np, *asked, 0.0, 0.0)):
+            with pytest.raises(ValueError, match="does not fit into") as raised, np.errstate(all="ignore"):
+                work(values, target, "refuse")
+            texts.append(str(raised.value))
+        assert texts[0] == texts[1]
+
+    @pytest.mark.parametrize(
+        ("value", "name", "printed"),
+        [
+            (np.float32(300.1), "uint8", "300.1000061035156"),
+            (np.float16(-0.1) * 20, "uint8", "-2.0"),
+            (np.float64(1e300), "float32", "1e+300"),
+            (np.int64(-(2**63)), "uint64", "-9223372036854775808"),
+            (np.float32(np.nan), "int8", "nan"),
+        ],
+    )
+    def test_what_is_refused_is_printed_as_numpy_prints_it(self, value, name, printed):
+        array = np.zeros((3, 4), value.dtype)
+        array[2, 1] = value
+        for view, place in [(array, 9), (array[::-1], 1), (array.T, 5), (array[2:, 1].reshape(()), 0)]:
+            with pytest.raises(ValueError) as raised:
+                rescale(view, name, "refuse")
+            assert str(raised.value) == (
+                f"the value {printed}, element {place} in row-major order, does not fit into {name}: choose a "
+                "rule that says what becomes of it ('saturate', 'wrap', 'minmax', 'range')"
+            )
+
+    @pytest.mark.parametrize("rule", ["refuse", "saturate", "wrap", "minmax"])
+    @pytest.mark.parametrize("name", ["uint8", "float32", "float16"])
+    def test_no_array_of_numpy_is_computed_elsewhere(self, monkeypatch, rule, name):
+        def elsewhere(*asked):
+            raise AssertionError(asked)
+
+        monkeypatch.setattr(dtype_scaling, "_computed", elsewhere)
+        values = np.arange(12, dtype="f8").reshape(3, 4)
+        for view in (values, values.T, values[::-2, 1:], values[1:2, 1].reshape(())):
+            made = rescale(view, name, rule)
+            assert (made.dtype, made.shape) == (name, view.shape)
+            assert made.flags.c_contiguous and made.flags.writeable
+            if rule != "minmax" or name != "uint8":
+                np.testing.assert_array_equal(made, view)
+
+    @pytest.mark.parametrize("rule", ["refuse", "saturate", "wrap", "minmax"])
+    def test_the_other_order_of_bytes(self, rule):
+        values = np.array([0.5, 1.0, 2.0], ">f8")
+        assert rescale(values, "float32", rule).tolist() == [0.5, 1, 2]
+        assert rescale(values.astype("f8"), ">f4", rule).dtype == np.dtype(">f4")
+        with pytest.raises(ValueError, match="the value 300.5, element 0"):
+            rescale(values + 300, "uint8", "refuse")
+
+    def test_floats_that_ml_dtypes_rounds_twice_are_rounded_so(self):
+        ml_dtypes = pytest.importorskip("ml_dtypes")
+        twice = np.array([1 + 2.0**-8 + 2.0**-40])
+        for rule in ("refuse", "saturate", "wrap"):
+            assert rescale(twice, "bfloat16", rule) == twice.astype(ml_dtypes.bfloat16)
+        large = np.array([1e300, -1e300, np.inf])
+        made = rescale(large, "float8_e5m2").astype(float).tolist()
+        assert made == [57_344, -57_344, np.inf], "its dtype has the kind of NumPy's own"
+
+    def test_infinities_that_a_short_float_has_not(self):
+        pytest.importorskip("ml_dtypes")
+        values = np.array([np.inf, 1, np.nan], np.float32)
+        for rule in ("refuse", "saturate", "wrap", "minmax"):
+            made = rescale(values, "float8_e4m3fn", rule).astype(float)
+            np.testing.assert_array_equal(made, [np.nan, 1, np.nan])
+        with pytest.raises(ValueError, match=r"the value 1000\.0, element 1 .* into float8_e4m3fn"):
+            rescale(np.array([1, 1000], np.float32), "float8_e4m3fn", "refuse")
 
     def test_types_that_numpy_alone_has(self):
         values = np.array([0, 0.5, 1], np.longdouble)

@@ -48,10 +48,18 @@ def ways():
             lambda array: rescale(array, "uint8", "saturate"),
             lambda array: rescale(array, "uint8", "minmax"),
             lambda array: rescale(array, "uint8", "range", low=0, high=255),
+            lambda array: rescale(array, "uint8", "refuse"),
+            lambda array: rescale(array, "uint8", "wrap"),
+            lambda array: rescale(array, "float32", "refuse"),
+            lambda array: rescale(array, "float32", "saturate"),
+            lambda array: rescale(array, "float32", "wrap"),
+            lambda array: rescale(array, "float32", "minmax"),
+            lambda array: rescale(array, "float16", "range", low=0, high=255),
         ],
         ids=[
             *["numpy", "tensor", "backend", "reported", "cast", "__array__", "__dlpack__"],
-            *["stack", "stack of one", "saturate", "minmax", "range"],
+            *["stack", "stack of one", "saturate", "minmax", "range", "refuse", "wrap"],
+            *["refuse floats", "saturate floats", "wrap floats", "minmax floats", "range floats"],
         ],
     )
 

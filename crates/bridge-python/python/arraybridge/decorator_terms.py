@@ -168,4 +168,4 @@ class Terms:
     def _scaled(self, array: Any, dtype: Any) -> Any:
         from .dtype_scaling import rescale
 
-        return rescale(array, dtype, self.rescale)
+        return rescale(array, dtype, self.rescale, **self.room)

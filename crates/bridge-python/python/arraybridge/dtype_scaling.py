@@ -16,9 +16,11 @@ There are five rules, each defined for every value:
   float; what lies outside becomes the nearer end. NaN is refused in an integer and stays in a float.
 
 Fractions are cut off toward zero, except in "range". Empty arrays stay empty. The arithmetic runs in
-kernels of this package, in CuPy for its arrays, and in NumPy for the rule "refuse", for floats as the
-result but of "range", and for types that only it has; the result is row-major, of the framework, and on the device,
-of the array.
+kernels of this package, which reserve what they take in a budget and take it from a pool; the result is
+row-major, of the framework, and on the device, of the array. Computed without them are arrays of CuPy, in CuPy,
+and in NumPy what changes from or to booleans or complex numbers, its subclasses and types that only it has, and
+short floats made of float64 or of integers of 32 and 64 bits, which `ml_dtypes` rounds by way of float32. There
+only the result is reserved, in the framework's own memory.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from functools import partial
 from typing import Any
 
 from . import _native
+from ._native import memory as _memory
 from .libraries import ArrayLibrary
 from .types import MemoryType
 
@@ -55,10 +58,15 @@ def rescale(
     *,
     low: float | None = None,
     high: float | None = None,
+    budget: Any = None,
+    pool: Any = None,
 ) -> Any:
     """The array with elements of type `dtype`, by one of the rules of this module.
 
     `dtype` is a name, a dtype of NumPy or of the array's framework. "range" needs `low` and `high`.
+    What is made is reserved in `budget` until it is done, and lies in memory of `pool`: those of
+    `arraybridge.memory`, or of the `with` blocks that the call is in. No room in the budget is a
+    `Shortage`, before anything is computed.
     """
     if rule not in RULES:
         raise ValueError(f"{rule!r} is no rule to rescale by: the rules are {', '.join(RULES)}")
@@ -68,16 +76,25 @@ def rescale(
         raise ValueError(
             f"a range has two finite ends, the lower one first, not low={low!r} and high={high!r}"
         )
+    if budget is None and pool is None:
+        return _of_any(array, dtype, rule, low, high)
+    with _memory.within(budget, pool):
+        return _of_any(array, dtype, rule, low, high)
+
+
+def _of_any(array: Any, dtype: Any, rule: str, low: float | None, high: float | None) -> Any:
+    """As `rescale`, of an array of any framework."""
     library = ArrayLibrary.of(array)
     target = numpy_dtype(dtype)
     if rule != "range" and library.dtype_name(array) == target.name:
         return array
     if library.name == "cupy":
-        return _rescaled(library.module, array, target, rule, low, high)
+        device = library.device_of(array).native_name("cupy")
+        return _rescaled(library.module, array, target, rule, low, high, device)
     import numpy
 
     values = array if library.name == "numpy" else _native.convert(array, "numpy")
-    made = _rescaled(numpy, values, target, rule, low, high)
+    made = _rescaled(numpy, values, target, rule, low, high, "cpu")
     if library.name == "numpy":
         return made
     device = library.device_of(array).native_name(library.name)
@@ -108,7 +125,12 @@ def numpy_dtype(dtype: Any) -> Any:
 
 
 def _is_float(dtype: Any) -> bool:
-    return dtype.kind == "f" or dtype.name.startswith(("bfloat16", "float8", "float4"))
+    return dtype.kind == "f" or _is_short_float(dtype)
+
+
+def _is_short_float(dtype: Any) -> bool:
+    """Whether it is a float of `ml_dtypes`, some of which claim NumPy's kind."""
+    return bool(dtype.name.startswith(("bfloat16", "float8", "float4")))
 
 
 def _is_integer(dtype: Any) -> bool:
@@ -116,7 +138,13 @@ def _is_integer(dtype: Any) -> bool:
 
 
 def _rescaled(
-    xp: Any, values: Any, target: Any, rule: str, low: float | None, high: float | None
+    xp: Any,
+    values: Any,
+    target: Any,
+    rule: str,
+    low: float | None,
+    high: float | None,
+    device: str | None,
 ) -> Any:
     source = values.dtype
     for dtype in (source, target):
@@ -128,17 +156,27 @@ def _rescaled(
         if source.kind == "c" or target.kind in "bc":
             raise ValueError("a range has real numbers at both ends: rescale real numbers")
     elif values.size == 0 or target.kind in "bc" or source.kind == "b":
-        return values.astype(target)
+        with _memory.admitted_bytes(values.size * target.itemsize, device):
+            return values.astype(target)
     ends = float(low or 0.0), float(high or 0.0)
     import numpy
 
-    # Refusals quote the value as NumPy's element, and floats end at their largest: both are told below.
-    by_kernels = rule == "range" or (rule != "refuse" and _is_integer(target))
-    if by_kernels and type(values) is numpy.ndarray:
+    if type(values) is numpy.ndarray and _is_for_kernels(source, target, rule):
         made = _native.rescaled(values, target, rule, *ends)
         if made is not None:
             return made
-    return _computed(xp, values, target, rule, *ends)
+    with _memory.admitted_bytes(values.size * target.itemsize, device):
+        return _computed(xp, values, target, rule, *ends)
+
+
+def _is_for_kernels(source: Any, target: Any, rule: str) -> bool:
+    """Whether the kernels round as NumPy does."""
+    if rule == "range" or not _is_short_float(target):
+        return True
+    # Short floats of `ml_dtypes`: wider numbers are rounded to float32 first, and by the kernels once. float8_e8m0fnu
+    # has neither zero nor a sign.
+    is_exact_in_float32 = source.itemsize <= 2 or source.name == "float32"
+    return is_exact_in_float32 and target.name != "float8_e8m0fnu"
 
 
 def _computed(xp: Any, values: Any, target: Any, rule: str, low: float, high: float) -> Any:
@@ -301,7 +339,7 @@ def _to_float(xp: Any, values: Any, target: Any, rule: str) -> Any:
 
 
 def _largest(target: Any) -> Any:
-    if target.kind == "f":
+    if not _is_short_float(target):
         import numpy
 
         return numpy.finfo(target).max

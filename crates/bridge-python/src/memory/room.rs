@@ -16,12 +16,14 @@ use pyo3::types::PyTuple;
 use super::budget::{PyBudget, PyConsumer};
 use super::errors::raised;
 use super::pool::PyPool;
+use crate::options;
 use crate::source::source_of;
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyPermit>()?;
     module.add_function(wrap_pyfunction!(within, module)?)?;
-    module.add_function(wrap_pyfunction!(admitted, module)?)
+    module.add_function(wrap_pyfunction!(admitted, module)?)?;
+    module.add_function(wrap_pyfunction!(admitted_bytes, module)?)
 }
 
 /// Where the memory of a conversion is reserved, and where it comes from.
@@ -284,6 +286,18 @@ fn admitted(array: &Bound<'_, PyAny>, count: u64) -> PyResult<PyPermit> {
         let peak = DeviceBytes { device: tensor.device(), bytes: bytes.saturating_mul(count) };
         py.detach(|| admission.admit(&[peak]))
     });
+    let permit = admitted.map_err(|error| raised(py, &error))?;
+    Ok(PyPermit(Mutex::new(Some(permit))))
+}
+
+/// As `admitted`, for so many bytes of a device, which a framework computes by itself.
+#[pyfunction]
+#[pyo3(signature = (bytes, device, /))]
+fn admitted_bytes(py: Python<'_>, bytes: u64, device: &Bound<'_, PyAny>) -> PyResult<PyPermit> {
+    let room = Room::default().here(py)?;
+    let Some(account) = &room.account else { return Ok(PyPermit(Mutex::new(None))) };
+    let (admission, device) = (account.admission(), options::device(device)?);
+    let admitted = py.detach(|| admission.admit(&[DeviceBytes { device, bytes }]));
     let permit = admitted.map_err(|error| raised(py, &error))?;
     Ok(PyPermit(Mutex::new(Some(permit))))
 }
