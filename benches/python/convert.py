@@ -161,6 +161,22 @@ def large_jobs():
                in_range_by_torch, 5)
         yield (f"rescale, saturate to uint8, {shape}",
                lambda values=values: rescale(values, "uint8"), "NumPy's operations", saturated, 5)
+        if dtype == "float32":
+            held = np.clip(values, 0, 255)
+
+            def refusing(values=held):
+                whole = np.trunc(values)
+                if (np.isnan(values) | (whole > 255) | (whole < 0)).any():
+                    raise ValueError("one does not fit")
+                return whole.astype(np.uint8)
+
+            yield (f"rescale, refuse to uint8, {shape}",
+                   lambda values=held: rescale(values, "uint8", "refuse"),
+                   "NumPy's operations", refusing, 5)
+        else:
+            yield (f"rescale, saturate to float32, {shape}",
+                   lambda values=values: rescale(values, "float32"),
+                   "NumPy's astype", lambda values=values: values.astype(np.float32), 5)
 
 
 #: Asked of the released package, which needs a device to be named.

@@ -97,6 +97,28 @@ raises(MemoryConversionError, "cpu", convert, array, "cupy", device="cpu")
 """)
 
 
+class TestRescaling:
+    def test_what_cupy_computes_reserves_its_result_on_its_device(self):
+        run("""
+from arraybridge import dtype_scaling, rescale
+from arraybridge.memory import Budget, Never
+cupy = double.install(2)
+with cupy.cuda.Device(1):
+    array = cupy.array([1.0, 300.0])
+computed = []
+dtype_scaling._computed = lambda xp, values, *asked: computed.append(budget.reserved) or values
+budget, host = Budget("gpu", 8, device="cuda:1"), Budget("host", 1, device="cpu")
+assert rescale(array, "float32", budget=budget) is array
+assert (computed, budget.peak, budget.reserved) == ([8], 8, 0)
+assert rescale(array, "float32", budget=host) is array and host.peak == 0
+budget.capacity = 7
+raises(Never, "gpu", rescale, array, "float32", budget=budget)
+with budget:
+    raises(Never, "gpu", rescale, array, "float32")
+assert len(computed) == 2, computed
+""")
+
+
 class TestExchange:
     def test_a_tensor_of_an_array_and_back(self):
         run("""

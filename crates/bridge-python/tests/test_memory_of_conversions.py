@@ -19,9 +19,11 @@ from arraybridge import (
     memory_types,
     plan,
     process_slices,
+    rescale,
     stack_slices,
     unstack_slices,
 )
+from arraybridge import numpy as numpy_function
 from arraybridge import torch as torch_function
 from arraybridge.conversion import ConversionCounters
 from arraybridge.memory import Budget, Never, NotNow, Pool, Shortage
@@ -182,6 +184,8 @@ def test_what_is_none_is_said_before_anything_is_converted(named, text, torch):
         lambda: convert(ARRAY, "torch", **named),
         lambda: convert_memory(ARRAY, "numpy", "torch", **named),
         lambda: stack_slices([ARRAY], "numpy", **named),
+        lambda: rescale(ARRAY, "uint8", **named),
+        lambda: rescale(ARRAY, "float32", **named),
         lambda: torch_function(**named)(len),
         lambda: memory_types("numpy", "torch", **named),
     ):
@@ -389,6 +393,163 @@ def test_the_function_of_process_slices_is_in_no_block(torch):
     image = np.ones((2, 4, 5))
     process_slices(image, work, budget=budget)
     assert seen == [0, 0, 0, 0] and budget.peak == image.nbytes
+
+
+# Rescaling.
+
+#: A rule, what it is told besides, and the element types of the array and of the result.
+RESCALED = [
+    ("saturate", {}, "float64", "float32"),
+    ("refuse", {}, "float64", "float32"),
+    ("refuse", {}, "float32", "uint8"),
+    ("wrap", {}, "int64", "float16"),
+    ("saturate", {}, "int32", "uint8"),
+    ("minmax", {}, "float64", "uint16"),
+    ("minmax", {}, "float64", "float32"),
+    ("range", {"low": 0, "high": 255}, "float64", "uint8"),
+    ("range", {"low": 0, "high": 255}, "float32", "float64"),
+]
+
+
+def rescalings():
+    return pytest.mark.parametrize(
+        ("rule", "ends", "source", "target"),
+        RESCALED,
+        ids=[f"{rule} {source} {target}" for rule, _, source, target in RESCALED],
+    )
+
+
+@rescalings()
+def test_what_is_rescaled_is_reserved_and_a_byte_less_is_refused(rule, ends, source, target):
+    array = (np.arange(1000) % 256).astype(source).reshape(10, 100)
+    before, needed = array.copy(), 1000 * np.dtype(target).itemsize
+    budget, expected = Budget("images", needed), rescale(array, target, rule, **ends)
+    np.testing.assert_array_equal(rescale(array, target, rule, **ends, budget=budget), expected)
+    assert (budget.peak, budget.reserved) == (needed, 0)
+    budget.capacity = needed - 1
+    with pytest.raises(Never) as raised:
+        rescale(array, target, rule, **ends, budget=budget)
+    assert (raised.value.budget, raised.value.need) == ("images", needed)
+    assert raised.value.__notes__ == [
+        f"the array was to be rescaled from {source} to {target}, and is as it was"
+    ]
+    with budget, pytest.raises(Never):
+        rescale(array, target, rule, **ends)
+    assert budget.reserved == 0
+    np.testing.assert_array_equal(array, before)
+
+
+def test_what_a_kernel_takes_besides_is_reserved_too(budget):
+    bytes_, floats = (np.arange(1000) % 256).astype("uint8"), np.arange(1000, dtype="f4")
+    rescale(bytes_, "float32", "range", low=0, high=255, budget=budget)
+    assert budget.peak == 8000 + 8000 + 4000, "as doubles, their places and the result"
+    other = Budget("others", 1 << 20)
+    rescale(floats.astype("f2"), "uint8", "minmax", budget=other)
+    assert other.peak == 4000 + 1000, "as singles, and the result"
+
+
+@rescalings()
+def test_what_is_rescaled_lies_in_memory_of_the_pool(rule, ends, source, target):
+    array = (np.arange(1000) % 256).astype(source)
+    expected, pool = rescale(array, target, rule, **ends), Pool(1 << 20)
+    made = rescale(array, target, rule, **ends, pool=pool)
+    np.testing.assert_array_equal(made, expected)
+    assert made.flags.writeable and pool.stats()["buffers_in_use"] == 1
+    address = made.ctypes.data
+    del made
+    assert pool.stats()["buffers_in_use"] == 0
+    with pool:
+        again = rescale(array[::-1], target, rule, **ends)
+    assert again.ctypes.data == address and pool.stats()["hits"] == 1
+    np.testing.assert_array_equal(again, expected[::-1])
+
+
+def test_what_cannot_be_rescaled_gives_its_memory_back(budget):
+    pool = Pool(1 << 20, within=budget, name="pool", exact=True)
+    for rule, name, value in [("refuse", "uint8", -1), ("refuse", "float32", 1e300), ("minmax", "uint8", np.nan)]:
+        with pytest.raises(ValueError, match="element 1"):
+            rescale(np.array([1.0, value]), name, rule, budget=budget, pool=pool)
+        assert pool.stats()["buffers_in_use"] == 0
+    pool.clear()
+    assert budget.reserved == 0
+
+
+def test_a_pool_with_a_budget_counts_what_is_rescaled_once(budget):
+    pool = Pool(1 << 20, within=budget, name="pool", exact=True)
+    made = rescale(ARRAY, "float64", pool=pool, budget=budget)
+    assert (budget.holders, budget.peak) == ([("pool", made.nbytes)], made.nbytes)
+
+
+@pytest.mark.parametrize(
+    ("array", "name"),
+    [
+        (np.ones(100, bool), "float32"),
+        (np.ones(100), "bool"),
+        (np.ones(100, np.longdouble), "float32"),
+        (np.ones(100), ">f4"),
+        (np.ones(100, "c16"), "complex64"),
+        (np.ma.masked_array(np.ones(100)), "float32"),
+    ],
+)
+def test_what_numpy_itself_computes_reserves_its_result(array, name):
+    needed = 100 * np.dtype(name).itemsize
+    budget = Budget("images", needed)
+    assert rescale(array, name, budget=budget).dtype == name
+    assert (budget.peak, budget.reserved) == (needed, 0)
+    budget.capacity = needed - 1
+    with pytest.raises(Never):
+        rescale(array, name, budget=budget)
+
+
+@pytest.mark.parametrize("name", ["torch", "jax", "tensorflow"])
+def test_arrays_of_other_frameworks_are_rescaled_in_the_budget(name):
+    pytest.importorskip(name)
+    array = convert(ARRAY, name, copy=True)
+    budget, pool = Budget("images", 1 << 20), Pool(1 << 20)
+    made = rescale(array, "uint8", budget=budget, pool=pool)
+    np.testing.assert_array_equal(convert(made, "numpy"), ARRAY.clip(0, 255).astype("uint8"))
+    assert (budget.peak, budget.reserved) == (1000, 0)
+    assert pool.stats()["buffers_in_use"] == 1
+    budget.capacity = 999
+    with pytest.raises(Never):
+        rescale(array, "uint8", budget=budget)
+
+
+def test_copies_on_the_way_reserve_as_conversions_do(pyclesperanto):
+    array = pyclesperanto.push(ARRAY)
+    budget = Budget("images", 1 << 20)
+    rescale(array, "uint8", budget=budget)
+    assert budget.peak >= BYTES and budget.reserved == 0
+    budget.capacity = 999
+    with pytest.raises(Never):
+        rescale(array, "uint8", budget=budget)
+
+
+def test_the_element_type_of_results_is_in_the_decorator_s_budget_and_pool(torch):
+    budget, pool = Budget("images", 1 << 20), Pool(1 << 20)
+
+    @torch_function(dtype_conversion="uint8", rescale="saturate", budget=budget, pool=pool)
+    def work(tensor):
+        return tensor * 2
+
+    made = work(torch.from_numpy(ARRAY))
+    assert made.dtype == torch.uint8
+    assert (budget.peak, budget.reserved) == (1000, 0)
+    assert pool.stats()["buffers_in_use"] == 1
+    budget.capacity = 999
+    with pytest.raises(Never):
+        work(torch.from_numpy(ARRAY))
+
+
+def test_the_element_type_of_results_is_in_the_block_of_a_call():
+    work = numpy_function(dtype_conversion="uint8", rescale="saturate")(lambda array: array * 2)
+    budget = Budget("images", 1000)
+    with budget:
+        assert work(ARRAY).dtype == np.uint8
+    assert budget.peak == 1000
+    budget.capacity = 999
+    with budget, pytest.raises(Never):
+        work(ARRAY)
 
 
 def test_what_python_gives_back_under_pressure_makes_room():

@@ -249,7 +249,7 @@ impl Pipeline {
                     Step::Encode(encoder) => encode_small(current, next, numbers, encoder),
                     Step::EncodeScale(overflow) => encode_scales(current, next, numbers, *overflow),
                     Step::Hold(native, ends) => {
-                        hold_between(current, next, numbers, *native, *ends)
+                        hold_between(current, next, numbers, *native, *ends);
                     }
                     Step::Check(_) => {}
                 }

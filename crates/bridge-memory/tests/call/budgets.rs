@@ -3,9 +3,10 @@
 use bridge_convert::ConvertByName;
 use bridge_core::{Array, DataType, Device, Error, Options, Result};
 use bridge_memory::budget::{Budget, Shortage};
-use bridge_memory::call::{CallOptions, DtypeConversion, Rescale, call, call_by_slice};
+use bridge_memory::call::{Call, CallOptions, DtypeConversion, Rescale, call, call_by_slice};
 use bridge_memory::pool::{Exact, Pool, PoolOptions};
 use bridge_testkit::fake_accelerator::DEVICES;
+use ndarray::ArrayD;
 
 use crate::support::{array, elements, registry};
 
@@ -66,6 +67,10 @@ fn results_reserve_their_casts_and_their_rescaling() {
     fits_exactly(range, DtypeConversion::Float32, &|| array(&[1_u8; 10], &[10]), 80 + 80 + 40);
     // What lies on a device is downloaded first, and has gone when the result goes back up.
     fits_exactly(min_max, DtypeConversion::Uint8, &there, 40 + 10);
+    let wide = || array(&[1e300_f64; 10], &[10]);
+    fits_exactly(Rescale::Saturate, DtypeConversion::Float32, &wide, 40);
+    let wide = || registry.convert(wide(), "fake", Options::default().on(DEVICES[0])).unwrap();
+    fits_exactly(Rescale::Saturate, DtypeConversion::Float32, &wide, 80 + 40);
 }
 
 #[test]
@@ -115,6 +120,25 @@ fn calls_take_their_memory_from_a_pool_and_reserve_what_it_does_not() {
     let made = call(&registry, options, vec![], |_| Ok(numbers(10))).unwrap();
     assert_eq!((budget.reserved(), narrow.status().peak), (80, 0));
     drop(made);
+
+    // So it is where the result is rescaled; what it is read as goes back at once.
+    let options = options.dtype(DtypeConversion::Uint8).rescale(Rescale::MinMax);
+    let made = call(&registry, options, vec![], |_| Ok(numbers(10))).unwrap();
+    assert_eq!((budget.reserved(), narrow.status().peak), (80 + 10, 0), "80 are kept");
+    assert_eq!(elements::<u8>(made)[9], 255);
+    let (pool, range) = (Pool::new(), Rescale::Range { low: 0.0, high: 9.0 });
+    let options = CallOptions::new("f").dtype(DtypeConversion::Float32).rescale(range).pool(&pool);
+    let made = || call(&registry, options, vec![], |_| Ok(array(&[9_u8; 10], &[10]))).unwrap();
+    let first = made();
+    assert_eq!((pool.stats().allocations, pool.stats().buffers_in_use), (3, 1));
+    assert_eq!(elements::<f32>(first), [1.0; 10]);
+    // What owns its vectors takes none of a pool: it would be copied.
+    let vector: ArrayD<f32> = Call::new(&registry, options).result(made()).unwrap();
+    assert_eq!((vector.len(), pool.stats().buffers_in_use), (10, 0));
+    let before = pool.stats().allocations;
+    let options = options.dtype(DtypeConversion::Uint8);
+    let bytes: ArrayD<u8> = Call::new(&registry, options).result(numbers(10)).unwrap();
+    assert_eq!((bytes[9], pool.stats().allocations), (255, before));
 
     // The stack of slices is the pool's, and what is made of it.
     let (pool, whole) = (Pool::new(), vec![array(&[1.0_f32; 40], &[10, 4])]);

@@ -2,12 +2,14 @@
 
 use bridge_convert::ConvertByName;
 use bridge_core::half::{bf16, f16};
-use bridge_core::{DataType, Element, ManagedTensor, Options, Registry};
-use bridge_memory::call::{Rescale, rescaled};
+use bridge_core::{Array, DataType, Device, Element, ManagedTensor, Options, Registry};
+use bridge_memory::budget::{Budget, Shortage};
+use bridge_memory::call::{CallOptions, DtypeConversion, Rescale, call, rescaled, rescaled_with};
+use bridge_memory::pool::{Exact, Pool, PoolOptions};
 use bridge_testkit::fake_accelerator::DEVICES;
 use proptest::prelude::*;
 
-use crate::support::{array, registry, tensor};
+use crate::support::{array, elements, registry, tensor};
 
 const RANGE: Rescale = Rescale::Range { low: 0.0, high: 1.0 };
 
@@ -85,6 +87,92 @@ fn without_a_rule_what_does_not_fit_is_refused_and_the_others_say_what_becomes_o
     assert!(error.contains("element 0 is 300.0, which uint8 cannot hold"), "{error}");
     assert_eq!(to::<u8>(&values, Rescale::Saturate).unwrap(), [255, 0]);
     assert_eq!(to::<u8>(&values, Rescale::Wrap).unwrap(), [44, 255]);
+}
+
+/// As the Python package has it: what is too large for a float is its largest value, and not infinite as after a cast.
+#[test]
+fn saturated_floats_stay_finite_wherever_they_are() {
+    let wide = [1e300, -1e300, 0.5, f64::INFINITY, f64::NAN];
+    let is_right =
+        |made: &[f32]| made[..4] == [f32::MAX, f32::MIN, 0.5, f32::INFINITY] && made[4].is_nan();
+    assert!(is_right(&to::<f32>(&tensor(&wide, &[5]), Rescale::Saturate).unwrap()));
+    let wrapped = to::<f32>(&tensor(&wide, &[5]), Rescale::Wrap).unwrap();
+    assert_eq!(wrapped[..2], [f32::INFINITY, f32::NEG_INFINITY]);
+    assert_eq!(to::<f16>(&tensor(&[70_000, 5], &[2]), Rescale::Saturate).unwrap()[0], f16::MAX);
+
+    let registry = registry();
+    let options = CallOptions::new("f").dtype(DtypeConversion::Float32).rescale(Rescale::Saturate);
+    for (backend, on) in [("ndarray", Device::CPU), ("fake", DEVICES[0])] {
+        let given = || registry.convert(array(&wide, &[5]), backend, Options::default().on(on));
+        let made = call(&registry, options, vec![], |_| given().map_err(Into::into)).unwrap();
+        assert_eq!(made.describe().unwrap().device, on);
+        let here = registry.convert(made, "ndarray", Options::default().on(Device::CPU)).unwrap();
+        assert!(is_right(&elements::<f32>(here)), "on {on}");
+    }
+}
+
+/// Every rule: what is read as another type, in another layout, and on a device.
+#[test]
+fn a_budget_has_room_for_all_that_is_taken_and_a_byte_less_is_refused_before() {
+    let registry = registry();
+    let floats = |count: usize| tensor(&(0..count).map(|n| n as f32).collect::<Vec<_>>(), &[count]);
+    let there = || {
+        let options = Options::default().on(DEVICES[0]);
+        registry.convert(Array::new(floats(10)), "fake", options).unwrap().export().unwrap()
+    };
+    let range = Rescale::Range { low: 0.0, high: 9.0 };
+    let cases: [(&ManagedTensor, DataType, Rescale, u64); 9] = [
+        (&floats(10), DataType::U8, Rescale::Refuse, 10),
+        (&floats(10), DataType::F16, Rescale::Saturate, 20),
+        (&floats(10), DataType::F64, Rescale::Saturate, 80),
+        (&floats(10), DataType::U8, Rescale::Wrap, 10),
+        (&floats(10), DataType::U16, Rescale::MinMax, 20),
+        (&floats(10), DataType::F32, range, 80 + 40),
+        (&floats(10).sliced(0, 9, 10, -1).unwrap(), DataType::U8, Rescale::MinMax, 40 + 10),
+        (&there(), DataType::F16, Rescale::Saturate, 40 + 20),
+        (&there(), DataType::U8, Rescale::Refuse, 40 + 10),
+    ];
+    for (source, to, rule, needed) in cases {
+        let within = |budget: &Budget| {
+            let options = Options::default().within(budget);
+            rescaled_with(&registry, source, to, rule, options)
+        };
+        let exact = Budget::new("exact", needed).unwrap();
+        within(&exact).unwrap();
+        assert_eq!((exact.status().peak, exact.reserved()), (needed, 0), "{rule:?} to {to}");
+        let error = within(&Budget::new("short", needed - 1).unwrap()).unwrap_err();
+        assert!(Shortage::of(&error).is_some(), "{error}");
+    }
+}
+
+#[test]
+fn what_is_rescaled_lies_in_a_pool_and_goes_back_also_where_it_fails() {
+    let (registry, pool) = (registry(), Pool::new());
+    let options = Options::default().pool(&pool);
+    let values = tensor(&[0.0, 1.0, 300.0], &[3]);
+    for rule in [Rescale::Saturate, Rescale::Wrap, Rescale::MinMax, RANGE] {
+        for to in [DataType::U8, DataType::F32] {
+            let made = rescaled_with(&registry, &values, to, rule, options).unwrap();
+            assert_eq!(pool.stats().buffers_in_use, 1, "{rule:?} to {to}");
+            drop(made);
+            assert_eq!(pool.stats().buffers_in_use, 0);
+        }
+    }
+    let before = pool.stats().allocations;
+    rescaled_with(&registry, &values, DataType::U8, Rescale::Refuse, options).unwrap_err();
+    assert_eq!((pool.stats().allocations, pool.stats().buffers_in_use), (before + 1, 0));
+    let empty = tensor::<f32>(&[], &[0, 3]);
+    rescaled_with(&registry, &empty, DataType::U8, Rescale::Wrap, options).unwrap();
+    assert_eq!(pool.stats().allocations, before + 1);
+
+    // What the pool reserves, nobody reserves once more.
+    let (budget, narrow) = (Budget::new("all", 1 << 20).unwrap(), Budget::new("no", 1).unwrap());
+    let pooled = PoolOptions::new().size_classes(Exact).within(&budget, "pool").build();
+    let options = Options::default().within(&narrow).pool(&pooled);
+    let bytes = tensor(&[1_u8, 0], &[2]);
+    let made = rescaled_with(&registry, &bytes, DataType::F32, RANGE, options).unwrap();
+    assert_eq!((made.as_slice::<f32>().unwrap(), narrow.status().peak), (&[1.0, 0.0][..], 0));
+    assert!(budget.reserved() >= 8);
 }
 
 #[test]

@@ -140,7 +140,8 @@ _TEXT = """Runs a function with arrays of {display}.
       says nothing by the keywords `slice_by_slice`, `dtype_config` and `dtype_conversion`.
     - `rescale`: the rule of `dtype_scaling` by which results get their element type.
     - `budget`, `pool`: where the conversions of arguments and results reserve what they take, and
-      whose memory they write to, as in `convert_memory`; not what the function itself converts.
+      whose memory they write to, as in `convert_memory` and `rescale`; not what the function itself
+      converts.
     """
 
 
