@@ -298,7 +298,7 @@ class TestKernels:
         st.sampled_from(INTEGERS),
         st.sampled_from(["refuse", "saturate", "wrap", "minmax", "range"]),
     )
-    @settings(max_examples=400)
+    @settings(max_examples=400, deadline=None)
     def test_of_floats(self, values, source, name, rule):
         with np.errstate(all="ignore"):
             array = np.array(values).astype(source)
@@ -311,7 +311,7 @@ class TestKernels:
         st.sampled_from([*INTEGERS, "float16", "float32", "float64"]),
         st.sampled_from(["refuse", "saturate", "wrap", "minmax", "range"]),
     )
-    @settings(max_examples=300)
+    @settings(max_examples=300, deadline=None)
     def test_of_integers(self, values, source, name, rule):
         array = np.array(values).astype(source)
         ours, theirs = self.both(array, name, rule, -100.0, 2.0**40)

@@ -176,7 +176,7 @@ def _is_for_kernels(source: Any, target: Any, rule: str) -> bool:
     # Short floats of `ml_dtypes`: wider numbers are rounded to float32 first, and by the kernels once. float8_e8m0fnu
     # has neither zero nor a sign.
     is_exact_in_float32 = source.itemsize <= 2 or source.name == "float32"
-    return is_exact_in_float32 and target.name != "float8_e8m0fnu"
+    return bool(is_exact_in_float32 and target.name != "float8_e8m0fnu")
 
 
 def _computed(xp: Any, values: Any, target: Any, rule: str, low: float, high: float) -> Any:
