@@ -108,6 +108,14 @@ impl Part {
         }
     }
 
+    pub(super) fn is_float(self) -> bool {
+        match self {
+            Self::Native(native) => native.is_float(),
+            Self::Bool => false,
+            Self::F16 | Self::BF16 | Self::Small(..) | Self::Scale(_) => true,
+        }
+    }
+
     /// The number that the processor computes with in its place, exactly.
     pub(super) fn native(self) -> Native {
         match self {

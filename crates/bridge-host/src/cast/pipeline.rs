@@ -289,10 +289,8 @@ fn misfits(from: Native, to: Part, rule: Rule) -> Option<Step> {
     match rule {
         Rule::Of(Overflow::Refuse) => Check::of(from, to).map(Step::Check),
         Rule::Of(Overflow::Saturate | Overflow::Wrap) => None,
-        Rule::KeepFinite if from.is_float() => {
-            let ends = Check::of(from, to)?.finite_ends()?;
-            let is_float = !matches!(to, Part::Native(native) if !native.is_float());
-            is_float.then_some(Step::Hold(from, ends))
+        Rule::KeepFinite if from.is_float() && to.is_float() => {
+            Some(Step::Hold(from, Check::of(from, to)?.finite_ends()?))
         }
         Rule::KeepFinite => None,
     }

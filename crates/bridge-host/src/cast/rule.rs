@@ -2,7 +2,7 @@
 
 use bridge_core::Overflow;
 
-use super::part::{Native, Part};
+use super::part::Part;
 
 /// What becomes of numbers that the target's type does not hold.
 #[derive(Debug, Clone, Copy)]
@@ -17,11 +17,10 @@ pub(crate) enum Rule {
 impl Rule {
     /// What a cast does about such numbers, where those that are too large have been held back before.
     pub(super) fn overflow(self, target: Part) -> Overflow {
-        match (self, target) {
-            (Self::Of(overflow), _) => overflow,
-            (Self::KeepFinite, Part::Native(Native::F32 | Native::F64)) => Overflow::Wrap,
-            (Self::KeepFinite, Part::Native(_) | Part::Bool) => Overflow::Saturate,
-            (Self::KeepFinite, _) => Overflow::Wrap,
+        match self {
+            Self::Of(overflow) => overflow,
+            Self::KeepFinite if target.is_float() => Overflow::Wrap,
+            Self::KeepFinite => Overflow::Saturate,
         }
     }
 }
