@@ -73,14 +73,14 @@ impl Check {
         Some(Self { native, bounds })
     }
 
-    /// The smallest and the largest float that fit, of those that are finite.
-    pub(super) fn finite_ends(&self) -> Option<(f64, f64)> {
+    /// The smallest and the largest `f32` that fit a small float, of those that are finite.
+    pub(super) fn finite_ends(&self) -> Option<(f32, f32)> {
         match self.bounds {
             Bounds::Integers { .. } => None,
             Bounds::Floats { lowest, highest } | Bounds::FloatsAndNan { lowest, highest } => {
-                Some((lowest, highest))
+                Some((lowest as f32, highest as f32))
             }
-            Bounds::FloatsAndSpecials { highest } => Some((-highest, highest)),
+            Bounds::FloatsAndSpecials { highest } => Some((-highest as f32, highest as f32)),
         }
     }
 

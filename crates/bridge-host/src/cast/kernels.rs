@@ -111,35 +111,40 @@ pub(super) unsafe fn encode_small(
     };
 }
 
-/// Holds finite floats between two, of which the first is the smaller; the others stay as they are.
+/// Rounds `f64` to `f32`; what is finite stays finite.
 ///
 /// # Safety
 ///
-/// As [`Kernel`], of floats of `native`.
+/// As [`Kernel`], from `f64` to `f32`.
+pub(super) unsafe fn finite_f64_to_f32(source: *const u8, target: *mut u8, count: usize) {
+    const MOST: f64 = f32::MAX as f64;
+    let round = |number: f64| {
+        let within = if number > MOST { MOST } else { number };
+        let within = if within < -MOST { -MOST } else { within };
+        (if number.abs() < f64::INFINITY { within } else { number }) as f32
+    };
+    // SAFETY: the caller promises the same.
+    unsafe { map_wide::<f64, f32>(source, target, count, round) };
+}
+
+/// Holds finite numbers between two, of which the first is the smaller; the others stay as they are.
+///
+/// # Safety
+///
+/// As [`Kernel`], from `f32` to `f32`.
 pub(super) unsafe fn hold_between(
     source: *const u8,
     target: *mut u8,
     count: usize,
-    native: Native,
-    (lowest, highest): (f64, f64),
+    (lowest, highest): (f32, f32),
 ) {
-    macro_rules! held {
-        ($float:ident) => {{
-            let (low, high) = (lowest as $float, highest as $float);
-            let held = move |number: $float| {
-                let within = if number > high { high } else { number };
-                let within = if within < low { low } else { within };
-                if number.abs() < $float::INFINITY { within } else { number }
-            };
-            // SAFETY: the caller promises the same.
-            unsafe { map_wide::<$float, $float>(source, target, count, held) }
-        }};
-    }
-    match native {
-        Native::F32 => held!(f32),
-        Native::F64 => held!(f64),
-        _ => unreachable!("only floats have ends that are floats"),
-    }
+    let held = move |number: f32| {
+        let within = if number > highest { highest } else { number };
+        let within = if within < lowest { lowest } else { within };
+        if number.abs() < f32::INFINITY { within } else { number }
+    };
+    // SAFETY: the caller promises the same.
+    unsafe { map_wide::<f32, f32>(source, target, count, held) };
 }
 
 /// Rounds `f64` to odd.

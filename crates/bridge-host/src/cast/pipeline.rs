@@ -8,8 +8,8 @@ use bridge_core::Overflow;
 use super::check::Check;
 use super::half_kernels::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 use super::kernels::{
-    Kernel, converting, encode_scales, encode_small, hold_between, look_up, low_bits, make_complex,
-    round_f64_to_odd, round_to_odd, truth, with_native,
+    Kernel, converting, encode_scales, encode_small, finite_f64_to_f32, hold_between, look_up,
+    low_bits, make_complex, round_f64_to_odd, round_to_odd, truth, with_native,
 };
 use super::part::{Native, Numbers, Part};
 use super::rule::Rule;
@@ -32,8 +32,8 @@ enum Step {
     LookUp(&'static Table),
     Encode(Encoder),
     EncodeScale(Overflow),
-    /// Finite floats beyond these ends become the nearer one.
-    Hold(Native, (f64, f64)),
+    /// Finite numbers beyond these ends become the nearer one.
+    Hold((f32, f32)),
     /// Moves nothing: fails where a number does not fit.
     Check(Check),
 }
@@ -248,9 +248,7 @@ impl Pipeline {
                     Step::LookUp(table) => look_up(current, next, numbers, table),
                     Step::Encode(encoder) => encode_small(current, next, numbers, encoder),
                     Step::EncodeScale(overflow) => encode_scales(current, next, numbers, *overflow),
-                    Step::Hold(native, ends) => {
-                        hold_between(current, next, numbers, *native, *ends);
-                    }
+                    Step::Hold(ends) => hold_between(current, next, numbers, *ends),
                     Step::Check(_) => {}
                 }
             }
@@ -265,6 +263,10 @@ fn between_natives(from: Native, to: Native, rule: Rule) -> Vec<Step> {
     let overflow = rule.overflow(Part::Native(to));
     let mut steps = Vec::new();
     if from == to {
+        return steps;
+    }
+    if let (Rule::KeepFinite, Native::F64, Native::F32) = (rule, from, to) {
+        steps.push(Step::Map(finite_f64_to_f32));
         return steps;
     }
     steps.extend(misfits(from, Part::Native(to), rule));
@@ -289,8 +291,8 @@ fn misfits(from: Native, to: Part, rule: Rule) -> Option<Step> {
     match rule {
         Rule::Of(Overflow::Refuse) => Check::of(from, to).map(Step::Check),
         Rule::Of(Overflow::Saturate | Overflow::Wrap) => None,
-        Rule::KeepFinite if from.is_float() && to.is_float() => {
-            Some(Step::Hold(from, Check::of(from, to)?.finite_ends()?))
+        Rule::KeepFinite if from == Native::F32 && to.is_float() => {
+            Some(Step::Hold(Check::of(from, to)?.finite_ends()?))
         }
         Rule::KeepFinite => None,
     }
