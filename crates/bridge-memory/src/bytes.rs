@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn amounts_that_differ_read_differently() {
         assert_eq!(apart(1 << 20, 3 << 20), ["1.0 MiB", "3.0 MiB"]);
-        assert_eq!(apart(1 << 20, (1 << 20) - 1), ["1048576 B", "1048575 B"]);
+        assert_eq!(apart(1 << 20, (1 << 20) + 1), ["1048576 B", "1048577 B"]);
         assert_eq!(apart(1 << 20, 1 << 20), ["1.0 MiB", "1.0 MiB"]);
     }
 }
