@@ -16,7 +16,8 @@ pub enum Rescale {
     Refuse,
     /// Values keep their size; what is out of range becomes the nearest end, and NaN zero in an integer. In a
     /// float that end is the largest finite value, where a cast under [`Overflow::Saturate`] makes an infinity;
-    /// infinities stay, or become NaN where the type has none. What may be too large is rescaled on the host.
+    /// infinities stay, or become NaN where the type has none. What a call has on a device is rescaled on the host only where a value is too
+    /// large.
     Saturate,
     /// Values keep their size; integers keep their low bits, as in C and NumPy.
     Wrap,

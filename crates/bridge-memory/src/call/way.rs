@@ -5,8 +5,8 @@ use std::fmt;
 
 use bridge_convert::{Convert, ConvertByName};
 use bridge_core::{
-    Admission, Array, Backend, DataType, Device, Dlpack, ManagedTensor, MemorySource, NativeArray,
-    Options, Permit, Refused, Registry, Result,
+    Admission, Array, Backend, DataType, Description, Device, Dlpack, Error, ManagedTensor,
+    MemorySource, NativeArray, Options, Overflow, Permit, Refused, Registry, Result,
 };
 
 use super::recovery::{OomRecovery, recovering};
@@ -137,11 +137,20 @@ impl Way<'_> {
             let Some(array) = waiting.take() else {
                 unreachable!("a failed conversion gives it back")
             };
-            let done = self.rescaled(array, options, &making);
-            let done = done.and_then(|ready| {
-                let Ready { array, options, _permit } = ready;
-                convert(array, options)
-            });
+            let rescale = |array| {
+                self.rescaled(array, options, &making).and_then(|ready| {
+                    let Ready { array, options, _permit } = ready;
+                    convert(array, options)
+                })
+            };
+            let done = match self.cast_that_saves_it(&found) {
+                None => rescale(array),
+                Some(cast) => convert(array, options.cast(cast).overflow(Overflow::Refuse))
+                    .or_else(|refused| match refused.error() {
+                        Error::ValueOutOfRange { .. } => rescale(refused.into_value()),
+                        _ => Err(refused),
+                    }),
+            };
             done.map_err(|refused| {
                 let (array, error) = refused.into_parts();
                 waiting = Some(array);
@@ -152,6 +161,14 @@ impl Way<'_> {
             Some(array) => Refused::new(array, error),
             None => unreachable!("a failed conversion gives it back"),
         })
+    }
+
+    /// The type that a device casts to itself, so that nothing comes to the host, where none of the values is too large
+    /// for it, as is usual: only what is has to be rescaled.
+    fn cast_that_saves_it(&self, found: &Description) -> Option<DataType> {
+        let to = self.data_type.filter(|_| !found.device.kind().is_host_accessible())?;
+        let saturates = matches!(self.rescale.work(found.data_type, to), Work::Saturate);
+        (saturates && to != found.data_type).then_some(to)
     }
 
     /// The array, and the options that cast it; or the array rescaled already, as `making` says.

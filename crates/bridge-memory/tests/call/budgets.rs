@@ -71,6 +71,19 @@ fn results_reserve_their_casts_and_their_rescaling() {
     fits_exactly(Rescale::Saturate, DtypeConversion::Float32, &wide, 40);
     let wide = || registry.convert(wide(), "fake", Options::default().on(DEVICES[0])).unwrap();
     fits_exactly(Rescale::Saturate, DtypeConversion::Float32, &wide, 80 + 40);
+    // Where none is too large, the device casts, and nothing comes to the host.
+    let narrow = || {
+        let numbers = array(&[0.5_f64; 10], &[10]);
+        registry.convert(numbers, "fake", Options::default().on(DEVICES[0])).unwrap()
+    };
+    let nothing = Budget::of_device("the host", 1, Device::CPU).unwrap();
+    let options = CallOptions::new("f").dtype(DtypeConversion::Float32);
+    let options = options.rescale(Rescale::Saturate).within(&nothing);
+    let made = call(&registry, options, vec![], |_| Ok(narrow())).unwrap();
+    let found = made.describe().unwrap();
+    assert_eq!((found.data_type, found.device), (DataType::F32, DEVICES[0]));
+    let refused = call(&registry, options, vec![], |_| Ok(wide())).unwrap_err();
+    assert!(Shortage::of(refused.error()).is_some(), "{refused}");
 }
 
 #[test]
