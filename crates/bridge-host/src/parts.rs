@@ -30,7 +30,7 @@ pub(crate) fn copy_parts(parts: &mut [(&ManagedTensor, ManagedTensor)]) -> Resul
         true => 1,
         false => threads_for(bytes).min(runs.len()),
     };
-    run_parts(threads, |thread| {
+    run_parts(threads, threads, |thread| {
         let share = runs.len() * thread / threads..runs.len() * (thread + 1) / threads;
         // SAFETY: the runs of the two tensors of each part, as `Run::of` says; the targets are borrowed mutably, and
         // each is one thread's.

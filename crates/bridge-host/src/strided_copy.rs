@@ -169,7 +169,7 @@ unsafe fn copy_loops(
     let Work { nest, item, threads } = Work::of(source_layout, target_layout, data_type);
     let streams = target.is_streamed(nest.count() * item);
     match nest.axis_to_share(threads) {
-        Some((axis, parts)) if parts > 1 => run_parts(parts, |part| {
+        Some((axis, parts)) if parts > 1 => run_parts(parts, parts, |part| {
             // SAFETY: the caller's promises hold for every part, and the parts of a nest visit
             // different elements of the target, which repeats none.
             unsafe { copy_nest(&nest.part(axis, part, parts), item, ends, streams) };

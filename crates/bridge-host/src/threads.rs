@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 
 /// Bytes moved below which another thread costs more than it saves.
 const BYTES_PER_THREAD: usize = 2 << 20;
@@ -46,19 +47,36 @@ pub(crate) fn threads_for(bytes: usize) -> usize {
     if bytes < BYTES_TO_SHARE { 1 } else { max_threads().min(bytes / BYTES_PER_THREAD) }
 }
 
-/// Runs `work(0)` to `work(parts - 1)`, each on a thread of its own, and returns when all are done.
-/// A part for which no thread can be had runs on the calling thread.
-pub(crate) fn run_parts(parts: usize, work: impl Fn(usize) + Sync) {
-    let work = &work;
-    thread::scope(|scope| {
-        for part in 1..parts {
-            let spawned = thread::Builder::new().spawn_scoped(scope, move || work(part));
-            if spawned.is_err() {
-                work(part);
+/// Parts for each thread, where their number costs nothing: a thread that is late, as one that has just been started is,
+/// does fewer.
+pub(crate) const PARTS_PER_THREAD: usize = 4;
+
+/// How long the calling thread looks whether the others are done before it sleeps: to be woken takes it as long.
+const PATIENCE: Duration = Duration::from_micros(100);
+
+/// Runs `work(0)` to `work(parts - 1)` on at most `threads` threads, the calling one among them, and returns when all are
+/// done. Each takes the next part when it is done with one, so that those which could not be had are not missed.
+pub(crate) fn run_parts(threads: usize, parts: usize, work: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    let take = || {
+        loop {
+            let part = next.fetch_add(1, Ordering::Relaxed);
+            if part >= parts {
+                break;
             }
+            work(part);
         }
-        if parts > 0 {
-            work(0);
+    };
+    thread::scope(|scope| {
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, take).ok();
+        let others: Vec<_> = (1..threads.min(parts)).filter_map(spawn).collect();
+        take();
+        if others.is_empty() {
+            return;
+        }
+        let until = Instant::now() + PATIENCE;
+        while !others.iter().all(ScopedJoinHandle::is_finished) && Instant::now() < until {
+            std::hint::spin_loop();
         }
     });
 }
@@ -69,12 +87,31 @@ mod tests {
 
     #[test]
     fn every_part_runs_once() {
-        let runs: Vec<AtomicUsize> = (0..5).map(|_| AtomicUsize::new(0)).collect();
-        run_parts(5, |part| {
-            runs[part].fetch_add(1, Ordering::Relaxed);
+        for threads in [0, 1, 2, 5, 9] {
+            let runs: Vec<AtomicUsize> = (0..5).map(|_| AtomicUsize::new(0)).collect();
+            run_parts(threads, 5, |part| {
+                runs[part].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(runs.iter().all(|run| run.load(Ordering::Relaxed) == 1));
+        }
+        run_parts(3, 0, |_| panic!("there is no part"));
+    }
+
+    #[test]
+    fn as_many_threads_work_at_once_as_are_asked_for() {
+        let all_here = std::sync::Barrier::new(3);
+        run_parts(3, 3, |_| drop(all_here.wait()));
+    }
+
+    #[test]
+    #[should_panic(expected = "a scoped thread panicked")]
+    fn a_panic_of_another_thread_is_not_lost() {
+        let caller = thread::current().id();
+        let started = std::sync::Barrier::new(2);
+        run_parts(2, 2, |_| {
+            started.wait();
+            assert_eq!(thread::current().id(), caller);
         });
-        assert!(runs.iter().all(|run| run.load(Ordering::Relaxed) == 1));
-        run_parts(0, |_| panic!("there is no part"));
     }
 
     /// One test, since the limit holds for all threads.

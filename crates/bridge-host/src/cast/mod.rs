@@ -27,7 +27,7 @@ use crate::loop_nest::{Axis, LoopNest, while_each_offset};
 use crate::runs::finish_streams;
 use crate::small_floats::unpack_codes;
 use crate::strided_copy::plane_to_transpose;
-use crate::threads::{run_parts, threads_for};
+use crate::threads::{PARTS_PER_THREAD, run_parts, threads_for};
 use crate::transpose::Transposer;
 
 /// Casts every element of one layout to the element of the same indices of another.
@@ -127,11 +127,14 @@ unsafe fn run(
 ) -> Result<()> {
     let (source_size, target_size) = pipeline.sizes();
     let (nest, threads) = shared_work((source_size, target_size), source, target);
-    let (axis, parts) = nest.axis_to_share(threads).unwrap_or((0, 1));
+    // Where axes change, each part has a buffer of its own, and a thread has one part.
+    let has_buffers = !(source.is_row_major() && target.is_row_major());
+    let parts = if threads == 1 || has_buffers { threads } else { threads * PARTS_PER_THREAD };
+    let (axis, parts) = nest.axis_to_share(parts).unwrap_or((0, 1));
     let all_fit = if parts > 1 {
         let all_fit = AtomicBool::new(true);
         let failure = OnceLock::new();
-        run_parts(parts, |part| {
+        run_parts(threads, parts, |part| {
             // SAFETY: the parts of the nest visit elements of the layouts, each of the target's
             // in one part only.
             match unsafe { cast_nest(pipeline, &nest.part(axis, part, parts), ends) } {

@@ -9,7 +9,7 @@ use super::run::Run;
 use crate::ends::Ends;
 use crate::first_touch::LargePages;
 use crate::new_tensor::allocate_in;
-use crate::threads::{run_parts, threads_for};
+use crate::threads::{PARTS_PER_THREAD, run_parts, threads_for};
 
 /// A new tensor of the shape of `source`, with elements of type `to`, which `make` writes run by run.
 pub(super) fn new_tensor(
@@ -56,8 +56,10 @@ pub(super) fn in_parts(
             interrupt.map_or(Ok(()), Interrupt::check)?;
         }
         let count = piece.min(count - start);
-        let parts = threads_for(count * bytes).min(count.div_ceil(BLOCK)).max(1);
-        run_parts(parts, |part| {
+        let threads = threads_for(count * bytes);
+        let parts = if threads > 1 { threads * PARTS_PER_THREAD } else { 1 };
+        let parts = parts.min(count.div_ceil(BLOCK)).max(1);
+        run_parts(threads, parts, |part| {
             let border = |part: usize| match part {
                 _ if part == parts => start + count,
                 part => start + count / parts * part,
