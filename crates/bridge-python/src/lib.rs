@@ -49,24 +49,11 @@ fn require_main_interpreter() -> PyResult<()> {
     ))
 }
 
-/// Refuses a free-threaded interpreter whose lock stays off (`PYTHON_GIL=0`, `-X gil=0`): else it is turned on for this
-/// module, as that says that it uses it.
-fn require_lock(py: Python<'_>) -> PyResult<()> {
-    let Ok(asked) = py.import("sys")?.getattr("_is_gil_enabled") else { return Ok(()) };
-    if asked.call0()?.is_truthy()? {
-        return Ok(());
-    }
-    Err(PyImportError::new_err(
-        "arraybridge needs the interpreter's lock (GIL), which PYTHON_GIL=0 or -X gil=0 keeps off: what it knows of \
-         classes and frameworks has not been audited for threads that run without it. Leave that setting out, and the \
-         interpreter turns its lock on when arraybridge is imported",
-    ))
-}
-
-#[pymodule(gil_used = true)]
+// Without the interpreter's lock: what is shared by threads is behind locks of this crate's own, of which none is held
+// while anything of Python is made or called, or it is an atomic number; docs/soundness.md says what is asked of users.
+#[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     require_main_interpreter()?;
-    require_lock(module.py())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     memory::register(module)?;
     rescale::register(module)?;
