@@ -341,6 +341,17 @@ def test_each_thread_is_in_its_own_blocks():
     assert outside.peak == 0
 
 
+def test_a_thread_is_in_the_block_that_it_is_started_in_where_threads_inherit_contexts():
+    budget = Budget("outer", 1 << 20)
+    array = np.ones((10, 10), np.float32)
+    with budget:
+        thread = threading.Thread(target=lambda: convert(array, "numpy", copy=True))
+        thread.start()
+        thread.join()
+    inherits = getattr(sys.flags, "thread_inherit_context", 0)
+    assert budget.peak == (array.nbytes if inherits else 0)
+
+
 def test_a_reservation_that_was_released_is_released_for_every_thread():
     reservation = Budget("all", 1000).reserve(10)
     reservation.release()
