@@ -49,8 +49,9 @@ fn require_main_interpreter() -> PyResult<()> {
     ))
 }
 
-// Without the interpreter's lock: what is shared by threads is behind locks of this crate's own, of which none is held
-// while anything of Python is made or called, or it is an atomic number; docs/soundness.md says what is asked of users.
+// Without the interpreter's lock: what threads share is an atomic number, or behind a lock of this crate's own, during
+// which nothing of Python is made or called; where it may be, who waits for the lock lets go of the interpreter. What is
+// asked of users is in docs/python.md.
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     require_main_interpreter()?;

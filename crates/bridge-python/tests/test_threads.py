@@ -277,7 +277,7 @@ def test_threads_call_one_decorated_function():
             for turn in range(30):
                 given = np.full((2, 3), number, np.float32)
                 argument = convert(given, TARGETS[turn % 2])
-                assert (twice(argument) == 2 * number).all()  # noqa: B023
+                assert (twice(argument) == 2 * number).all()
 
         at_once(work)
 
