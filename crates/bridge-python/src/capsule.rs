@@ -7,6 +7,7 @@ use bridge_core::{ManagedTensor, TensorError};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
 
 const VERSIONED: &CStr = c"dltensor_versioned";
 const LEGACY: &CStr = c"dltensor";
@@ -59,6 +60,17 @@ pub(crate) fn legacy(py: Python<'_>, tensor: ManagedTensor) -> PyResult<Bound<'_
 ///
 /// A capsule with one of DLPack's names holds a tensor as [`ManagedTensor::from_dlpack`] wants it.
 pub(crate) unsafe fn take(capsule: &Bound<'_, PyAny>) -> Result<ManagedTensor, TensorError> {
+    // Where the interpreter has no lock, a capsule that two threads come with has one.
+    // SAFETY: as the caller promises.
+    with_critical_section(capsule, || unsafe { take_alone(capsule) })
+}
+
+/// As [`take`], while no other thread takes from this capsule.
+///
+/// # Safety
+///
+/// As [`take`].
+unsafe fn take_alone(capsule: &Bound<'_, PyAny>) -> Result<ManagedTensor, TensorError> {
     let raw = capsule.as_ptr();
     let refused = |reason: &str| Err(TensorError::InvalidTensor { reason: reason.to_owned() });
     // SAFETY: the object is alive; each call checks that it is a capsule of that name.

@@ -15,7 +15,8 @@ use crate::framework::Framework;
 
 /// The framework that `object` is an array of; `None` for anything else.
 pub(crate) fn framework_of(object: &Bound<'_, PyAny>) -> Option<Framework> {
-    // SAFETY: the object is alive, and so is its class.
+    // SAFETY: the object is alive. Its class is compared and not looked at: on a free-threaded interpreter another thread may
+    // give the object another one at any time.
     let class = unsafe { ffi::Py_TYPE(object.as_ptr()) };
     let address = NonNull::new(class)?;
     if let Some(own) = own_class(address) {
@@ -29,7 +30,8 @@ pub(crate) fn framework_of(object: &Bound<'_, PyAny>) -> Option<Framework> {
     if let Some(framework) = found {
         remember(&class, framework);
     }
-    KNOWN.with_borrow_mut(|known| known.add(address, class.unbind(), found));
+    let forgotten = KNOWN.with_borrow_mut(|known| known.add(class, found));
+    drop(forgotten); // which may run code of others, that comes back here
     found
 }
 
@@ -60,8 +62,11 @@ thread_local! {
 
 /// Classes that have been looked at by this thread, those used last in front.
 struct Known {
-    classes: Vec<(NonNull<ffi::PyTypeObject>, Py<PyType>, Option<Framework>)>,
+    classes: Vec<One>,
 }
+
+/// The address of a class, what keeps it there, and the answer.
+type One = (NonNull<ffi::PyTypeObject>, Py<PyType>, Option<Framework>);
 
 /// More classes than programs use as arrays; beyond, those that came first are forgotten.
 const MOST: usize = 32;
@@ -72,14 +77,13 @@ impl Known {
         self.classes.iter().find(|(known, ..)| *known == address).map(|&(_, _, found)| found)
     }
 
-    fn add(
-        &mut self,
-        address: NonNull<ffi::PyTypeObject>,
-        class: Py<PyType>,
-        found: Option<Framework>,
-    ) {
-        self.classes.truncate(MOST - 1);
-        self.classes.insert(0, (address, class, found));
+    /// Adds a class, and gives back what is forgotten for it.
+    fn add(&mut self, class: Bound<'_, PyType>, found: Option<Framework>) -> Vec<One> {
+        let forgotten = self.classes.split_off(self.classes.len().min(MOST - 1));
+        if let Some(address) = NonNull::new(class.as_type_ptr()) {
+            self.classes.insert(0, (address, class.unbind(), found));
+        }
+        forgotten
     }
 }
 

@@ -26,13 +26,15 @@ thread_local! {
 pub(crate) fn message(py: Python<'_>, error: &PyErr) -> String {
     let class =
         error.get_type(py).name().map_or_else(|_| "exception".into(), |name| name.to_string());
-    let text = error.value(py).str().map_or_else(|_| String::new(), |text| text.to_string());
+    let text = error.value(py).str();
+    let text = text.map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned());
     if text.is_empty() { class } else { format!("{class}: {text}") }
 }
 
 /// Keeps an exception until the error that tells its message is raised.
 pub(crate) fn keep_cause(error: PyErr, message: &str) {
-    CAUSE.with_borrow_mut(|cause| *cause = Some(Cause { message: message.to_owned(), error }));
+    let before = CAUSE.replace(Some(Cause { message: message.to_owned(), error }));
+    drop(before); // which may run code of others, that comes back here
 }
 
 /// What a conversion fails to do that a handler of a signal has interrupted.

@@ -69,8 +69,9 @@ impl Exchange {
     ///
     /// # Safety
     ///
-    /// `object` is of the class that the functions were found at, keeps its memory as long as the view lives, and
-    /// lets it be used as `access` says.
+    /// - `object` is of the class that the functions were found at, keeps its memory as long as the view lives, and
+    ///   lets it be used as `access` says.
+    /// - No other thread changes its shape or strides until this returns.
     #[inline]
     pub(crate) unsafe fn view<'a>(
         &self,
@@ -89,7 +90,7 @@ impl Exchange {
         // SAFETY:
         // - The function has written the header where it returns 0.
         // - Shape and strides are those of the library's own tensor, which the object keeps; they are read here and
-        //   not needed afterwards, and nobody else runs meanwhile who could change them.
+        //   not needed afterwards, and nobody changes them meanwhile, as the caller promises.
         // - The object keeps the elements, as the caller promises.
         unsafe { view.read_dlpack_header(header.assume_init_ref(), access) }?;
         Ok(true)

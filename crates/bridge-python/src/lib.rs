@@ -49,7 +49,10 @@ fn require_main_interpreter() -> PyResult<()> {
     ))
 }
 
-#[pymodule(gil_used = true)]
+// Without the interpreter's lock: what threads share is an atomic number, or behind a lock of this crate's own, during
+// which nothing of Python is made or called; where it may be, who waits for the lock lets go of the interpreter. What is
+// asked of users is in docs/python.md.
+#[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     require_main_interpreter()?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;

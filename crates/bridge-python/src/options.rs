@@ -85,7 +85,9 @@ pub(crate) fn data_type(named: &Bound<'_, PyAny>) -> PyResult<DataType> {
         return Ok(found);
     }
     let other_order = if cfg!(target_endian = "little") { ">" } else { "<" };
-    if named.getattr("byteorder").is_ok_and(|order| order.eq(other_order).unwrap_or(false)) {
+    if let Some(order) = named.getattr_opt("byteorder")?
+        && order.eq(other_order)?
+    {
         let text = format!(
             "dtype {named}: bytes in the other order are NumPy's alone; leave the order out"
         );
@@ -127,9 +129,10 @@ fn in_full(name: &str) -> &str {
     }
 }
 
+/// The name that an object is or has. What its attributes raise is raised: the handler of a signal may, within them.
 fn text_of(named: &Bound<'_, PyAny>) -> PyResult<String> {
     if let Ok(text) = named.cast::<PyString>() {
-        return Ok(text.to_string());
+        return text.extract(); // not by `str`, which runs handlers of signals, and can fail
     }
     // Classes such as numpy.float32 and jax.numpy.float32 have their name; dtypes print it.
     for attribute in ["name", "__name__"] {
@@ -141,7 +144,7 @@ fn text_of(named: &Bound<'_, PyAny>) -> PyResult<String> {
             _ => {}
         }
     }
-    let text = named.str()?.to_string();
+    let text: String = named.str()?.extract()?;
     if text.contains('<') {
         return Err(PyTypeError::new_err(format!("{text} names no device or element type")));
     }

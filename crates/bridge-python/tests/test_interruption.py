@@ -94,6 +94,21 @@ def test_what_a_handler_raises_is_raised(work):
     assert not array.any() and np.asarray(work(array)).size == array.size
 
 
+def test_what_a_handler_raises_while_a_name_is_asked_for_is_raised():
+    class Stop(Exception):
+        pass
+
+    class Interrupted:
+        @property
+        def name(self):
+            raise Stop
+
+    with pytest.raises(Stop):
+        convert(np.ones(3), "numpy", dtype=Interrupted())
+    with pytest.raises(Stop):
+        convert(np.ones(3), "torch", device=Interrupted())
+
+
 def test_ctrl_c(run_python):
     printed = run_python(
         "import os, signal, threading, time\n"

@@ -60,9 +60,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 #: Modules that can be reached as attributes without being imported by name.
 _SUBMODULES = frozenset(_MODULES) | {
+    "array_operations",
     "converters_registry",
     "dtype_conversion",
     "gpu_streams",
+    "library_roles",
     "memory",
     "nlsq_large_dataset",
     "nlsq_memory",

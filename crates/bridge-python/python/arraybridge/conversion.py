@@ -1,16 +1,18 @@
 """What was converted, and how: records, who observes them, and the ways there are.
 
-An observer is installed for a context (`contextvars`); a new thread starts without one. Where
-nobody observes, nothing is timed and nothing recorded.
+An observer is installed for a context (`contextvars`). A new thread starts without one, unless the interpreter has
+threads inherit the context that they are started in (`sys.flags.thread_inherit_context`), as free-threaded ones do.
+Where nobody observes, nothing is timed and nothing recorded.
 """
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 from . import _native, converters
@@ -140,9 +142,13 @@ class ConversionTotal:
         self.seconds += other.seconds
 
 
+#: Held while counters change or are read: several threads may share them.
+_counting = threading.Lock()
+
+
 @dataclass
 class ConversionCounters(ConversionObserver):
-    """Adds conversions up, by everything but their amounts."""
+    """Adds conversions up, by everything but their amounts. Several threads may share it."""
 
     totals: dict[ConversionKey, ConversionTotal] = field(default_factory=dict)
 
@@ -150,12 +156,17 @@ class ConversionCounters(ConversionObserver):
         self._add(record.key, ConversionTotal(1, record.nbytes, record.seconds))
 
     def _add(self, key: ConversionKey, amount: ConversionTotal) -> None:
-        self.totals.setdefault(key, ConversionTotal()).add(amount)
+        with _counting:
+            self.totals.setdefault(key, ConversionTotal()).add(amount)
+
+    def _counted(self) -> list[tuple[ConversionKey, ConversionTotal]]:
+        with _counting:
+            return [(key, replace(total)) for key, total in self.totals.items()]
 
     def merge(self, other: ConversionCounters) -> ConversionCounters:
         """Adds what another has counted, and returns itself."""
-        for key, total in list(other.totals.items()):
-            self._add(key, ConversionTotal(total.count, total.nbytes, total.seconds))
+        for key, total in other._counted():
+            self._add(key, total)
         return self
 
     def rows(self) -> list[dict[str, Any]]:
@@ -168,7 +179,7 @@ class ConversionCounters(ConversionObserver):
             "mechanism",
         )
         rows: list[dict[str, Any]] = []
-        for key, total in sorted(self.totals.items()):
+        for key, total in sorted(self._counted(), key=lambda counted: counted[0]):
             row: dict[str, Any] = dict(zip(names, key[:5], strict=True))
             row["declined_mechanisms"] = list(key[5])
             rows.append(row | asdict(total))

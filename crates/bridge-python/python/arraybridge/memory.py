@@ -14,7 +14,8 @@ block, also where a library calls them:
 
 What a conversion takes is reserved before it begins and until it is done; what it gives lies in memory of
 the pool, and goes back when it is dropped. A block holds for its context (`contextvars`): for the tasks
-that are started in it as long as it lasts, and not for threads.
+that are started in it as long as it lasts, and for threads only where the interpreter has them inherit contexts
+(`sys.flags.thread_inherit_context`), as free-threaded ones do.
 
 A budget that has no room raises `Never` (more than there will ever be) or `NotNow` (more than is left;
 `holders` says who has it). Both are `Shortage`, which is a `MemoryError`.

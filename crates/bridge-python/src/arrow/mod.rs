@@ -13,6 +13,7 @@ use std::ptr::NonNull;
 use bridge_core::{Access, Device, Error, ManagedTensor, Owner, Result, TensorError};
 use pyo3::exceptions::PyAttributeError;
 use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section2;
 use pyo3::{ffi, intern};
 
 use self::elements::Elements;
@@ -52,20 +53,34 @@ pub(crate) unsafe fn tensor_of(object: &Bound<'_, PyAny>) -> Option<Result<Manag
 ///
 /// As [`tensor_of`].
 unsafe fn take(pair: &Bound<'_, PyAny>, of_device: bool) -> Result<ManagedTensor> {
-    let name = if of_device { c"arrow_device_array" } else { c"arrow_array" };
     let capsules = pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>();
     let Ok((schema, array)) = capsules else {
         return Err(invalid("its method did not return a pair of capsules"));
     };
-    let schema = content::<Schema>(&schema, c"arrow_schema")?;
+    // Where the interpreter has no lock, capsules that two threads come with have one.
+    // SAFETY: as the caller promises.
+    with_critical_section2(&schema, &array, || unsafe { take_alone(&schema, &array, of_device) })
+}
+
+/// As [`take`], while no other thread takes from these capsules.
+///
+/// # Safety
+///
+/// As [`tensor_of`].
+unsafe fn take_alone(
+    schema: &Bound<'_, PyAny>,
+    array: &Bound<'_, PyAny>,
+    of_device: bool,
+) -> Result<ManagedTensor> {
+    let schema = content::<Schema>(schema, c"arrow_schema")?;
     let (array, device) = if of_device {
-        let whole = content::<DeviceArray>(&array, name)?;
-        // SAFETY: the capsule holds such a structure, which nobody changes while the interpreter is held.
+        let whole = content::<DeviceArray>(array, c"arrow_device_array")?;
+        // SAFETY: the capsule holds such a structure, which nobody changes meanwhile.
         let device = unsafe { device_of(whole.as_ref()) }?;
         // SAFETY: the array is part of the structure.
         (unsafe { NonNull::new_unchecked(&raw mut (*whole.as_ptr()).array) }, device)
     } else {
-        (content::<Array>(&array, name)?, Device::CPU)
+        (content::<Array>(array, c"arrow_array")?, Device::CPU)
     };
     // SAFETY: the capsules hold what their names say, and both live until this returns.
     let Elements { spec, data } = unsafe { Elements::of(schema.as_ref(), array.as_ref(), device) }?;

@@ -65,7 +65,8 @@ impl PythonFramework for Torch {
             };
             // SAFETY: the object is a tensor of PyTorch, as has been checked, whose class has the functions; it keeps
             // its memory as long as nobody gives it another storage or resizes that, which docs/python.md
-            // asks of whoever shares a tensor, as PyTorch's own `Tensor.numpy` and DLPack do.
+            // asks of whoever shares a tensor, as PyTorch's own `Tensor.numpy` and DLPack do; that page asks, too, that
+            // no other thread changes it in place meanwhile, as PyTorch does of its own functions.
             if unsafe { exchange.view(object, Access::Shared, view, told) }? {
                 torch.check(object, view.data_type())?;
                 on_its_stream(py, exchange, view)?;

@@ -79,9 +79,15 @@ impl PyProfile {
     }
 
     fn done<T>(&self, answer: impl FnOnce(&MemoryDelta) -> PyResult<T>) -> PyResult<T> {
-        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Done(delta) => answer(delta),
-            _ => Err(PyRuntimeError::new_err(
+        // A copy: whoever makes objects of Python may have to wait for other threads, and must not hold a lock that they
+        // wait for.
+        let done = match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Done(delta) => Some(delta.clone()),
+            _ => None,
+        };
+        match done {
+            Some(delta) => answer(&delta),
+            None => Err(PyRuntimeError::new_err(
                 "nothing was profiled yet: ask after the end of the `with` block",
             )),
         }

@@ -82,28 +82,42 @@ impl PyMonitor {
             builder = builder.mark_recovery();
         }
         if matches!(&*self.state(py), State::Running(_) | State::Stopping) {
-            return Err(PyRuntimeError::new_err("the monitor runs already: stop it first"));
+            return Err(running());
         }
         let monitor = py.detach(|| builder.start()).map_err(|error| raised(py, &error))?;
-        let before = std::mem::replace(&mut *self.state(py), State::Running(monitor));
-        py.detach(|| drop(before));
-        Ok(())
+        let mut state = self.state(py);
+        let refused = if matches!(&*state, State::Running(_) | State::Stopping) {
+            Some(monitor) // another thread has started it meanwhile
+        } else {
+            *state = State::Running(monitor);
+            None
+        };
+        drop(state);
+        match refused {
+            None => Ok(()),
+            Some(monitor) => {
+                py.detach(|| drop(monitor));
+                Err(running())
+            }
+        }
     }
 
     /// Takes a last sample and stops; returns what was recorded. Once more returns the same.
     fn stop(&self, py: Python<'_>) -> PyResult<PyRecording> {
-        let state = std::mem::replace(&mut *self.state(py), State::Stopping);
-        let (state, answer) = match state {
-            State::Running(monitor) => {
-                let recording = py.detach(|| monitor.finish());
-                (State::Done(recording.clone()), Ok(PyRecording(recording)))
-            }
-            State::Done(recording) => (State::Done(recording.clone()), Ok(PyRecording(recording))),
-            State::New => (State::New, Err(PyRuntimeError::new_err("the monitor was not started"))),
+        let mut state = self.state(py);
+        let monitor = match &*state {
+            State::Running(_) => match std::mem::replace(&mut *state, State::Stopping) {
+                State::Running(monitor) => monitor,
+                _ => unreachable!("it was looked at while nobody else could change it"),
+            },
+            State::Done(recording) => return Ok(PyRecording(recording.clone())),
+            State::New => return Err(PyRuntimeError::new_err("the monitor was not started")),
             State::Stopping => return Err(stopping()),
         };
-        *self.state(py) = state;
-        answer
+        drop(state);
+        let recording = py.detach(|| monitor.finish());
+        *self.state(py) = State::Done(recording.clone());
+        Ok(PyRecording(recording))
     }
 
     /// Takes one sample now.
@@ -266,6 +280,10 @@ fn picture<'a>(recording: &'a Recording, title: Option<&str>) -> Picture<'a> {
         Some(title) => picture.title(title),
         None => picture,
     }
+}
+
+fn running() -> PyErr {
+    PyRuntimeError::new_err("the monitor runs already: stop it first")
 }
 
 fn not_running() -> PyErr {

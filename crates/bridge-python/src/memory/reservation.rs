@@ -43,7 +43,14 @@ impl PyReservation {
         py: Python<'_>,
         change: impl FnOnce(&mut Reservation) -> T + Send,
     ) -> PyResult<T> {
-        let taken = mem::replace(&mut *self.slot(), Slot::Busy);
+        let mut slot = self.slot();
+        // What is there stays where it is no reservation, so that no thread ever sees anything else.
+        let taken = match &*slot {
+            Slot::Held(_) => mem::replace(&mut *slot, Slot::Busy),
+            Slot::Busy => Slot::Busy,
+            Slot::Released => Slot::Released,
+        };
+        drop(slot);
         match taken {
             Slot::Held(mut reservation) => {
                 let (reservation, done) = py.detach(move || {
@@ -57,7 +64,6 @@ impl PyReservation {
                 "another thread is changing this reservation: let one thread do it at a time",
             )),
             Slot::Released => {
-                *self.slot() = Slot::Released;
                 Err(PyValueError::new_err("the reservation was released: reserve anew"))
             }
         }

@@ -1,7 +1,7 @@
 //! The budget and the pool of a conversion: named in its call, or by the `with` blocks that it is in.
 //!
-//! A block belongs to a context (`contextvars`): a thread that is started in it is not in it, a task is until the
-//! block ends.
+//! A block belongs to a context (`contextvars`): a task that is started in it is in it until the block ends, a thread only
+//! where the interpreter has threads inherit contexts, as free-threaded ones do.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
