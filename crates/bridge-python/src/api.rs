@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge_core::{Availability, Backend, Options, Registry};
 use pyo3::Borrowed;
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
@@ -55,7 +55,7 @@ macro_rules! asked_as_conversions {
         #[expect(clippy::too_many_arguments, reason = "they are keywords of Python")]
         fn $name<'py>(
             data: &Bound<'py, PyAny>,
-            target: &str,
+            target: &Bound<'py, PyAny>,
             device: Option<&Bound<'py, PyAny>>,
             dtype: Option<&Bound<'py, PyAny>>,
             copy: Option<bool>,
@@ -64,7 +64,11 @@ macro_rules! asked_as_conversions {
             pool: Option<&Bound<'py, PyAny>>,
         ) -> PyResult<$gives> {
             let asked = Asked { device, dtype, copy, overflow, budget, pool };
-            $does(data, Target::named(target), &asked)
+            if let Some(framework) = Framework::told(target) {
+                return $does(data, Target::Framework(framework), &asked);
+            }
+            let target = target.cast::<PyString>().map_err(|_| no_target(target))?;
+            $does(data, Target::named(target.to_str()?), &asked)
         }
     )*};
 }
@@ -89,6 +93,15 @@ asked_as_conversions! {
     /// What convert would do, step by step, and why every cheaper way cannot be taken; where nothing can be done, why
     /// not. Nothing moves and nothing is raised for what convert would refuse.
     explain -> String = explained;
+}
+
+#[cold]
+fn no_target(target: &Bound<'_, PyAny>) -> PyErr {
+    let found = target.repr().map_or_else(|_| "an object".to_owned(), |text| text.to_string());
+    PyTypeError::new_err(format!(
+        "target is {found}: it is the name of a framework, as 'numpy' is, a MemoryType, 'tensor', or the name of a \
+         backend of Rust"
+    ))
 }
 
 fn converted(
@@ -183,7 +196,7 @@ fn plainly<'py>(
 ) -> PyResult<Py<PyAny>> {
     if let (Some(Framework::Numpy), Target::Framework(Framework::Torch)) = (found, target)
         && is_plain(data)
-        && let Some(tensor) = of_numpy(data)
+        && let Some(tensor) = of_numpy(data)?
     {
         return Ok(tensor);
     }
@@ -216,8 +229,8 @@ fn convert_memory<'py>(
     let source = Framework::told(source_type);
     let target = Framework::told(target_type);
     if let (Some(source), Some(target)) = (source, target)
-        && on_the_host(&gpu_id, &device, target)
-        && source.is_on_the_host_here()
+        && on_the_host(py, &gpu_id, &device, target)?
+        && source.is_on_the_host_here(py)?
         && !OBSERVED.load(Ordering::Relaxed)
         && classes::framework_of(data) == Some(source)
     {
@@ -275,13 +288,20 @@ impl Given<'_> {
 }
 
 /// Whether the result lies on the host, without asking anybody.
-fn on_the_host(gpu_id: &Given<'_>, device: &Given<'_>, target: Framework) -> bool {
-    let has_host = !matches!(target, Framework::Cupy | Framework::Pyclesperanto);
-    has_host
-        && match (gpu_id.says_host(), device.says_host()) {
-            (None, None) => target == Framework::Numpy || target.is_on_the_host_here(),
-            (one, other) => one.unwrap_or(true) && other.unwrap_or(true),
-        }
+fn on_the_host(
+    py: Python<'_>,
+    gpu_id: &Given<'_>,
+    device: &Given<'_>,
+    target: Framework,
+) -> PyResult<bool> {
+    if matches!(target, Framework::Cupy | Framework::Pyclesperanto) {
+        return Ok(false);
+    }
+    match (gpu_id.says_host(), device.says_host()) {
+        (None, None) if target == Framework::Numpy => Ok(true),
+        (None, None) => target.is_on_the_host_here(py),
+        (one, other) => Ok(one.unwrap_or(true) && other.unwrap_or(true)),
+    }
 }
 
 /// Whether conversions are watched, which the package then does itself.
@@ -301,7 +321,7 @@ fn backends(py: Python<'_>, load: bool) -> PyResult<Vec<Bound<'_, PyDict>>> {
     if load {
         // pyclesperanto has to be loaded before TensorFlow is.
         for framework in Framework::ALL.into_iter().rev() {
-            let _ = framework.is_on_the_host_here();
+            framework.is_on_the_host_here(py)?;
         }
     }
     let registry = Registry::global().map_err(|error| errors::raised(py, "", "", &error))?;

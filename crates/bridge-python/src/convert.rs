@@ -199,6 +199,14 @@ fn unknown(registry: &Registry, name: &str, error: Error) -> Error {
     if !matches!(error, Error::UnknownBackend { .. }) {
         return error;
     }
+    if name == "opencl" {
+        return Error::Unsupported {
+            what: "converting to \"opencl\" in this build of the package".to_owned(),
+            remedy: "build it with that feature, `maturin develop --release --features opencl`, or convert to \
+                     \"pyclesperanto\""
+                .to_owned(),
+        };
+    }
     let names: Vec<_> = registry.backends().iter().map(|backend| backend.name()).collect();
     Error::Unsupported {
         what: format!("converting to {name:?}"),

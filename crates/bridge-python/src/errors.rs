@@ -78,9 +78,17 @@ pub(crate) fn raised(py: Python<'_>, source: &str, target: &str, error: &Error) 
         let _ = raised.value(py).call_method1("add_note", (note,));
         return raised;
     }
-    let raised = match error.out_of_memory() {
-        Some(_) => PyMemoryError::new_err(error.to_string()),
-        None => conversion_error(py, source, target, method(error), &error.to_string()),
+    let no_memory = error.out_of_memory().is_some()
+        || cause.as_ref().is_some_and(|cause| cause.is_instance_of::<PyMemoryError>(py));
+    let raised = match no_memory {
+        true => PyMemoryError::new_err(error.to_string()),
+        false => {
+            // The words of Rust, where they differ.
+            let reason = error
+                .to_string()
+                .replace("Overflow::Saturate or Overflow::Wrap", "overflow='saturate' or 'wrap'");
+            conversion_error(py, source, target, method(error), &reason)
+        }
     };
     raised.set_cause(py, cause);
     raised
@@ -103,8 +111,18 @@ pub(crate) fn conversion_error(
     }
 }
 
+/// What has interrupted a conversion, such as Ctrl-C within the import of a framework, where that is how it failed.
+#[cold]
+pub(crate) fn interruption(py: Python<'_>, error: &Error) -> Option<PyErr> {
+    cause_of(error).filter(|cause| !cause.is_instance_of::<PyException>(py))
+}
+
 fn cause_of(error: &Error) -> Option<PyErr> {
-    let Error::Framework { message, .. } = error else { return None };
+    let message = match error {
+        Error::Framework { message, .. } => message,
+        Error::Unavailable { why, .. } => &why.reason,
+        _ => return None,
+    };
     let cause = CAUSE.with_borrow_mut(Option::take)?;
     (cause.message == *message).then_some(cause.error)
 }

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+use crate::errors;
 use crate::object::{PythonFramework, check_ready};
 
 /// A framework whose arrays are Python objects.
@@ -66,16 +67,20 @@ impl Framework {
     }
 
     /// Whether it has no device here but the host. It is imported to find out, once.
+    ///
+    /// # Errors
+    ///
+    /// What interrupts the import.
     #[inline]
-    pub(crate) fn is_on_the_host_here(self) -> bool {
+    pub(crate) fn is_on_the_host_here(self, py: Python<'_>) -> PyResult<bool> {
         use crate::frameworks::{Cupy, Jax, Numpy, Pyclesperanto, Tensorflow, Torch};
         match self {
-            Self::Numpy => host_alone::<Numpy>(),
-            Self::Torch => host_alone::<Torch>(),
-            Self::Jax => host_alone::<Jax>(),
-            Self::Tensorflow => host_alone::<Tensorflow>(),
-            Self::Cupy => host_alone::<Cupy>(),
-            Self::Pyclesperanto => host_alone::<Pyclesperanto>(),
+            Self::Numpy => host_alone::<Numpy>(py),
+            Self::Torch => host_alone::<Torch>(py),
+            Self::Jax => host_alone::<Jax>(py),
+            Self::Tensorflow => host_alone::<Tensorflow>(py),
+            Self::Cupy => host_alone::<Cupy>(py),
+            Self::Pyclesperanto => host_alone::<Pyclesperanto>(py),
         }
     }
 
@@ -118,9 +123,13 @@ impl Framework {
 }
 
 #[inline]
-fn host_alone<F: PythonFramework>() -> bool {
-    check_ready::<F>().is_ok()
-        && matches!(F::kept().get(), Some(Availability::Ready { devices }) if **devices == [Device::CPU])
+fn host_alone<F: PythonFramework>(py: Python<'_>) -> PyResult<bool> {
+    if let Err(error) = check_ready::<F>() {
+        return errors::interruption(py, &error).map_or(Ok(false), Err);
+    }
+    Ok(
+        matches!(F::kept().get(), Some(Availability::Ready { devices }) if **devices == [Device::CPU]),
+    )
 }
 
 impl fmt::Display for Framework {

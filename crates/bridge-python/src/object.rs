@@ -82,7 +82,10 @@ fn availability<F: PythonFramework>() -> Availability {
                 format!("import {} first", F::FRAMEWORK.name()),
             ))
         }
-        State::Installed => Availability::Ready { devices: F::EVERYWHERE.into() },
+        State::Installed => match python_module::failure_of(F::FRAMEWORK).clone() {
+            Some(why) => Availability::Unavailable(why),
+            None => Availability::Ready { devices: F::EVERYWHERE.into() },
+        },
         State::Absent => Availability::Unavailable(python_module::absent(F::FRAMEWORK)),
     });
     asked.unwrap_or_else(|| {

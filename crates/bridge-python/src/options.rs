@@ -66,6 +66,11 @@ pub(crate) fn device(named: &Bound<'_, PyAny>) -> PyResult<Device> {
         "cuda" | "gpu" => return Ok(Device::cuda(0)),
         _ => {}
     }
+    // As `arraybridge.AcceleratorDevice` and JAX print.
+    let ordinal = name.strip_prefix("gpu:").or_else(|| name.strip_prefix("accelerator:"));
+    if let Some(Ok(ordinal)) = ordinal.map(str::parse) {
+        return Ok(Device::cuda(ordinal));
+    }
     name.parse().map_err(|error| {
         PyValueError::new_err(format!("device {name:?}: {error}; say 'cpu', 'cuda:0' or the like"))
     })

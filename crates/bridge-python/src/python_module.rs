@@ -1,5 +1,7 @@
 //! Modules of Python that are there or not, and are imported when they are needed.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bridge_core::Unavailable;
 use pyo3::exceptions::{PyKeyError, PyModuleNotFoundError};
 use pyo3::prelude::*;
@@ -16,10 +18,18 @@ pub(crate) fn of(py: Python<'_>, framework: Framework) -> Result<Bound<'_, PyMod
     match known.get(py) {
         Some(module) => Ok(module.bind(py).clone()),
         None => {
-            let module = imported(py, framework)?;
+            let imported = imported(py, framework);
+            *failure_of(framework) = imported.as_ref().err().cloned();
+            let module = imported?;
             Ok(known.get_or_init(py, || module.unbind()).bind(py).clone())
         }
     }
+}
+
+/// Why the last import of a framework failed, where it did. The next conversion tries again.
+pub(crate) fn failure_of(framework: Framework) -> MutexGuard<'static, Option<Unavailable>> {
+    static FAILURES: [Mutex<Option<Unavailable>>; 6] = [const { Mutex::new(None) }; 6];
+    FAILURES[framework as usize].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Imports a framework. No lock of this package may be held: an import waits for those of other threads, and runs
@@ -46,10 +56,14 @@ fn imported(py: Python<'_>, framework: Framework) -> Result<Bound<'_, PyModule>,
     let module =
         imported.map_err(|error| match error.is_instance_of::<PyModuleNotFoundError>(py) {
             true => absent(framework),
-            false => Unavailable::new(
-                format!("importing {title} failed: {}", errors::message(py, &error)),
-                format!("`python -c 'import {name}'` shows the whole error"),
-            ),
+            false => {
+                let why = Unavailable::new(
+                    format!("importing {title} failed: {}", errors::message(py, &error)),
+                    format!("`python -c 'import {name}'` shows the whole error"),
+                );
+                errors::keep_cause(error, &why.reason);
+                why
+            }
         })?;
     if is_being_imported(&module) {
         return Err(Unavailable::new(

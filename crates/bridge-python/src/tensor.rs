@@ -19,16 +19,19 @@ use crate::{buffer_view, capsule, convert, errors, exchange_table, frameworks, s
 /// A tensor that arraybridge holds: memory of any device, kept alive by whoever made it.
 ///
 /// Every framework that knows DLPack takes it (`torch.from_dlpack(tensor)`), and on the host whatever
-/// knows the buffer protocol: `memoryview(tensor)`, `bytes(tensor)`, `numpy.asarray(tensor)`. Read-only memory is
-/// copied for `__dlpack__`, unless the consumer says `copy=False`. It is made by
+/// knows the buffer protocol: `memoryview(tensor)`, `bytes(tensor)`, `numpy.asarray(tensor)`. Memory that is read-only,
+/// or has a negative stride, is copied for `__dlpack__`, unless the consumer says `copy=False`. It is made by
 /// `arraybridge.convert(array, "tensor")`, and by conversions to backends that are written in Rust.
-#[pyclass(frozen, name = "Tensor", module = "arraybridge")]
+#[pyclass(frozen, weakref, name = "Tensor", module = "arraybridge")]
 pub(crate) struct Tensor {
     shared: SharedTensor,
     backend: &'static str,
     /// The strides in bytes, from the first view of the buffer protocol on.
     byte_strides: OnceLock<Box<[isize]>>,
 }
+
+/// A function, and the arguments that it makes the object of again.
+type Remade = (Py<PyAny>, (Py<PyAny>, &'static str));
 
 impl Tensor {
     pub(crate) fn new(tensor: ManagedTensor, backend: &'static str) -> Self {
@@ -55,6 +58,13 @@ impl Tensor {
             true => self.view(),
             false => streams::fenced(self.view()),
         }
+    }
+
+    /// Whether an axis that has more than one index has a negative stride.
+    fn runs_backward(&self) -> bool {
+        let layout = self.shared.layout();
+        let axes = layout.shape().iter().zip(layout.strides());
+        !layout.is_empty() && axes.into_iter().any(|(&extent, &stride)| extent > 1 && stride < 0)
     }
 
     fn copied(&self, py: Python<'_>) -> PyResult<ManagedTensor> {
@@ -150,8 +160,9 @@ impl Tensor {
                 "this tensor is pyclesperanto's own: arraybridge.convert(tensor, \"numpy\") reads it",
             ));
         }
-        // Consumers there are that would write to it all the same: only who forbids a copy gets the memory.
-        let guarded = copy.is_none() && self.readonly();
+        // Consumers there are that would write to it all the same, and some that end the process where strides are
+        // negative: only who forbids a copy gets such memory.
+        let guarded = copy.is_none() && (self.readonly() || self.runs_backward());
         let tensor = match copy == Some(true) || guarded {
             true => streams::fenced(self.copied(py)?),
             false => self.handed_out(),
@@ -187,6 +198,29 @@ impl Tensor {
             Err(error @ Error::WouldCopy { .. }) => Err(PyValueError::new_err(error.to_string())),
             Err(error) => Err(errors::raised(py, "tensor", "numpy", &error)),
         }
+    }
+
+    fn __copy__(&self) -> Self {
+        Self::new(self.view(), self.backend)
+    }
+
+    #[pyo3(signature = (_memo, /))]
+    fn __deepcopy__(&self, py: Python<'_>, _memo: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self::new(self.copied(py)?, self.backend))
+    }
+
+    /// Pickled as an array of NumPy, and made a tensor of its own again.
+    fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<Remade> {
+        let (py, this) = (slf.py(), slf.get());
+        if !this.shared.device().kind().is_host_accessible() {
+            return Err(PyTypeError::new_err(format!(
+                "a tensor on {} cannot be pickled: pickle arraybridge.convert(tensor, \"numpy\")",
+                this.shared.device()
+            )));
+        }
+        let array = this.__array__(py, None, None)?;
+        let convert = py.import("arraybridge")?.getattr("convert")?;
+        Ok((convert.unbind(), (array, "tensor")))
     }
 
     /// A view by the buffer protocol, which keeps the tensor.

@@ -545,6 +545,37 @@ def test_all_names_are_there():
         assert getattr(memory, name).__doc__, name
 
 
+@pytest.mark.parametrize(
+    "started", ["memory.Monitor(0.001).start", "training.MemoryMonitor(0.001).start_monitoring"]
+)
+def test_a_monitor_that_runs_at_exit_does_not_ask_an_interpreter_that_is_gone(started):
+    program = f"""
+import threading, time
+import arraybridge.memory, arraybridge.training
+start = arraybridge.{started}
+start()
+def work():
+    while True:
+        sum(range(100))
+for _ in range(4):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.1)
+"""
+    for _ in range(4):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_monitor_that_is_dropped_while_it_runs_stops():
+    before = threading.active_count(), len(os.listdir("/proc/self/task"))
+    for _ in range(20):
+        monitor = Monitor(0.0005)
+        monitor.start()
+        del monitor
+    gc.collect()
+    assert (threading.active_count(), len(os.listdir("/proc/self/task"))) == before
+
+
 def test_a_monitor_that_runs_at_exit_does_not_hold_the_program():
     code = "from arraybridge.memory import *; m = Monitor(60); m.start(); b = Budget('b', 9).reserve(1)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)

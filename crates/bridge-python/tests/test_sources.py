@@ -145,3 +145,63 @@ def test_targets_and_devices_that_are_not_there(torch):
         convert(source, "torch", device="gpu zero")
     with pytest.raises(ValueError, match="say 'float32'"):
         convert(source, "torch", dtype="floaty")
+
+
+def test_a_producer_without_memory_is_a_memory_error():
+    def raises():
+        raise MemoryError("no room for the export")
+
+    with pytest.raises(MemoryError, match="no room for the export") as raised:
+        convert(Offers(raises), "numpy")
+    assert type(raised.value.__cause__) is MemoryError
+
+
+def test_small_integers_of_ml_dtypes_are_refused_with_what_to_do(torch):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    with pytest.raises(MemoryConversionError, match=r"int4.*astype\('int8'\)"):
+        convert(np.zeros(2, ml_dtypes.int4), "torch")
+    with pytest.raises(MemoryConversionError, match=r"array\['field'\]"):
+        convert(np.zeros(2, [("a", "i4")]), "torch")
+
+
+def test_a_variable_of_keras_is_one_of_tensorflow(tensorflow):
+    variable = tensorflow.keras.Variable([[1.0, 2.0]])
+    array = convert(variable, "numpy")
+    assert array.tolist() == [[1, 2]] and array.dtype == "float32"
+    variable.assign([[3.0, 4.0]])
+    assert array.tolist() == [[1, 2]], "what was read stays"
+
+
+def test_a_target_is_a_name_or_a_memory_type(torch):
+    from arraybridge import MemoryType, convert_reported, explain, plan
+
+    array = np.ones(2)
+    assert convert(array, MemoryType.TORCH).data_ptr() == array.ctypes.data
+    assert convert_reported(array, MemoryType.TORCH)[1].target == "torch"
+    assert plan(array, MemoryType.TORCH).target == "torch"
+    assert explain(array, MemoryType.TORCH).startswith("numpy to torch")
+    for wrong in (None, 3, MemoryType, b"torch"):
+        with pytest.raises(TypeError, match="target is .*'numpy'.*MemoryType"):
+            convert(array, wrong)
+
+
+def test_a_value_that_does_not_fit_is_refused_in_the_words_of_python():
+    with pytest.raises(MemoryConversionError, match="overflow='saturate' or 'wrap'"):
+        convert(np.array([300.0]), "numpy", dtype="uint8")
+
+
+def test_every_name_of_an_accelerator_is_understood(torch, no_gpu):
+    from arraybridge import AcceleratorDevice
+
+    for device in ("gpu", "gpu:0", "cuda:0", AcceleratorDevice(0)):
+        with pytest.raises(MemoryConversionError, match="no CUDA device cuda:0 here"):
+            convert(np.ones(2), "torch", device=device)
+
+
+def test_a_backend_that_this_build_lacks_is_named_with_how_to_build_it():
+    import arraybridge
+
+    if any(one["name"] == "opencl" for one in arraybridge._native.backends()):
+        pytest.skip("it has it")
+    with pytest.raises(MemoryConversionError, match="--features opencl"):
+        convert(np.ones(2), "opencl")

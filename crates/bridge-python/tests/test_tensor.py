@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
+import weakref
+
 import numpy as np
 import pytest
 
@@ -74,3 +79,42 @@ def test_backends_that_are_written_in_rust(backend):
     result = convert(np.arange(6.0).reshape(2, 3), backend)
     assert result.backend == backend
     assert np.asarray(result).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.fixture
+def backward():
+    return convert(np.arange(6.0)[::-1], "tensor")
+
+
+def test_memory_with_a_negative_stride_is_copied_for_dlpack(backward, torch, jax):
+    assert torch.from_dlpack(backward).tolist() == [5, 4, 3, 2, 1, 0]
+    assert jax.numpy.from_dlpack(backward).tolist() == [5, 4, 3, 2, 1, 0]
+    assert np.from_dlpack(backward).strides == (8,)
+    shared = np.from_dlpack(backward, copy=False)
+    assert shared.strides == (-8,) and shared.ctypes.data == np.asarray(backward).ctypes.data
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "bool", "complex64"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_it_is_pickled_and_copied(dtype, frozen):
+    array = np.arange(6).astype(dtype).reshape(2, 3).T
+    array.flags.writeable = not frozen
+    tensor = convert(array, "tensor")
+    for again in (
+        pickle.loads(pickle.dumps(tensor)),
+        copy.deepcopy(tensor),
+        copy.copy(tensor),
+    ):
+        assert (again.dtype, again.shape, again.device) == (tensor.dtype, (3, 2), "cpu")
+        np.testing.assert_array_equal(np.asarray(again), array)
+    shares = [np.shares_memory(np.asarray(how(tensor)), array) for how in (copy.copy, copy.deepcopy)]
+    assert shares == [True, False]
+
+
+def test_it_is_referred_to_weakly():
+    tensor = convert(np.ones(3), "tensor")
+    reference = weakref.ref(tensor)
+    assert reference() is tensor
+    del tensor
+    gc.collect()
+    assert reference() is None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, final
 
 from .memory import Budget, Consumer, Pool
+from .types import MemoryType
 
 __all__ = [
     "Report",
@@ -33,7 +34,7 @@ def detect(data: object, /) -> str | None: ...
 def detect_memory_type(data: object) -> str: ...
 def convert(
     data: object,
-    target: str,
+    target: str | MemoryType,
     /,
     *,
     device: object = None,
@@ -45,7 +46,7 @@ def convert(
 ) -> Any: ...
 def convert_reported(
     data: object,
-    target: str,
+    target: str | MemoryType,
     /,
     *,
     device: object = None,
@@ -57,7 +58,7 @@ def convert_reported(
 ) -> tuple[Any, Report]: ...
 def plan(
     data: object,
-    target: str,
+    target: str | MemoryType,
     /,
     *,
     device: object = None,
@@ -69,7 +70,7 @@ def plan(
 ) -> Report: ...
 def explain(
     data: object,
-    target: str,
+    target: str | MemoryType,
     /,
     *,
     device: object = None,
@@ -150,3 +151,5 @@ class Tensor:
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __copy__(self) -> Tensor: ...
+    def __deepcopy__(self, _memo: object, /) -> Tensor: ...

@@ -98,7 +98,13 @@ pub(super) fn data_type(dtype: &Bound<'_, PyArrayDescr>) -> Result<DataType> {
     if let Some(&(found, _)) = added {
         return Ok(found);
     }
-    Err(refused(format!("an array of {dtype}"), advice(dtype.kind()).to_owned()))
+    let advice = match dtype.kind() {
+        b'V' if !dtype.has_fields() => {
+            "NumPy has each in a byte of its own: `array.astype('int8')`, or 'float32', first"
+        }
+        kind => advice(kind),
+    };
+    Err(refused(format!("an array of {dtype}"), advice.to_owned()))
 }
 
 /// What to do with elements that no other framework has.

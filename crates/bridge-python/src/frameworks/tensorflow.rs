@@ -6,6 +6,7 @@ use bridge_core::{
 };
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use super::{capsules, host_and, kept, numpy_dtypes};
 use crate::framework::Framework;
@@ -28,6 +29,13 @@ impl PythonFramework for Tensorflow {
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let py = object.py();
         let told = |error| failed(Framework::Tensorflow, "hand a tensor over", py, error);
+        if let Ok(dtype) = object.getattr(intern!(py, "dtype"))
+            && dtype.is_instance_of::<PyString>()
+        {
+            // A variable of Keras, which holds one of TensorFlow.
+            let tensor = Self::export(&object.getattr(intern!(py, "value")).map_err(told)?)?;
+            return Object::<Self>::keeping(object, tensor);
+        }
         check_dtype(object)?;
         let eager = object.hasattr(intern!(py, "_numpy")).map_err(told)?;
         let variable = object.hasattr(intern!(py, "read_value")).map_err(told)?;

@@ -15,8 +15,8 @@ use super::{capsules, host_and, kept, numpy_dtypes};
 use crate::exchange::Exchange;
 use crate::framework::Framework;
 use crate::object::{Object, PythonFramework, failed};
-use crate::python_module;
 use crate::streams::{fenced, unfenced};
+use crate::{errors, python_module};
 
 pub(crate) struct Torch;
 
@@ -151,7 +151,7 @@ impl Known {
         });
         known.map_err(|error| {
             Unavailable::new(
-                format!("its torch has no tensors: {}", crate::errors::message(py, &error)),
+                format!("its torch has no tensors: {}", errors::message(py, &error)),
                 "install PyTorch again: pip install torch",
             )
         })
@@ -258,12 +258,17 @@ fn without_memory(object: &Bound<'_, PyAny>) -> Option<Error> {
 
 /// A tensor over an array of NumPy, made by PyTorch's own `from_numpy`, where nothing stands against it: the
 /// same as over DLPack, and quicker. None where it does not take the array as it is.
-pub(crate) fn of_numpy(array: &Bound<'_, PyAny>) -> Option<Py<PyAny>> {
+///
+/// # Errors
+///
+/// Where PyTorch cannot be imported.
+pub(crate) fn of_numpy(array: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
     let py = array.py();
-    let torch = Known::get(py).ok()?;
+    let torch =
+        Known::get(py).map_err(|why| errors::raised(py, "numpy", "torch", &unavailable(why)))?;
     let taken = torch.from_numpy.bind(py).call1((array,));
     // The general way says what is wrong.
-    taken.ok().map(Bound::unbind)
+    Ok(taken.ok().map(Bound::unbind))
 }
 
 /// On a GPU the tensor is ready on PyTorch's current stream there.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bridge_memory::profile::{Monitor, Picture, Recording};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::MutexExt as _;
+use pyo3::sync::{MutexExt as _, PyOnceLock};
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::budget::PyBudget;
@@ -22,7 +22,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 ///
 /// Of the budgets in `watch` it has what is reserved and the capacity; with `mark_recovery` it marks by
 /// itself what happens about out of memory. It never keeps more than `keep` points, and loses no peak.
-#[pyclass(name = "Monitor", module = "arraybridge.memory", frozen)]
+#[pyclass(name = "Monitor", module = "arraybridge.memory", frozen, weakref)]
 struct PyMonitor {
     #[pyo3(get)]
     interval: f64,
@@ -43,6 +43,41 @@ enum State {
 /// What a monitor has recorded.
 #[pyclass(name = "Recording", module = "arraybridge.memory", frozen)]
 struct PyRecording(Recording);
+
+impl Drop for PyMonitor {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let State::Running(monitor) = std::mem::replace(state, State::New) {
+            // Its thread may need the interpreter's lock to come to its end.
+            let mut monitor = Some(monitor);
+            Python::try_attach(|py| py.detach(|| drop(monitor.take())));
+        }
+    }
+}
+
+/// Monitors that were started, as long as they live. Their threads ask the interpreter about devices, and have to end before
+/// it does.
+fn started(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static STARTED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let started = STARTED.get_or_try_init(py, || -> PyResult<Py<PyAny>> {
+        let started = py.import("weakref")?.getattr("WeakSet")?.call0()?;
+        let stop = wrap_pyfunction!(stop_all, py)?;
+        py.import("atexit")?.call_method1("register", (stop, &started))?;
+        Ok(started.unbind())
+    });
+    started.map(|started| started.bind(py))
+}
+
+/// Stops each monitor that runs.
+#[pyfunction]
+fn stop_all(started: &Bound<'_, PyAny>) -> PyResult<()> {
+    let monitors: Vec<_> = started.try_iter()?.collect::<PyResult<_>>()?;
+    for monitor in monitors {
+        // One that does not run is as it should be.
+        let _ = monitor.cast::<PyMonitor>()?.get().stop(started.py());
+    }
+    Ok(())
+}
 
 impl PyMonitor {
     fn state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
@@ -72,20 +107,22 @@ impl PyMonitor {
     }
 
     /// Starts sampling; the first sample is taken at once.
-    fn start(&self, py: Python<'_>) -> PyResult<()> {
+    fn start(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (this, py) = (slf.get(), slf.py());
         let mut builder =
-            Monitor::every(self.interval).map_err(|error| raised(py, &error))?.keep(self.keep);
-        for budget in &self.watch {
+            Monitor::every(this.interval).map_err(|error| raised(py, &error))?.keep(this.keep);
+        for budget in &this.watch {
             builder = builder.watch(&budget.get().0);
         }
-        if self.mark_recovery {
+        if this.mark_recovery {
             builder = builder.mark_recovery();
         }
-        if matches!(&*self.state(py), State::Running(_) | State::Stopping) {
+        if matches!(&*this.state(py), State::Running(_) | State::Stopping) {
             return Err(running());
         }
+        started(py)?.call_method1("add", (slf,))?;
         let monitor = py.detach(|| builder.start()).map_err(|error| raised(py, &error))?;
-        let mut state = self.state(py);
+        let mut state = this.state(py);
         let refused = if matches!(&*state, State::Running(_) | State::Stopping) {
             Some(monitor) // another thread has started it meanwhile
         } else {
@@ -160,7 +197,7 @@ impl PyMonitor {
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
-        slf.get().start(slf.py())?;
+        Self::start(&slf)?;
         Ok(slf)
     }
 
