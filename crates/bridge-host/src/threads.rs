@@ -49,7 +49,7 @@ pub(crate) fn threads_for(bytes: usize) -> usize {
 
 /// Parts for each thread, where their number costs nothing: a thread that is late, as one that has just been started is,
 /// does fewer.
-pub(crate) const PARTS_PER_THREAD: usize = 4;
+pub(crate) const PARTS_PER_THREAD: usize = 16;
 
 /// How long the calling thread looks whether the others are done before it sleeps: to be woken takes it as long.
 const PATIENCE: Duration = Duration::from_micros(100);
