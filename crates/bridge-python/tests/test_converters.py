@@ -203,3 +203,9 @@ class TestFallingBack:
 def test_the_package_has_the_same_functions():
     assert arraybridge.convert_memory is convert_memory
     assert arraybridge.detect_memory_type is detect_memory_type
+
+
+@pytest.mark.parametrize("wrong", ["x", "host", 1, 0.0])
+def test_a_fallback_is_a_bool_or_nothing(wrong):
+    with pytest.raises(TypeError, match=f"enabled is True, False or None.*not {wrong!r}"):
+        set_device_fallback(wrong)

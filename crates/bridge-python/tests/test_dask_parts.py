@@ -18,8 +18,9 @@ da = pytest.importorskip("dask.array", reason="dask.array is not installed")
 from dask.sizeof import sizeof  # noqa: E402
 from distributed.protocol import deserialize, serialize  # noqa: E402
 
+import arraybridge  # noqa: E402
 from arraybridge import MemoryConversionError, set_device_fallback  # noqa: E402
-from arraybridge.dask import map_blocks, prepare, workers  # noqa: E402
+from arraybridge.dask import map_blocks, map_overlap, prepare, status, workers  # noqa: E402
 from arraybridge.dask.blocks import Block  # noqa: E402
 from arraybridge.dask.budget import NoRoom, Room  # noqa: E402
 
@@ -245,6 +246,36 @@ def test_chunks_axes_and_blocks_are_those_of_dask() -> None:
     assert sums.compute(scheduler="threads").tolist() == [4] * 6
 
 
+def test_blocks_of_another_type_than_declared_are_refused(torch: Any) -> None:
+    lazy = da.arange(10, chunks=5, dtype="uint8")
+    halved = map_blocks(lambda array: array / 2, lazy, dtype="float32")
+    assert halved.dtype == "float32"
+    with pytest.raises(TypeError, match="dtype says float32, and.*gave a block of float64.*astype"):
+        halved.compute(scheduler="threads")
+    decorated = map_blocks(arraybridge.numpy(lambda array: array / 2), lazy, dtype="float32")
+    with pytest.raises(TypeError, match="float32.*uint8.*NATIVE_OUTPUT.*dtype='uint8'"):
+        decorated.compute(scheduler="threads")
+    kept = map_blocks(
+        lambda tensor: tensor / 2, lazy, input_type="torch", output_type="torch", dtype="float64"
+    )
+    with pytest.raises(TypeError, match="float64.*float32"):
+        kept.compute(scheduler="threads")
+    wide = map_overlap(lambda array: array / 2, lazy, depth=1, dtype="float32")
+    with pytest.raises(TypeError, match="float32.*float64"):
+        wide.compute(scheduler="threads")
+    right = map_blocks(lambda array: (array / 2).astype("float32"), lazy, dtype="float32")
+    assert right.compute(scheduler="threads").dtype == "float32"
+
+
+def test_a_block_of_another_type_than_was_found_out_is_refused() -> None:
+    def fickle(array: Any) -> Any:
+        return array if array.size == 1 else array / 2
+
+    lazy = da.arange(10, chunks=5, dtype="uint8")
+    with pytest.raises(TypeError, match="arrays of one element gave uint8.*dtype='float64'"):
+        map_blocks(fickle, lazy).compute(scheduler="threads")
+
+
 @pytest.mark.parametrize(
     ("terms", "kind", "said"),
     [
@@ -253,6 +284,8 @@ def test_chunks_axes_and_blocks_are_those_of_dask() -> None:
         ({"max_retries": -1}, ValueError, "max_retries is a whole number from 0 on"),
         ({"need": -5}, ValueError, "need is a number of bytes from 0 on"),
         ({"split_axis": -1}, ValueError, "split_axis is an axis from 0 on"),
+        ({"split_axis": 9}, ValueError, "split_axis is 9, and an array here has 1 axes.*from 0 to 0"),
+        ({"device": "bogus"}, ValueError, "device is 'bogus'.*kind and an ordinal"),
         ({"split_axis": 0, "output_type": "torch"}, ValueError, "leave one of them out"),
     ],
 )
@@ -271,8 +304,6 @@ def test_a_function_that_cannot_be_tried_needs_a_dtype() -> None:
 
 
 def test_a_declared_function_keeps_its_word() -> None:
-    import arraybridge
-
     declared = arraybridge.torch(lambda tensor: tensor)
     with pytest.raises(ValueError, match="declared for arrays of torch.*leave input_type out"):
         map_blocks(declared, da.ones(3), input_type="jax")
@@ -283,6 +314,9 @@ def test_a_declared_function_keeps_its_word() -> None:
     [
         ({"devices": []}, "devices is empty"),
         ({"devices": "cuda:0"}, "a list or a dict of devices"),
+        ({"devices": ["bogus"]}, "devices has 'bogus'.*kind and an ordinal"),
+        ({"devices": {"first": "bogus"}}, "devices has 'bogus'.*kind and an ordinal"),
+        ({"device_fallback": "x"}, "device_fallback is True, False or None.*not 'x'"),
         ({"budget": 0}, "a number of bytes from 1 on"),
         ({"budget": "much"}, "much"),
         ({"timeout": -1}, "timeout is a number of seconds from 0 on"),
@@ -291,7 +325,14 @@ def test_a_declared_function_keeps_its_word() -> None:
 )
 def test_prepare_refuses_what_makes_no_sense(terms: Any, said: str) -> None:
     with pytest.raises((TypeError, ValueError), match=said):
-        prepare(None, **terms)
+        prepare(SilentCluster(), **terms)
+
+
+@pytest.mark.parametrize("wrong", ["x", "tcp://127.0.0.1:8786", None, 3])
+def test_what_is_no_client_is_refused(wrong: Any) -> None:
+    for ask in (prepare, status):
+        with pytest.raises(TypeError, match=r"a client of Dask, as distributed.Client\(address\)"):
+            ask(wrong)
 
 
 class FakeWorker:

@@ -479,3 +479,61 @@ def test_what_it_costs(torch):
 
     # A generous bound, since the machine may be busy: what is promised is measured by the benches.
     assert min(once(decorated) for _ in range(5)) - min(once(bare) for _ in range(5)) < 3e-6
+
+
+class TestMasks:
+    MASKED = np.ma.masked_array(np.arange(4, dtype=np.uint8).reshape(1, 2, 2), [[[1, 0], [0, 0]]])
+
+    def test_a_change_of_element_type_does_not_lose_them(self):
+        half = arraybridge.numpy(lambda x: x / 2)
+        with pytest.raises(MemoryConversionError, match="a masked array.*filled"):
+            half(self.MASKED)
+        kept = half(self.MASKED, dtype_conversion=DtypeConversion.NATIVE_OUTPUT)
+        assert kept.mask.tolist() == self.MASKED.mask.tolist()
+
+    def test_slices_do_not_lose_them(self):
+        same = arraybridge.numpy(lambda x: x)
+        assert same(self.MASKED) is self.MASKED
+        with pytest.raises(MemoryConversionError, match="a masked array.*filled"):
+            same(self.MASKED, slice_by_slice=True)
+
+
+class GeneratorObject:
+    def __call__(self, x):
+        yield x
+
+
+class TestWhatIsNotForDecorators:
+    @staticmethod
+    def generator(x):
+        yield x
+
+    @staticmethod
+    async def async_generator(x):
+        yield x
+
+    @pytest.mark.parametrize(
+        "decorate",
+        [
+            arraybridge.numpy,
+            arraybridge.torch(output_type="numpy"),
+            memory_types("numpy", "numpy"),
+            partial(wrap_dtype_preserving_callable, mem_type="numpy"),
+        ],
+    )
+    def test_generators(self, decorate):
+        generators = [self.generator, self.async_generator, partial(self.generator), GeneratorObject()]
+        for function in (*generators, staticmethod(self.generator)):
+            with pytest.raises(TypeError, match="generator.*Decorate the function that makes each.*convert"):
+                decorate(function)
+
+    @pytest.mark.parametrize("wrong", ["yes", 1, None, 0.0])
+    def test_slice_by_slice_that_is_no_bool(self, wrong):
+        same = arraybridge.numpy(lambda x: x)
+        with pytest.raises(TypeError, match=f"slice_by_slice is True or False, not {wrong!r}"):
+            same(ARRAY, slice_by_slice=wrong)
+        with pytest.raises(TypeError, match="slice_by_slice_default is True or False"):
+            arraybridge.numpy(slice_by_slice_default=wrong)
+        with pytest.raises(TypeError, match="slice_by_slice_default is True or False"):
+            wrap_dtype_preserving_callable(lambda x: x, "numpy", slice_by_slice_default=wrong)
+        assert same(ARRAY, slice_by_slice=np.True_) is ARRAY

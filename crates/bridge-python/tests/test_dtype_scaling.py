@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 import numpy as np
 
-from arraybridge import SCALING_FUNCTIONS, dtype_scaling, rescale
-from arraybridge.dtype_scaling import _computed, _scale_generic, numpy_dtype
+from arraybridge import SCALING_FUNCTIONS, MemoryConversionError, dtype_scaling, rescale
+from arraybridge.dtype_scaling import RULES, _computed, _scale_generic, numpy_dtype
 from arraybridge.types import MemoryType
 
 GOLDEN = {
@@ -484,3 +484,13 @@ class TestKernels:
         assert rescale(np.array([70_000, 5]), "float16").tolist() == [65_504, 5]
         with pytest.raises(ValueError, match="70000, element 0 .* does not fit into float16"):
             rescale(np.array([70_000]), "float16", "refuse")
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", ["uint8", "float64", "bool"])
+def test_masks_are_not_lost(rule, dtype):
+    masked = np.ma.masked_array(np.ones((2, 2), np.float32), [[True, False], [False, False]])
+    ends = {"low": 0, "high": 1} if rule == "range" else {}
+    with pytest.raises(MemoryConversionError, match="a masked array.*filled") as caught:
+        rescale(masked, dtype, rule, **ends)
+    assert caught.value.method == "rescaling"

@@ -100,3 +100,11 @@ def test_a_notebook_shows_what_was_counted_and_none_of_it_is_html():
     assert head == ["from", "to", "how", "times", "MB", "seconds", "declined"]
     assert row == ["numpy host", f"torch {BAD}", "host copy", "1", "8.0", "0.500", f"a, {BAD}"]
     assert read.tags == {"table", "tr", "th", "td"}
+
+
+def test_one_name_is_taken_as_one():
+    wanted = conversion_matrix(["numpy"]).frameworks
+    assert conversion_matrix("numpy").frameworks == wanted
+    assert conversion_matrix(MemoryType.NUMPY).frameworks == wanted
+    with pytest.raises(ValueError, match="Invalid memory_type 'nothing'"):
+        conversion_matrix("nothing")

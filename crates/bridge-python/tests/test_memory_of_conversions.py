@@ -488,7 +488,7 @@ def test_a_pool_with_a_budget_counts_what_is_rescaled_once(budget):
         (np.ones(100, np.longdouble), "float32"),
         (np.ones(100), ">f4"),
         (np.ones(100, "c16"), "complex64"),
-        (np.ma.masked_array(np.ones(100)), "float32"),
+        (np.ones(100).view(np.recarray), "float32"),
     ],
 )
 def test_what_numpy_itself_computes_reserves_its_result(array, name):

@@ -47,7 +47,7 @@ def test_submodules_are_attributes(run_python):
         "import pkgutil, sys, arraybridge\n"
         "names = {module.name for module in pkgutil.iter_modules(arraybridge.__path__)}\n"
         "hidden = {'_native', '__main__', 'dask', 'callers', 'html_tables', 'decorated_functions', 'decorator_terms', "
-        "'mixed_precision', 'nested_arrays', 'training_modules'}\n"
+        "'masked_arrays', 'mixed_precision', 'nested_arrays', 'training_modules'}\n"
         "missing = sorted(names - hidden - set(dir(arraybridge)))\n"
         "missing += [n for n in names - hidden if not hasattr(arraybridge, n)]\n"
         "print(missing, 'torch' in sys.modules, arraybridge.stack_utils.__name__)\n"
@@ -178,3 +178,13 @@ print(arraybridge.convert(b"abc", "tensor").shape)
     first, second, last = printed.splitlines()
     assert first == second and "subinterpreter" in first, first
     assert last == "(3,)", "the main interpreter goes on"
+
+
+def test_the_version(run_python):
+    import importlib.metadata
+
+    assert arraybridge.__version__ == importlib.metadata.version("arraybridge")
+    assert "__version__" in dir(arraybridge)
+    assert "__version__" not in arraybridge.__all__
+    printed = run_python("import sys, arraybridge\nprint(arraybridge.__version__, 'numpy' in sys.modules)")
+    assert printed.split() == [arraybridge.__version__, "False"]

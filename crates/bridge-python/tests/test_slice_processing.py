@@ -4,7 +4,7 @@ import pytest
 
 import numpy as np
 
-from arraybridge import HOST, process_slices
+from arraybridge import HOST, MemoryConversionError, process_slices
 
 IMAGE = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
 
@@ -90,3 +90,11 @@ def test_images_that_are_none():
 def test_errors_of_the_function_come_through():
     with pytest.raises(ZeroDivisionError):
         process_slices(IMAGE, lambda x: 1 // 0, (), {})
+
+
+def test_masks_are_not_lost():
+    masked = np.ma.masked_array(IMAGE, IMAGE > 3)
+    with pytest.raises(MemoryConversionError, match="a masked array.*filled"):
+        process_slices(masked, lambda x: x)
+    with pytest.raises(MemoryConversionError, match="slice 0: a masked array.*filled"):
+        process_slices(IMAGE, lambda x: np.ma.masked_array(x, x > 3))

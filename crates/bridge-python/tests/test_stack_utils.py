@@ -50,8 +50,28 @@ class TestStacking:
         assert stack_slices(np.stack(SLICES), "numpy").shape == (4, 2, 3)
 
     def test_none(self):
-        with pytest.raises(ValueError, match="Cannot stack empty list of slices"):
+        with pytest.raises(ValueError, match="Cannot stack empty list of slices.*numpy.empty"):
             stack_slices([], "numpy", 0)
+
+    @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+    def test_subclasses_are_stacked_as_the_arrays_that_they_are(self, torch):
+        for one in (np.matrix([[1.0, 2.0]]), np.ones((1, 2)).view(np.recarray)):
+            made = stack_slices([one, one], "numpy", None)
+            assert type(made) is np.ndarray
+            np.testing.assert_array_equal(made, np.stack([np.asarray(one)] * 2))
+            assert tuple(stack_slices([one, one], "torch", None).shape) == (2, 1, 2)
+            mixed = stack_slices([one, torch.ones(1, 2, dtype=torch.float64)], "numpy", None)
+            assert (type(mixed), mixed.shape) == (np.ndarray, (2, 1, 2))
+
+    @pytest.mark.parametrize("target", ["numpy", "torch"])
+    @pytest.mark.parametrize("mask", [np.ma.nomask, [[True, False]]])
+    def test_masks_are_not_lost(self, target, mask, torch):
+        masked = np.ma.masked_array([[1.0, 2.0]], mask)
+        for slices in ([masked, masked], [np.ones((1, 2)), masked], [torch.ones(1, 2).double(), masked]):
+            with pytest.raises(MemoryConversionError, match="a masked array.*filled") as caught:
+                stack_slices(slices, target, None)
+            assert f"slice {0 if slices[0] is masked else 1}: " in caught.value.reason
+            assert (caught.value.source_type, caught.value.target_type) == ("numpy", target)
 
     @pytest.mark.parametrize("wrong", [np.ones(3), np.ones((1, 2, 3)), 3, None, [[1, 2]]])
     def test_what_has_not_two_axes(self, wrong):

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 #: Which module has a name.
 _MODULES: dict[str, tuple[str, ...]] = {
-    "_native": ("Report", "Tensor", "backends", "convert", "convert_reported", "explain", "plan"),
+    "_native": (
+        "Report",
+        "Tensor",
+        "__version__",
+        "backends",
+        "convert",
+        "convert_reported",
+        "explain",
+        "plan",
+    ),
     "array_geometry": ("ArrayGeometry",),
     "array_payload": ("ArrayPayload",),
     "arrays": ("Array",),

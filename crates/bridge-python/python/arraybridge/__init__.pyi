@@ -2,6 +2,7 @@
 
 from ._native import Report as Report
 from ._native import Tensor as Tensor
+from ._native import __version__ as __version__
 from ._native import backends as backends
 from ._native import convert as convert
 from ._native import convert_reported as convert_reported

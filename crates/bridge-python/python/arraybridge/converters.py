@@ -14,7 +14,7 @@ from . import _native, callers
 from .devices import HOST, AcceleratorDevice, Device, as_device
 from .exceptions import InvalidMemoryTypeError, MemoryConversionError
 from .libraries import ArrayLibrary, library_of
-from .types import LEFT_OUT, MemoryType, name_of
+from .types import LEFT_OUT, MemoryType, name_of, require_bool
 
 __all__ = ["convert_memory", "detect_memory_type", "set_device_fallback"]
 
@@ -66,7 +66,7 @@ def set_device_fallback(enabled: bool | None) -> None:
     `ARRAYBRIDGE_DEVICE_FALLBACK` says: "host" turns the replacement on.
     """
     global _fallback
-    _fallback = enabled
+    _fallback = require_bool(enabled, "enabled", f"what {_FALLBACK_VARIABLE} says")
 
 
 def falls_back() -> bool:

@@ -18,6 +18,7 @@ from .dtype_conversion import (
 )
 from .nested_arrays import first_array, framework_of
 from .oom_recovery import _is_oom_error, make_room, retried
+from .types import require_bool
 
 __all__ = ["decorated"]
 
@@ -36,6 +37,12 @@ def decorated(func: Any, terms: Terms, input_type: str) -> Any:
             f"a decorator of arraybridge is for functions, not for {func!r}; arguments are given by "
             "keyword: @torch(gpu_id=0)"
         )
+    if _is_generator(func):
+        raise TypeError(
+            f"a decorator of arraybridge is for functions that return arrays, and {func!r} is a generator: "
+            "what it yields would be neither converted nor checked. Decorate the function that makes each "
+            "array, or convert what is yielded: yield arraybridge.convert(array, 'torch')"
+        )
     own = _parameters(func)
     taken = {name for name in (_SLICE, _DTYPE, _CONFIG) if name not in own} if terms.runtime else set()
     name = getattr(func, "__name__", type(func).__name__)
@@ -50,6 +57,14 @@ def decorated(func: Any, terms: Terms, input_type: str) -> Any:
     wrapper.output_memory_type = terms.output
     wrapper.execution_memory_type = terms.execution
     return wrapper
+
+
+def _is_generator(func: Any) -> bool:
+    """Whether a call gives a generator, by `def` or `async def`."""
+    if isinstance(func, functools.partial):
+        func = func.func
+    called = (func, getattr(type(func), "__call__", None))
+    return any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in called)
 
 
 def _parameters(func: Any) -> set[str]:
@@ -70,7 +85,7 @@ class _Options:
         if not kwargs or not taken:
             return
         if _SLICE in taken and _SLICE in kwargs:
-            self.by_slice = bool(kwargs.pop(_SLICE))
+            self.by_slice = bool(require_bool(kwargs.pop(_SLICE), _SLICE))
         config = kwargs.pop(_CONFIG, None) if _CONFIG in taken else None
         mode = kwargs.pop(_DTYPE, None) if _DTYPE in taken else None
         if config is not None:

@@ -38,7 +38,7 @@ from .gpu_streams import ThreadGPUContext
 from .gpu_streams import _thread_gpu_contexts as _thread_gpu_contexts
 from .libraries import ArrayLibrary, library_of
 from .oom_recovery import check_retries
-from .types import LEFT_OUT, MemoryType
+from .types import LEFT_OUT, MemoryType, require_bool
 
 __all__ = [
     "DtypeConversion",
@@ -111,7 +111,7 @@ def _decorator(
         max_retries=max_retries if oom_recovery else 0,
         clear_cache=clear_cuda_cache,
         contract=contract,
-        slice_default=bool(slice_by_slice_default),
+        slice_default=bool(require_bool(slice_by_slice_default, "slice_by_slice_default")),
         conversion=conversion,
         rescale=rescale,
         budget=budget,
@@ -252,7 +252,7 @@ def wrap_dtype_preserving_callable(
         library.name,
         None,
         converts=False,
-        slice_default=slice_by_slice_default,
+        slice_default=bool(require_bool(slice_by_slice_default, "slice_by_slice_default")),
         conversion=as_dtype_conversion(config),
     )
     return decorated(func, terms, library.name)

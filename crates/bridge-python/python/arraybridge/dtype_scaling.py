@@ -15,8 +15,8 @@ There are five rules, each defined for every value:
 - "range": `low` to `high` become the range of an integer type, to the nearest, and 0 to 1 in a
   float; what lies outside becomes the nearer end. NaN is refused in an integer and stays in a float.
 
-Fractions are cut off toward zero, except in "range". Empty arrays stay empty. The arithmetic runs in
-kernels of this package, which reserve what they take in a budget and take it from a pool; the result is
+Fractions are cut off toward zero, except in "range". Empty arrays stay empty; masked ones are refused. The
+arithmetic runs in kernels of this package, which reserve what they take in a budget and take it from a pool; the result is
 row-major, of the framework, and on the device, of the array. Computed without them are arrays of CuPy, in CuPy,
 and in NumPy what changes from or to booleans or complex numbers, its subclasses and types that only it has, and
 short floats made of float64 or of integers of 32 and 64 bits, which `ml_dtypes` rounds by way of float32. There
@@ -33,6 +33,7 @@ from typing import Any
 from . import _native
 from ._native import memory as _memory
 from .libraries import ArrayLibrary
+from .masked_arrays import refuse_mask
 from .types import MemoryType
 
 __all__ = ["RULES", "SCALING_FUNCTIONS", "rescale"]
@@ -88,6 +89,7 @@ def _of_any(array: Any, dtype: Any, rule: str, low: float | None, high: float | 
     target = numpy_dtype(dtype)
     if rule != "range" and library.dtype_name(array) == target.name:
         return array
+    refuse_mask(array, library.name, "rescaling")
     if library.name == "cupy":
         device = library.device_of(array).native_name("cupy")
         return _rescaled(library.module, array, target, rule, low, high, device)

@@ -37,6 +37,7 @@ from .library_roles import (
     HostDevices,
     NumpyBufferSharing,
 )
+from .masked_arrays import refuse_mask
 from .types import LEFT_OUT, name_of
 
 __all__ = [
@@ -376,9 +377,15 @@ class NumpyLibrary(
         return int(data.__array_interface__["data"][0])
 
     def stack_arrays(self, arrays: Any, device: Device | None = None) -> Any:
-        found = list(arrays)
+        array_type = self.module.ndarray
+        found = [one if type(one) is array_type else self._plain(one) for one in arrays]
         made = _native.stacked(found)
         return self.module.stack(found) if made is None else made
+
+    def _plain(self, data: Any) -> Any:
+        """The array without what its class adds: a matrix would have two axes in a stack, too."""
+        refuse_mask(data, self.name, "stacking")
+        return self.module.asarray(data)
 
 
 class CupyLibrary(

@@ -50,21 +50,23 @@ def _short(cell: _native.Report | str) -> str:
 
 
 def conversion_matrix(
-    frameworks: Iterable[str | MemoryType] | None = None,
+    frameworks: str | MemoryType | Iterable[str | MemoryType] | None = None,
     *,
     dtype: Any = "float32",
     shape: tuple[int, ...] = (2, 3),
 ) -> ConversionMatrix:
     """Plans a conversion from each of the frameworks to each, of an array of this element type and shape.
 
-    Left out, `frameworks` are all six, and those that are installed are imported. The arrays are on the host, or on
+    Left out, `frameworks` are all six, and those that are installed are imported; one may be given by itself. The arrays are on the host, or on
     their framework's own device, row-major, and those on the host begin at a multiple of 64 bytes.
 
     >>> print(conversion_matrix(["numpy"]))
     from \\ to  numpy
     numpy      share
     """
-    wanted = MemoryType if frameworks is None else frameworks
+    wanted: Iterable[str | MemoryType] = MemoryType if frameworks is None else frameworks  # type: ignore[assignment]
+    if isinstance(wanted, (str, MemoryType)):
+        wanted = (wanted,)
     names = tuple(dict.fromkeys(require_name(one) for one in wanted))
     arrays: dict[str, Any] = {}
     missing: dict[str, str] = {}

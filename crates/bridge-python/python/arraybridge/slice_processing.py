@@ -7,6 +7,7 @@ from typing import Any
 
 from .converters import detect_memory_type
 from .libraries import ArrayLibrary
+from .masked_arrays import refuse_mask
 from .stack_utils import _is_2d, stack_slices, unstack_slices
 from .types import LEFT_OUT
 
@@ -32,6 +33,7 @@ def process_slices(
     `budget` and `pool` are those of `stack_slices`; what `func` converts is its own.
     """
     name = detect_memory_type(image)
+    refuse_mask(image, name, "slice_processing")
     if gpu_id is None:
         where = device if device is not LEFT_OUT and device is not None else None
     elif device is LEFT_OUT:

@@ -1,6 +1,6 @@
 """Many arrays of two axes as one of three, and back.
 
-Nothing is made to fit: slices of different shapes or element types are an error.
+Nothing is made to fit: slices of different shapes or element types are an error, as are masked arrays.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from ._native import memory as _memory
 from .converters import chosen_device, convert_memory, detect_memory_type
 from .devices import AcceleratorDevice, Device
 from .libraries import ArrayLibrary
+from .masked_arrays import refuse_mask
 from .types import LEFT_OUT, MemoryType, require_name
 
 __all__ = ["stack_slices", "unstack_slices"]
@@ -65,13 +66,16 @@ def stack_slices(
 
 def _stack_of(found: list[Any], name: str, place: Device | None) -> Any:
     if not found:
-        raise ValueError("Cannot stack empty list of slices: there is no shape to give the result")
+        raise ValueError(
+            "Cannot stack empty list of slices: there is no shape to give the result. Give at least "
+            "one slice, or make the empty array yourself: numpy.empty((0, height, width), dtype)"
+        )
     for index, one in enumerate(found):
         if not _is_2d(one):
             raise ValueError(
                 f"Slice at index {index} is not a 2D array: {_described(one)}. All must have two axes"
             )
-    sources = _sources(found)
+    sources = _sources(found, name)
     _require_alike(found, sources)
     if len(set(sources)) == 1 and sources[0] != "pyclesperanto":
         made = _stacked_by(sources[0], found)
@@ -93,14 +97,15 @@ def _stacked_by(name: str, arrays: list[Any]) -> Any:
         return library.stack_arrays(arrays)
 
 
-def _sources(found: list[Any]) -> list[str]:
+def _sources(found: list[Any], target: str) -> list[str]:
     """The framework of each; arrays of one type are looked at once."""
     known: dict[type, str] = {}
     names = []
-    for one in found:
+    for index, one in enumerate(found):
         kind = type(one)
         name = known.get(kind)
         if name is None:
+            refuse_mask(one, target, "stacking", f"slice {index}: ")
             name = known[kind] = detect_memory_type(one)
         names.append(name)
     return names

@@ -158,6 +158,18 @@ def name_of(memory_type: Any) -> str | None:
         return None
 
 
+def require_bool(value: Any, what: str, none_is: str | None = None) -> bool | None:
+    """The value as a bool, Python's or NumPy's, or `None` where that has a meaning; otherwise a `TypeError`."""
+    if isinstance(value, bool) or (value is None and none_is is not None):
+        return value
+    kind = type(value)
+    if kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"):
+        return bool(value)
+    if none_is is None:
+        raise TypeError(f"{what} is True or False, not {value!r}")
+    raise TypeError(f"{what} is True, False or None ({none_is}), not {value!r}")
+
+
 def require_name(memory_type: Any, what: str = "memory_type") -> str:
     """The name that a string or a `MemoryType` stands for; otherwise a `ValueError`."""
     name = name_of(memory_type)

@@ -14,12 +14,13 @@ from dask.tokenize import normalize_token
 
 from .. import converters
 from ..converters import convert_memory
-from ..devices import HOST, AcceleratorDevice, Device, as_device
+from ..devices import HOST, AcceleratorDevice, Device
+from ..dtype_scaling import numpy_dtype
 from ..libraries import ArrayLibrary
 from ..oom_recovery import check_retries, is_out_of_memory
 from ..types import LEFT_OUT, MemoryContractAttribute, require_name
 from .serialization import Stranded
-from .workers import here
+from .workers import device_asked, here
 
 __all__ = ["Block", "map_blocks", "map_overlap"]
 
@@ -40,7 +41,7 @@ _TERMS = """
     - `writes`: whether the function writes to its arguments; it gets copies then. Blocks are shared
       with other tasks otherwise, as everywhere in Dask.
     - `dtype`: the element type of the result. Left out, the function is tried here, on arrays of one
-      element on the host.
+      element on the host. A block that has another is a `TypeError`.
 """
 
 
@@ -58,6 +59,7 @@ class Block:
         max_retries: int = 2,
         split_axis: int | None = None,
         writes: bool = False,
+        dtype: Any = None,
     ) -> None:
         if not callable(func):
             raise TypeError(f"a function is called on each block, and {func!r} cannot be called")
@@ -65,7 +67,7 @@ class Block:
         self.func = func
         self.input_type = _declared(func, input_type)
         self.output_type = "numpy" if output_type is None else require_name(output_type, "output_type")
-        self.device = as_device(device)
+        self.device = device_asked(device, "device is")
         if need is not None and not callable(need) and operator.index(need) < 0:
             raise ValueError(f"need is a number of bytes from 0 on, not {need!r}")
         self.need = need
@@ -81,6 +83,10 @@ class Block:
                 )
         self.split_axis = split_axis
         self.writes = bool(writes)
+        #: The element type that the blocks of the result shall have, or `None` for any.
+        self.dtype = None if dtype is None else numpy_dtype(dtype)
+        #: Whether it is what somebody said, and not what a call on arrays of one element gave.
+        self.is_said = dtype is not None
         self.__name__ = getattr(func, "__name__", type(func).__name__)
         try:
             # Dask looks for the names block_id and block_info.
@@ -91,7 +97,7 @@ class Block:
     def __dask_tokenize__(self) -> Any:
         need = self.need if not callable(self.need) else normalize_token(self.need)
         terms = (self.input_type, self.output_type, str(self.device), need)
-        rest = (self.max_retries, self.split_axis, self.writes)
+        rest = (self.max_retries, self.split_axis, self.writes, str(self.dtype))
         return (type(self).__qualname__, normalize_token(self.func), terms, rest)
 
     def __repr__(self) -> str:
@@ -130,12 +136,37 @@ class Block:
         with _current(ArrayLibrary.named(self.input_type), device):
             result = self.func(*arrays, **named)
         name = converters._detect(result)
+        self._require_dtype(result, name)
         if name is None:
             return result
         if name == self.output_type:
             # What is still being computed could fail when nobody is there to recover from it.
             return result.block_until_ready() if name == "jax" else result
         return convert_memory(result, name, self.output_type)
+
+    def _require_dtype(self, result: Any, name: str | None) -> None:
+        """A `TypeError` where the result has other elements than Dask was told."""
+        if self.dtype is None:
+            return
+        if name is None:
+            own = getattr(result, "dtype", None)
+            found = own.name if isinstance(own, np.dtype) else None
+        else:
+            found = ArrayLibrary.named(name).dtype_name(result)
+        wanted = self.dtype.name
+        if found is None or found == wanted:
+            return
+        why = f"dtype says {wanted}" if self.is_said else f"arrays of one element gave {wanted}"
+        what = f"convert in the function, as by .astype({wanted!r})"
+        if MemoryContractAttribute.EXECUTION.of(self.func) is not None:
+            what = (
+                "the decorator gives results the type of the first array unless it is told "
+                f"dtype_conversion={wanted!r}, or DtypeConversion.NATIVE_OUTPUT for the function's own"
+            )
+        raise TypeError(
+            f"{why}, and {self.__name__} gave a block of {found}: {what}; or say what it gives: "
+            f"dtype={found!r}"
+        )
 
     def _count(self, blocks: tuple[Any, ...], capacity: int | None) -> int:
         if callable(self.need):
@@ -220,8 +251,17 @@ def _dtype(block: Block, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _result(block: Block, dtype: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """What Dask is told of the result: arrays of NumPy, of this element type or of what is found out."""
+    if block.split_axis is not None:
+        for one in filter(_is_lazy, args):
+            if block.split_axis >= one.ndim:
+                raise ValueError(
+                    f"split_axis is {block.split_axis}, and an array here has {one.ndim} axes, so that its "
+                    f"blocks cannot be halved there: its axes are those from 0 to {one.ndim - 1}"
+                )
     if dtype is None:
-        dtype = _dtype(block, args, kwargs)
+        block.dtype = dtype = _dtype(block, args, kwargs)
+    else:
+        dtype = block.dtype
     return {"dtype": dtype, "meta": np.empty((0,), dtype)}
 
 
@@ -257,6 +297,7 @@ def map_blocks(
         max_retries=max_retries,
         split_axis=split_axis,
         writes=writes,
+        dtype=dtype,
     )
     return da.map_blocks(
         block,
@@ -295,6 +336,7 @@ def map_overlap(
         need=need,
         max_retries=max_retries,
         writes=writes,
+        dtype=dtype,
     )
     return da.map_overlap(
         block,

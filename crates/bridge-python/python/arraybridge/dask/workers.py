@@ -18,9 +18,12 @@ from typing import IO, Any, TypeVar
 import distributed
 from dask.utils import parse_bytes
 
-from ..devices import HOST, Device, as_device
+from .. import _native
+from ..devices import HOST, Device, NamedDevice, as_device
+from ..exceptions import MemoryConversionError
 from ..libraries import ArrayLibrary
 from ..oom_recovery import is_out_of_memory, with_oom_recovery
+from ..types import require_bool
 from .budget import NoRoom, Room
 
 __all__ = ["NoRoom", "WorkerSetup", "here", "prepare", "status"]
@@ -247,6 +250,33 @@ class WorkerSetup(distributed.WorkerPlugin):
             _workers[worker] = _Worker(worker, self.terms, slot)
 
 
+def device_asked(value: Any, role: str) -> Device | None:
+    """As `as_device`; a text that names no device is a `ValueError` here, not on a worker.
+
+    Whether the device is there, the worker says: its machine may have others than this one.
+    """
+    device = as_device(value)
+    if isinstance(device, NamedDevice):
+        try:
+            _native.plan(b"", "numpy", device=device.name)
+        except MemoryConversionError:
+            pass
+        except ValueError:
+            raise ValueError(
+                f"{role} {value!r}, which is no device: write a kind and an ordinal as in 'cuda:0', or "
+                "None for the host"
+            ) from None
+    return device
+
+
+def require_client(client: Any) -> None:
+    """A `TypeError` where it is no client, nor has the two methods of one that are called here."""
+    if not (hasattr(client, "register_plugin") and hasattr(client, "run")):
+        raise TypeError(
+            f"workers are told by a client of Dask, as distributed.Client(address), and {client!r} is none"
+        )
+
+
 def prepare(
     client: Any,
     *,
@@ -271,12 +301,14 @@ def prepare(
 
     Returns what `status` does. Tell it again to change it; counts begin anew.
     """
+    require_client(client)
+    fallback = require_bool(device_fallback, "device_fallback", "what the workers have")
     if isinstance(devices, Mapping):
-        devices = {str(name): as_device(device) for name, device in devices.items()}
+        devices = {str(name): device_asked(one, "devices has") for name, one in devices.items()}
     elif devices is not None:
         if isinstance(devices, str) or not isinstance(devices, Sequence):
             raise TypeError(f"devices is a list or a dict of devices, not {devices!r}")
-        devices = tuple(as_device(device) for device in devices)
+        devices = tuple(device_asked(device, "devices has") for device in devices)
         if not devices:
             raise ValueError("devices is empty: leave it out, or give [None] for the host")
     if budget is not None:
@@ -287,7 +319,7 @@ def prepare(
     for name, seconds in (("timeout", timeout), ("reply_timeout", reply_timeout)):
         if not seconds >= 0:
             raise ValueError(f"{name} is a number of seconds from 0 on, not {seconds!r}")
-    terms = _Terms(devices, budget, float(timeout), device_fallback)
+    terms = _Terms(devices, budget, float(timeout), fallback)
 
     def told() -> dict[str, Any]:
         client.register_plugin(WorkerSetup(terms), name=WorkerSetup.name)
@@ -358,4 +390,5 @@ def status(client: Any) -> dict[str, Any]:
     `budget`, `reserved` and `peak` are bytes; `blocks` counts calls that succeeded, and `recovered`
     those of them that had run out of memory before. `slot` and `devices` are there once used.
     """
+    require_client(client)
     return dict(client.run(_report))
