@@ -39,9 +39,10 @@ def decorated(func: Any, terms: Terms, input_type: str) -> Any:
         )
     if _is_generator(func):
         raise TypeError(
-            f"a decorator of arraybridge is for functions that return arrays, and {func!r} is a generator: "
-            "what it yields would be neither converted nor checked. Decorate the function that makes each "
-            "array, or convert what is yielded: yield arraybridge.convert(array, 'torch')"
+            "a decorator of arraybridge is for functions that return arrays, and "
+            f"{func!r} is a generator: what it yields would be neither converted nor checked. "
+            "Decorate the function that makes each array, or convert what is yielded: "
+            "yield arraybridge.convert(array, 'torch')"
         )
     own = _parameters(func)
     taken = {name for name in (_SLICE, _DTYPE, _CONFIG) if name not in own} if terms.runtime else set()

@@ -57,16 +57,17 @@ def conversion_matrix(
 ) -> ConversionMatrix:
     """Plans a conversion from each of the frameworks to each, of an array of this element type and shape.
 
-    Left out, `frameworks` are all six, and those that are installed are imported; one may be given by itself. The arrays are on the host, or on
-    their framework's own device, row-major, and those on the host begin at a multiple of 64 bytes.
+    Left out, `frameworks` are all six, and those that are installed are imported; one may be given
+    by itself. The arrays are on the host, or on their framework's own device, row-major, and those
+    on the host begin at a multiple of 64 bytes.
 
     >>> print(conversion_matrix(["numpy"]))
     from \\ to  numpy
     numpy      share
     """
-    wanted: Iterable[str | MemoryType] = MemoryType if frameworks is None else frameworks  # type: ignore[assignment]
-    if isinstance(wanted, (str, MemoryType)):
-        wanted = (wanted,)
+    if isinstance(frameworks, (str, MemoryType)):
+        frameworks = (frameworks,)
+    wanted = MemoryType if frameworks is None else frameworks
     names = tuple(dict.fromkeys(require_name(one) for one in wanted))
     arrays: dict[str, Any] = {}
     missing: dict[str, str] = {}

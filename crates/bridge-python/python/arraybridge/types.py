@@ -159,7 +159,10 @@ def name_of(memory_type: Any) -> str | None:
 
 
 def require_bool(value: Any, what: str, none_is: str | None = None) -> bool | None:
-    """The value as a bool, Python's or NumPy's, or `None` where that has a meaning; otherwise a `TypeError`."""
+    """The value as a bool, which may be NumPy's, or `None` where that says something.
+
+    Otherwise it is a `TypeError`.
+    """
     if isinstance(value, bool) or (value is None and none_is is not None):
         return value
     kind = type(value)

@@ -158,10 +158,11 @@ class Block:
             return
         why = f"dtype says {wanted}" if self.is_said else f"arrays of one element gave {wanted}"
         what = f"convert in the function, as by .astype({wanted!r})"
-        if MemoryContractAttribute.EXECUTION.of(self.func) is not None:
-            what = (
-                "the decorator gives results the type of the first array unless it is told "
-                f"dtype_conversion={wanted!r}, or DtypeConversion.NATIVE_OUTPUT for the function's own"
+        signature = getattr(self, "__signature__", None)
+        if signature is not None and "dtype_conversion" in signature.parameters:
+            what += (
+                ", and decorate it with dtype_conversion=DtypeConversion.NATIVE_OUTPUT, as "
+                "decorators give results the type of the first array"
             )
         raise TypeError(
             f"{why}, and {self.__name__} gave a block of {found}: {what}; or say what it gives: "
