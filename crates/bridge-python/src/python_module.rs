@@ -19,7 +19,9 @@ pub(crate) fn of(py: Python<'_>, framework: Framework) -> Result<Bound<'_, PyMod
         Some(module) => Ok(module.bind(py).clone()),
         None => {
             let imported = imported(py, framework);
-            *failure_of(framework) = imported.as_ref().err().cloned();
+            // What is absent may be installed meanwhile, which is looked for.
+            let failure = imported.as_ref().err().filter(|why| **why != absent(framework));
+            *failure_of(framework) = failure.cloned();
             let module = imported?;
             Ok(known.get_or_init(py, || module.unbind()).bind(py).clone())
         }
