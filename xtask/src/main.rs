@@ -37,6 +37,7 @@ mod opencl;
 mod outcome;
 mod package_files;
 mod packages;
+mod printed;
 mod ptx;
 mod ptx_assembly;
 mod python;
@@ -116,6 +117,9 @@ fn run(chore: &Chore) -> Result<ExitCode> {
         Chore::Mutants(options) => mutants::run(&workspace, options),
         Chore::Fuzz(options) => fuzz::run(&workspace, options),
         Chore::OlderTorch(options) => older_torch::run(&workspace, options),
+        Chore::Python(options) if options.interpreters => {
+            python_interpreters::test_each(&workspace, options.profile())
+        }
         Chore::Python(options) => python_wheel::run(&workspace, options),
         Chore::Ptx(options) => ptx::run(&workspace, options),
         Chore::Setup(options) => setup::run(&workspace, options),

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use crate::command::Environment;
 use crate::failure::Result;
 use crate::outcome::{CellReport, Status, exit_code};
+use crate::printed;
 use crate::python::{PythonEnvironment, interpreter_of};
 use crate::python_packages::{LOCK, PYTHON_TOOLS};
 use crate::python_tests::{self, DOCTESTS, scratch};
 use crate::python_wheel::{self, Profile, installing};
 use crate::requirement::{Lack, Presence, Provider, Requirement};
 use crate::run_tests::TestRun;
-use crate::test_matrix;
 use crate::workspace::Workspace;
 
 /// A version that the package is for.
@@ -89,7 +89,7 @@ pub(crate) fn test_each(workspace: &Workspace, profile: Profile) -> Result<ExitC
             }
         });
     }
-    test_matrix::print(&reports);
+    printed::text(&reports);
     Ok(exit_code(&reports, false))
 }
 

@@ -9,7 +9,6 @@ use clap::Args;
 use crate::command::Tool;
 use crate::failure::{Failure, Result};
 use crate::python::{PythonEnvironment, interpreter_of};
-use crate::python_interpreters;
 use crate::python_packages::PYTHON_TOOLS;
 use crate::python_tests::{FOLDER, scratch};
 use crate::requirement::Provider;
@@ -23,7 +22,13 @@ pub(crate) struct Options {
     release: bool,
     /// Run the tests that need no framework but NumPy under each Python from 3.11 to 3.14 that is here
     #[arg(long)]
-    interpreters: bool,
+    pub(crate) interpreters: bool,
+}
+
+impl Options {
+    pub(crate) fn profile(&self) -> Profile {
+        if self.release { Profile::Release } else { Profile::Dev }
+    }
 }
 
 /// How the native module is built.
@@ -38,11 +43,7 @@ pub(crate) enum Profile {
 /// Builds the package, installs it, and says how it is used.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     provide(workspace)?;
-    let profile = if options.release { Profile::Release } else { Profile::Dev };
-    if options.interpreters {
-        return python_interpreters::test_each(workspace, profile);
-    }
-    let wheel = into_venv(workspace, profile)?;
+    let wheel = into_venv(workspace, options.profile())?;
     let python = PythonEnvironment::of_workspace(workspace).program("python3");
     println!(
         "Installed {}\n\n    {python} -c 'import arraybridge; print(arraybridge.__file__)'\n    \

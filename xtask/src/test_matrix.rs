@@ -10,13 +10,13 @@ use crate::command::Environment;
 use crate::failure::{Failure, Result};
 use crate::features;
 use crate::outcome::{CellReport, Counts, Status, Totals, exit_code};
+use crate::printed;
 use crate::python::PythonEnvironment;
 use crate::python_interpreters;
 use crate::python_tests::{self, STUBS};
 use crate::python_wheel::{self, Profile};
 use crate::requirement::{Lack, Provider};
 use crate::run_tests::{Runner, TestRun, alone, doc_tests};
-use crate::table::{self, Header, Row, Tone};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
 
@@ -56,19 +56,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         println!("{}", json(&reports, Totals::of(&reports)));
         return Ok(exit_code(&reports, options.install));
     }
-    print_as(if options.markdown { table::markdown } else { table::text }, &reports);
+    match options.markdown {
+        true => printed::markdown(&reports),
+        false => printed::text(&reports),
+    }
     Ok(exit_code(&reports, options.install))
-}
-
-/// Prints rows and their totals for a person.
-pub(crate) fn print(reports: &[CellReport]) {
-    print_as(table::text, reports);
-}
-
-fn print_as(table: fn(&Header<'_>, &[Row]) -> String, reports: &[CellReport]) {
-    let rows: Vec<_> = reports.iter().map(row).collect();
-    println!("{}\n", table(&HEADER, &rows));
-    println!("{}", Totals::of(reports).closing_line());
 }
 
 /// Refuses a name that no member of the workspace has.
@@ -302,33 +294,6 @@ fn unavailable(cell: &Cell, lack: &Lack) -> CellReport {
     CellReport::without_tests(cell.name, &cell.features, status)
 }
 
-const HEADER: Header<'_> =
-    Header { names: &["cell", "features", "status", "tests", "seconds", "note"], numbers: &[3, 4] };
-
-fn row(report: &CellReport) -> Row {
-    let (verdict, tone, mut notes) = match &report.status {
-        Status::Passed => ("passed", Tone::Good, vec![]),
-        Status::Failed { reason } => ("failed", Tone::Bad, vec![reason.clone()]),
-        Status::Unavailable { reason, remedy, .. } => {
-            ("unavailable", Tone::Missing, vec![reason.clone(), format!("to do: {remedy}")])
-        }
-    };
-    let counts = report.counts;
-    if counts.ignored > 0 {
-        notes.push(format!("{} ignored", counts.ignored));
-    }
-    let ran = counts.passed + counts.failed;
-    let words = vec![
-        report.cell.clone(),
-        report.features.clone(),
-        verdict.to_owned(),
-        ran.to_string(),
-        format!("{:.2}", counts.seconds),
-        notes.join("; "),
-    ];
-    Row { words, verdict: 2, tone }
-}
-
 fn json(reports: &[CellReport], totals: Totals) -> String {
     #[derive(Serialize)]
     struct Matrix<'a> {
@@ -342,7 +307,7 @@ fn json(reports: &[CellReport], totals: Totals) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADER, json, known, row, without_a_cell};
+    use super::{json, known, without_a_cell};
     use crate::outcome::{CellReport, Counts, Status, Totals};
     use crate::tally::Tally;
 
@@ -361,14 +326,6 @@ mod tests {
         assert!(known(&workspace, "bridge-core").is_ok());
         let text = known(&workspace, "bridge-cora").unwrap_err().to_string();
         assert!(text.contains("bridge-cora") && text.contains("bridge-core"), "{text}");
-    }
-
-    #[test]
-    fn an_unavailable_row_gives_reason_and_remedy() {
-        let words = row(&unavailable()).words;
-        assert_eq!(words.len(), HEADER.names.len());
-        assert_eq!(words[2], "unavailable");
-        assert_eq!(words[5], "no libtorch; to do: install torch");
     }
 
     #[test]
