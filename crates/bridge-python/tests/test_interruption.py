@@ -114,6 +114,8 @@ def test_ctrl_c(run_python):
         "import os, signal, threading, time\n"
         "import numpy as np\n"
         "from arraybridge import convert\n"
+        # Programs that are started in the background may ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "array = np.zeros((400 << 20) // 8)\n"
         "threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "try:\n"
