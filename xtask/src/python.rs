@@ -98,7 +98,12 @@ impl<'a> PythonEnvironment<'a> {
 
 /// The path of the interpreter of a version such as "3.13", where this machine has one.
 pub(crate) fn interpreter_of(workspace: &Workspace, version: &str) -> Option<String> {
-    let ask = ["-c", "import sys; print(sys.executable)"];
+    // A build without a lock is installed as `python3.14` too.
+    let has_lock = if version.ends_with('t') { "0" } else { "1" };
+    let code = "import sys, sysconfig as s\n\
+                if bool(s.get_config_var('Py_GIL_DISABLED')) == (sys.argv[1] == '1'): sys.exit(1)\n\
+                print(sys.executable)";
+    let ask = ["-c", code, has_lock];
     let known = all_called(workspace, &format!("python{version}"));
     let path = known.into_iter().find_map(|python| python.args(ask).capture().ok())?;
     Some(path.trim().to_owned())
