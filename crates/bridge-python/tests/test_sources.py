@@ -162,6 +162,8 @@ def test_small_integers_of_ml_dtypes_are_refused_with_what_to_do(torch):
         convert(np.zeros(2, ml_dtypes.int4), "torch")
     with pytest.raises(MemoryConversionError, match=r"array\['field'\]"):
         convert(np.zeros(2, [("a", "i4")]), "torch")
+    with pytest.raises(MemoryConversionError, match=r"view\('uint8'\)"):
+        convert(np.zeros(2, "V4"), "torch")
 
 
 def test_a_variable_of_keras_is_one_of_tensorflow(tensorflow):
@@ -170,6 +172,19 @@ def test_a_variable_of_keras_is_one_of_tensorflow(tensorflow):
     assert array.tolist() == [[1, 2]] and array.dtype == "float32"
     variable.assign([[3.0, 4.0]])
     assert array.tolist() == [[1, 2]], "what was read stays"
+
+
+def test_what_claims_to_be_a_variable_and_holds_itself_is_refused(tensorflow):
+    class Variable:
+        dtype = "float32"
+
+        @property
+        def value(self):
+            return self
+
+    Variable.__module__ = "tensorflow"
+    with pytest.raises(MemoryConversionError, match="look at a tensor"):
+        convert(Variable(), "numpy")
 
 
 def test_a_target_is_a_name_or_a_memory_type(torch):

@@ -99,7 +99,10 @@ pub(super) fn data_type(dtype: &Bound<'_, PyArrayDescr>) -> Result<DataType> {
         return Ok(found);
     }
     let advice = match dtype.kind() {
-        b'V' if !dtype.has_fields() => {
+        b'V' if name == "void" && !dtype.has_fields() => {
+            "they are bytes without a meaning: `array.view('uint8')` gives them, where the array is contiguous"
+        }
+        b'V' if name != "void" => {
             "NumPy has each in a byte of its own: `array.astype('int8')`, or 'float32', first"
         }
         kind => advice(kind),

@@ -29,30 +29,13 @@ impl PythonFramework for Tensorflow {
     fn export(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
         let py = object.py();
         let told = |error| failed(Framework::Tensorflow, "hand a tensor over", py, error);
-        if let Ok(dtype) = object.getattr(intern!(py, "dtype"))
-            && dtype.is_instance_of::<PyString>()
-        {
+        let named = object.getattr(intern!(py, "dtype"));
+        if named.is_ok_and(|dtype| dtype.is_instance_of::<PyString>()) {
             // A variable of Keras, which holds one of TensorFlow.
-            let tensor = Self::export(&object.getattr(intern!(py, "value")).map_err(told)?)?;
-            return Object::<Self>::keeping(object, tensor);
+            let value = object.getattr(intern!(py, "value")).map_err(told)?;
+            return Object::<Self>::keeping(object, Self::export_own(&value)?);
         }
-        check_dtype(object)?;
-        let eager = object.hasattr(intern!(py, "_numpy")).map_err(told)?;
-        let variable = object.hasattr(intern!(py, "read_value")).map_err(told)?;
-        if variable {
-            // Reading a variable gives a tensor of its value.
-            let value = object.call_method0(intern!(py, "read_value")).map_err(told)?;
-            let tensor = capsules::from_object(Framework::Tensorflow, &value)?;
-            return Object::<Self>::keeping(object, tensor.into_read_only());
-        }
-        if !eager {
-            return Err(Error::Unsupported {
-                what: "a tensor of a graph, which has no value yet".to_owned(),
-                remedy: "convert outside of tf.function, or use tf.py_function".to_owned(),
-            });
-        }
-        let tensor = capsules::from_object(Framework::Tensorflow, object)?;
-        Object::<Self>::keeping(object, tensor.into_read_only())
+        Self::export_own(object)
     }
 
     fn import(py: Python<'_>, tensor: ManagedTensor) -> Result<Py<PyAny>, Refused<ManagedTensor>> {
@@ -76,6 +59,31 @@ impl PythonFramework for Tensorflow {
     }
 
     kept!();
+}
+
+impl Tensorflow {
+    /// The tensor of one of TensorFlow's own tensors or variables.
+    fn export_own(object: &Bound<'_, PyAny>) -> Result<ManagedTensor> {
+        let py = object.py();
+        let told = |error| failed(Framework::Tensorflow, "hand a tensor over", py, error);
+        check_dtype(object)?;
+        let eager = object.hasattr(intern!(py, "_numpy")).map_err(told)?;
+        let variable = object.hasattr(intern!(py, "read_value")).map_err(told)?;
+        if variable {
+            // Reading a variable gives a tensor of its value.
+            let value = object.call_method0(intern!(py, "read_value")).map_err(told)?;
+            let tensor = capsules::from_object(Framework::Tensorflow, &value)?;
+            return Object::<Self>::keeping(object, tensor.into_read_only());
+        }
+        if !eager {
+            return Err(Error::Unsupported {
+                what: "a tensor of a graph, which has no value yet".to_owned(),
+                remedy: "convert outside of tf.function, or use tf.py_function".to_owned(),
+            });
+        }
+        let tensor = capsules::from_object(Framework::Tensorflow, object)?;
+        Object::<Self>::keeping(object, tensor.into_read_only())
+    }
 }
 
 /// Refuses text, resources and whatever else has no numbers in memory, for which TensorFlow's own export ends

@@ -51,6 +51,8 @@ impl Drop for PyMonitor {
             // Its thread may need the interpreter's lock to come to its end.
             let mut monitor = Some(monitor);
             Python::try_attach(|py| py.detach(|| drop(monitor.take())));
+            // Where the interpreter is ending, the thread may wait for it for ever, and nobody for the thread.
+            std::mem::forget(monitor);
         }
     }
 }
